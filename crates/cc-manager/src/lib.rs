@@ -1,0 +1,1 @@
+//! CascadingCipherManager: builds, drives and reports on a stack of encryption layers.

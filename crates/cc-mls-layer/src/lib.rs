@@ -1,0 +1,1 @@
+//! MLS (RFC 9420) layer for Cascading Cipher, wrapping openmls.
