@@ -5,8 +5,30 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod buffer;
+mod bundle;
+mod cascade;
+mod codec;
+mod envelope;
+mod error;
+mod group;
+mod layer;
+pub mod limits;
 pub mod random;
 mod secret;
+mod stack;
 
+pub use buffer::Buffer;
+pub use bundle::{Bundle, Part, PartList};
+pub use cascade::{ChainSecret, Contribution, key_commitment};
+pub use codec::Opaque;
+pub use envelope::{Binding, DecodeError, Header, Hint, Kind, WIRE_VERSION};
+pub use error::{LayerError, LayerErrorKind};
+pub use group::{
+    ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, Member, MemberId, NewMember,
+    PartContext, Standing, Transcript, part_digest,
+};
+pub use layer::{Attachment, CipherLayer, LayerContext, Opened, Properties, descriptors};
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};
+pub use stack::{LayerDescriptor, StackId};

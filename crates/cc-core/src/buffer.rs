@@ -1,0 +1,184 @@
+//! The one buffer a message travels through the stack in.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use zeroize::Zeroize;
+
+/// Bytes that grow at both ends.
+///
+/// A layer seals and opens in place: it puts its header in front with [`Buffer::prepend`] and its tag
+/// behind with [`Buffer::append`], and takes them off again. As long as the headroom suffices nothing
+/// is moved. The bytes are overwritten when the buffer grows and when it is dropped, for it held the
+/// plaintext.
+pub struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+/// Room in front and behind that suffices for a stack of plain AEAD layers.
+const ROOM: usize = 256;
+
+impl Buffer {
+    /// A buffer that holds a copy of `content`, with room in front and behind.
+    #[must_use]
+    pub fn new(content: &[u8]) -> Self {
+        Self::with_room(content, ROOM, ROOM)
+    }
+
+    /// A buffer that holds a copy of `content`, with `front` and `back` bytes of room.
+    #[must_use]
+    pub fn with_room(content: &[u8], front: usize, back: usize) -> Self {
+        let mut bytes = Vec::with_capacity(front + content.len() + back);
+        bytes.resize(front, 0);
+        bytes.extend_from_slice(content);
+        Self { bytes, start: front }
+    }
+
+    /// The content.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// The content, to be changed in place.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..).unwrap_or_default()
+    }
+
+    /// Bytes of content.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether there is no content.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts `header` in front of the content.
+    pub fn prepend(&mut self, header: &[u8]) {
+        if self.start < header.len() {
+            let room = header.len() + ROOM;
+            let mut grown = Self::with_room(&[], room, self.len() + ROOM);
+            grown.bytes.extend_from_slice(self.as_slice());
+            *self = grown;
+        }
+        self.start -= header.len();
+        if let Some(front) = self.bytes.get_mut(self.start..self.start + header.len()) {
+            front.copy_from_slice(header);
+        }
+    }
+
+    /// Puts `trailer` behind the content.
+    pub fn append(&mut self, trailer: &[u8]) {
+        if self.bytes.capacity() - self.bytes.len() < trailer.len() {
+            // Not left to `Vec`: its old block would keep the content.
+            let room = self.len().max(ROOM);
+            let mut grown = Self::with_room(&[], self.start, self.len() + trailer.len() + room);
+            grown.bytes.extend_from_slice(self.as_slice());
+            *self = grown;
+        }
+        self.bytes.extend_from_slice(trailer);
+    }
+
+    /// Takes `N` bytes off the front, or leaves the content as it is and gives `None` where there are
+    /// fewer.
+    pub fn take_front<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let front = *self.as_slice().first_chunk::<N>()?;
+        self.start += N;
+        Some(front)
+    }
+
+    /// Takes `N` bytes off the end, or leaves the content as it is and gives `None` where there are
+    /// fewer.
+    pub fn take_back<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let back = *self.as_slice().last_chunk::<N>()?;
+        self.bytes.truncate(self.bytes.len() - N);
+        Some(back)
+    }
+
+    /// Takes `count` bytes off the front; `false`, with the content as it was, where there are fewer.
+    #[must_use]
+    pub fn drop_front(&mut self, count: usize) -> bool {
+        let enough = count <= self.len();
+        if enough {
+            self.start += count;
+        }
+        enough
+    }
+
+    /// Replaces the content, for a layer whose library cannot work in place.
+    pub fn replace(&mut self, content: &[u8]) {
+        if content.len() > self.bytes.capacity().saturating_sub(ROOM) {
+            *self = Self::new(content);
+            return;
+        }
+        self.bytes.zeroize();
+        self.bytes.resize(ROOM, 0);
+        self.bytes.extend_from_slice(content);
+        self.start = ROOM;
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes, ..)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A buffer is a byte string with two open ends, whatever its room.
+        #[test]
+        fn behaves_as_a_byte_string(
+            content in proptest::collection::vec(any::<u8>(), 0..600),
+            steps in proptest::collection::vec((0u8..5, proptest::collection::vec(any::<u8>(), 0..400)), 0..20),
+        ) {
+            let mut buffer = Buffer::with_room(&content, 8, 8);
+            let mut model = content;
+            for (step, bytes) in steps {
+                match step {
+                    0 => { buffer.prepend(&bytes); model.splice(0..0, bytes); }
+                    1 => { buffer.append(&bytes); model.extend(bytes); }
+                    2 => {
+                        let expected = (model.len() >= 7).then(|| model.drain(..7).collect::<Vec<_>>());
+                        prop_assert_eq!(buffer.take_front::<7>().map(|b| b.to_vec()), expected);
+                    }
+                    3 => {
+                        let expected = (model.len() >= 7).then(|| model.split_off(model.len() - 7));
+                        prop_assert_eq!(buffer.take_back::<7>().map(|b| b.to_vec()), expected);
+                    }
+                    _ => { buffer.replace(&bytes); model = bytes; }
+                }
+                prop_assert_eq!(buffer.as_slice(), &model[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_headers_and_tags_move_nothing() {
+        let mut buffer = Buffer::new(&vec![1; 1000]);
+        let before = buffer.as_slice().as_ptr();
+        for _ in 0..6 {
+            buffer.prepend(&[0; 24]);
+            buffer.append(&[0; 16]);
+        }
+        assert_eq!(before, buffer.as_slice().get(6 * 24..).unwrap().as_ptr());
+    }
+}

@@ -1,0 +1,196 @@
+//! Key package bundles, welcomes, commits and leave requests: one object each, with one part per
+//! group layer. Byte by byte in `docs/wire-format.md`.
+
+use alloc::{format, vec::Vec};
+
+use tls_codec::{
+    DeserializeBytes, SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
+};
+
+use crate::{
+    DecodeError, Kind, Opaque, StackId, WIRE_VERSION,
+    limits::{MAX_LAYERS, MAX_MESSAGE_LEN, MAX_PART_LEN},
+};
+
+/// One layer's part.
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub struct Part {
+    /// The layer's position, 0 at the bottom.
+    pub position: u16,
+    /// The layer's own bytes, at most 64 MiB.
+    pub value: Opaque,
+    /// In a commit the digest of the layer's welcome part, in a welcome that of its commit part: with
+    /// both, members and joiners compute one transcript. Zero elsewhere.
+    pub counterpart: [u8; 32],
+}
+
+/// A key package bundle or a welcome, as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub struct Bundle {
+    version: u16,
+    kind: u8,
+    stack: [u8; StackId::WIRE_LEN],
+    parts: PartList,
+}
+
+/// The parts of one object. A commit or leave request is this alone, sealed by the stack.
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub struct PartList {
+    /// Random, the same in a commit and its welcome; zero in a key package bundle.
+    pub change: [u8; 16],
+    /// Bottom first.
+    pub parts: Vec<Part>,
+}
+
+impl Bundle {
+    /// A bundle of this version.
+    #[must_use]
+    pub fn new(kind: Kind, stack: &StackId, parts: PartList) -> Self {
+        Self { version: WIRE_VERSION, kind: kind as u8, stack: stack.wire(), parts }
+    }
+
+    /// The parts.
+    #[must_use]
+    pub fn into_parts(self) -> PartList {
+        self.parts
+    }
+
+    /// The bytes that travel.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLong`] when a part or the whole is over its limit.
+    pub fn encode(&self) -> Result<Vec<u8>, DecodeError> {
+        self.parts.check()?;
+        encode(self)
+    }
+
+    /// Reads a bundle of this kind and stack.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for another version, kind or stack, and for an encoding that is truncated, not
+    /// canonical, over a limit, or has bytes left over.
+    pub fn decode(wire: &[u8], kind: Kind, stack: &StackId) -> Result<Self, DecodeError> {
+        if wire.len() > MAX_MESSAGE_LEN {
+            return Err(DecodeError::TooLong);
+        }
+        let found = Kind::of(wire)?;
+        if found != kind {
+            return Err(DecodeError::Kind(found));
+        }
+        if wire.get(3..3 + StackId::WIRE_LEN).ok_or(DecodeError::Malformed)? != stack.wire() {
+            return Err(DecodeError::Stack);
+        }
+        let bundle: Self = decode(wire)?;
+        bundle.parts.check()?;
+        Ok(bundle)
+    }
+}
+
+impl PartList {
+    /// The bytes that the stack seals.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLong`] when a part or the whole is over its limit.
+    pub fn encode(&self) -> Result<Vec<u8>, DecodeError> {
+        self.check()?;
+        encode(self)
+    }
+
+    /// Reads the parts of a commit or leave request that the stack opened.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for an encoding that is truncated, not canonical, over a limit, or has bytes
+    /// left over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let list: Self = decode(bytes)?;
+        list.check()?;
+        Ok(list)
+    }
+
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.parts.len() > MAX_LAYERS {
+            return Err(DecodeError::TooLong);
+        }
+        if self.parts.iter().any(|part| part.value.as_slice().len() > MAX_PART_LEN) {
+            return Err(DecodeError::TooLong);
+        }
+        let ascending = self.parts.windows(2).all(|pair| match pair {
+            [a, b] => a.position < b.position,
+            _ => true,
+        });
+        if ascending { Ok(()) } else { Err(DecodeError::Malformed) }
+    }
+}
+
+fn encode(object: &impl SerializeBytes) -> Result<Vec<u8>, DecodeError> {
+    let bytes = object.tls_serialize_bytes().map_err(|_| DecodeError::TooLong)?;
+    if bytes.len() > MAX_MESSAGE_LEN { Err(DecodeError::TooLong) } else { Ok(bytes) }
+}
+
+/// Reads all of `bytes`; only the canonical encoding passes.
+fn decode<T: DeserializeBytes + SerializeBytes>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let object = T::tls_deserialize_exact_bytes(bytes).map_err(|_| DecodeError::Malformed)?;
+    if encode(&object)? == bytes { Ok(object) } else { Err(DecodeError::Malformed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(values: &[Vec<u8>]) -> PartList {
+        let parts = (0u16..)
+            .zip(values)
+            .map(|(position, value)| Part {
+                position,
+                value: value.as_slice().into(),
+                counterpart: [7; 32],
+            })
+            .collect();
+        PartList { change: [9; 16], parts }
+    }
+
+    proptest! {
+        #[test]
+        fn bundles_round_trip(values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 0..=MAX_LAYERS)) {
+            let stack = StackId::of(&[]);
+            let bundle = Bundle::new(Kind::Welcome, &stack, list(&values));
+            let bytes = bundle.encode().unwrap();
+            prop_assert_eq!(Bundle::decode(&bytes, Kind::Welcome, &stack), Ok(bundle));
+            for len in 0..bytes.len() {
+                prop_assert!(Bundle::decode(&bytes[..len], Kind::Welcome, &stack).is_err());
+            }
+            let mut longer = bytes;
+            longer.push(0);
+            prop_assert!(Bundle::decode(&longer, Kind::Welcome, &stack).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_a_list_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(list) = PartList::decode(&bytes) {
+                prop_assert_eq!(list.encode().unwrap(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn limits_order_and_kind_are_checked() {
+        let stack = StackId::of(&[]);
+        assert_eq!(list(&vec![vec![]; MAX_LAYERS + 1]).encode(), Err(DecodeError::TooLong));
+        let mut unordered = list(&[vec![], vec![]]);
+        unordered.parts.swap(0, 1);
+        assert_eq!(unordered.encode(), Err(DecodeError::Malformed));
+        let bytes = Bundle::new(Kind::Welcome, &stack, list(&[])).encode().unwrap();
+        assert_eq!(
+            Bundle::decode(&bytes, Kind::KeyPackage, &stack),
+            Err(DecodeError::Kind(Kind::Welcome))
+        );
+        // A length of 2^30 - 1 with nothing behind it allocates nothing.
+        let mut huge = vec![0; 16];
+        huge.extend([0xbf, 0xff, 0xff, 0xff]);
+        assert_eq!(PartList::decode(&huge), Err(DecodeError::Malformed));
+    }
+}

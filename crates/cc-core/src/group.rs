@@ -1,0 +1,299 @@
+//! The contract of a group-aware layer: members, and how they change.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    ChainSecret, CipherLayer, Contribution, Kind, LayerDescriptor, LayerError, StackId,
+    stack::update_prefixed,
+};
+
+/// A layer that knows who is in the group.
+///
+/// All group layers of a stack change together: the manager asks each, bottom to top, for its part of
+/// a bundle, welcome or commit, and each authenticates [`PartContext::binding`], which covers the
+/// parts below. Whatever a method changes is staged until [`CipherLayer::apply`].
+///
+/// # Two-phase changes
+/// [`stage_change`](Self::stage_change) leaves the group as it is; messages go on in the old epoch.
+/// Then either [`confirm_change`](Self::confirm_change), or [`discard_change`](Self::discard_change)
+/// because the delivery service took somebody else's commit. At most one change is staged.
+pub trait GroupLayer: CipherLayer {
+    /// A digest of this member's long-lived public keys in this layer. With the commitments of the
+    /// other layers it makes the [`MemberId`].
+    fn commitment(&self) -> [u8; 32];
+
+    /// Whether this layer was made to found a group.
+    fn founds(&self) -> bool {
+        false
+    }
+
+    /// Where this member stands.
+    fn standing(&self) -> Standing;
+
+    /// All members, this one included; empty before the group exists.
+    fn members(&self) -> Vec<Member>;
+
+    /// This layer's part of a new key package bundle.
+    ///
+    /// # Errors
+    /// [`Misuse`](crate::LayerErrorKind::Misuse) where the member is in a group already.
+    fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError>;
+
+    /// The commitment in somebody else's part of a key package bundle. Nothing is verified yet.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for malformed bytes.
+    fn key_package_commitment(&self, part: &[u8]) -> Result<[u8; 32], LayerError>;
+
+    /// Stages a change of the group: `request.added` come, `request.removed` go, and this member
+    /// refreshes its own secrets. All key packages are verified against their member ids and
+    /// bindings first.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for a key package that does not verify,
+    /// [`Misuse`](crate::LayerErrorKind::Misuse) for a change that cannot be made,
+    /// [`NotReady`](crate::LayerErrorKind::NotReady) without a group.
+    fn stage_change(
+        &mut self,
+        request: &ChangeRequest<'_>,
+        context: &PartContext<'_>,
+    ) -> Result<ChangeParts, LayerError>;
+
+    /// What this layer will hand upwards once the staged change, or the commit or welcome just
+    /// processed, is in force. `None` where it contributes nothing, or where this member was removed.
+    ///
+    /// # Errors
+    /// [`NotReady`](crate::LayerErrorKind::NotReady) when there is no such change.
+    fn next_contribution(&mut self) -> Result<Option<Contribution>, LayerError>;
+
+    /// The staged change comes into force.
+    ///
+    /// # Errors
+    /// [`NotReady`](crate::LayerErrorKind::NotReady) when there is none.
+    fn confirm_change(&mut self) -> Result<(), LayerError>;
+
+    /// The staged change, if there is one, is forgotten.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::LayerErrorKind::Internal) or [`Storage`](crate::LayerErrorKind::Storage).
+    fn discard_change(&mut self) -> Result<(), LayerError>;
+
+    /// Somebody else's commit comes into force; a staged change of this member's is discarded.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part.
+    fn process_commit(
+        &mut self,
+        part: &[u8],
+        context: &PartContext<'_>,
+    ) -> Result<CommitOutcome, LayerError>;
+
+    /// Joins a group by this layer's part of a welcome; gives who sent it where the layer knows.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part,
+    /// [`Misuse`](crate::LayerErrorKind::Misuse) where the member is in a group already.
+    fn join(
+        &mut self,
+        part: &[u8],
+        context: &PartContext<'_>,
+    ) -> Result<Option<MemberId>, LayerError>;
+
+    /// This layer's part of the member's request to be removed, where the layer can authenticate one.
+    ///
+    /// # Errors
+    /// [`NotReady`](crate::LayerErrorKind::NotReady) without a group.
+    fn leave(&mut self, context: &PartContext<'_>) -> Result<Option<Vec<u8>>, LayerError> {
+        let _ = context;
+        Ok(None)
+    }
+
+    /// Takes note of somebody's request to be removed, and says whose it is.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part.
+    fn process_leave(
+        &mut self,
+        part: &[u8],
+        context: &PartContext<'_>,
+    ) -> Result<MemberId, LayerError> {
+        let _ = (part, context);
+        Err(LayerError::rejected())
+    }
+}
+
+/// A member, in all layers: the digest of the commitments of their group layers, so that whoever
+/// signs the id signs all the member's long-lived keys. 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId([u8; 32]);
+
+impl MemberId {
+    /// The id of the member whose group layers, bottom first, have these descriptors and commitments.
+    #[must_use]
+    pub fn of<'a>(commitments: impl IntoIterator<Item = (&'a LayerDescriptor, [u8; 32])>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"cascading-cipher/1 member");
+        for (layer, commitment) in commitments {
+            layer.digest_into(&mut hash);
+            hash.update(commitment);
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// An id that was encoded with [`as_bytes`](Self::as_bytes).
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemberId({self})")
+    }
+}
+
+impl fmt::Display for MemberId {
+    /// The first 8 bytes in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A member as one layer knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who, in all layers.
+    pub id: MemberId,
+    /// The name in the member's credential, where the layer has one.
+    pub name: Option<String>,
+    /// The layer's [`commitment`](GroupLayer::commitment) to the member's keys.
+    pub commitment: [u8; 32],
+}
+
+/// Where a member stands in the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// No group yet: found one or join one.
+    Outside,
+    /// In the group, at this epoch: the number of changes since it was founded.
+    Member {
+        /// The current epoch.
+        epoch: u64,
+    },
+    /// Removed. Messages of epochs that were seen may still open.
+    Removed,
+}
+
+/// A member to be added, as one layer sees them.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMember<'a> {
+    /// The member.
+    pub id: MemberId,
+    /// The layer's part of their key package bundle.
+    pub part: &'a [u8],
+    /// What the part must be bound to: the parts below it in the same bundle.
+    pub binding: [u8; 32],
+}
+
+/// A change of the group. With nobody added or removed it is an update of the committer's own keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ChangeRequest<'a> {
+    /// Who comes.
+    pub added: &'a [NewMember<'a>],
+    /// Who goes.
+    pub removed: &'a [MemberId],
+}
+
+/// A layer's parts of one staged change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct ChangeParts {
+    /// For those who are in the group already.
+    pub commit: Vec<u8>,
+    /// For those who are added; empty where nobody is.
+    pub welcome: Vec<u8>,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
+pub struct CommitOutcome {
+    /// Who made it, where the layer authenticates a member.
+    pub committer: Option<MemberId>,
+    /// Who came.
+    pub added: Vec<MemberId>,
+    /// Who went.
+    pub removed: Vec<MemberId>,
+    /// Whether this member is among the removed.
+    pub removed_self: bool,
+}
+
+/// What a layer gets for its part of a bundle, welcome, commit or leave request.
+#[derive(Debug)]
+pub struct PartContext<'a> {
+    /// A digest of the stack, the kind, the change, and all parts below. The layer authenticates it.
+    pub binding: [u8; 32],
+    /// The layer's position, 0 at the bottom.
+    pub position: u16,
+    /// For a change, welcome or commit: what the layers below contribute once it is in force, `None`
+    /// if none of them does.
+    pub chain: Option<&'a ChainSecret>,
+    /// Whether group layers are below this one, so that there is something to bind.
+    pub group_below: bool,
+}
+
+/// The running digest that binds the parts of one bundle, welcome, commit or leave request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transcript([u8; 32]);
+
+impl Transcript {
+    /// Before the bottommost part. `change` is the change's random id, zero for a key package. A
+    /// welcome and the commit it came with share one transcript, that of [`Kind::Commit`].
+    #[must_use]
+    pub fn new(kind: Kind, stack: &StackId, change: &[u8; 16]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"cascading-cipher/1 parts");
+        hash.update([kind as u8]);
+        hash.update(stack.as_bytes());
+        hash.update(change);
+        Self(hash.finalize().into())
+    }
+
+    /// Adds the part at `position`: its own digest and that of its counterpart (the welcome part of a
+    /// commit part; zero where there is none).
+    #[must_use]
+    pub fn extend(&self, position: u16, part: &[u8; 32], counterpart: &[u8; 32]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"cascading-cipher/1 part");
+        hash.update(self.0);
+        hash.update(position.to_be_bytes());
+        hash.update(part);
+        hash.update(counterpart);
+        Self(hash.finalize().into())
+    }
+
+    /// What the next layer authenticates.
+    #[must_use]
+    pub const fn binding(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+/// The digest of one part, for [`Transcript::extend`].
+#[must_use]
+pub fn part_digest(part: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"cascading-cipher/1 part digest");
+    update_prefixed(&mut hash, part);
+    hash.finalize().into()
+}

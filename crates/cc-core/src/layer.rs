@@ -1,0 +1,177 @@
+//! The contract of a layer.
+
+use alloc::vec::Vec;
+use core::any::Any;
+
+use crate::{
+    Binding, Buffer, ChainSecret, Contribution, GroupLayer, LayerDescriptor, LayerError, MemberId,
+    Secret, StackId,
+};
+
+/// One cipher or key-agreement protocol with its own keys and state.
+///
+/// # How the manager drives a layer
+/// Sealing: [`contribute`](Self::contribute) is called on all layers, bottom to top, then
+/// [`seal`](Self::seal) bottom to top. Opening: [`recall`](Self::recall) bottom to top, on the layers
+/// that left a hint, then [`open`](Self::open) top to bottom. Afterwards every layer gets one
+/// [`apply`](Self::apply) if all of them succeeded, or one [`revert`](Self::revert) if any failed.
+///
+/// # What a layer must keep
+/// - Until `apply`, nothing that was staged since the last `apply` may be lost by a `revert`, and
+///   after a `revert` of an `open` the next good message opens.
+/// - A `revert` after `seal` must never lead to a nonce or message key being used twice: skip it.
+/// - It authenticates [`LayerContext::associated_data`] in full.
+/// - What a remote attacker can cause is [`LayerError::rejected`] (or
+///   [`early`](LayerError::early)), never a panic, and never an allocation beyond the input's size.
+pub trait CipherLayer: Any + Send {
+    /// What both ends must agree on. Constant over the layer's life.
+    fn descriptor(&self) -> LayerDescriptor;
+
+    /// What the layer needs and promises, for validation and for the report.
+    fn properties(&self) -> Properties;
+
+    /// The layer takes its place in a stack. Called when the stack is built, and again whenever its
+    /// layers change; nothing is in flight then.
+    ///
+    /// # Errors
+    /// [`Misuse`](crate::LayerErrorKind::Misuse) when the layer cannot work in this place.
+    fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
+        let _ = place;
+        Ok(())
+    }
+
+    /// What this layer hands upwards for the next message, if it contributes to the key cascade.
+    ///
+    /// # Errors
+    /// [`NotReady`](crate::LayerErrorKind::NotReady) when there is no key yet.
+    fn contribute(&mut self) -> Result<Option<Contribution>, LayerError> {
+        Ok(None)
+    }
+
+    /// The secret that was handed upwards under `hint`.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for a hint that is malformed or out of the
+    /// layer's window, [`Early`](crate::LayerErrorKind::Early) for one that is still to come.
+    fn recall(&mut self, hint: &[u8]) -> Result<Secret<32>, LayerError> {
+        let _ = hint;
+        Err(LayerError::rejected())
+    }
+
+    /// Encrypts the buffer in place.
+    ///
+    /// # Errors
+    /// Any kind but `Rejected`. The buffer is then thrown away.
+    fn seal(&mut self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError>;
+
+    /// Decrypts the buffer in place.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the bytes. The buffer is
+    /// then thrown away.
+    fn open(
+        &mut self,
+        context: &LayerContext<'_>,
+        buffer: &mut Buffer,
+    ) -> Result<Opened, LayerError>;
+
+    /// Keeps everything staged since the last `apply` or `revert`. Cannot fail.
+    fn apply(&mut self) {}
+
+    /// Drops everything staged since the last `apply` or `revert`. Cannot fail.
+    fn revert(&mut self) {}
+
+    /// A value that tells whether two layers use the same long-lived symmetric key:
+    /// [`key_commitment`](crate::key_commitment) of it. `None` where there is no such key.
+    fn key_commitment(&self) -> Option<Secret<32>> {
+        None
+    }
+
+    /// The layer as a group layer, where it is one.
+    fn group(&self) -> Option<&dyn GroupLayer> {
+        None
+    }
+
+    /// The layer as a group layer, where it is one. `Some` exactly when [`group`](Self::group) is.
+    fn group_mut(&mut self) -> Option<&mut dyn GroupLayer> {
+        None
+    }
+}
+
+/// A layer's place in a stack.
+#[derive(Debug, Clone, Copy)]
+pub struct Attachment {
+    /// The whole stack.
+    pub stack: StackId,
+    /// The layer's position, 0 at the bottom.
+    pub position: u16,
+    /// This member, where the stack has group layers.
+    pub member: Option<MemberId>,
+    /// Whether this member founds a group: some layer of the stack was made to.
+    pub founding: bool,
+}
+
+/// What a layer gets for one message.
+#[derive(Debug)]
+pub struct LayerContext<'a> {
+    /// The digest of everything around the message.
+    pub binding: &'a Binding,
+    /// The layer's position, 0 at the bottom.
+    pub position: u16,
+    /// What the layers below contributed, `None` if none of them did.
+    pub chain: Option<&'a ChainSecret>,
+}
+
+impl LayerContext<'_> {
+    /// What the layer authenticates besides its plaintext. 34 bytes.
+    #[must_use]
+    pub fn associated_data(&self) -> [u8; 34] {
+        self.binding.at(self.position)
+    }
+}
+
+/// What a layer knows about a message it opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opened {
+    /// Who sealed it, where the layer authenticates a member.
+    pub sender: Option<MemberId>,
+}
+
+impl Opened {
+    /// A message whose sender this layer authenticated.
+    #[must_use]
+    pub const fn by(sender: MemberId) -> Self {
+        Self { sender: Some(sender) }
+    }
+}
+
+/// What a layer needs from its stack and promises to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Properties {
+    /// A name for people, such as `"AES-256-GCM"`.
+    pub name: &'static str,
+    /// Takes its key from the layers below.
+    pub inherits: bool,
+    /// Hands a secret to the layers above.
+    pub contributes: bool,
+    /// Only two parties can ever share it.
+    pub pairwise: bool,
+    /// Refuses a message that it has opened before.
+    pub refuses_replays: bool,
+}
+
+impl Properties {
+    /// A layer with a key of its own that neither inherits nor contributes.
+    #[must_use]
+    pub const fn plain(name: &'static str) -> Self {
+        Self { name, inherits: false, contributes: false, pairwise: false, refuses_replays: false }
+    }
+}
+
+/// Descriptors of `layers`, bottom first: what [`StackId::of`] takes.
+pub fn descriptors<'a>(
+    layers: impl IntoIterator<Item = &'a dyn CipherLayer>,
+) -> Vec<LayerDescriptor> {
+    layers.into_iter().map(CipherLayer::descriptor).collect()
+}
