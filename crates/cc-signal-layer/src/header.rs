@@ -1,0 +1,142 @@
+//! Message headers and their encryption (Double Ratchet section 4).
+//!
+//! `HENCRYPT` is AES-256-GCM with a random 128-bit nonce, the second of the two choices of section
+//! 4.2: a header key is used for a whole chain, and a counter in the clear would tell an observer
+//! what the encryption is there to hide.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 16 | nonce |
+//! | 32 + 4 + 4 | encrypted: ratchet key, length of the previous chain, number in this chain |
+//! | 16 | tag |
+
+use core::fmt;
+
+use aes_gcm::{
+    AesGcm, Key, Nonce, Tag,
+    aead::{AeadInOut, KeyInit, consts::U16},
+};
+use alloc::boxed::Box;
+use cc_core::Secret;
+
+use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy};
+
+type Aead = AesGcm<aes::Aes256Enc, U16>;
+
+/// The length of an encrypted header.
+pub(crate) const ENCRYPTED_LEN: usize = NONCE_LEN + PLAIN_LEN + TAG_LEN;
+
+/// What a message says about its place: `HEADER(dh_pair, pn, n)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The sender's ratchet key.
+    pub(crate) ratchet_key: PublicKey,
+    /// `PN`: how many messages the sender's previous chain had.
+    pub(crate) previous: u32,
+    /// `N`: the number of this message in its chain, from 0.
+    pub(crate) number: u32,
+}
+
+/// A header key with its AES key schedule, which is used for a whole chain.
+pub(crate) struct HeaderKey {
+    key: Secret<32>,
+    aead: Box<Aead>,
+}
+
+impl HeaderKey {
+    pub(crate) fn new(key: Secret<32>) -> Self {
+        let aead = Box::new(Aead::new(<&Key<Aead>>::from(key.expose())));
+        Self { key, aead }
+    }
+
+    /// `HENCRYPT(hk, header)`.
+    pub(crate) fn encrypt(
+        &self,
+        header: &Header,
+        entropy: &mut impl Entropy,
+    ) -> Result<[u8; ENCRYPTED_LEN], Error> {
+        let nonce: [u8; NONCE_LEN] = entropy.array()?;
+        let mut plain = [0; PLAIN_LEN];
+        for (byte, value) in plain.iter_mut().zip(
+            header
+                .ratchet_key
+                .as_bytes()
+                .iter()
+                .chain(&header.previous.to_be_bytes())
+                .chain(&header.number.to_be_bytes()),
+        ) {
+            *byte = *value;
+        }
+        let tag = self
+            .aead
+            .encrypt_inout_detached(&Nonce::<U16>::from(nonce), &[], (&mut plain[..]).into())
+            .map_err(|_| Error::Primitive)?;
+        let mut encrypted = [0; ENCRYPTED_LEN];
+        for (byte, value) in encrypted.iter_mut().zip(nonce.iter().chain(&plain).chain(&tag)) {
+            *byte = *value;
+        }
+        Ok(encrypted)
+    }
+
+    /// `HDECRYPT(hk, ciphertext)`: the header, or `None` when this is not its key.
+    pub(crate) fn decrypt(&self, encrypted: &[u8; ENCRYPTED_LEN]) -> Option<Header> {
+        let mut reader = Reader::new(encrypted);
+        let nonce: [u8; NONCE_LEN] = reader.array().ok()?;
+        let mut plain: [u8; PLAIN_LEN] = reader.array().ok()?;
+        let tag: [u8; TAG_LEN] = reader.array().ok()?;
+        self.aead
+            .decrypt_inout_detached(
+                &Nonce::<U16>::from(nonce),
+                &[],
+                (&mut plain[..]).into(),
+                &Tag::from(tag),
+            )
+            .ok()?;
+        let mut reader = Reader::new(&plain);
+        Some(Header {
+            ratchet_key: PublicKey::from_bytes(reader.array().ok()?).ok()?,
+            previous: reader.u32().ok()?,
+            number: reader.u32().ok()?,
+        })
+    }
+
+    pub(crate) fn secret(&self) -> &Secret<32> {
+        &self.key
+    }
+}
+
+impl fmt::Debug for HeaderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeaderKey(..)")
+    }
+}
+
+const NONCE_LEN: usize = 16;
+const PLAIN_LEN: usize = 40;
+const TAG_LEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{curve::KeyPair, entropy::System};
+
+    #[test]
+    fn a_header_opens_under_its_key_only_and_hides_its_number() {
+        let key = HeaderKey::new(Secret::random().unwrap());
+        let header = Header {
+            ratchet_key: *KeyPair::generate().unwrap().public(),
+            previous: 7,
+            number: u32::MAX,
+        };
+        let encrypted = key.encrypt(&header, &mut System).unwrap();
+        assert_eq!(key.decrypt(&encrypted), Some(header));
+        assert_ne!(encrypted, key.encrypt(&header, &mut System).unwrap());
+        let other = HeaderKey::new(Secret::random().unwrap());
+        assert_eq!(other.decrypt(&encrypted), None);
+        for bit in 0..ENCRYPTED_LEN * 8 {
+            let mut flipped = encrypted;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(key.decrypt(&flipped), None, "bit {bit}");
+        }
+    }
+}

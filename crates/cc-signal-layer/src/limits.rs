@@ -1,0 +1,83 @@
+//! Bounds on what a peer can make us store and compute.
+
+/// Bounds of a session, configurable down, and upwards as far as the caps.
+///
+/// They are not part of the saved state: give them again when a state is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    max_skip: u32,
+    max_skipped: usize,
+    max_sessions: usize,
+}
+
+impl Limits {
+    /// The most [`Limits::with_max_skip`] accepts, in messages.
+    pub const MAX_SKIP_CAP: u32 = 10_000;
+    /// The most [`Limits::with_max_skipped`] accepts, in message keys.
+    pub const MAX_SKIPPED_CAP: usize = 20_000;
+    /// The most [`Limits::with_max_sessions`] accepts, in sessions; the number Sesame suggests.
+    pub const MAX_SESSIONS_CAP: usize = 40;
+
+    /// How many messages of one chain may be missing before a message is refused. At most
+    /// [`Limits::MAX_SKIP_CAP`]; a greater number is lowered to it. 1000 by default.
+    #[must_use]
+    pub fn with_max_skip(self, messages: u32) -> Self {
+        Self { max_skip: messages.min(Self::MAX_SKIP_CAP), ..self }
+    }
+
+    /// How many keys of missing messages one session keeps; beyond it the oldest is dropped. At
+    /// most [`Limits::MAX_SKIPPED_CAP`]; a greater number is lowered to it. 2000 by default.
+    #[must_use]
+    pub fn with_max_skipped(self, keys: usize) -> Self {
+        Self { max_skipped: keys.min(Self::MAX_SKIPPED_CAP), ..self }
+    }
+
+    /// How many sessions are kept with one peer; beyond it the one unused for longest is dropped.
+    /// At least 1, at most [`Limits::MAX_SESSIONS_CAP`]. 8 by default.
+    #[must_use]
+    pub fn with_max_sessions(self, sessions: usize) -> Self {
+        Self { max_sessions: sessions.clamp(1, Self::MAX_SESSIONS_CAP), ..self }
+    }
+
+    /// Messages of one chain that may be missing.
+    #[must_use]
+    pub fn max_skip(&self) -> u32 {
+        self.max_skip
+    }
+
+    /// Keys of missing messages one session keeps.
+    #[must_use]
+    pub fn max_skipped(&self) -> usize {
+        self.max_skipped
+    }
+
+    /// Sessions kept with one peer.
+    #[must_use]
+    pub fn max_sessions(&self) -> usize {
+        self.max_sessions
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_skip: 1000, max_skipped: 2000, max_sessions: 8 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_go_down_freely_and_up_to_the_caps() {
+        let low = Limits::default().with_max_skip(0).with_max_skipped(0).with_max_sessions(0);
+        assert_eq!((low.max_skip(), low.max_skipped(), low.max_sessions()), (0, 0, 1));
+        let high = Limits::default()
+            .with_max_skip(u32::MAX)
+            .with_max_skipped(usize::MAX)
+            .with_max_sessions(usize::MAX);
+        assert_eq!(high.max_skip(), Limits::MAX_SKIP_CAP);
+        assert_eq!(high.max_skipped(), Limits::MAX_SKIPPED_CAP);
+        assert_eq!(high.max_sessions(), Limits::MAX_SESSIONS_CAP);
+    }
+}

@@ -1,0 +1,221 @@
+//! Prekeys: signed, last-resort and one-time ones (X3DH section 2.4, PQXDH section 2.3).
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use cc_core::Secret;
+
+use crate::{
+    Error,
+    bundle::{KemPrekey, SignedPrekey},
+    codec::{Reader, Writer},
+    curve::KeyPair,
+    entropy::Entropy,
+    identity::IdentityKeyPair,
+    kem::KemKeyPair,
+};
+
+/// The most one-time prekeys of each kind that are kept; beyond it the oldest are dropped.
+pub const MAX_ONE_TIME: usize = 1000;
+
+/// How many initial messages without one-time prekeys one signed prekey accepts.
+///
+/// Each is remembered, so that none is accepted twice. When the record is full such messages are
+/// refused until [`Account::rotate_prekeys`](crate::Account::rotate_prekeys): refusing is safe,
+/// forgetting is not.
+pub const MAX_SEEN: usize = 4096;
+
+/// The prekeys that live for a period: the signed prekey and the last-resort KEM prekey, with a
+/// record of the initial messages that used nothing else.
+#[derive(Debug)]
+pub(crate) struct Period {
+    id: u32,
+    signed: KeyPair,
+    last_resort: KemKeyPair,
+    seen: BTreeSet<[u8; 32]>,
+}
+
+impl Period {
+    pub(crate) fn generate(id: u32, entropy: &mut impl Entropy) -> Result<Self, Error> {
+        Ok(Self {
+            id,
+            signed: KeyPair::generate_from(entropy)?,
+            last_resort: KemKeyPair::generate_from(entropy)?,
+            seen: BTreeSet::new(),
+        })
+    }
+
+    /// The id of both prekeys.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn signed(&self) -> &KeyPair {
+        &self.signed
+    }
+
+    pub(crate) fn last_resort(&self) -> &KemKeyPair {
+        &self.last_resort
+    }
+
+    pub(crate) fn signed_prekey(&self, identity: &IdentityKeyPair) -> SignedPrekey {
+        SignedPrekey::sign(identity, self.id, *self.signed.public())
+    }
+
+    pub(crate) fn kem_prekey(&self, identity: &IdentityKeyPair) -> KemPrekey {
+        KemPrekey::sign(identity, self.id, self.last_resort.public())
+    }
+
+    /// Whether an initial message with this ephemeral key may be accepted.
+    pub(crate) fn is_fresh(&self, ephemeral: &[u8; 32]) -> bool {
+        self.seen.len() < MAX_SEEN && !self.seen.contains(ephemeral)
+    }
+
+    pub(crate) fn remember(&mut self, ephemeral: [u8; 32]) {
+        self.seen.insert(ephemeral);
+    }
+
+    pub(crate) fn seen_len(&self) -> usize {
+        self.seen.len()
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.u32(self.id);
+        writer.put(self.signed.secret().expose());
+        writer.put(self.last_resort.seed().expose());
+        writer.count(self.seen.len());
+        for ephemeral in &self.seen {
+            writer.put(ephemeral);
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let mut period = Self {
+            id: reader.u32()?,
+            signed: KeyPair::from_secret(reader.secret()?),
+            last_resort: KemKeyPair::from_seed(reader.secret()?),
+            seen: BTreeSet::new(),
+        };
+        for _ in 0..reader.count(32, MAX_SEEN)? {
+            if !period.seen.insert(reader.array()?) {
+                return Err(Error::InvalidState);
+            }
+        }
+        Ok(period)
+    }
+}
+
+/// One-time prekeys of one kind, as their `N`-byte secrets.
+#[derive(Debug, Default)]
+pub(crate) struct OneTime<const N: usize> {
+    /// Not given to anybody yet, oldest first.
+    unpublished: VecDeque<(u32, Secret<N>)>,
+    /// In a bundle somewhere, by id, so oldest first as well.
+    published: BTreeMap<u32, Secret<N>>,
+}
+
+impl<const N: usize> OneTime<N> {
+    pub(crate) fn generate(&mut self, id: u32, entropy: &mut impl Entropy) -> Result<(), Error> {
+        let secret = entropy.secret()?;
+        if self.unpublished.len() + self.published.len() >= MAX_ONE_TIME
+            && self.published.pop_first().is_none()
+        {
+            self.unpublished.pop_front();
+        }
+        self.unpublished.push_back((id, secret));
+        Ok(())
+    }
+
+    /// Takes the next one for a bundle.
+    pub(crate) fn publish(&mut self) -> Option<(u32, &Secret<N>)> {
+        let (id, secret) = self.unpublished.pop_front()?;
+        Some((id, self.published.entry(id).or_insert(secret)))
+    }
+
+    /// A key that a message names. Only published ones can be named.
+    pub(crate) fn get(&self, id: u32) -> Option<&Secret<N>> {
+        self.published.get(&id)
+    }
+
+    /// A used key is gone.
+    pub(crate) fn remove(&mut self, id: u32) {
+        self.published.remove(&id);
+    }
+
+    pub(crate) fn unpublished_len(&self) -> usize {
+        self.unpublished.len()
+    }
+
+    pub(crate) fn published_len(&self) -> usize {
+        self.published.len()
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.count(self.unpublished.len());
+        for (id, secret) in &self.unpublished {
+            writer.u32(*id);
+            writer.put(secret.expose());
+        }
+        writer.count(self.published.len());
+        for (id, secret) in &self.published {
+            writer.u32(*id);
+            writer.put(secret.expose());
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let mut keys = Self::default();
+        for _ in 0..reader.count(4 + N, MAX_ONE_TIME)? {
+            keys.unpublished.push_back((reader.u32()?, reader.secret()?));
+        }
+        for _ in 0..reader.count(4 + N, MAX_ONE_TIME)? {
+            let id = reader.u32()?;
+            if keys.published.insert(id, reader.secret()?).is_some() {
+                return Err(Error::InvalidState);
+            }
+        }
+        Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::System;
+
+    #[test]
+    fn a_published_key_is_named_once_and_removed_once() {
+        let mut keys = OneTime::<32>::default();
+        keys.generate(7, &mut System).unwrap();
+        assert!(keys.get(7).is_none(), "not published yet");
+        assert_eq!(keys.publish().unwrap().0, 7);
+        assert!(keys.publish().is_none());
+        assert!(keys.get(7).is_some());
+        keys.remove(7);
+        assert!(keys.get(7).is_none());
+    }
+
+    #[test]
+    fn the_number_of_keys_is_bounded() {
+        let mut keys = OneTime::<32>::default();
+        for id in 0..1500 {
+            keys.generate(id, &mut System).unwrap();
+            if id % 2 == 0 {
+                keys.publish();
+            }
+        }
+        assert_eq!(keys.unpublished_len() + keys.published_len(), MAX_ONE_TIME);
+    }
+
+    #[test]
+    fn the_record_of_initial_messages_is_bounded_and_fails_closed() {
+        let mut period = Period::generate(1, &mut System).unwrap();
+        for n in 0..MAX_SEEN as u64 {
+            let mut ephemeral = [0; 32];
+            ephemeral[..8].copy_from_slice(&n.to_be_bytes());
+            assert!(period.is_fresh(&ephemeral));
+            period.remember(ephemeral);
+            assert!(!period.is_fresh(&ephemeral));
+        }
+        assert!(!period.is_fresh(&[0xff; 32]));
+    }
+}

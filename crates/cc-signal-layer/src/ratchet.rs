@@ -1,0 +1,428 @@
+//! The Double Ratchet with header encryption (section 4 of its specification).
+//!
+//! The variables of section 4.3 are these fields:
+//!
+//! | paper | here |
+//! |---|---|
+//! | `RK` | `root` |
+//! | `DHRs`, `HKs`, `CKs`, `Ns` | `sending` |
+//! | `NHKs`, `PN` | `next_sending`, `previous` |
+//! | `DHRr`, `HKr`, `CKr`, `Nr` | `receiving` |
+//! | `NHKr` | `next_receiving` |
+//! | `MKSKIPPED` | `receiving.skipped`, `skipped` |
+//!
+//! The sending half of a DH ratchet step waits until something is sent, as the specification
+//! allows ("deferring new ratchet key generation"): a key that does not exist yet cannot be
+//! stolen, and receiving needs no randomness.
+
+use core::ops::Range;
+
+use alloc::vec::Vec;
+
+use crate::{
+    Error,
+    chain_key::ChainKey,
+    codec::{Reader, Writer},
+    curve::{KeyPair, PublicKey},
+    entropy::Entropy,
+    header::{ENCRYPTED_LEN, Header, HeaderKey},
+    limits::Limits,
+    message_key::{MessageKey, TAG_LEN},
+    root_key::RootKey,
+    skipped::{ChainSkips, Place, SkippedStore},
+    wire,
+};
+
+/// What stands before the encrypted text: the type byte and the encrypted header.
+pub(crate) const PREFIX_LEN: usize = 1 + ENCRYPTED_LEN;
+
+/// The state of one side.
+#[derive(Debug)]
+pub(crate) struct Ratchet {
+    root: RootKey,
+    sending: Sending,
+    next_sending: HeaderKey,
+    previous: u32,
+    receiving: Option<Receiving>,
+    next_receiving: HeaderKey,
+    skipped: SkippedStore,
+}
+
+/// The sending side of the ratchet.
+#[derive(Debug)]
+enum Sending {
+    /// A responder that has received nothing: its signed prekey is its first ratchet key.
+    Waiting(KeyPair),
+    /// The peer has ratcheted; our step is due at the next message.
+    Due(PublicKey),
+    /// A chain to send in.
+    Chain { pair: KeyPair, header_key: HeaderKey, chain: ChainKey, number: u32 },
+}
+
+#[derive(Debug)]
+struct Receiving {
+    theirs: PublicKey,
+    header_key: HeaderKey,
+    chain: ChainKey,
+    number: u32,
+    skipped: ChainSkips,
+}
+
+/// What opening a message will change, once it is applied.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A late message of the current receiving chain.
+    Late(u32),
+    /// A late message of a former chain.
+    Skipped(Place),
+    /// The next message of the current chain, perhaps after a gap.
+    Advance { chain: ChainKey, number: u32, skipped: ChainSkips },
+    /// The first message seen of a new chain: a DH ratchet step.
+    Ratchet {
+        missed: ChainSkips,
+        root: RootKey,
+        next_receiving: HeaderKey,
+        theirs: PublicKey,
+        chain: ChainKey,
+        number: u32,
+        skipped: ChainSkips,
+    },
+}
+
+impl Ratchet {
+    /// `RatchetInitAliceHE`.
+    pub(crate) fn initiator(
+        root: RootKey,
+        header_a: HeaderKey,
+        next_header_b: HeaderKey,
+        their_prekey: &PublicKey,
+        entropy: &mut impl Entropy,
+    ) -> Result<Self, Error> {
+        let pair = KeyPair::generate_from(entropy)?;
+        let (root, chain, next_sending) = root.step(&pair, their_prekey)?;
+        Ok(Self {
+            root,
+            sending: Sending::Chain { pair, header_key: header_a, chain, number: 0 },
+            next_sending,
+            previous: 0,
+            receiving: None,
+            next_receiving: next_header_b,
+            skipped: SkippedStore::default(),
+        })
+    }
+
+    /// `RatchetInitBobHE`.
+    pub(crate) fn responder(
+        root: RootKey,
+        header_a: HeaderKey,
+        next_header_b: HeaderKey,
+        our_prekey: KeyPair,
+    ) -> Self {
+        Self {
+            root,
+            sending: Sending::Waiting(our_prekey),
+            next_sending: next_header_b,
+            previous: 0,
+            receiving: None,
+            next_receiving: header_a,
+            skipped: SkippedStore::default(),
+        }
+    }
+
+    /// `RatchetEncryptHE`, in place: what goes before `body`, and the tag that goes after it.
+    ///
+    /// The chain has advanced before the body is encrypted, whatever happens afterwards.
+    pub(crate) fn encrypt(
+        &mut self,
+        session_ad: &[u8],
+        ad: &[u8],
+        body: &mut [u8],
+        entropy: &mut impl Entropy,
+    ) -> Result<([u8; PREFIX_LEN], [u8; TAG_LEN]), Error> {
+        if let Sending::Due(theirs) = &self.sending {
+            let pair = KeyPair::generate_from(entropy)?;
+            let (root, chain, next_sending) = self.root.step(&pair, theirs)?;
+            self.root = root;
+            self.sending = Sending::Chain {
+                pair,
+                header_key: core::mem::replace(&mut self.next_sending, next_sending),
+                chain,
+                number: 0,
+            };
+        }
+        let Sending::Chain { pair, header_key, chain, number } = &mut self.sending else {
+            return Err(Error::NoSession);
+        };
+        let next_number = number.checked_add(1).ok_or(Error::ChainExhausted)?;
+        let header =
+            Header { ratchet_key: *pair.public(), previous: self.previous, number: *number };
+        let header = header_key.encrypt(&header, entropy)?;
+        let (next_chain, key) = chain.step();
+        *chain = next_chain;
+        *number = next_number;
+
+        let mut prefix = [wire::MESSAGE; PREFIX_LEN];
+        if let Some((_, rest)) = prefix.split_first_mut() {
+            rest.copy_from_slice(&header);
+        }
+        let tag = key.encrypt(&associated_data(session_ad, &prefix, ad), body)?;
+        Ok((prefix, tag))
+    }
+
+    /// `RatchetDecryptHE`, in place and without changing the state: where in `message` the text
+    /// is now, and the change to apply. On failure `message` is left as it was.
+    pub(crate) fn open(
+        &self,
+        session_ad: &[u8],
+        ad: &[u8],
+        message: &mut [u8],
+        limits: &Limits,
+    ) -> Result<(Range<usize>, Change), Error> {
+        let (prefix, rest) =
+            message.split_first_chunk_mut::<PREFIX_LEN>().ok_or(Error::Undecryptable)?;
+        let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(Error::Undecryptable)?;
+        let (kind, header) = prefix.split_first().ok_or(Error::Undecryptable)?;
+        let header: &[u8; ENCRYPTED_LEN] = header.try_into().map_err(|_| Error::Undecryptable)?;
+        if *kind != wire::MESSAGE {
+            return Err(Error::Undecryptable);
+        }
+        let (key, change) = self.find_key(header, limits).ok_or(Error::Undecryptable)?;
+        key.decrypt(&associated_data(session_ad, prefix, ad), body, tag)?;
+        Ok((PREFIX_LEN..PREFIX_LEN + body.len(), change))
+    }
+
+    /// Applies what [`Ratchet::open`] found, which must have been called on this very state.
+    pub(crate) fn apply(&mut self, change: Change, limits: &Limits) {
+        match change {
+            Change::Late(number) => {
+                if let Some(receiving) = &mut self.receiving {
+                    receiving.skipped.remove(number);
+                }
+            }
+            Change::Skipped(place) => self.skipped.remove(place),
+            Change::Advance { chain, number, skipped } => {
+                if let Some(receiving) = &mut self.receiving {
+                    receiving.chain = chain;
+                    receiving.number = number;
+                    receiving.skipped.append(skipped);
+                }
+            }
+            Change::Ratchet { missed, root, next_receiving, theirs, chain, number, skipped } => {
+                if let Some(mut old) = self.receiving.take() {
+                    old.skipped.append(missed);
+                    self.skipped.retire(old.header_key, old.skipped);
+                }
+                if let Sending::Chain { number, .. } = &self.sending {
+                    self.previous = *number;
+                }
+                self.root = root;
+                self.sending = Sending::Due(theirs);
+                self.receiving = Some(Receiving {
+                    theirs,
+                    header_key: core::mem::replace(&mut self.next_receiving, next_receiving),
+                    chain,
+                    number,
+                    skipped,
+                });
+            }
+        }
+        self.enforce(limits);
+    }
+
+    /// Drops the oldest skipped keys beyond the limit.
+    pub(crate) fn enforce(&mut self, limits: &Limits) {
+        let current = self.receiving.as_ref().map_or(0, |r| r.skipped.len());
+        let excess = (self.skipped.len() + current).saturating_sub(limits.max_skipped());
+        let excess = self.skipped.drop_oldest(excess);
+        if let Some(receiving) = &mut self.receiving {
+            for _ in 0..excess {
+                receiving.skipped.drop_oldest();
+            }
+        }
+    }
+
+    /// The key of the message with this header, and what using it changes. Everything that can be
+    /// refused is refused before a key is derived.
+    fn find_key(
+        &self,
+        encrypted: &[u8; ENCRYPTED_LEN],
+        limits: &Limits,
+    ) -> Option<(MessageKey, Change)> {
+        if let Some(receiving) = &self.receiving
+            && let Some(header) = receiving.header_key.decrypt(encrypted)
+        {
+            return receiving.find_key(&header, limits);
+        }
+        if let Some(header) = self.next_receiving.decrypt(encrypted) {
+            return self.find_key_after_step(&header, limits);
+        }
+        let (place, key) = self.skipped.find(encrypted)?;
+        Some((key.duplicate(), Change::Skipped(place)))
+    }
+
+    /// `DHRatchetHE`, its receiving half, with the skipping before and after it.
+    fn find_key_after_step(
+        &self,
+        header: &Header,
+        limits: &Limits,
+    ) -> Option<(MessageKey, Change)> {
+        let (Sending::Chain { pair, .. } | Sending::Waiting(pair)) = &self.sending else {
+            // The peer cannot answer a ratchet key that we have not made yet.
+            return None;
+        };
+        check_gap(0, header.number, limits)?;
+        let missed = match &self.receiving {
+            Some(old) => {
+                check_gap(old.number, header.previous, limits)?;
+                ChainSkips::walk(&old.chain, old.number, header.previous).1
+            }
+            None if header.previous == 0 => ChainSkips::default(),
+            None => return None,
+        };
+        let (root, chain, next_receiving) = self.root.step(pair, &header.ratchet_key).ok()?;
+        let (chain, skipped) = ChainSkips::walk(&chain, 0, header.number);
+        let (chain, key) = chain.step();
+        let change = Change::Ratchet {
+            missed,
+            root,
+            next_receiving,
+            theirs: header.ratchet_key,
+            chain,
+            number: header.number.checked_add(1)?,
+            skipped,
+        };
+        Some((key, change))
+    }
+}
+
+impl Change {
+    /// Whether the message was a new one, not a late one.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self, Self::Advance { .. } | Self::Ratchet { .. })
+    }
+}
+
+impl Receiving {
+    fn find_key(&self, header: &Header, limits: &Limits) -> Option<(MessageKey, Change)> {
+        if header.ratchet_key != self.theirs {
+            return None;
+        }
+        if header.number < self.number {
+            let key = self.skipped.get(header.number)?;
+            return Some((key.duplicate(), Change::Late(header.number)));
+        }
+        check_gap(self.number, header.number, limits)?;
+        let (chain, skipped) = ChainSkips::walk(&self.chain, self.number, header.number);
+        let (chain, key) = chain.step();
+        let change = Change::Advance { chain, number: header.number.checked_add(1)?, skipped };
+        Some((key, change))
+    }
+}
+
+/// Refuses to go backwards, or further than the limit.
+fn check_gap(from: u32, to: u32, limits: &Limits) -> Option<()> {
+    (to.checked_sub(from)? <= limits.max_skip()).then_some(())
+}
+
+/// `CONCAT(AD, enc_header)` and the caller's data. The first two have fixed lengths, so the
+/// concatenation is unambiguous.
+fn associated_data(session_ad: &[u8], prefix: &[u8; PREFIX_LEN], ad: &[u8]) -> Vec<u8> {
+    let mut all = Vec::with_capacity(session_ad.len() + PREFIX_LEN + ad.len());
+    all.extend_from_slice(session_ad);
+    all.extend_from_slice(prefix);
+    all.extend_from_slice(ad);
+    all
+}
+
+/// State (see `state.rs`).
+impl Ratchet {
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.put(self.root.secret().expose());
+        match &self.sending {
+            Sending::Waiting(pair) => {
+                writer.u8(0);
+                writer.put(pair.secret().expose());
+            }
+            Sending::Due(theirs) => {
+                writer.u8(1);
+                writer.put(theirs.as_bytes());
+            }
+            Sending::Chain { pair, header_key, chain, number } => {
+                writer.u8(2);
+                writer.put(pair.secret().expose());
+                writer.put(header_key.secret().expose());
+                writer.put(chain.secret().expose());
+                writer.u32(*number);
+            }
+        }
+        writer.put(self.next_sending.secret().expose());
+        writer.u32(self.previous);
+        writer.flag(self.receiving.is_some());
+        if let Some(receiving) = &self.receiving {
+            writer.put(receiving.theirs.as_bytes());
+            writer.put(receiving.header_key.secret().expose());
+            writer.put(receiving.chain.secret().expose());
+            writer.u32(receiving.number);
+            receiving.skipped.write(writer);
+        }
+        writer.put(self.next_receiving.secret().expose());
+        self.skipped.write(writer);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let root = RootKey::new(reader.secret()?);
+        let sending = match reader.u8()? {
+            0 => Sending::Waiting(KeyPair::from_secret(reader.secret()?)),
+            1 => Sending::Due(PublicKey::from_bytes(reader.array()?)?),
+            2 => Sending::Chain {
+                pair: KeyPair::from_secret(reader.secret()?),
+                header_key: HeaderKey::new(reader.secret()?),
+                chain: ChainKey::new(reader.secret()?),
+                number: reader.u32()?,
+            },
+            _ => return Err(Error::InvalidState),
+        };
+        let next_sending = HeaderKey::new(reader.secret()?);
+        let previous = reader.u32()?;
+        let receiving = if reader.flag()? {
+            Some(Receiving {
+                theirs: PublicKey::from_bytes(reader.array()?)?,
+                header_key: HeaderKey::new(reader.secret()?),
+                chain: ChainKey::new(reader.secret()?),
+                number: reader.u32()?,
+                skipped: ChainSkips::read(reader)?,
+            })
+        } else {
+            None
+        };
+        Ok(Self {
+            root,
+            sending,
+            next_sending,
+            previous,
+            receiving,
+            next_receiving: HeaderKey::new(reader.secret()?),
+            skipped: SkippedStore::read(reader)?,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Ratchet {
+    /// Sets the number of the next message sent, to see what a peer does that lies about gaps.
+    pub(crate) fn set_sending_number(&mut self, to: u32) {
+        if let Sending::Chain { number, .. } = &mut self.sending {
+            *number = to;
+        }
+    }
+
+    /// Sets the claimed length of the chain before.
+    pub(crate) fn set_previous(&mut self, to: u32) {
+        self.previous = to;
+    }
+
+    /// How many keys of missing messages are kept.
+    pub(crate) fn skipped_len(&self) -> usize {
+        self.skipped.len() + self.receiving.as_ref().map_or(0, |r| r.skipped.len())
+    }
+}

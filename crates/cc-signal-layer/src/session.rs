@@ -1,0 +1,347 @@
+//! One session with one peer: a Double Ratchet and what it is bound to.
+
+use core::ops::Range;
+
+use alloc::{boxed::Box, vec::Vec};
+
+use cc_core::SecretBytes;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error,
+    codec::{Reader, Writer},
+    entropy::{Entropy, System},
+    identity::IdentityKey,
+    initial_message,
+    limits::Limits,
+    message_key::TAG_LEN,
+    ratchet::{Change, PREFIX_LEN, Ratchet},
+    state::{self, State},
+    wire,
+};
+
+/// A session with one peer.
+///
+/// Every message is authenticated together with the keys of both identities, the initiator's
+/// first (X3DH section 3.3), the [id](Session::id) of the session, and the caller's `ad`.
+#[derive(Debug)]
+pub struct Session {
+    binding: Binding,
+    role: Role,
+    /// The initiator repeats the handshake until the peer has answered.
+    handshake: Option<Box<[u8]>>,
+    ratchet: Ratchet,
+    limits: Limits,
+    /// Counts changes, so that a staged change is applied to the state it was made from, also
+    /// when the state has been saved and loaded in between.
+    revision: u64,
+}
+
+/// Who began a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// We did.
+    Initiator,
+    /// The peer did.
+    Responder,
+}
+
+/// What goes around a text that was encrypted in place: `head || text || tag` is the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Framing {
+    /// 73 bytes; while the session is unacknowledged the handshake stands before them.
+    pub head: Vec<u8>,
+    /// The authentication tag.
+    pub tag: [u8; 16],
+}
+
+/// The change that opening a message makes to its session.
+///
+/// Nothing has changed yet: [`Session::apply`] does it. Dropping this forgets the message, which
+/// can then be opened again.
+#[derive(Debug)]
+#[must_use = "the message is not received until this is applied"]
+pub struct StagedOpen {
+    session: [u8; 32],
+    revision: u64,
+    change: Change,
+}
+
+impl Session {
+    /// How much longer than its text a message is, once the peer has answered.
+    pub const OVERHEAD: usize = PREFIX_LEN + TAG_LEN;
+
+    /// 32 bytes that name this session to both sides: SHA-256 over the handshake and the
+    /// responder's identity.
+    #[must_use]
+    pub fn id(&self) -> &[u8; 32] {
+        self.binding.id()
+    }
+
+    /// Who began the session.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the peer is known to have the session: always for a responder, and for an
+    /// initiator after the first message from the peer. Until then every message carries the
+    /// handshake.
+    #[must_use]
+    pub fn is_acknowledged(&self) -> bool {
+        self.handshake.is_none()
+    }
+
+    /// The 64 bytes of [`IdentityKey::keys`] of the peer.
+    #[must_use]
+    pub fn peer(&self) -> &[u8] {
+        self.binding.peer(self.role)
+    }
+
+    /// Encrypts `text` to one message.
+    ///
+    /// The sending chain advances whether or not the message is ever sent, and there is no way
+    /// back: a message key that has encrypted is never used again. A caller that throws the
+    /// message away has made a gap, which the peer skips like that of a lost message.
+    ///
+    /// # Errors
+    /// [`Error::ChainExhausted`] after 2^32 - 1 messages without an answer, [`Error::Random`],
+    /// [`Error::Primitive`] for a text of 64 GiB.
+    pub fn encrypt(&mut self, ad: &[u8], text: &[u8]) -> Result<Vec<u8>, Error> {
+        self.encrypt_with(ad, text, &mut System)
+    }
+
+    /// Encrypts `body` in place. Otherwise as [`Session::encrypt`].
+    ///
+    /// # Errors
+    /// As [`Session::encrypt`]; `body` is then to be thrown away.
+    pub fn encrypt_in_place(&mut self, ad: &[u8], body: &mut [u8]) -> Result<Framing, Error> {
+        let (prefix, tag) = self.encrypt_parts(ad, body, &mut System)?;
+        let handshake = self.handshake.as_deref().unwrap_or_default();
+        let mut head = Vec::with_capacity(handshake.len() + PREFIX_LEN);
+        head.extend_from_slice(handshake);
+        head.extend_from_slice(&prefix);
+        Ok(Framing { head, tag })
+    }
+
+    /// Opens `message` without changing the session.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`] for whatever reason.
+    pub fn open(&self, ad: &[u8], message: &[u8]) -> Result<(Vec<u8>, StagedOpen), Error> {
+        let mut buffer = Vec::from(message);
+        let (range, staged) = self.open_in_place(ad, &mut buffer)?;
+        buffer.truncate(range.end);
+        buffer.drain(..range.start);
+        Ok((buffer, staged))
+    }
+
+    /// Opens `message` in place without changing the session. The text is in the range returned.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`] for whatever reason; `message` is left as it was.
+    pub fn open_in_place(
+        &self,
+        ad: &[u8],
+        message: &mut [u8],
+    ) -> Result<(Range<usize>, StagedOpen), Error> {
+        let start = self.handshake_len(message)?;
+        let message = message.get_mut(start..).ok_or(Error::Undecryptable)?;
+        let (range, change) = self.ratchet.open(&self.binding.0, ad, message, &self.limits)?;
+        let staged = StagedOpen { session: *self.id(), revision: self.revision, change };
+        Ok((start + range.start..start + range.end, staged))
+    }
+
+    /// Applies a staged change: the message counts as received, and its key is gone.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when the change was staged on another session, or this session has sent
+    /// or received since. Nothing has changed then; open the message again.
+    pub fn apply(&mut self, staged: StagedOpen) -> Result<(), Error> {
+        if staged.session != *self.id() || staged.revision != self.revision {
+            return Err(Error::Stale);
+        }
+        self.ratchet.apply(staged.change, &self.limits);
+        self.handshake = None;
+        self.revision = self.revision.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Opens `message` and applies the change at once.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`] for whatever reason; nothing has changed then.
+    pub fn decrypt(&mut self, ad: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
+        let (text, staged) = self.open(ad, message)?;
+        self.apply(staged)?;
+        Ok(text)
+    }
+
+    /// The session as bytes for an encrypted store: under 1 KiB without skipped keys once it is
+    /// acknowledged.
+    #[must_use]
+    pub fn export(&self) -> SecretBytes {
+        state::export(self)
+    }
+
+    /// A session from the bytes of [`Session::export`], with limits for its further life.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVersion`] for a state of a later version, [`Error::InvalidState`] for
+    /// anything else that is wrong.
+    pub fn load(bytes: &[u8], limits: Limits) -> Result<Self, Error> {
+        state::load(bytes, &limits)
+    }
+
+    pub(crate) fn new(
+        binding: Binding,
+        role: Role,
+        handshake: Option<Box<[u8]>>,
+        ratchet: Ratchet,
+        limits: Limits,
+    ) -> Self {
+        Self { binding, role, handshake, ratchet, limits, revision: 0 }
+    }
+
+    pub(crate) fn encrypt_with(
+        &mut self,
+        ad: &[u8],
+        text: &[u8],
+        entropy: &mut impl Entropy,
+    ) -> Result<Vec<u8>, Error> {
+        let handshake = self.handshake.as_deref().unwrap_or_default();
+        let start = handshake.len() + PREFIX_LEN;
+        let mut message = Vec::with_capacity(start + text.len() + TAG_LEN);
+        message.extend_from_slice(handshake);
+        message.extend_from_slice(&[0; PREFIX_LEN]);
+        message.extend_from_slice(text);
+        let (head, body) = message.split_at_mut(start);
+        let (prefix, tag) = self.encrypt_parts(ad, body, entropy)?;
+        if let Some(place) = head.last_chunk_mut() {
+            *place = prefix;
+        }
+        message.extend_from_slice(&tag);
+        Ok(message)
+    }
+
+    fn encrypt_parts(
+        &mut self,
+        ad: &[u8],
+        body: &mut [u8],
+        entropy: &mut impl Entropy,
+    ) -> Result<([u8; PREFIX_LEN], [u8; TAG_LEN]), Error> {
+        self.revision = self.revision.wrapping_add(1);
+        self.ratchet.encrypt(&self.binding.0, ad, body, entropy)
+    }
+
+    /// How long the handshake before `message` is; refused when it is not this session's.
+    fn handshake_len(&self, message: &[u8]) -> Result<usize, Error> {
+        if message.first() == Some(&wire::MESSAGE) {
+            return Ok(0);
+        }
+        let (handshake, _) = initial_message::split(message).map_err(|_| Error::Undecryptable)?;
+        if self.role == Role::Initiator || !self.begun_by(handshake) {
+            return Err(Error::Undecryptable);
+        }
+        Ok(handshake.len())
+    }
+
+    /// Whether `handshake` is the one this session began with.
+    pub(crate) fn begun_by(&self, handshake: &[u8]) -> bool {
+        session_id(self.binding.responder(), handshake) == *self.id()
+    }
+}
+
+impl StagedOpen {
+    /// Whether the message was a new one, not a late one.
+    pub(crate) fn is_new(&self) -> bool {
+        self.change.is_new()
+    }
+
+    pub(crate) fn session(&self) -> &[u8; 32] {
+        &self.session
+    }
+}
+
+/// The associated data of a session, 160 bytes: the keys of the initiator's identity, those of
+/// the responder's, and the session id.
+#[derive(Debug, Clone)]
+pub(crate) struct Binding([u8; 160]);
+
+impl Binding {
+    pub(crate) fn new(initiator: &IdentityKey, responder: &IdentityKey, handshake: &[u8]) -> Self {
+        let mut all = [0; 160];
+        let id = session_id(&responder.keys(), handshake);
+        for (byte, value) in
+            all.iter_mut().zip(initiator.keys().iter().chain(&responder.keys()).chain(&id))
+        {
+            *byte = *value;
+        }
+        Self(all)
+    }
+
+    fn id(&self) -> &[u8; 32] {
+        self.0.last_chunk().unwrap_or(&[0; 32])
+    }
+
+    fn responder(&self) -> &[u8] {
+        self.0.get(64..128).unwrap_or_default()
+    }
+
+    fn peer(&self, role: Role) -> &[u8] {
+        match role {
+            Role::Initiator => self.responder(),
+            Role::Responder => self.0.get(..64).unwrap_or_default(),
+        }
+    }
+}
+
+/// The handshake names the initiator, its ephemeral key, the prekeys and the KEM ciphertext, so
+/// the id binds all of them to every message.
+fn session_id(responder: &[u8], handshake: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(ID_LABEL)
+        .chain_update(responder)
+        .chain_update(handshake)
+        .finalize()
+        .into()
+}
+
+const ID_LABEL: &[u8] = b"cc-signal/1 session";
+
+impl State for Session {
+    const KIND: u8 = state::SESSION;
+
+    fn write(&self, writer: &mut Writer) {
+        writer.put(&self.binding.0);
+        writer.u8(match self.role {
+            Role::Initiator => 0,
+            Role::Responder => 1,
+        });
+        writer.u64(self.revision);
+        writer.bytes(self.handshake.as_deref().unwrap_or_default());
+        self.ratchet.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
+        let binding = Binding(reader.array()?);
+        let role = match reader.u8()? {
+            0 => Role::Initiator,
+            1 => Role::Responder,
+            _ => return Err(Error::InvalidState),
+        };
+        let revision = reader.u64()?;
+        let handshake = reader.bytes(initial_message::MAX_LEN)?;
+        let handshake = (!handshake.is_empty()).then(|| Box::from(handshake));
+        let mut ratchet = Ratchet::read(reader)?;
+        ratchet.enforce(limits);
+        Ok(Self { revision, ..Self::new(binding, role, handshake, ratchet, *limits) })
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    pub(crate) fn ratchet_mut(&mut self) -> &mut Ratchet {
+        &mut self.ratchet
+    }
+}
