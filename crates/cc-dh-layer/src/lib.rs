@@ -1,1 +1,29 @@
-//! Diffie-Hellman layer for Cascading Cipher: X25519 and P-256, pairwise and for groups.
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod curve;
+mod error;
+mod fingerprint;
+mod group;
+mod hpke;
+mod kdf;
+mod key;
+mod layer;
+mod message;
+mod pairwise;
+mod root;
+mod roster;
+#[cfg(test)]
+mod scenarios;
+mod wire;
+
+pub use curve::Curve;
+pub use error::DhError;
+pub use fingerprint::{Fingerprint, PairFingerprint};
+pub use group::{DEFAULT_PAST_GENERATIONS, MAX_PAST_GENERATIONS};
+pub use key::{DhKeyPair, DhPublicKey};
+pub use layer::DhLayer;

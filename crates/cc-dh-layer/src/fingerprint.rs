@@ -1,0 +1,63 @@
+//! Texts by which people make sure that they have each other's keys.
+
+use core::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::DhPublicKey;
+
+/// The fingerprint of one public key: six groups of five decimal digits, such as
+/// `01234 56789 01234 56789 01234 56789`.
+///
+/// Each group is five bytes of SHA-256 over `"cascading-cipher/1 dh fingerprint"` and
+/// [`DhPublicKey::to_bytes`], as a big-endian number modulo 100000; the last two bytes of the digest
+/// are not used. About 99 bits: another key with the same fingerprint is out of reach. The text never
+/// changes for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u32; 6]);
+
+impl Fingerprint {
+    pub(crate) fn of(key: &DhPublicKey) -> Self {
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(b"cascading-cipher/1 dh fingerprint")
+            .chain_update(key.to_bytes())
+            .finalize()
+            .into();
+        let mut groups = [0; 6];
+        for (group, bytes) in groups.iter_mut().zip(digest.chunks_exact(5)) {
+            let number = bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
+            *group = u32::try_from(number % 100_000).unwrap_or_default();
+        }
+        Self(groups)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, group) in self.0.iter().enumerate() {
+            write!(f, "{}{group:05}", if i == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}
+
+/// The fingerprint of two public keys: both [`Fingerprint`]s, that of the key with the smaller encoding
+/// first, so that both people see the same twelve groups.
+///
+/// Two whole fingerprints rather than one digest of both keys: somebody in the middle who chooses a key
+/// towards each side would only need two equal digests among many, some 2^50 tries at this length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PairFingerprint(Fingerprint, Fingerprint);
+
+impl PairFingerprint {
+    pub(crate) fn of(a: &DhPublicKey, b: &DhPublicKey) -> Self {
+        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        Self(Fingerprint::of(low), Fingerprint::of(high))
+    }
+}
+
+impl fmt::Display for PairFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
+    }
+}

@@ -1,0 +1,60 @@
+//! One message under a key of its own.
+
+use aes_gcm::{
+    Aes256Gcm, KeyInit,
+    aead::{AeadInOut, Nonce, Tag},
+};
+use cc_core::{Buffer, Secret, random};
+
+use crate::{DhError, kdf::Prk};
+
+/// The key from which the keys of single messages are derived.
+///
+/// Every message has a random salt of 32 bytes, from which and this key HKDF-Expand gives an AES-256
+/// key and a nonce that are used once. So nobody has to count messages: 2^64 of them leave a chance of
+/// about 2^-128 that two share a salt, and with it a key and a nonce.
+pub(crate) struct MessageKey(Prk);
+
+impl MessageKey {
+    pub(crate) fn new(key: Secret<32>) -> Self {
+        Self(key.into())
+    }
+
+    /// Makes of the buffer's content `salt ‖ AES-256-GCM ciphertext ‖ tag`: 48 bytes more.
+    pub(crate) fn seal(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), DhError> {
+        let salt: [u8; SALT_LEN] = random::array()?;
+        let (cipher, nonce) = self.cipher(&salt)?;
+        let tag = cipher
+            .encrypt_inout_detached(&nonce, associated_data, buffer.as_mut_slice().into())
+            .map_err(|_| DhError::Internal)?;
+        buffer.append(&tag);
+        buffer.prepend(&salt);
+        Ok(())
+    }
+
+    /// The reverse of [`seal`](Self::seal).
+    pub(crate) fn open(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), DhError> {
+        let salt = buffer.take_front::<SALT_LEN>().ok_or(DhError::Rejected)?;
+        let tag = buffer.take_back::<TAG_LEN>().ok_or(DhError::Rejected)?;
+        let (cipher, nonce) = self.cipher(&salt)?;
+        cipher
+            .decrypt_inout_detached(
+                &nonce,
+                associated_data,
+                buffer.as_mut_slice().into(),
+                &Tag::<Aes256Gcm>::from(tag),
+            )
+            .map_err(|_| DhError::Rejected)
+    }
+
+    fn cipher(&self, salt: &[u8; SALT_LEN]) -> Result<(Aes256Gcm, Nonce<Aes256Gcm>), DhError> {
+        let derived: Secret<44> = self.0.expand(b"message", &[salt])?;
+        let (key, nonce) = derived.expose().split_at(32);
+        let cipher = Aes256Gcm::new_from_slice(key).map_err(|_| DhError::Internal)?;
+        let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| DhError::Internal)?;
+        Ok((cipher, nonce))
+    }
+}
+
+const SALT_LEN: usize = 32;
+const TAG_LEN: usize = 16;

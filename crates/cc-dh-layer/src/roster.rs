@@ -1,0 +1,111 @@
+//! Who is in a generation, and with which key.
+
+use alloc::{collections::BTreeSet, format, vec::Vec};
+
+use cc_core::{MemberId, limits::MAX_MEMBERS};
+use sha2::{Digest, Sha256};
+use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+
+use crate::{Curve, DhError, DhPublicKey, key::WireKey};
+
+/// The members of one generation in the order of their ids. No id and no key occurs twice, and all keys
+/// are on one curve.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Roster {
+    curve: Curve,
+    entries: Vec<Entry>,
+}
+
+/// A member and its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) id: MemberId,
+    pub(crate) key: DhPublicKey,
+}
+
+impl Roster {
+    pub(crate) fn founded_by(id: MemberId, key: DhPublicKey) -> Self {
+        Self { curve: key.curve(), entries: alloc::vec![Entry { id, key }] }
+    }
+
+    /// The roster of these members. `Err` says what is wrong with them.
+    pub(crate) fn new(curve: Curve, mut entries: Vec<Entry>) -> Result<Self, &'static str> {
+        if entries.len() > MAX_MEMBERS {
+            return Err("too many members: see cc_core::limits::MAX_MEMBERS");
+        }
+        if entries.iter().any(|entry| entry.key.curve() != curve) {
+            return Err("the new member's key is on another curve: all must use the same");
+        }
+        entries.sort_unstable_by_key(|entry| entry.id);
+        if entries.windows(2).any(|pair| matches!(pair, [a, b] if a.id == b.id)) {
+            return Err("the member is in the group already");
+        }
+        let keys: BTreeSet<_> = entries.iter().map(|entry| &entry.key).collect();
+        if keys.len() != entries.len() {
+            return Err("another member has this public key: let the new member make a new one");
+        }
+        Ok(Self { curve, entries })
+    }
+
+    /// The roster after `removed` went and `added` came.
+    pub(crate) fn changed(
+        &self,
+        removed: &[MemberId],
+        added: impl IntoIterator<Item = Entry>,
+    ) -> Result<Self, &'static str> {
+        let gone: BTreeSet<_> = removed.iter().collect();
+        if gone.len() != removed.len() || !gone.iter().all(|id| self.key(id).is_some()) {
+            return Err("only a member can be removed, and only once");
+        }
+        let mut entries = self.entries.clone();
+        entries.extend(added);
+        // Before the removed ones go: nobody is removed and added in one change.
+        let mut roster = Self::new(self.curve, entries)?;
+        roster.entries.retain(|entry| !gone.contains(&entry.id));
+        Ok(roster)
+    }
+
+    pub(crate) fn key(&self, id: &MemberId) -> Option<&DhPublicKey> {
+        let at = self.entries.binary_search_by_key(id, |entry| entry.id).ok()?;
+        self.entries.get(at).map(|entry| &entry.key)
+    }
+
+    /// In the order of ids.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What all members must agree on: curve, count, and every id and key in the order of ids.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"cascading-cipher/1 dh roster");
+        hash.update(self.curve.id().to_be_bytes());
+        hash.update(u64::try_from(self.entries.len()).unwrap_or(u64::MAX).to_be_bytes());
+        for entry in &self.entries {
+            hash.update(entry.id.as_bytes());
+            hash.update(entry.key.point());
+        }
+        hash.finalize().into()
+    }
+}
+
+/// A member and its key as they travel.
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct WireEntry {
+    id: [u8; 32],
+    key: WireKey,
+}
+
+impl From<&Entry> for WireEntry {
+    fn from(entry: &Entry) -> Self {
+        Self { id: *entry.id.as_bytes(), key: (&entry.key).into() }
+    }
+}
+
+impl TryFrom<&WireEntry> for Entry {
+    type Error = DhError;
+
+    fn try_from(wire: &WireEntry) -> Result<Self, DhError> {
+        Ok(Self { id: MemberId::from_bytes(wire.id), key: (&wire.key).try_into()? })
+    }
+}
