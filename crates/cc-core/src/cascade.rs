@@ -62,6 +62,12 @@ impl ChainSecret {
     pub fn derive(&self, position: u16, purpose: &[u8]) -> Secret<32> {
         expand(Some(&self.0), &[b"cascading-cipher/1 derive", &position.to_be_bytes(), purpose])
     }
+
+    /// A second copy, for a layer that remembers which chain it last derived a key from.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self(self.0.duplicate())
+    }
 }
 
 /// `HKDF-SHA-256` from `key` (nothing where the layers below contributed nothing) to 32 bytes.
