@@ -110,6 +110,20 @@ impl Buffer {
         enough
     }
 
+    /// The content as a vector of its own; moves it to the front of the same allocation.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<u8> {
+        let mut bytes = core::mem::take(&mut self.bytes);
+        let len = bytes.len() - self.start;
+        bytes.copy_within(self.start.., 0);
+        if let Some(rest) = bytes.get_mut(len..) {
+            rest.zeroize();
+        }
+        bytes.truncate(len);
+        self.start = 0;
+        bytes
+    }
+
     /// Replaces the content, for a layer whose library cannot work in place.
     pub fn replace(&mut self, content: &[u8]) {
         if content.len() > self.bytes.capacity().saturating_sub(ROOM) {
@@ -168,6 +182,7 @@ mod tests {
                 }
                 prop_assert_eq!(buffer.as_slice(), &model[..]);
             }
+            prop_assert_eq!(buffer.into_vec(), model);
         }
     }
 

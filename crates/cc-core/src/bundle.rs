@@ -1,4 +1,4 @@
-//! Key package bundles, welcomes, commits and leave requests: one object each, with one part per
+//! Key package bundles, welcomes and commits: one object each, with one part per
 //! group layer. Byte by byte in `docs/wire-format.md`.
 
 use alloc::{format, vec::Vec};
@@ -33,7 +33,7 @@ pub struct Bundle {
     parts: PartList,
 }
 
-/// The parts of one object. A commit or leave request is this alone, sealed by the stack.
+/// The parts of one object. A commit is this alone, sealed by the stack.
 #[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 pub struct PartList {
     /// Random, the same in a commit and its welcome; zero in a key package bundle.
@@ -96,7 +96,7 @@ impl PartList {
         encode(self)
     }
 
-    /// Reads the parts of a commit or leave request that the stack opened.
+    /// Reads the parts of a commit that the stack opened.
     ///
     /// # Errors
     /// [`DecodeError`] for an encoding that is truncated, not canonical, over a limit, or has bytes

@@ -101,28 +101,6 @@ pub trait GroupLayer: CipherLayer {
         part: &[u8],
         context: &PartContext<'_>,
     ) -> Result<Option<MemberId>, LayerError>;
-
-    /// This layer's part of the member's request to be removed, where the layer can authenticate one.
-    ///
-    /// # Errors
-    /// [`NotReady`](crate::LayerErrorKind::NotReady) without a group.
-    fn leave(&mut self, context: &PartContext<'_>) -> Result<Option<Vec<u8>>, LayerError> {
-        let _ = context;
-        Ok(None)
-    }
-
-    /// Takes note of somebody's request to be removed, and says whose it is.
-    ///
-    /// # Errors
-    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part.
-    fn process_leave(
-        &mut self,
-        part: &[u8],
-        context: &PartContext<'_>,
-    ) -> Result<MemberId, LayerError> {
-        let _ = (part, context);
-        Err(LayerError::rejected())
-    }
 }
 
 /// A member, in all layers: the digest of the commitments of their group layers, so that whoever
@@ -238,7 +216,7 @@ pub struct CommitOutcome {
     pub removed_self: bool,
 }
 
-/// What a layer gets for its part of a bundle, welcome, commit or leave request.
+/// What a layer gets for its part of a bundle, welcome or commit.
 #[derive(Debug)]
 pub struct PartContext<'a> {
     /// A digest of the stack, the kind, the change, and all parts below. The layer authenticates it.
@@ -252,7 +230,7 @@ pub struct PartContext<'a> {
     pub group_below: bool,
 }
 
-/// The running digest that binds the parts of one bundle, welcome, commit or leave request.
+/// The running digest that binds the parts of one bundle, welcome or commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transcript([u8; 32]);
 

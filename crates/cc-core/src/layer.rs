@@ -159,13 +159,22 @@ pub struct Properties {
     pub pairwise: bool,
     /// Refuses a message that it has opened before.
     pub refuses_replays: bool,
+    /// Tells which member sealed a message, and no other member can pretend to be them.
+    pub authenticates_sender: bool,
 }
 
 impl Properties {
     /// A layer with a key of its own that neither inherits nor contributes.
     #[must_use]
     pub const fn plain(name: &'static str) -> Self {
-        Self { name, inherits: false, contributes: false, pairwise: false, refuses_replays: false }
+        Self {
+            name,
+            inherits: false,
+            contributes: false,
+            pairwise: false,
+            refuses_replays: false,
+            authenticates_sender: false,
+        }
     }
 }
 

@@ -1,0 +1,95 @@
+//! Changes of a group, as they are handed to the application.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use cc_core::MemberId;
+
+/// A staged change: nothing of it is in force yet.
+///
+/// Send `commit` to the delivery service. If it takes it, call
+/// [`confirm`](crate::CascadingCipherManager::confirm) and then give `welcome` to the new members; if
+/// it took somebody else's commit first,
+/// [`process`](crate::CascadingCipherManager::process) that one, which discards this change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a change does nothing until it is confirmed"]
+pub struct Change {
+    pub(crate) id: ChangeId,
+    /// For those who are in the group already.
+    pub commit: Vec<u8>,
+    /// For all new members; empty where nobody is added.
+    pub welcome: Vec<u8>,
+}
+
+impl Change {
+    /// The change's id, for `confirm` and `discard`.
+    #[must_use]
+    pub fn id(&self) -> ChangeId {
+        self.id
+    }
+}
+
+/// The random id of one change. 16 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChangeId(pub(crate) [u8; 16]);
+
+impl ChangeId {
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChangeId({self})")
+    }
+}
+
+/// What a change did once it came into force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangeSummary {
+    /// The change.
+    pub id: ChangeId,
+    /// Who committed it, where a layer authenticates members.
+    pub committer: Option<MemberId>,
+    /// Who came, sorted by id.
+    pub added: Vec<MemberId>,
+    /// Who went, sorted by id.
+    pub removed: Vec<MemberId>,
+    /// Whether this member was removed.
+    pub removed_self: bool,
+    /// A change of this member's that was staged and is now discarded: its intent can be staged again.
+    pub superseded: Option<ChangeId>,
+}
+
+/// What [`process`](crate::CascadingCipherManager::process) found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Processed {
+    /// A commit, now in force.
+    Commit(ChangeSummary),
+    /// A member asks to be removed. The next change that anybody stages removes them.
+    Leave {
+        /// Who.
+        member: MemberId,
+    },
+}
+
+/// What [`join`](crate::CascadingCipherManager::join) found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Joined {
+    /// The change that added this member.
+    pub id: ChangeId,
+    /// Who committed it, where a layer authenticates members.
+    pub inviter: Option<MemberId>,
+}

@@ -1,0 +1,640 @@
+//! Groups: key packages, changes, commits and welcomes, fanned out to every group layer and bound
+//! into one object.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+
+use cc_core::{
+    Bundle, ChangeRequest, CommitOutcome, Contribution, DecodeError, Kind, MemberId, NewMember,
+    Opaque, Part, PartContext, PartList, Standing, Transcript, part_digest, random,
+};
+
+use crate::{
+    CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Joined, Processed,
+    manager::Staged,
+    stack::{Cascade, Stack, agree, check_contribution},
+};
+
+/// A member of the group, as all layers agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberInfo {
+    /// Who.
+    pub id: MemberId,
+    /// The name in the member's credential, where a layer has one. Names are not unique.
+    pub name: Option<String>,
+}
+
+impl CascadingCipherManager {
+    /// This member's id; `None` in a stack without group layers.
+    #[must_use]
+    pub fn member_id(&self) -> Option<MemberId> {
+        self.stack.member()
+    }
+
+    /// Where this member stands: outside, in the group at some epoch, or removed. `None` in a stack
+    /// without group layers.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        // All group layers move together, so any of them can tell.
+        self.stack.groups().next_back().map(|(_, group)| group.standing())
+    }
+
+    /// The epoch of the group, if this member is in one.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        match self.standing()? {
+            Standing::Member { epoch } => Some(epoch),
+            Standing::Outside | Standing::Removed => None,
+        }
+    }
+
+    /// All members, this one included, sorted by id; empty outside a group.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberInfo> {
+        let mut members = BTreeMap::<MemberId, Option<String>>::new();
+        for (_, group) in self.stack.groups() {
+            for member in group.members() {
+                let name = members.entry(member.id).or_default();
+                *name = name.take().or(member.name);
+            }
+        }
+        members.into_iter().map(|(id, name)| MemberInfo { id, name }).collect()
+    }
+
+    /// The members with this name: none, one, or the several devices of one person.
+    #[must_use]
+    pub fn members_named(&self, name: &str) -> Vec<MemberId> {
+        let named =
+            |member: MemberInfo| (member.name.as_deref() == Some(name)).then_some(member.id);
+        self.members().into_iter().filter_map(named).collect()
+    }
+
+    /// Members that asked to be removed, as [`process`](Self::process) learnt. The next change that
+    /// this member stages removes them.
+    pub fn leaving(&self) -> impl Iterator<Item = MemberId> {
+        self.leaving.iter().copied()
+    }
+
+    /// The change that waits to be confirmed or discarded.
+    #[must_use]
+    pub fn staged_change(&self) -> Option<ChangeId> {
+        self.staged.as_ref().map(|staged| staged.id)
+    }
+
+    /// A new key package bundle for this member, with one part per group layer. It is used once: for
+    /// each group or invitation make another.
+    ///
+    /// # Errors
+    /// [`Error::NoGroupLayer`], or [`Error::GroupExists`] once the member is in a group.
+    pub fn key_package(&mut self) -> Result<Vec<u8>, Error> {
+        self.expect_outside()?;
+        self.stack.transact(|stack| {
+            let mut transcript = Transcript::new(Kind::KeyPackage, stack.id(), &[0; 16]);
+            let nothing = Cascade::default();
+            let mut parts = Vec::new();
+            for position in stack.group_positions() {
+                let context = part_context(&transcript, position, &nothing, &parts);
+                let part = stack.call_group(position, |group| group.key_package(&context))?;
+                transcript = transcript.extend(position, &part_digest(&part), &[0; 32]);
+                parts.push(Part { position, value: Opaque(part), counterpart: [0; 32] });
+            }
+            let parts = PartList { change: [0; 16], parts };
+            Ok(Bundle::new(Kind::KeyPackage, stack.id(), parts).encode()?)
+        })
+    }
+
+    /// Stages the addition of one member per key package bundle.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn add_members<B: AsRef<[u8]>>(
+        &mut self,
+        key_packages: impl IntoIterator<Item = B>,
+    ) -> Result<Change, Error> {
+        self.change(key_packages, [])
+    }
+
+    /// Stages the removal of members.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn remove_members(
+        &mut self,
+        members: impl IntoIterator<Item = MemberId>,
+    ) -> Result<Change, Error> {
+        self.change(NOBODY, members)
+    }
+
+    /// Stages an update of this member's own secrets, which heals the group from a compromise of them,
+    /// and removes those who asked to leave.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn update(&mut self) -> Result<Change, Error> {
+        self.change(NOBODY, [])
+    }
+
+    /// Stages additions, removals and an update of this member's own secrets in one change. Until it is
+    /// confirmed the group goes on as it is.
+    ///
+    /// # Errors
+    /// [`Error::ChangeStaged`] while another change is staged; [`Error::NoSuchMember`] and
+    /// [`Error::RemovesSelf`] for removals; [`Error::PairwiseInGroup`]; [`Error::Decode`] and
+    /// [`Error::Layer`] for a key package bundle that is malformed, does not verify, or was put
+    /// together from several.
+    pub fn change<B: AsRef<[u8]>>(
+        &mut self,
+        key_packages: impl IntoIterator<Item = B>,
+        remove: impl IntoIterator<Item = MemberId>,
+    ) -> Result<Change, Error> {
+        self.expect_group_layer()?;
+        if let Some(staged) = &self.staged {
+            return Err(Error::ChangeStaged(staged.id));
+        }
+        let members: BTreeSet<_> = self.members().into_iter().map(|member| member.id).collect();
+        let mut removed: BTreeSet<_> = self.leaving.intersection(&members).copied().collect();
+        for member in remove {
+            if Some(member) == self.member_id() {
+                return Err(Error::RemovesSelf);
+            }
+            if !members.contains(&member) {
+                return Err(Error::NoSuchMember(member));
+            }
+            removed.insert(member);
+        }
+        let removed: Vec<_> = removed.into_iter().collect();
+        let Self { stack, reports, .. } = self;
+        let (change, added) = stack.transact(|stack| {
+            let bundles = key_packages
+                .into_iter()
+                .map(|bundle| NewBundle::read(stack, bundle.as_ref()))
+                .collect::<Result<Vec<_>, _>>()?;
+            let founding_self = usize::from(members.is_empty());
+            expect_fit(stack, members.len() + founding_self + bundles.len() - removed.len())?;
+            let id = ChangeId(random::array()?);
+            let (commit, welcome) = stage(stack, id, &bundles, &removed)?;
+            let commit = stack.seal(Kind::Commit, &commit.encode()?, &[], reports)?;
+            let welcome = if bundles.is_empty() {
+                Vec::new()
+            } else {
+                Bundle::new(Kind::Welcome, stack.id(), welcome).encode()?
+            };
+            let added = bundles.iter().map(|bundle| bundle.id).collect();
+            Ok((Change { id, commit, welcome }, added))
+        })?;
+        self.staged = Some(Staged { id: change.id, added, removed });
+        Ok(change)
+    }
+
+    /// Brings the staged change into force: the delivery service took its commit.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchChange`] when it is not staged (any more).
+    pub fn confirm(&mut self, change: ChangeId) -> Result<ChangeSummary, Error> {
+        self.expect_staged(change)?;
+        self.stack.transact(|stack| {
+            for position in stack.group_positions() {
+                stack.call_group(position, |group| group.confirm_change())?;
+            }
+            check_roster(stack)
+        })?;
+        let Some(mut staged) = self.staged.take() else {
+            return Err(Error::NoSuchChange(change));
+        };
+        staged.added.sort_unstable();
+        self.forget_left();
+        Ok(ChangeSummary {
+            id: staged.id,
+            committer: self.member_id(),
+            added: staged.added,
+            removed: staged.removed,
+            removed_self: false,
+            superseded: None,
+        })
+    }
+
+    /// Forgets the staged change.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchChange`] when it is not staged (any more).
+    pub fn discard(&mut self, change: ChangeId) -> Result<(), Error> {
+        self.expect_staged(change)?;
+        self.stack.transact(|stack| {
+            stack
+                .group_positions()
+                .try_for_each(|position| stack.call_group(position, |group| group.discard_change()))
+        })?;
+        self.staged = None;
+        Ok(())
+    }
+
+    /// A message that asks the others to remove this member. The member stays until one of them
+    /// commits.
+    ///
+    /// # Errors
+    /// [`Error::NoGroupLayer`]; [`Error::SenderUnknown`] where no layer authenticates senders;
+    /// [`Error::Layer`] outside a group.
+    pub fn leave(&mut self) -> Result<Vec<u8>, Error> {
+        self.expect_group_layer()?;
+        if !self.stack.groups().any(|(_, group)| group.properties().authenticates_sender) {
+            return Err(Error::SenderUnknown);
+        }
+        let Self { stack, reports, .. } = self;
+        stack.transact(|stack| stack.seal(Kind::Leave, &[], &[], reports))
+    }
+
+    /// Joins a group by the welcome of the change that added this member.
+    ///
+    /// # Errors
+    /// [`Error::GroupExists`] in a group; [`Error::Decode`], [`Error::Layer`] and
+    /// [`Error::Disagreement`] for a welcome that is malformed, not for this member, damaged, or put
+    /// together from several.
+    pub fn join(&mut self, welcome: impl AsRef<[u8]>) -> Result<Joined, Error> {
+        self.expect_outside()?;
+        self.stack.transact(|stack| {
+            let list = Bundle::decode(welcome.as_ref(), Kind::Welcome, stack.id())?.into_parts();
+            let mut inviter = None;
+            let mut pass = ChangePass::start(stack, list.change, &list.parts)?;
+            while let Some((position, part)) = pass.next_part() {
+                let context = pass.context(position);
+                let digests = (&part.counterpart, &part_digest(part.value.as_slice()));
+                let next = if stack.is_group(position) {
+                    let sender = stack.call_group(position, |group| {
+                        group.join(part.value.as_slice(), &context)
+                    })?;
+                    agree(&mut inviter, sender)?;
+                    next_contribution(stack, position)?
+                } else {
+                    stack.recall(position, Some(part.value.as_slice()))?
+                };
+                pass.finish(stack, position, digests, next.as_ref());
+            }
+            check_roster(stack)?;
+            if inviter.is_some_and(|inviter| !is_member(stack, inviter)) {
+                return Err(Error::Disagreement);
+            }
+            Ok(Joined { id: ChangeId(list.change), inviter })
+        })
+    }
+
+    /// Brings somebody else's commit into force, or takes note of a request to leave. A change of this
+    /// member's that is staged is discarded by a commit, for it was made for the epoch that ends.
+    ///
+    /// # Errors
+    /// [`Error::Decode`], [`Error::Layer`] and [`Error::Disagreement`]; nothing has changed then.
+    /// [`Error::is_early`] tells a commit of an epoch that is still to come. A member's own commit is
+    /// refused: confirm it.
+    pub fn process(&mut self, wire: impl AsRef<[u8]>) -> Result<Processed, Error> {
+        self.process_if(wire, |_| true).map(|processed| processed.unwrap_or_else(|never| never))
+    }
+
+    /// As [`process`](Self::process), but asks `accept` first. Where it answers no, nothing changes and
+    /// the refused content comes back as `Err`; the message can be processed again.
+    ///
+    /// A member that refuses a commit the others took stays behind in the old epoch.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub fn process_if(
+        &mut self,
+        wire: impl AsRef<[u8]>,
+        accept: impl FnOnce(&Processed) -> bool,
+    ) -> Result<Result<Processed, Processed>, Error> {
+        self.expect_group_layer()?;
+        let wire = wire.as_ref();
+        let kind = Kind::of(wire)?;
+        if !matches!(kind, Kind::Commit | Kind::Leave) {
+            return Err(DecodeError::Kind(kind).into());
+        }
+        let superseded = self.staged_change();
+        let Self { stack, reports, .. } = self;
+        // Not `transact`: a refusal reverts without being an error.
+        let outcome = (|| {
+            let (buffer, sender) = stack.open(kind, wire, &[], reports)?;
+            match kind {
+                Kind::Leave if !buffer.is_empty() => Err(DecodeError::Malformed.into()),
+                Kind::Leave => match sender {
+                    Some(member) if is_member(stack, member) => Ok(Processed::Leave { member }),
+                    _ => Err(Error::Disagreement),
+                },
+                _ => {
+                    let list = PartList::decode(buffer.as_slice())?;
+                    process_commit(stack, &list, sender, superseded).map(Processed::Commit)
+                }
+            }
+        })();
+        let accepted = outcome.as_ref().is_ok_and(accept);
+        for position in self.stack.positions() {
+            self.stack.call(position, |layer| {
+                if accepted {
+                    layer.apply();
+                } else {
+                    layer.revert();
+                }
+                Ok(())
+            })?;
+        }
+        let processed = outcome?;
+        if !accepted {
+            return Ok(Err(processed));
+        }
+        match &processed {
+            Processed::Commit(_) => {
+                self.staged = None;
+                self.forget_left();
+            }
+            Processed::Leave { member } => {
+                self.leaving.insert(*member);
+            }
+        }
+        Ok(Ok(processed))
+    }
+
+    fn expect_group_layer(&self) -> Result<(), Error> {
+        if self.member_id().is_some() { Ok(()) } else { Err(Error::NoGroupLayer) }
+    }
+
+    fn expect_outside(&self) -> Result<(), Error> {
+        self.expect_group_layer()?;
+        if self.stack.groups().all(|(_, group)| group.standing() == Standing::Outside) {
+            Ok(())
+        } else {
+            Err(Error::GroupExists)
+        }
+    }
+
+    fn expect_staged(&self, change: ChangeId) -> Result<(), Error> {
+        if self.staged_change() == Some(change) { Ok(()) } else { Err(Error::NoSuchChange(change)) }
+    }
+
+    /// Requests to leave end with the membership.
+    fn forget_left(&mut self) {
+        if !self.leaving.is_empty() {
+            let members: BTreeSet<_> = self.members().into_iter().map(|m| m.id).collect();
+            self.leaving.retain(|member| members.contains(member));
+        }
+    }
+}
+
+/// The key packages of a change that adds nobody.
+const NOBODY: [&[u8]; 0] = [];
+
+impl Stack {
+    fn group_positions(&self) -> impl DoubleEndedIterator<Item = u16> + use<> {
+        self.groups().map(|(position, _)| position).collect::<Vec<_>>().into_iter()
+    }
+
+    fn is_group(&self, position: u16) -> bool {
+        self.layers().get(usize::from(position)).is_some_and(|layer| layer.group().is_some())
+    }
+
+    /// Whether the layer at `position` has a part in a change: it knows groups, or contributes to the
+    /// key cascade and has to tell its hint.
+    fn has_part(&self, position: u16) -> bool {
+        self.layers()
+            .get(usize::from(position))
+            .is_some_and(|layer| layer.group().is_some() || layer.properties().contributes)
+    }
+}
+
+/// Somebody's key package bundle, taken apart. Each layer still has to verify its part.
+struct NewBundle {
+    id: MemberId,
+    /// Position, part, and what the part is bound to.
+    parts: Vec<(u16, Vec<u8>, [u8; 32])>,
+}
+
+impl NewBundle {
+    fn read(stack: &Stack, bundle: &[u8]) -> Result<Self, Error> {
+        let list = Bundle::decode(bundle, Kind::KeyPackage, stack.id())?.into_parts();
+        if list.change != [0; 16]
+            || !list.parts.iter().map(|p| p.position).eq(stack.group_positions())
+        {
+            return Err(DecodeError::Malformed.into());
+        }
+        let mut transcript = Transcript::new(Kind::KeyPackage, stack.id(), &[0; 16]);
+        let mut commitments = Vec::new();
+        let mut parts = Vec::new();
+        for ((position, group), part) in stack.groups().zip(list.parts) {
+            if part.counterpart != [0; 32] {
+                return Err(DecodeError::Malformed.into());
+            }
+            let commitment =
+                group.key_package_commitment(part.value.as_slice()).map_err(|source| {
+                    let layer = group.properties().name;
+                    Error::Layer { position: position.into(), layer, source }
+                })?;
+            let descriptor = stack.descriptors().get(usize::from(position));
+            commitments.extend(descriptor.map(|descriptor| (descriptor, commitment)));
+            let digest = part_digest(part.value.as_slice());
+            parts.push((position, part.value.0, transcript.binding()));
+            transcript = transcript.extend(position, &digest, &[0; 32]);
+        }
+        Ok(Self { id: MemberId::of(commitments), parts })
+    }
+
+    fn for_layer(&self, position: u16) -> Option<NewMember<'_>> {
+        let (_, part, binding) = self.parts.iter().find(|(at, ..)| *at == position)?;
+        Some(NewMember { id: self.id, part, binding: *binding })
+    }
+}
+
+/// Asks each layer for its parts, bottom to top. Gives those of the commit and of the welcome.
+fn stage(
+    stack: &mut Stack,
+    id: ChangeId,
+    bundles: &[NewBundle],
+    removed: &[MemberId],
+) -> Result<(PartList, PartList), Error> {
+    let mut transcript = Transcript::new(Kind::Commit, stack.id(), &id.0);
+    let mut cascade = Cascade::default();
+    let (mut commit, mut welcome) = (Vec::new(), Vec::new());
+    for position in stack.positions() {
+        if !stack.has_part(position) {
+            cascade.pass(stack, position, None);
+            continue;
+        }
+        let context = part_context(&transcript, position, &cascade, &commit);
+        let (commit_part, welcome_part, next) = if stack.is_group(position) {
+            let added: Vec<_> =
+                bundles.iter().filter_map(|bundle| bundle.for_layer(position)).collect();
+            let request = ChangeRequest { added: &added, removed };
+            let parts =
+                stack.call_group(position, |group| group.stage_change(&request, &context))?;
+            (parts.commit, parts.welcome, next_contribution(stack, position)?)
+        } else {
+            let contribution = stack.contribute(position)?;
+            let hint = contribution.as_ref().map(|c| c.hint.clone()).unwrap_or_default();
+            (hint.clone(), hint, contribution)
+        };
+        let (commit_digest, welcome_digest) =
+            (part_digest(&commit_part), part_digest(&welcome_part));
+        transcript = transcript.extend(position, &commit_digest, &welcome_digest);
+        cascade.pass(stack, position, next.as_ref());
+        commit.push(Part { position, value: Opaque(commit_part), counterpart: welcome_digest });
+        welcome.push(Part { position, value: Opaque(welcome_part), counterpart: commit_digest });
+    }
+    let change = id.0;
+    Ok((PartList { change, parts: commit }, PartList { change, parts: welcome }))
+}
+
+fn process_commit(
+    stack: &mut Stack,
+    list: &PartList,
+    sender: Option<MemberId>,
+    superseded: Option<ChangeId>,
+) -> Result<ChangeSummary, Error> {
+    let mut committer = sender;
+    let mut agreed: Option<CommitOutcome> = None;
+    let mut pass = ChangePass::start(stack, list.change, &list.parts)?;
+    while let Some((position, part)) = pass.next_part() {
+        let context = pass.context(position);
+        let digests = (&part_digest(part.value.as_slice()), &part.counterpart);
+        let next = if stack.is_group(position) {
+            let mut outcome = stack.call_group(position, |group| {
+                group.process_commit(part.value.as_slice(), &context)
+            })?;
+            agree(&mut committer, outcome.committer.take())?;
+            outcome.added.sort_unstable();
+            outcome.removed.sort_unstable();
+            let removed_self = outcome.removed_self;
+            if *agreed.get_or_insert_with(|| outcome.clone()) != outcome {
+                return Err(Error::Disagreement);
+            }
+            if removed_self { None } else { next_contribution(stack, position)? }
+        } else {
+            stack.recall(position, Some(part.value.as_slice()))?
+        };
+        pass.finish(stack, position, digests, next.as_ref());
+    }
+    let outcome = agreed.ok_or(DecodeError::Malformed)?;
+    if !outcome.removed_self {
+        check_roster(stack)?;
+        if committer.is_some_and(|committer| !is_member(stack, committer)) {
+            return Err(Error::Disagreement);
+        }
+    }
+    Ok(ChangeSummary {
+        id: ChangeId(list.change),
+        committer,
+        added: outcome.added,
+        removed: outcome.removed,
+        removed_self: outcome.removed_self,
+        superseded,
+    })
+}
+
+/// Walks over the received parts of a commit or welcome, bottom to top, keeping what binds them.
+struct ChangePass<'a> {
+    parts: core::slice::Iter<'a, Part>,
+    transcript: Transcript,
+    cascade: Cascade,
+    passed: u16,
+    group_below: bool,
+}
+
+impl<'a> ChangePass<'a> {
+    fn start(stack: &Stack, change: [u8; 16], parts: &'a [Part]) -> Result<Self, Error> {
+        let expected = stack.positions().filter(|position| stack.has_part(*position));
+        if !parts.iter().map(|part| part.position).eq(expected) {
+            return Err(DecodeError::Malformed.into());
+        }
+        Ok(Self {
+            parts: parts.iter(),
+            transcript: Transcript::new(Kind::Commit, stack.id(), &change),
+            cascade: Cascade::default(),
+            passed: 0,
+            group_below: false,
+        })
+    }
+
+    fn next_part(&mut self) -> Option<(u16, &'a Part)> {
+        self.parts.next().map(|part| (part.position, part))
+    }
+
+    fn context(&self, position: u16) -> PartContext<'_> {
+        PartContext {
+            binding: self.transcript.binding(),
+            position,
+            chain: self.cascade.top(),
+            group_below: self.group_below,
+        }
+    }
+
+    fn finish(
+        &mut self,
+        stack: &Stack,
+        position: u16,
+        (commit, welcome): (&[u8; 32], &[u8; 32]),
+        contribution: Option<&Contribution>,
+    ) {
+        for skipped in self.passed..position {
+            self.cascade.pass(stack, skipped, None);
+        }
+        self.cascade.pass(stack, position, contribution);
+        self.passed = position + 1;
+        self.transcript = self.transcript.extend(position, commit, welcome);
+        self.group_below = true;
+    }
+}
+
+fn part_context<'a>(
+    transcript: &Transcript,
+    position: u16,
+    cascade: &'a Cascade,
+    below: &[Part],
+) -> PartContext<'a> {
+    PartContext {
+        binding: transcript.binding(),
+        position,
+        chain: cascade.top(),
+        group_below: !below.is_empty(),
+    }
+}
+
+fn next_contribution(stack: &mut Stack, position: u16) -> Result<Option<Contribution>, Error> {
+    stack.call_group(position, |group| {
+        let contribution = group.next_contribution()?;
+        check_contribution(group, contribution)
+    })
+}
+
+fn is_member(stack: &Stack, member: MemberId) -> bool {
+    stack.groups().all(|(_, group)| group.members().iter().any(|known| known.id == member))
+}
+
+/// All group layers have the same members, and each member's id is the digest of the keys that the
+/// layers have for it: nobody's key in one layer stands beside somebody else's in another.
+fn check_roster(stack: &Stack) -> Result<(), Error> {
+    let mut commitments = BTreeMap::<MemberId, Vec<_>>::new();
+    let mut layers = 0;
+    for (position, group) in stack.groups() {
+        let descriptor =
+            stack.descriptors().get(usize::from(position)).ok_or(Error::Disagreement)?;
+        for member in group.members() {
+            let known = commitments.entry(member.id).or_default();
+            if known.len() != layers {
+                return Err(Error::Disagreement);
+            }
+            known.push((descriptor, member.commitment));
+        }
+        layers += 1;
+    }
+    let consistent = commitments
+        .into_iter()
+        .all(|(id, known)| known.len() == layers && MemberId::of(known) == id);
+    if consistent { Ok(()) } else { Err(Error::Disagreement) }
+}
+
+/// A layer for two does not fit a group of more.
+fn expect_fit(stack: &Stack, members: usize) -> Result<(), Error> {
+    let pairwise = stack.layers().iter().position(|layer| layer.properties().pairwise);
+    match pairwise {
+        Some(position) if members > 2 => Err(Error::PairwiseInGroup { position, members }),
+        _ => Ok(()),
+    }
+}
