@@ -1,1 +1,26 @@
-//! AES-GCM layer for Cascading Cipher: raw, password and inherited keys, and STREAM for large data.
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod aes128;
+mod error;
+mod gcm;
+mod key;
+mod layer;
+mod password;
+mod stream;
+mod xaes;
+
+pub use error::AesError;
+#[cfg(feature = "std")]
+pub use error::StreamError;
+pub use key::{AesKey, Algorithm};
+pub use layer::AesLayer;
+pub use password::{Argon2Params, Password};
+pub use stream::{CHUNK_LEN, MAX_STREAM_LEN, StreamKey, StreamOpener, StreamSealer};
+#[cfg(feature = "std")]
+pub use stream::{decrypt_stream, encrypt_stream};
+pub use xaes::Xaes256Gcm;
