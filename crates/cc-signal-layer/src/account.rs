@@ -386,10 +386,6 @@ impl StagedSession {
     pub fn peer(&self) -> &IdentityKey {
         &self.peer
     }
-
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
-    }
 }
 
 /// `SK` to what the Double Ratchet with header encryption starts from (section 4.4): the root

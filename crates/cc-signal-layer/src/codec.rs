@@ -39,10 +39,6 @@ impl<'a> Reader<'a> {
         Ok(u8::from_be_bytes(self.array()?))
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16, Error> {
-        Ok(u16::from_be_bytes(self.array()?))
-    }
-
     pub(crate) fn u32(&mut self) -> Result<u32, Error> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -73,10 +69,6 @@ impl<'a> Reader<'a> {
     pub(crate) fn bytes(&mut self, max: usize) -> Result<&'a [u8], Error> {
         let len = self.count(1, max)?;
         self.take(len)
-    }
-
-    pub(crate) fn rest(self) -> &'a [u8] {
-        self.rest
     }
 
     pub(crate) fn remaining(&self) -> usize {
@@ -111,10 +103,6 @@ impl Writer {
 
     pub(crate) fn u8(&mut self, value: u8) {
         self.put(&[value]);
-    }
-
-    pub(crate) fn u16(&mut self, value: u16) {
-        self.put(&value.to_be_bytes());
     }
 
     pub(crate) fn u32(&mut self, value: u32) {
@@ -165,7 +153,6 @@ mod tests {
     fn what_is_written_is_read() {
         let mut writer = Writer::new();
         writer.u8(1);
-        writer.u16(2);
         writer.u32(3);
         writer.u64(4);
         writer.flag(true);
@@ -173,7 +160,6 @@ mod tests {
         let bytes = writer.finish();
         let mut reader = Reader::new(bytes.expose());
         assert_eq!(reader.u8(), Ok(1));
-        assert_eq!(reader.u16(), Ok(2));
         assert_eq!(reader.u32(), Ok(3));
         assert_eq!(reader.u64(), Ok(4));
         assert_eq!(reader.flag(), Ok(true));

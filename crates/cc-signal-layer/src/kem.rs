@@ -4,9 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use cc_core::Secret;
-use ml_kem::{
-    Decapsulate, DecapsulationKey1024, EncapsulationKey1024, KeyExport, MlKem1024, TryKeyInit,
-};
+use ml_kem::{Decapsulate, DecapsulationKey1024, EncapsulationKey1024, KeyExport, TryKeyInit};
 use zeroize::Zeroize;
 
 use crate::{Error, entropy::Entropy};
@@ -114,9 +112,6 @@ impl KemKeyPair {
     }
 }
 
-// The parameter set is part of the protocol, not a choice.
-const _: Option<MlKem1024> = None;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +122,7 @@ mod tests {
         let (mut good, mut bad) = (0, 0);
         for group in TestSet::load(TestName::MlKem1024).unwrap().test_groups {
             for test in group.tests {
-                let seed = Secret::copy_from(test.seed.as_deref().unwrap_or(&[]));
+                let seed = Secret::copy_from(test.seed.as_deref().map_or(&[], |seed| seed));
                 let ciphertext: Result<&[u8; CIPHERTEXT_LEN], _> =
                     test.ct.as_deref().map_or(&[][..], |ct| ct).try_into();
                 let (Some(seed), Ok(ciphertext)) = (seed, ciphertext) else {

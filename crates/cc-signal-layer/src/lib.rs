@@ -14,7 +14,11 @@ pub mod initial_message;
 pub mod kem;
 pub mod limits;
 pub mod prekey;
+pub mod safety_number;
+pub mod sender_key;
+pub mod sender_keys;
 pub mod session;
+pub mod sessions;
 
 mod chain_key;
 mod codec;
@@ -36,4 +40,11 @@ pub use error::Error;
 pub use identity::{IdentityKey, IdentityKeyPair};
 pub use initial_message::claimed_sender;
 pub use limits::Limits;
+pub use safety_number::SafetyNumber;
+pub use sender_key::{ReceiverChain, SenderChain, StagedReceive};
+pub use sender_keys::{SenderKeys, StagedGroupOpen};
 pub use session::{Framing, Role, Session, StagedOpen};
+pub use sessions::{Sessions, Staged};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Sender Keys.
+
+use alloc::vec::Vec;
+
+use super::AD;
+use crate::{Error, Limits, ReceiverChain, SenderChain, SenderKeys, message_key::tests::used};
+
+fn pair(limits: Limits) -> (SenderChain, ReceiverChain) {
+    let sender = SenderChain::generate().unwrap();
+    let receiver = ReceiverChain::from_distribution(sender.distribution().expose(), limits);
+    (sender, receiver.unwrap())
+}
+
+fn refused(receiver: &mut ReceiverChain, ad: &[u8], message: &[u8]) {
+    let mut buffer = message.to_vec();
+    assert!(matches!(receiver.open_in_place(ad, &mut buffer), Err(Error::Undecryptable)));
+    assert_eq!(buffer, message);
+    assert_eq!(receiver.decrypt(ad, message), Err(Error::Undecryptable));
+}
+
+#[test]
+fn any_order_each_once() {
+    let (mut sender, mut receiver) = pair(Limits::default());
+    let messages: Vec<_> = (0..5).map(|n| sender.encrypt(AD, &[n]).unwrap()).collect();
+    assert_eq!(messages[0].len(), 1 + SenderChain::OVERHEAD);
+    for n in [3, 0, 4, 1, 2] {
+        let message = &messages[usize::from(n)];
+        assert_eq!(receiver.decrypt(AD, message).unwrap(), [n]);
+        refused(&mut receiver, AD, message);
+    }
+    assert_eq!(used(), 5);
+}
+
+#[test]
+fn every_flipped_bit_and_every_truncation() {
+    let (mut sender, mut receiver) = pair(Limits::default());
+    let message = sender.encrypt(AD, b"text").unwrap();
+    for bit in 0..message.len() * 8 {
+        let mut flipped = message.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        refused(&mut receiver, AD, &flipped);
+    }
+    for len in 0..message.len() {
+        refused(&mut receiver, AD, &message[..len]);
+    }
+    refused(&mut receiver, b"other", &message);
+    assert_eq!(receiver.decrypt(AD, &message).unwrap(), b"text");
+}
+
+#[test]
+fn a_member_cannot_forge() {
+    let (mut sender, mut receiver) = pair(Limits::default());
+    // Mallory is in the group, so she has the chain key; her own signing key is another.
+    let mut distribution = sender.distribution().expose().to_vec();
+    let (mallory, _) = pair(Limits::default());
+    let theirs = mallory.distribution().expose().to_vec();
+    distribution[37..].copy_from_slice(&theirs[37..]);
+    let forged = {
+        let mut keys = mallory.export().expose().to_vec();
+        keys[34..66].copy_from_slice(&distribution[5..37]);
+        let mut forger = SenderChain::load(&keys).unwrap();
+        let mut message = forger.encrypt(AD, b"forged").unwrap();
+        message[1..9].copy_from_slice(&sender.id());
+        message
+    };
+    refused(&mut receiver, AD, &forged);
+    crate::message_key::tests::forget();
+    let good = sender.encrypt(AD, b"good").unwrap();
+    assert_eq!(receiver.decrypt(AD, &good).unwrap(), b"good");
+}
+
+#[test]
+fn gaps_are_bounded() {
+    let limits = Limits::default().with_max_skip(5).with_max_skipped(3);
+    let (mut sender, mut receiver) = pair(limits);
+    let messages: Vec<_> = (0..8).map(|n| sender.encrypt(AD, &[n]).unwrap()).collect();
+    refused(&mut receiver, AD, &messages[6]);
+    assert_eq!(receiver.decrypt(AD, &messages[5]).unwrap(), [5]);
+    refused(&mut receiver, AD, &messages[1]);
+    assert_eq!(receiver.decrypt(AD, &messages[2]).unwrap(), [2]);
+    sender.set_number(u32::MAX - 1);
+    let far = sender.encrypt(AD, b"far").unwrap();
+    refused(&mut receiver, AD, &far);
+    assert_eq!(sender.encrypt(AD, b"end"), Err(Error::ChainExhausted));
+}
+
+#[test]
+fn a_newcomer_reads_nothing_older_and_a_leaver_nothing_newer() {
+    let mut alice = SenderKeys::generate(Limits::default()).unwrap();
+    let mut bob = SenderKeys::generate(Limits::default()).unwrap();
+    let distribution = alice.own().distribution();
+    bob.insert(b"alice", distribution.expose()).unwrap();
+    let early = alice.own_mut().encrypt(AD, b"early").unwrap();
+
+    let mut carol = SenderKeys::generate(Limits::default()).unwrap();
+    let distribution = alice.own().distribution();
+    carol.insert(b"alice", distribution.expose()).unwrap();
+    assert!(carol.open(AD, &early).is_err());
+    let both = alice.own_mut().encrypt(AD, b"both").unwrap();
+    for keys in [&mut bob, &mut carol] {
+        let (sender, text, staged) = keys.open(AD, &both).unwrap();
+        assert_eq!((sender, &text[..]), (&b"alice"[..], &b"both"[..]));
+        keys.apply(staged).unwrap();
+        assert!(keys.open(AD, &both).is_err());
+    }
+
+    // Carol leaves. What was under way to Bob still opens after the rotation.
+    let late = alice.own_mut().encrypt(AD, b"late").unwrap();
+    alice.own_mut().rotate().unwrap();
+    let distribution = alice.own().distribution();
+    bob.insert(b"alice", distribution.expose()).unwrap();
+    let private = alice.own_mut().encrypt(AD, b"private").unwrap();
+    assert!(carol.open(AD, &private).is_err());
+    for message in [&private, &late, &early] {
+        let (_, _, staged) = bob.open(AD, message).unwrap();
+        bob.apply(staged).unwrap();
+    }
+
+    // Alice leaves.
+    bob.remove(b"alice");
+    assert!(!bob.contains(b"alice"));
+    let gone = alice.own_mut().encrypt(AD, b"gone").unwrap();
+    assert!(bob.open(AD, &gone).is_err());
+}
+
+#[test]
+fn a_repeated_distribution_opens_nothing_again() {
+    let mut sender = SenderChain::generate().unwrap();
+    let mut keys = SenderKeys::generate(Limits::default()).unwrap();
+    let distribution = sender.distribution();
+    keys.insert(b"s", distribution.expose()).unwrap();
+    let message = sender.encrypt(AD, b"once").unwrap();
+    let (_, _, staged) = keys.open(AD, &message).unwrap();
+    let (_, _, stale) = keys.open(AD, &message).unwrap();
+    keys.apply(staged).unwrap();
+    assert_eq!(keys.apply(stale), Err(Error::Stale));
+    keys.insert(b"s", distribution.expose()).unwrap();
+    assert!(keys.open(AD, &message).is_err());
+    assert_eq!(keys.claimed_sender(&message), Some(&b"s"[..]));
+    // Nor does somebody else become the sender.
+    assert_eq!(keys.insert(b"eve", distribution.expose()), Err(Error::InvalidKey));
+}
+
+#[test]
+fn distributions_are_strict() {
+    let sender = SenderChain::generate().unwrap();
+    let bytes = sender.distribution().expose().to_vec();
+    let read = |bytes: &[u8]| ReceiverChain::from_distribution(bytes, Limits::default()).map(drop);
+    assert_eq!(read(&bytes), Ok(()));
+    assert_eq!(read(&bytes[..68]), Err(Error::Malformed));
+    let mut other = bytes.clone();
+    other.push(0);
+    assert_eq!(read(&other), Err(Error::Malformed));
+    other[0] = 0x25;
+    assert_eq!(read(&other), Err(Error::UnknownVersion(2)));
+    let mut weak = bytes;
+    weak[37..].fill(0);
+    assert_eq!(read(&weak), Err(Error::InvalidKey));
+}

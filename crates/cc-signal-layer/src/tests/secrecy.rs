@@ -1,0 +1,70 @@
+//! Forward secrecy and post-compromise security.
+
+use super::acquainted;
+
+#[test]
+fn stolen_state_opens_nothing_from_before() {
+    let (mut alice, mut bob) = acquainted();
+    let mut old = alloc::vec::Vec::new();
+    for _ in 0..3 {
+        let message = alice.encrypt(b"to bob");
+        bob.decrypt(&message).unwrap();
+        old.push(message);
+        let message = bob.encrypt(b"to alice");
+        alice.decrypt(&message).unwrap();
+        old.push(message);
+    }
+    for message in &old {
+        // Neither side's copy opens what either side has sent.
+        assert!(alice.stolen().decrypt(message).is_err());
+        assert!(bob.stolen().decrypt(message).is_err());
+    }
+}
+
+#[test]
+fn stolen_state_opens_nothing_after_the_next_round_trip() {
+    let (mut alice, mut bob) = acquainted();
+    let at_rest = alice.encrypt(b"so that both have a chain");
+    bob.decrypt(&at_rest).unwrap();
+
+    let mut thief = bob.stolen();
+    // What is sent in the chains of that time the thief reads: the test can fail.
+    let message = alice.encrypt(b"in the old chain");
+    assert_eq!(thief.decrypt(&message).unwrap(), b"in the old chain");
+    bob.decrypt(&message).unwrap();
+
+    // One full round trip: Bob's new key, and an answer to it.
+    let message = bob.encrypt(b"bob heals");
+    alice.decrypt(&message).unwrap();
+    let message = alice.encrypt(b"alice answers");
+    assert!(thief.decrypt(&message).is_err());
+    bob.decrypt(&message).unwrap();
+    let message = bob.encrypt(b"and so on");
+    assert!(thief.decrypt(&message).is_err());
+    alice.decrypt(&message).unwrap();
+
+    // A copy of Alice's state is as useless against what Alice is sent.
+    let mut thief = alice.stolen();
+    for _ in 0..2 {
+        let message = alice.encrypt(b"round");
+        bob.decrypt(&message).unwrap();
+        let message = bob.encrypt(b"trip");
+        alice.decrypt(&message).unwrap();
+    }
+    let message = bob.encrypt(b"private again");
+    assert!(thief.decrypt(&message).is_err());
+    assert!(alice.decrypt(&message).is_ok());
+}
+
+#[test]
+fn an_initial_message_stays_closed_once_its_one_time_keys_are_gone() {
+    let (mut alice, mut bob) = super::strangers();
+    alice.begin(&mut bob);
+    let hello = alice.encrypt(b"hello");
+    let mut early = bob.stolen();
+    bob.decrypt(&hello).unwrap();
+    assert!(early.decrypt(&hello).is_ok());
+    let thief = bob.stolen();
+    // Without the session, from the account alone.
+    assert!(thief.account.open_initial(super::AD, &hello, crate::Limits::default()).is_err());
+}
