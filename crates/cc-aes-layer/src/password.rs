@@ -30,11 +30,14 @@
 //! is too short.
 //!
 //! Still, somebody who sends made-up salts makes the receiver run Argon2id once for each, with up to
-//! the accepted memory: 256 MiB unless [`Password::accept_at_most`] says otherwise. They push nothing
-//! out of the cache, for only genuine keys enter it, but they do keep a processor busy. In a stack,
-//! put the password below a layer with a key of its own: messages open top-down, so that a forgery
-//! fails there and never reaches Argon2id. Where the password stands alone or on top and strangers
-//! can send, limit how often they may.
+//! the accepted memory: 256 MiB and 8 passes unless [`Password::accept_at_most`] says otherwise. That
+//! took 1.2 s on a 2-core machine, where the recommended parameters took 0.1 s and the least 0.02 s.
+//! They push nothing out of the cache, for only genuine keys enter it, but they do keep a processor
+//! busy. In a stack, put the password below a layer with a key of its own: messages open top-down, so
+//! that a forgery fails there and never reaches Argon2id. Where the password stands alone or on top
+//! and strangers can send, limit how often they may.
+//!
+//! This is the one place where the bytes of a message make a layer allocate more than their size.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;

@@ -33,7 +33,7 @@
 //! 2^32 chunks of 64 KiB are 2^48 bytes. The advantage against AES-GCM grows with the square of the
 //! 16-byte blocks under one key: (2^30)^2 / 2^128 = 2^-68 after 16 GiB, 2^-40 after all of 2^48.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, mem};
 
 use aead_stream::{DecryptorBE32, EncryptorBE32, NewStream, StreamBE32, StreamPrimitive};
@@ -68,7 +68,7 @@ pub enum StreamKey<'a> {
 /// does not open.
 #[must_use = "a stream that is not finished does not open"]
 pub struct StreamSealer {
-    encryptor: EncryptorBE32<Gcm>,
+    encryptor: Box<EncryptorBE32<Gcm>>,
     chunk: Zeroizing<Vec<u8>>,
 }
 
@@ -102,7 +102,7 @@ impl StreamSealer {
         let derived = Derived::new(key, &header, associated_data);
         out.extend_from_slice(&header);
         out.extend_from_slice(&derived.commitment);
-        Ok(Self { encryptor: derived.stream.encryptor(), chunk: empty_chunk() })
+        Ok(Self { encryptor: Box::new(derived.stream.encryptor()), chunk: empty_chunk() })
     }
 
     /// Takes the next piece of plaintext, of any length, and appends the chunks that it completes to
@@ -151,7 +151,7 @@ pub struct StreamOpener<'k> {
 
 enum State<'k> {
     Header { key: StreamKey<'k>, associated_data: Vec<u8> },
-    Chunks { decryptor: DecryptorBE32<Gcm>, any: bool },
+    Chunks { decryptor: Box<DecryptorBE32<Gcm>>, any: bool },
     Failed,
 }
 
@@ -322,7 +322,7 @@ impl Header<'_> {
         &self,
         key: StreamKey<'_>,
         associated_data: &[u8],
-    ) -> Result<DecryptorBE32<Gcm>, AesError> {
+    ) -> Result<Box<DecryptorBE32<Gcm>>, AesError> {
         let (header, commitment) =
             self.0.split_last_chunk::<COMMITMENT_LEN>().ok_or(AesError::Rejected)?;
         let (begin, rest) = header.split_first_chunk::<2>().ok_or(AesError::Rejected)?;
@@ -336,7 +336,7 @@ impl Header<'_> {
         };
         let derived = Derived::new(key, header, associated_data);
         if bool::from(derived.commitment.ct_eq(commitment)) {
-            Ok(derived.stream.decryptor())
+            Ok(Box::new(derived.stream.decryptor()))
         } else {
             Err(AesError::Rejected)
         }
@@ -446,7 +446,7 @@ mod tests {
         let derived = Derived::new(&key, &out, b"associated data");
         out.extend_from_slice(&derived.commitment);
         let mut sealer =
-            StreamSealer { encryptor: derived.stream.encryptor(), chunk: empty_chunk() };
+            StreamSealer { encryptor: Box::new(derived.stream.encryptor()), chunk: empty_chunk() };
         let plaintext: Vec<u8> =
             (0..150_000u32).map(|i| (i * 7 + i / 251).to_le_bytes()[0]).collect();
         sealer.push(&plaintext, &mut out).unwrap();

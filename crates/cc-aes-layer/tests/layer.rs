@@ -1,4 +1,5 @@
 //! The layer in its place in a stack: every mode, and everything that must not open.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use cc_aes_layer::{AesKey, AesLayer, Argon2Params, Password};
 use cc_core::{
