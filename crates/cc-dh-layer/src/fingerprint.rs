@@ -61,3 +61,32 @@ impl fmt::Display for PairFingerprint {
         write!(f, "{} {}", self.0, self.1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use crate::{Curve, DhKeyPair, DhPublicKey};
+
+    #[test]
+    fn the_text_is_stable() {
+        let mut nine = [0; 32];
+        nine[0] = 9;
+        let key = DhPublicKey::from_point(Curve::X25519, &nine).unwrap();
+        // Computed once by hand with Python's hashlib.
+        assert_eq!(key.fingerprint().to_string(), "53530 57715 95419 77841 33785 68457");
+    }
+
+    #[test]
+    fn a_pair_reads_the_same_from_both_sides() {
+        for curve in [Curve::X25519, Curve::P256] {
+            let [a, b, c] = [(); 3].map(|()| *DhKeyPair::generate(curve).unwrap().public_key());
+            let text = a.fingerprint_with(&b).to_string();
+            assert_eq!(text, b.fingerprint_with(&a).to_string());
+            assert_ne!(text, a.fingerprint_with(&c).to_string());
+            assert_eq!(text.len(), 71);
+            assert!(text.contains(&a.fingerprint().to_string()));
+            assert!(text.contains(&b.fingerprint().to_string()));
+        }
+    }
+}

@@ -451,6 +451,7 @@ impl Generation {
 }
 
 /// What all boxes of one change have in common.
+#[derive(Clone, Copy)]
 struct Outgoing<'a> {
     keys: &'a DhKeyPair,
     me: MemberId,
@@ -531,3 +532,6 @@ fn no_change() -> LayerError {
 }
 
 const TAG_LEN: usize = 32;
+
+#[cfg(test)]
+mod hostile;

@@ -1,6 +1,6 @@
 //! The layer itself: one type over both modes.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
 use cc_core::{
@@ -19,7 +19,7 @@ pub struct DhLayer {
 
 enum Mode {
     Pairwise(Pairwise),
-    Group(Group),
+    Group(Box<Group>),
 }
 
 impl DhLayer {
@@ -40,7 +40,7 @@ impl DhLayer {
     /// by a welcome.
     #[must_use]
     pub fn group(keys: DhKeyPair) -> Self {
-        Self { public: *keys.public_key(), mode: Mode::Group(Group::new(keys)) }
+        Self { public: *keys.public_key(), mode: Mode::Group(Box::new(Group::new(keys))) }
     }
 
     /// How many past generations stay readable for late messages: 3 unless set, at most

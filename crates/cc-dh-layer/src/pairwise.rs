@@ -67,3 +67,101 @@ impl Pairwise {
         Ok(Opened::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use cc_core::{Binding, CipherLayer, Header, Kind, LayerErrorKind, StackId};
+
+    use super::*;
+    use crate::{Curve, DhLayer};
+
+    fn pair(curve: Curve) -> (DhLayer, DhLayer) {
+        let [a, b] = [(); 2].map(|()| DhKeyPair::generate(curve).unwrap());
+        let (of_a, of_b) = (*a.public_key(), *b.public_key());
+        (DhLayer::pairwise(a, of_b).unwrap(), DhLayer::pairwise(b, of_a).unwrap())
+    }
+
+    fn binding() -> Binding {
+        let stack = StackId::of(&[]);
+        Header::new(Kind::Application, &stack, vec![]).binding(&stack, b"ad")
+    }
+
+    fn seal(layer: &mut DhLayer, text: &[u8]) -> Vec<u8> {
+        let binding = binding();
+        let context = LayerContext { binding: &binding, position: 0, chain: None };
+        let mut buffer = Buffer::new(text);
+        layer.seal(&context, &mut buffer).unwrap();
+        buffer.as_slice().to_vec()
+    }
+
+    fn open(layer: &mut DhLayer, wire: &[u8], position: u16) -> Result<Vec<u8>, LayerError> {
+        let binding = binding();
+        let context = LayerContext { binding: &binding, position, chain: None };
+        let mut buffer = Buffer::new(wire);
+        layer.open(&context, &mut buffer)?;
+        Ok(buffer.as_slice().to_vec())
+    }
+
+    #[test]
+    fn both_directions_and_no_reflection() {
+        for curve in [Curve::X25519, Curve::P256] {
+            let (mut alice, mut bob) = pair(curve);
+            let (_, mut eve) = pair(curve);
+            let mut people = [&mut alice, &mut bob];
+            for text in [b"".as_slice(), b"hello", &[7; 100_000]] {
+                for _ in 0..2 {
+                    let wire = seal(people[0], text);
+                    assert_eq!(wire.len(), text.len() + 48);
+                    assert_eq!(open(people[1], &wire, 0).unwrap(), text);
+                    // Sent back to whoever sealed it.
+                    let error = open(people[0], &wire, 0).unwrap_err();
+                    assert_eq!(error.kind(), LayerErrorKind::Rejected);
+                    assert!(open(&mut eve, &wire, 0).is_err());
+                    people.reverse();
+                }
+            }
+            assert_ne!(seal(people[0], b"same"), seal(people[0], b"same"));
+        }
+    }
+
+    #[test]
+    fn every_flip_and_truncation_is_refused() {
+        let (mut alice, mut bob) = pair(Curve::X25519);
+        let wire = seal(&mut alice, b"text");
+        for bit in 0..wire.len() * 8 {
+            let mut flipped = wire.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(open(&mut bob, &flipped, 0).is_err(), "{bit}");
+        }
+        for len in 0..wire.len() {
+            assert!(open(&mut bob, &wire[..len], 0).is_err(), "{len}");
+        }
+        assert!(open(&mut bob, &wire, 1).is_err(), "another position");
+        assert_eq!(open(&mut bob, &wire, 0).unwrap(), b"text");
+    }
+
+    #[test]
+    fn both_contribute_one_secret() {
+        let (mut alice, mut bob) = pair(Curve::P256);
+        let contribution = alice.contribute().unwrap().unwrap();
+        assert!(contribution.hint.is_empty());
+        assert_eq!(bob.contribute().unwrap().unwrap().secret, contribution.secret);
+        assert_eq!(bob.recall(&[]).unwrap(), contribution.secret);
+        assert_eq!(bob.recall(&[0]).unwrap_err().kind(), LayerErrorKind::Rejected);
+        assert_ne!(pair(Curve::P256).0.contribute().unwrap().unwrap().secret, contribution.secret);
+        assert!(alice.properties().pairwise && alice.properties().contributes);
+        assert!(alice.group().is_none() && alice.group_mut().is_none());
+    }
+
+    #[test]
+    fn unsuitable_peers_are_refused() {
+        let own =
+            || DhKeyPair::from_private_key(Curve::X25519, Secret::copy_from(&[7; 32]).unwrap());
+        let public = *own().unwrap().public_key();
+        assert_eq!(DhLayer::pairwise(own().unwrap(), public).err(), Some(DhError::OwnKey));
+        let other = *DhKeyPair::generate(Curve::P256).unwrap().public_key();
+        assert_eq!(DhLayer::pairwise(own().unwrap(), other).err(), Some(DhError::CurveMismatch));
+    }
+}
