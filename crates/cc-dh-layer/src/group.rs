@@ -28,7 +28,6 @@ pub const MAX_PAST_GENERATIONS: usize = 64;
 pub(crate) struct Group {
     keys: DhKeyPair,
     window: usize,
-    me: Option<MemberId>,
     current: State,
     /// What `apply` makes current and `revert` drops.
     staged: Option<State>,
@@ -37,6 +36,8 @@ pub(crate) struct Group {
 /// Everything a method may change. Its pieces are shared, so that a copy is cheap.
 #[derive(Clone, Default)]
 struct State {
+    /// This member, once the layer has its place.
+    me: Option<MemberId>,
     phase: Phase,
     /// Oldest first, at most `window` of them.
     past: Vec<Past>,
@@ -70,43 +71,38 @@ struct Change {
 
 impl Group {
     pub(crate) fn new(keys: DhKeyPair) -> Self {
-        Self {
-            keys,
-            window: DEFAULT_PAST_GENERATIONS,
-            me: None,
-            current: State::default(),
-            staged: None,
-        }
+        Self { keys, window: DEFAULT_PAST_GENERATIONS, current: State::default(), staged: None }
     }
 
     pub(crate) fn set_window(&mut self, generations: usize) {
         self.window = generations.min(MAX_PAST_GENERATIONS);
     }
 
-    /// Takes the place and founds the group where this member is to. Not staged: nothing is in flight,
-    /// and a second call with the same place changes nothing.
+    /// Takes the place and founds the group where this member is to. A second call with the same place
+    /// changes nothing.
     pub(crate) fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
         let Some(me) = place.member else {
             return Err(LayerError::misuse("a group layer needs a member id"));
         };
-        let moved = self.me.is_some_and(|old| old != me);
-        match &self.view().phase {
-            Phase::Member(now) if moved && now.roster.entries().len() > 1 => {
+        let state = self.view();
+        let renamed = state.me.is_some_and(|old| old != me);
+        let founds = match &state.phase {
+            Phase::Outside => place.founding,
+            Phase::Member(now) if renamed && now.roster.entries().len() > 1 => {
                 return Err(LayerError::misuse(
                     "the other members know this one by another id: found a new group, or leave \
                      the group layers of the stack as they are",
                 ));
             }
-            Phase::Member(_) if !moved => {}
-            Phase::Removed => {}
             // Alone in the group, and under a new id: as good as a new group.
-            Phase::Member(_) => self.current = self.founded(me, place.stack.as_bytes())?,
-            Phase::Outside if place.founding => {
-                self.current = self.founded(me, place.stack.as_bytes())?;
-            }
-            Phase::Outside => {}
-        }
-        self.me = Some(me);
+            Phase::Member(_) => renamed,
+            Phase::Removed => false,
+        };
+        self.staged = Some(if founds {
+            self.founded(me, place.stack.as_bytes())?
+        } else {
+            State { me: Some(me), ..state.clone() }
+        });
         Ok(())
     }
 
@@ -379,6 +375,7 @@ impl Group {
         // the same numbers.
         let generation = root.generation(grant.generation, roster, binding)?;
         self.staged = Some(State {
+            me: Some(me),
             phase: Phase::Member(generation),
             past: Vec::new(),
             change: None,
@@ -393,7 +390,7 @@ impl Group {
     }
 
     fn me(&self) -> Result<MemberId, LayerError> {
-        self.me.ok_or_else(|| LayerError::not_ready("put the layer into a stack first"))
+        self.view().me.ok_or_else(|| LayerError::not_ready("put the layer into a stack first"))
     }
 
     fn generation(&self) -> Result<&Generation, LayerError> {
@@ -408,7 +405,7 @@ impl Group {
     fn founded(&self, me: MemberId, binding: &[u8; 32]) -> Result<State, DhError> {
         let roster = Roster::founded_by(me, *self.keys.public_key());
         let generation = Root::random()?.generation(0, roster, binding)?;
-        Ok(State { phase: Phase::Member(generation), ..State::default() })
+        Ok(State { me: Some(me), phase: Phase::Member(generation), ..State::default() })
     }
 
     /// Moves the current generation to the past and `phase` into its place.

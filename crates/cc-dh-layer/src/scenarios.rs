@@ -23,6 +23,7 @@ fn person(curve: Curve, founding: bool) -> Person {
     let id = MemberId::of([(&layer.descriptor(), layer.commitment())]);
     let place = Attachment { stack: stack(curve), position: 0, member: Some(id), founding };
     layer.attach(&place).unwrap();
+    layer.apply();
     Person { id, layer }
 }
 
@@ -321,11 +322,16 @@ fn attaching_again_changes_nothing() {
     let mut place =
         Attachment { stack: StackId::of(&[]), position: 3, member: Some(alice.id), founding: true };
     alice.layer.attach(&place).unwrap();
+    alice.layer.apply();
     assert_eq!(alice.secret().secret, before);
 
-    // Another id is another group, which is only possible alone.
+    // Another id is another group, which is only possible alone. Another layer may refuse the place.
     place.member = Some(MemberId::from_bytes([9; 32]));
     alice.layer.attach(&place).unwrap();
+    alice.layer.revert();
+    assert_eq!(alice.secret().secret, before);
+    alice.layer.attach(&place).unwrap();
+    alice.layer.apply();
     assert_ne!(alice.secret().secret, before);
     let [mut alice, ..] = three(Curve::X25519);
     assert_eq!(kind(alice.layer.attach(&place)), LayerErrorKind::Misuse);

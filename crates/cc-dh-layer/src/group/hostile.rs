@@ -22,6 +22,7 @@ fn group(curve: Curve, id: MemberId, founding: bool) -> Group {
     let mut group = Group::new(DhKeyPair::generate(curve).unwrap());
     let place = Attachment { stack: StackId::of(&[]), position: 0, member: Some(id), founding };
     group.attach(&place).unwrap();
+    group.apply();
     group
 }
 
