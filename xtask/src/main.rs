@@ -1,1 +1,87 @@
-fn main() {}
+//! Maintainers' commands: `cargo xtask ci|bench|fuzz|publish-check`.
+
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
+
+/// In the order in which they are published: each depends on those before it only.
+const CRATES: [&str; 6] =
+    ["cc-core", "cc-aes-layer", "cc-dh-layer", "cc-signal-layer", "cc-mls-layer", "cc-manager"];
+
+/// Crates that build without the standard library.
+const NO_STD: [&str; 5] =
+    ["cc-core", "cc-aes-layer", "cc-dh-layer", "cc-signal-layer", "cc-manager"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("", [].as_slice()),
+    };
+    let result = match command {
+        "ci" => ci(),
+        "bench" => bench(rest),
+        "publish-check" => publish_check(),
+        "no-std" => no_std(),
+        _ => Err("usage: cargo xtask ci | bench [name] | no-std | publish-check".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<(), String>;
+
+/// What must pass before a change lands.
+fn ci() -> Outcome {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(&["test", "--workspace"])?;
+    no_std()?;
+    run(Command::new("cargo")
+        .args(["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// All benchmarks, or the one that is named.
+fn bench(names: &[String]) -> Outcome {
+    let mut arguments = vec!["bench", "--package", "cc-benches"];
+    for name in names {
+        arguments.extend(["--bench", name]);
+    }
+    cargo(&arguments)
+}
+
+/// The crates that promise it compile without their `std` feature.
+fn no_std() -> Outcome {
+    NO_STD.iter().try_for_each(|name| {
+        cargo(&["check", "--package", name, "--no-default-features", "--lib"])
+    })
+}
+
+/// Each crate packages by itself, and its package lists what it needs.
+fn publish_check() -> Outcome {
+    let mut arguments = vec!["package", "--allow-dirty", "--no-verify"];
+    for name in CRATES {
+        arguments.extend(["--package", name]);
+    }
+    cargo(&arguments)
+}
+
+fn cargo(arguments: &[&str]) -> Outcome {
+    run(Command::new("cargo").args(arguments))
+}
+
+fn run(command: &mut Command) -> Outcome {
+    eprintln!("xtask: {command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?}: {status}")),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
