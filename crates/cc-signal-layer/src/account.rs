@@ -1,5 +1,7 @@
 //! One's own account: the identity and the prekeys, and the sessions that begin from them.
 
+use core::ops::Range;
+
 use alloc::{boxed::Box, vec::Vec};
 
 use cc_core::{Secret, SecretBytes};
@@ -188,6 +190,24 @@ impl Account {
         message: &[u8],
         limits: Limits,
     ) -> Result<(Vec<u8>, StagedSession), Error> {
+        let mut buffer = Vec::from(message);
+        let (range, staged) = self.open_initial_in_place(ad, &mut buffer, limits)?;
+        buffer.truncate(range.end);
+        buffer.drain(..range.start);
+        Ok((buffer, staged))
+    }
+
+    /// Opens an initial message in place. The text is in the range returned.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`] for whatever reason, a replay among them; `message` is left as it
+    /// was.
+    pub fn open_initial_in_place(
+        &self,
+        ad: &[u8],
+        message: &mut [u8],
+        limits: Limits,
+    ) -> Result<(Range<usize>, StagedSession), Error> {
         self.respond(ad, message, limits).map_err(|_| Error::Undecryptable)
     }
 
@@ -294,9 +314,9 @@ impl Account {
     fn respond(
         &self,
         ad: &[u8],
-        message: &[u8],
+        message: &mut [u8],
         limits: Limits,
-    ) -> Result<(Vec<u8>, StagedSession), Error> {
+    ) -> Result<(Range<usize>, StagedSession), Error> {
         let (encoded, _) = initial_message::split(message)?;
         let handshake = Handshake::decode(encoded)?;
         if !self.is_acceptable(&handshake) {
@@ -335,9 +355,10 @@ impl Account {
         let prekey = period.signed().duplicate();
         let ratchet = Ratchet::responder(root, header_a, header_b, prekey);
         let mut session = Session::new(binding, Role::Responder, None, ratchet, limits);
-        let text = session.decrypt(ad, message)?;
+        let (range, opened) = session.open_in_place(ad, message)?;
+        session.apply(opened)?;
         let staged = StagedSession { session, peer: handshake.identity, handshake };
-        Ok((text, staged))
+        Ok((range, staged))
     }
 
     /// Whether this handshake can still be accepted: the keys it names are there, and where it

@@ -33,10 +33,11 @@ impl Limits {
     }
 
     /// How many sessions are kept with one peer; beyond it the one unused for longest is dropped.
-    /// At least 1, at most [`Limits::MAX_SESSIONS_CAP`]. 8 by default.
+    /// At least 2, one that each side has begun; at most [`Limits::MAX_SESSIONS_CAP`]. 8 by
+    /// default.
     #[must_use]
     pub fn with_max_sessions(self, sessions: usize) -> Self {
-        Self { max_sessions: sessions.clamp(1, Self::MAX_SESSIONS_CAP), ..self }
+        Self { max_sessions: sessions.clamp(2, Self::MAX_SESSIONS_CAP), ..self }
     }
 
     /// Messages of one chain that may be missing.
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn limits_go_down_freely_and_up_to_the_caps() {
         let low = Limits::default().with_max_skip(0).with_max_skipped(0).with_max_sessions(0);
-        assert_eq!((low.max_skip(), low.max_skipped(), low.max_sessions()), (0, 0, 1));
+        assert_eq!((low.max_skip(), low.max_skipped(), low.max_sessions()), (0, 0, 2));
         let high = Limits::default()
             .with_max_skip(u32::MAX)
             .with_max_skipped(usize::MAX)

@@ -1,5 +1,7 @@
 //! All chains of a group: one's own, and for every other member the latest ones.
 
+use core::ops::Range;
+
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use cc_core::SecretBytes;
@@ -105,12 +107,29 @@ impl SenderKeys {
         ad: &[u8],
         message: &[u8],
     ) -> Result<(&[u8], Vec<u8>, StagedGroupOpen), Error> {
+        let mut buffer = Vec::from(message);
+        let (sender, range, staged) = self.open_in_place(ad, &mut buffer)?;
+        buffer.truncate(range.end);
+        buffer.drain(..range.start);
+        Ok((sender, buffer, staged))
+    }
+
+    /// Opens a group message in place without changing anything. The text is in the range
+    /// returned.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`] for whatever reason; `message` is left as it was.
+    pub fn open_in_place(
+        &self,
+        ad: &[u8],
+        message: &mut [u8],
+    ) -> Result<(&[u8], Range<usize>, StagedGroupOpen), Error> {
         let id = message_chain_id(message).ok_or(Error::Undecryptable)?;
         let sender = self.by_chain.get(&id).ok_or(Error::Undecryptable)?;
         let chains = self.senders.get(sender).ok_or(Error::Undecryptable)?;
         let chain = chains.iter().find(|chain| chain.id() == id).ok_or(Error::Undecryptable)?;
-        let (text, staged) = chain.open(ad, message)?;
-        Ok((sender, text, StagedGroupOpen(staged)))
+        let (range, staged) = chain.open_in_place(ad, message)?;
+        Ok((sender, range, StagedGroupOpen(staged)))
     }
 
     /// Applies a staged change.

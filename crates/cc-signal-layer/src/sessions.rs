@@ -15,7 +15,9 @@
 //! - it is acknowledged and the peer begins a new one: the peer may have lost its state;
 //! - the peer has spoken elsewhere [`PATIENCE`] times in a row: it does not have this session.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use core::ops::Range;
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use cc_core::SecretBytes;
 
@@ -64,7 +66,7 @@ pub struct Staged(Change);
 #[derive(Debug)]
 enum Change {
     Message(StagedOpen),
-    Begun(alloc::boxed::Box<StagedSession>),
+    Begun(Box<StagedSession>),
 }
 
 impl Sessions {
@@ -134,8 +136,23 @@ impl Sessions {
         message: &[u8],
     ) -> Result<(Vec<u8>, Staged), Error> {
         let mut buffer = Vec::from(message);
-        let initial = message.first() != Some(&wire::MESSAGE);
-        if initial {
+        let (range, staged) = self.open_in_place(account, ad, &mut buffer)?;
+        buffer.truncate(range.end);
+        buffer.drain(..range.start);
+        Ok((buffer, staged))
+    }
+
+    /// Opens a message in place without changing anything. The text is in the range returned.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`] for whatever reason; `message` is left as it was.
+    pub fn open_in_place(
+        &self,
+        account: &Account,
+        ad: &[u8],
+        message: &mut [u8],
+    ) -> Result<(Range<usize>, Staged), Error> {
+        if message.first() != Some(&wire::MESSAGE) {
             let (handshake, _) =
                 initial_message::split(message).map_err(|_| Error::Undecryptable)?;
             let known = self.sessions.iter().any(|entry| entry.session.begun_by(handshake));
@@ -144,10 +161,8 @@ impl Sessions {
             }
         }
         for entry in &self.sessions {
-            if let Ok((range, staged)) = entry.session.open_in_place(ad, &mut buffer) {
-                buffer.truncate(range.end);
-                buffer.drain(..range.start);
-                return Ok((buffer, Staged(Change::Message(staged))));
+            if let Ok((range, staged)) = entry.session.open_in_place(ad, message) {
+                return Ok((range, Staged(Change::Message(staged))));
             }
         }
         Err(Error::Undecryptable)
@@ -220,13 +235,14 @@ impl Sessions {
         &self,
         account: &Account,
         ad: &[u8],
-        message: &[u8],
-    ) -> Result<(Vec<u8>, Staged), Error> {
-        let (text, staged) = account.open_initial(ad, message, self.limits)?;
-        if staged.peer() != &self.peer {
+        message: &mut [u8],
+    ) -> Result<(Range<usize>, Staged), Error> {
+        // The sender is checked first, so that a message that is refused is left as it was.
+        if initial_message::claimed_sender(message)? != Some(self.peer) {
             return Err(Error::Undecryptable);
         }
-        Ok((text, Staged(Change::Begun(alloc::boxed::Box::new(staged)))))
+        let (range, staged) = account.open_initial_in_place(ad, message, self.limits)?;
+        Ok((range, Staged(Change::Begun(Box::new(staged)))))
     }
 
     fn apply_message(&mut self, staged: StagedOpen) -> Result<(), Error> {
@@ -271,7 +287,7 @@ impl Sessions {
         }
         let entry = Entry { session, order };
         self.sessions.insert(index.min(self.sessions.len()), entry);
-        // With room for one session only, the active one is it.
+        // There is room for two at least, so this drops neither the active nor the new one.
         self.sessions.truncate(self.limits.max_sessions());
     }
 

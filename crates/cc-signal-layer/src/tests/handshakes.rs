@@ -219,3 +219,32 @@ fn one_time_keys_are_published_once() {
     assert_eq!((account.unpublished(), account.published()), (0, 5));
     assert!(!account.is_rotation_due());
 }
+
+#[test]
+fn everything_can_move_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Account>();
+    is_send::<Sessions>();
+    is_send::<crate::Staged>();
+    is_send::<crate::Session>();
+    is_send::<crate::SenderKeys>();
+}
+
+#[test]
+fn a_refused_initial_message_is_left_as_it_was() {
+    let (mut alice, mut bob) = strangers();
+    alice.begin(&mut bob);
+    let hello = alice.encrypt(b"hello");
+    let mut buffer = hello.clone();
+    let (range, staged) = bob.sessions.open_in_place(&bob.account, AD, &mut buffer).unwrap();
+    assert_eq!(&buffer[range], b"hello");
+    drop(staged);
+    // With other data, and for somebody who expects another sender.
+    let stranger = Account::generate().unwrap();
+    let other = Sessions::new(*stranger.identity(), Limits::default());
+    for (sessions, ad) in [(&bob.sessions, &b"other"[..]), (&other, AD)] {
+        let mut buffer = hello.clone();
+        assert!(sessions.open_in_place(&bob.account, ad, &mut buffer).is_err());
+        assert_eq!(buffer, hello);
+    }
+}
