@@ -84,7 +84,8 @@ pub trait GroupLayer: CipherLayer {
     /// Somebody else's commit comes into force; a staged change of this member's is discarded.
     ///
     /// # Errors
-    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part.
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part,
+    /// [`NotReady`](crate::LayerErrorKind::NotReady) outside a group.
     fn process_commit(
         &mut self,
         part: &[u8],

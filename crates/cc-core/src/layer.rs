@@ -31,7 +31,7 @@ pub trait CipherLayer: Any + Send {
     fn properties(&self) -> Properties;
 
     /// The layer takes its place in a stack. Called when the stack is built, and again whenever its
-    /// layers change; nothing is in flight then.
+    /// layers change; nothing is in flight then. Staged, as everything else.
     ///
     /// # Errors
     /// [`Misuse`](crate::LayerErrorKind::Misuse) when the layer cannot work in this place.
