@@ -1,1 +1,23 @@
-//! MLS (RFC 9420) layer for Cascading Cipher, wrapping openmls.
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod epoch;
+mod error;
+mod group;
+mod identity;
+mod journal;
+mod key_package;
+mod layer;
+mod member;
+mod membership;
+mod provider;
+mod psk;
+mod roster;
+mod storage;
+mod wire;
+
+pub use config::{Ciphersuite, MlsConfig};
+pub use error::MlsError;
+pub use identity::MlsIdentity;
+pub use layer::MlsLayer;
+pub use member::MlsMember;

@@ -1,0 +1,251 @@
+//! The settings of one member: what the group has in common, and how long secrets are kept.
+
+use openmls::prelude::{
+    Capabilities, Extension, ExtensionType, Extensions, GroupContext, LeafNode, Lifetime,
+    MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
+    SenderRatchetConfiguration, UnknownExtension,
+};
+use openmls_rust_crypto::RustCrypto;
+use openmls_traits::crypto::OpenMlsCrypto as _;
+
+/// A ciphersuite of RFC 9420 section 17.1, as openmls names it.
+pub use openmls_traits::types::Ciphersuite;
+
+use crate::error::MlsError;
+
+/// Bytes of the longest group name and of the longest member name.
+pub(crate) const MAX_NAME_LEN: usize = 4096;
+
+/// The KeyPackage extension with the binding of the parts below: 32 bytes. Private use, RFC 9420
+/// section 17.3.
+pub(crate) const BINDING_EXTENSION: u16 = 0xf0cc;
+
+/// The GroupContext extension with the group's name in UTF-8. Private use, RFC 9420 section 17.3.
+pub(crate) const NAME_EXTENSION: u16 = 0xf0cd;
+
+/// The settings of one member.
+///
+/// Members of one group share the ciphersuite; everything else is each member's own affair.
+///
+/// ```
+/// use cc_mls_layer::MlsConfig;
+///
+/// let config = MlsConfig::default().with_max_past_epochs(1).with_padding(64);
+/// assert_eq!(config.max_past_epochs(), 1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MlsConfig {
+    ciphersuite: Ciphersuite,
+    padding: usize,
+    max_past_epochs: usize,
+    out_of_order_tolerance: u32,
+    max_forward_distance: u32,
+    key_package_lifetime: u64,
+    checkpoint_interval: u32,
+}
+
+impl MlsConfig {
+    /// The most epochs whose messages can be kept readable.
+    pub const MAX_PAST_EPOCHS: usize = 64;
+    /// The most generations that messages of one sender may be skipped or be late.
+    pub const MAX_DISTANCE: u32 = 10_000;
+    /// The largest padding block, in bytes.
+    pub const MAX_PADDING: usize = 65_536;
+    /// The most messages between two checkpoints.
+    pub const MAX_CHECKPOINT_INTERVAL: u32 = 1024;
+    /// The longest life of a key package, in seconds: 84 days, the longest that openmls accepts.
+    pub const MAX_KEY_PACKAGE_LIFETIME: u64 = 84 * 24 * 3600;
+
+    /// The ciphersuite; `MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519` unless changed.
+    #[must_use]
+    pub const fn with_ciphersuite(mut self, ciphersuite: Ciphersuite) -> Self {
+        self.ciphersuite = ciphersuite;
+        self
+    }
+
+    /// Messages are padded to a multiple of this many bytes, to hide their length; 0 for none, 32
+    /// unless changed, at most [`MAX_PADDING`](Self::MAX_PADDING).
+    #[must_use]
+    pub const fn with_padding(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
+        self
+    }
+
+    /// How many epochs back messages still open, and their exporter secrets are still known: 3
+    /// unless changed, at most [`MAX_PAST_EPOCHS`](Self::MAX_PAST_EPOCHS). The fewer, the better
+    /// forward secrecy.
+    #[must_use]
+    pub const fn with_max_past_epochs(mut self, epochs: usize) -> Self {
+        self.max_past_epochs = epochs;
+        self
+    }
+
+    /// How many generations of one sender a message may come late: 1000 unless changed, at most
+    /// [`MAX_DISTANCE`](Self::MAX_DISTANCE). The keys of messages that were skipped are kept so long.
+    #[must_use]
+    pub const fn with_out_of_order_tolerance(mut self, generations: u32) -> Self {
+        self.out_of_order_tolerance = generations;
+        self
+    }
+
+    /// How many generations of one sender may be skipped at once: 1000 unless changed, at most
+    /// [`MAX_DISTANCE`](Self::MAX_DISTANCE). It bounds the work that one message can cause.
+    #[must_use]
+    pub const fn with_max_forward_distance(mut self, generations: u32) -> Self {
+        self.max_forward_distance = generations;
+        self
+    }
+
+    /// How long a new key package may be used to add this member, in seconds: 84 days less one hour
+    /// unless changed. openmls adds an hour of the past for skewed clocks.
+    #[must_use]
+    pub const fn with_key_package_lifetime(mut self, seconds: u64) -> Self {
+        self.key_package_lifetime = seconds;
+        self
+    }
+
+    /// The ratchets are written to the state every so many messages: 64 unless changed, at most
+    /// [`MAX_CHECKPOINT_INTERVAL`](Self::MAX_CHECKPOINT_INTERVAL). In between, one small record per
+    /// message is written, so that the cost of a message does not grow with the group. Whoever steals
+    /// the stored state can read the messages since the last checkpoint; with 0 or 1 every message
+    /// writes a checkpoint and that window is closed.
+    #[must_use]
+    pub const fn with_checkpoint_interval(mut self, messages: u32) -> Self {
+        self.checkpoint_interval = messages;
+        self
+    }
+
+    /// The ciphersuite.
+    #[must_use]
+    pub const fn ciphersuite(&self) -> Ciphersuite {
+        self.ciphersuite
+    }
+
+    /// Bytes of a padding block.
+    #[must_use]
+    pub const fn padding(&self) -> usize {
+        self.padding
+    }
+
+    /// How many epochs back messages still open.
+    #[must_use]
+    pub const fn max_past_epochs(&self) -> usize {
+        self.max_past_epochs
+    }
+
+    /// Messages between two checkpoints; 0 and 1 are the same.
+    #[must_use]
+    pub const fn checkpoint_interval(&self) -> u32 {
+        self.checkpoint_interval
+    }
+
+    pub(crate) fn check(&self) -> Result<(), MlsError> {
+        check_ciphersuite(self.ciphersuite)?;
+        let distance = self.out_of_order_tolerance.max(self.max_forward_distance);
+        let bounds = [
+            (self.padding <= Self::MAX_PADDING, "the padding is over MlsConfig::MAX_PADDING"),
+            (
+                self.max_past_epochs <= Self::MAX_PAST_EPOCHS,
+                "the past epochs are over MlsConfig::MAX_PAST_EPOCHS",
+            ),
+            (distance <= Self::MAX_DISTANCE, "a distance is over MlsConfig::MAX_DISTANCE"),
+            (
+                self.key_package_lifetime <= Self::MAX_KEY_PACKAGE_LIFETIME,
+                "the lifetime is over MlsConfig::MAX_KEY_PACKAGE_LIFETIME",
+            ),
+            (
+                self.checkpoint_interval <= Self::MAX_CHECKPOINT_INTERVAL,
+                "the interval is over MlsConfig::MAX_CHECKPOINT_INTERVAL",
+            ),
+        ];
+        match bounds.iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(MlsError::Config(broken)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime::new(self.key_package_lifetime)
+    }
+
+    /// What every leaf of this crate can do (RFC 9420 section 7.2): nothing beyond the defaults but
+    /// the two private extensions.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        Capabilities::new(
+            None,
+            Some(&[self.ciphersuite]),
+            Some(&[
+                ExtensionType::Unknown(BINDING_EXTENSION),
+                ExtensionType::Unknown(NAME_EXTENSION),
+            ]),
+            None,
+            None,
+        )
+    }
+
+    pub(crate) fn join_config(&self) -> MlsGroupJoinConfig {
+        MlsGroupJoinConfig::builder()
+            .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+            .padding_size(self.padding)
+            .max_past_epochs(self.max_past_epochs)
+            .sender_ratchet_configuration(self.ratchet())
+            .use_ratchet_tree_extension(true)
+            .build()
+    }
+
+    pub(crate) fn create_config(
+        &self,
+        name: &str,
+        leaf: Extensions<LeafNode>,
+    ) -> Result<MlsGroupCreateConfig, MlsError> {
+        let mut context = Extensions::<GroupContext>::empty();
+        if !name.is_empty() {
+            let name = UnknownExtension(name.as_bytes().to_vec());
+            context
+                .add(Extension::Unknown(NAME_EXTENSION, name))
+                .map_err(|error| MlsError::Library(error.to_string()))?;
+        }
+        let builder = MlsGroupCreateConfig::builder()
+            .ciphersuite(self.ciphersuite)
+            .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+            .padding_size(self.padding)
+            .max_past_epochs(self.max_past_epochs)
+            .sender_ratchet_configuration(self.ratchet())
+            .use_ratchet_tree_extension(true)
+            .lifetime(self.lifetime())
+            .capabilities(self.capabilities())
+            .with_group_context_extensions(context)
+            .with_leaf_node_extensions(leaf)
+            .map_err(|error| MlsError::Library(error.to_string()))?;
+        Ok(builder.build())
+    }
+
+    fn ratchet(&self) -> SenderRatchetConfiguration {
+        SenderRatchetConfiguration::new(self.out_of_order_tolerance, self.max_forward_distance)
+    }
+}
+
+impl Default for MlsConfig {
+    fn default() -> Self {
+        Self {
+            ciphersuite: Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
+            padding: 32,
+            max_past_epochs: 3,
+            out_of_order_tolerance: 1000,
+            max_forward_distance: 1000,
+            key_package_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME - 3600,
+            checkpoint_interval: 64,
+        }
+    }
+}
+
+pub(crate) fn check_ciphersuite(ciphersuite: Ciphersuite) -> Result<(), MlsError> {
+    RustCrypto::default().supports(ciphersuite).map_err(|_| MlsError::Ciphersuite(ciphersuite))
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), MlsError> {
+    if name.len() > MAX_NAME_LEN {
+        return Err(MlsError::Name { max: MAX_NAME_LEN, len: name.len() });
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! What this crate's own calls report. What a remote party can cause is [`LayerError::rejected`].
+
+use cc_core::{LayerError, LayerErrorKind};
+
+/// Why a call of this crate failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MlsError {
+    /// The cryptography in use does not implement this ciphersuite.
+    #[error("ciphersuite {0:?} is not supported here")]
+    Ciphersuite(openmls_traits::types::Ciphersuite),
+    /// A name is longer than it may be.
+    #[error("a name has at most {max} bytes, this one has {len}")]
+    Name {
+        /// Bytes allowed.
+        max: usize,
+        /// Bytes given.
+        len: usize,
+    },
+    /// A value of the configuration is out of its bounds.
+    #[error("{0}")]
+    Config(&'static str),
+    /// The signature key could not be generated.
+    #[error("the signature key could not be generated")]
+    SignatureKey,
+    /// There is no group yet, or this member was removed.
+    #[error("this member is in no group")]
+    NoGroup,
+    /// An exported secret has at most 65535 bytes.
+    #[error("a secret of {0} bytes cannot be exported")]
+    ExportLength(usize),
+    /// The layer's stored state could not be read or written.
+    #[error("the stored state could not be read or written: {0}")]
+    Storage(String),
+    /// openmls failed in a way that its documentation rules out.
+    #[error("openmls: {0}")]
+    Library(String),
+}
+
+impl From<MlsError> for LayerError {
+    fn from(error: MlsError) -> Self {
+        let kind = match &error {
+            MlsError::NoGroup => LayerErrorKind::NotReady,
+            MlsError::Storage(_) => LayerErrorKind::Storage,
+            MlsError::Library(_) => LayerErrorKind::Internal,
+            MlsError::SignatureKey => LayerErrorKind::Random,
+            MlsError::Name { .. } | MlsError::ExportLength(_) => LayerErrorKind::Limit,
+            MlsError::Ciphersuite(_) | MlsError::Config(_) => LayerErrorKind::Misuse,
+        };
+        Self::local(kind, error)
+    }
+}
+
+/// openmls failed where nothing remote is to blame.
+pub(crate) fn internal(error: impl std::fmt::Display) -> LayerError {
+    MlsError::Library(error.to_string()).into()
+}
+
+/// The store failed, or holds what it should not.
+pub(crate) fn storage(error: impl std::fmt::Display) -> LayerError {
+    MlsError::Storage(error.to_string()).into()
+}

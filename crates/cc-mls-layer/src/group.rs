@@ -1,0 +1,233 @@
+//! The group of one member: openmls's, and what this crate keeps beside it.
+
+use std::collections::VecDeque;
+
+use cc_core::{LayerError, MemberId, Secret};
+use openmls::prelude::{GroupId, MlsGroup};
+use openmls_traits::OpenMlsProvider as _;
+
+use crate::{
+    config::{MlsConfig, NAME_EXTENSION},
+    epoch::PastEpoch,
+    error::{internal, storage as failed},
+    identity::MlsIdentity,
+    journal::Journal,
+    provider::Provider,
+    roster::Roster,
+    storage::Kind,
+};
+
+/// The exporter's label for what this layer contributes (RFC 9420 section 8.5); the context is empty.
+const EXPORTER_LABEL: &str = "cascading-cipher";
+
+pub(crate) struct Group {
+    pub(crate) mls: MlsGroup,
+    pub(crate) roster: Roster,
+    pub(crate) own_commit: Option<[u8; 32]>,
+    pub(crate) journal: Journal,
+    /// The exporter secret of the current epoch; `None` once removed.
+    exporter: Option<Secret<32>>,
+    /// Oldest first.
+    past: VecDeque<PastEpoch>,
+}
+
+impl Group {
+    /// The group just founded or joined; all its records are staged.
+    pub(crate) fn begin(
+        mls: MlsGroup,
+        provider: &Provider,
+        identity: &MlsIdentity,
+    ) -> Result<Self, LayerError> {
+        let storage = provider.storage();
+        storage.put(Kind::Group, &(), mls.group_id()).map_err(failed)?;
+        for kind in [Kind::PastEpoch, Kind::OwnCommit, Kind::Received] {
+            storage.delete_all(kind, &()).map_err(failed)?;
+        }
+        let mut group = Self::assemble(mls, provider)?;
+        group.burn(provider, identity)?;
+        group.checkpoint(provider)?;
+        Ok(group)
+    }
+
+    /// The group as the storage has it; `None` before there is one.
+    pub(crate) fn load(
+        provider: &Provider,
+        identity: &MlsIdentity,
+    ) -> Result<Option<Self>, LayerError> {
+        let storage = provider.storage();
+        let Some(id) = storage.get::<GroupId>(Kind::Group, &()).map_err(failed)? else {
+            return Ok(None);
+        };
+        let mls = MlsGroup::load(storage, &id)
+            .map_err(failed)?
+            .ok_or_else(|| failed("a part of the group's state is missing"))?;
+        let mut group = Self::assemble(mls, provider)?;
+        group.burn(provider, identity)?;
+        Ok(Some(group))
+    }
+
+    fn assemble(mls: MlsGroup, provider: &Provider) -> Result<Self, LayerError> {
+        let storage = provider.storage();
+        let journal = Journal::load(storage, mls.epoch_authenticator().as_slice())?;
+        let roster = Roster::of(&mls).ok_or_else(LayerError::rejected)?;
+        let exporter = if mls.is_active() { Some(export(&mls, provider)?) } else { None };
+        Ok(Self {
+            roster,
+            journal,
+            exporter,
+            own_commit: storage.get(Kind::OwnCommit, &()).map_err(failed)?,
+            past: storage.list(Kind::PastEpoch, &()).map_err(failed)?.into(),
+            mls,
+        })
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.mls.epoch().as_u64()
+    }
+
+    /// The name in the group context; empty where there is none.
+    pub(crate) fn name(&self) -> String {
+        self.mls
+            .extensions()
+            .unknown(NAME_EXTENSION)
+            .map(|name| String::from_utf8_lossy(&name.0).into_owned())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn exporter(&self) -> Option<&Secret<32>> {
+        self.exporter.as_ref()
+    }
+
+    pub(crate) fn past(&self, epoch: u64) -> Option<&PastEpoch> {
+        self.past.iter().find(|past| past.epoch == epoch)
+    }
+
+    /// Who sat at `leaf` in `epoch`.
+    pub(crate) fn sender(&self, epoch: u64, leaf: u32) -> Option<MemberId> {
+        if epoch == self.epoch() { self.roster.id(leaf) } else { self.past(epoch)?.id(leaf) }
+    }
+
+    pub(crate) fn own_id(&self) -> Option<MemberId> {
+        self.roster.id(self.mls.own_leaf_index().u32())
+    }
+
+    /// `change` moves the group to its next epoch: the records follow.
+    ///
+    /// # Errors
+    /// What `change` gives, and `Rejected` where the new epoch's leaves have no unique ids.
+    pub(crate) fn advance(
+        &mut self,
+        provider: &Provider,
+        identity: &MlsIdentity,
+        config: &MlsConfig,
+        change: impl FnOnce(&mut MlsGroup) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
+        let storage = provider.storage();
+        let over = self
+            .exporter
+            .take()
+            .map(|exporter| PastEpoch::new(self.epoch(), &exporter, &self.roster));
+        storage.write_secrets(true);
+        let changed = change(&mut self.mls);
+        storage.write_secrets(false);
+        changed?;
+
+        if let Some(over) = over.filter(|_| config.max_past_epochs() > 0) {
+            storage.put(Kind::PastEpoch, &over.epoch.to_be_bytes(), &over).map_err(failed)?;
+            self.past.push_back(over);
+        }
+        while self.past.len() > config.max_past_epochs() {
+            if let Some(gone) = self.past.pop_front() {
+                storage.delete(Kind::PastEpoch, &gone.epoch.to_be_bytes()).map_err(failed)?;
+            }
+        }
+        self.roster = Roster::of(&self.mls).ok_or_else(LayerError::rejected)?;
+        if self.mls.is_active() {
+            self.exporter = Some(export(&self.mls, provider)?);
+        }
+        self.own_commit = None;
+        storage.delete(Kind::OwnCommit, &()).map_err(failed)?;
+        let oldest = self.past.front().map_or(self.epoch(), |past| past.epoch);
+        self.journal.enter_epoch(storage, oldest)?;
+        self.burn(provider, identity)?;
+        self.checkpoint(provider)
+    }
+
+    /// Uses up the application generations that a reverted or lost message had. Those of handshakes
+    /// wait for [`burn_handshakes`](Self::burn_handshakes).
+    fn burn(&mut self, provider: &Provider, identity: &MlsIdentity) -> Result<(), LayerError> {
+        if !self.mls.is_active() {
+            return Ok(());
+        }
+        let count = self.journal.to_burn(self.mls.epoch_authenticator().as_slice()).application;
+        for _ in 0..count {
+            self.mls.create_message(provider, identity.keys(), b"").map_err(internal)?;
+        }
+        self.journal.burnt(count, 0);
+        Ok(())
+    }
+
+    /// Uses up the handshake generations of commits and proposals that were reverted. To be called
+    /// without a pending commit, before the next handshake message.
+    pub(crate) fn burn_handshakes(
+        &mut self,
+        provider: &Provider,
+        identity: &MlsIdentity,
+    ) -> Result<(), LayerError> {
+        let count = self.journal.to_burn(self.mls.epoch_authenticator().as_slice()).handshake;
+        for _ in 0..count {
+            self.mls.leave_group(provider, identity.keys()).map_err(internal)?;
+            self.mls.clear_pending_proposals(provider.storage()).map_err(failed)?;
+        }
+        self.journal.burnt(0, count);
+        Ok(())
+    }
+
+    /// The group in memory used generations to send.
+    pub(crate) fn sent(
+        &mut self,
+        provider: &Provider,
+        application: u32,
+        handshake: u32,
+    ) -> Result<(), LayerError> {
+        let authenticator = self.mls.epoch_authenticator().as_slice();
+        self.journal.sent(provider.storage(), authenticator, application, handshake)
+    }
+
+    /// Writes the ratchets as they are in memory.
+    pub(crate) fn checkpoint(&mut self, provider: &Provider) -> Result<(), LayerError> {
+        let storage = provider.storage();
+        storage.write_secrets(true);
+        // To set the policy that is set already is how openmls is made to write, and nothing else.
+        let policy = self.mls.past_epoch_deletion_policy().clone();
+        let written = self.mls.set_past_epoch_deletion_policy(provider, policy);
+        storage.write_secrets(false);
+        written.map_err(failed)?;
+        self.journal.checkpoint(storage, self.mls.epoch_authenticator().as_slice())
+    }
+}
+
+/// The exporter secret of the epoch `group` is in.
+fn export(group: &MlsGroup, provider: &Provider) -> Result<Secret<32>, LayerError> {
+    let exported =
+        group.export_secret(provider.crypto(), EXPORTER_LABEL, b"", 32).map_err(internal)?;
+    secret(exported)
+}
+
+/// The exporter secret of the epoch that the staged commit leads to.
+pub(crate) fn export_pending(
+    group: &MlsGroup,
+    provider: &Provider,
+) -> Result<Option<(u64, Secret<32>)>, LayerError> {
+    let Some(pending) = group.pending_commit() else {
+        return Ok(None);
+    };
+    let exported =
+        pending.export_secret(provider.crypto(), EXPORTER_LABEL, b"", 32).map_err(internal)?;
+    Ok(Some((pending.epoch().as_u64(), secret(exported)?)))
+}
+
+fn secret(bytes: Vec<u8>) -> Result<Secret<32>, LayerError> {
+    let bytes = zeroize::Zeroizing::new(bytes);
+    Secret::copy_from(&bytes).ok_or_else(|| internal("an exported secret has another length"))
+}
