@@ -20,7 +20,7 @@ pub struct Part {
     /// The layer's own bytes, at most 64 MiB.
     pub value: Opaque,
     /// In a commit the digest of the layer's welcome part, in a welcome that of its commit part: with
-    /// both, members and joiners compute one transcript. Zero elsewhere.
+    /// both, members and joiners compute one transcript. Zero in the topmost part and elsewhere.
     pub counterpart: [u8; 32],
 }
 

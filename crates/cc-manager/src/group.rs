@@ -478,6 +478,12 @@ fn stage(
         commit.push(Part { position, value: Opaque(commit_part), counterpart: welcome_digest });
         welcome.push(Part { position, value: Opaque(welcome_part), counterpart: commit_digest });
     }
+    // Nothing lies above the topmost part to authenticate its counterpart.
+    for parts in [&mut commit, &mut welcome] {
+        if let Some(topmost) = parts.last_mut() {
+            topmost.counterpart = [0; 32];
+        }
+    }
     let change = id.0;
     Ok((PartList { change, parts: commit }, PartList { change, parts: welcome }))
 }
@@ -540,7 +546,9 @@ struct ChangePass<'a> {
 impl<'a> ChangePass<'a> {
     fn start(stack: &Stack, change: [u8; 16], parts: &'a [Part]) -> Result<Self, Error> {
         let expected = stack.positions().filter(|position| stack.has_part(*position));
-        if !parts.iter().map(|part| part.position).eq(expected) {
+        if !parts.iter().map(|part| part.position).eq(expected)
+            || parts.last().is_some_and(|topmost| topmost.counterpart != [0; 32])
+        {
             return Err(DecodeError::Malformed.into());
         }
         Ok(Self {

@@ -1,0 +1,198 @@
+//! Groups through the whole cascade: the source documents' conversation, and what goes wrong in one.
+
+mod common;
+
+use cc_manager::{Error, Processed, Standing};
+use common::{all_read_all, founder, group, joiner, settle};
+
+#[test]
+fn the_conversation_of_three() {
+    let mut alice = founder("Alice");
+    let mut bob = joiner("Bob");
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    alice.confirm(change.id()).unwrap();
+    bob.join(&change.welcome).unwrap();
+    let wire = alice.encrypt("Welcome to our secure group chat!").unwrap();
+    assert_eq!(bob.decrypt(&wire).unwrap(), b"Welcome to our secure group chat!");
+    let wire = bob.encrypt("Thanks, Alice!").unwrap();
+    assert_eq!(alice.decrypt(&wire).unwrap(), "Thanks, Alice!");
+
+    let earlier = alice.encrypt("before Charlie").unwrap();
+    assert_eq!(bob.decrypt(&earlier).unwrap(), "before Charlie");
+    let mut charlie = joiner("Charlie");
+    let change = alice.add_members([charlie.key_package().unwrap()]).unwrap();
+    alice.confirm(change.id()).unwrap();
+    let Processed::Commit(summary) = bob.process(&change.commit).unwrap() else { panic!() };
+    assert_eq!(summary.added, [charlie.member_id().unwrap()]);
+    assert_eq!(summary.committer, alice.member_id());
+    let joined = charlie.join(&change.welcome).unwrap();
+    assert_eq!(joined.inviter, alice.member_id());
+    assert!(charlie.decrypt(&earlier).is_err());
+    let wire = alice.encrypt("Hi Charlie").unwrap();
+    assert_eq!(bob.decrypt(&wire).unwrap(), "Hi Charlie");
+    assert_eq!(charlie.decrypt(&wire).unwrap(), "Hi Charlie");
+
+    let mut all = [alice, bob, charlie];
+    all_read_all(&mut all);
+    assert_eq!(all[0].members(), all[1].members());
+    assert_eq!(all[0].members(), all[2].members());
+    assert_eq!(all[0].members_named("Charlie"), [all[2].member_id().unwrap()]);
+
+    let [mut alice, mut bob, mut charlie] = all;
+    let change = alice.remove_members(alice.members_named("Charlie")).unwrap();
+    alice.confirm(change.id()).unwrap();
+    bob.process(&change.commit).unwrap();
+    let Processed::Commit(summary) = charlie.process(&change.commit).unwrap() else { panic!() };
+    assert!(summary.removed_self);
+    assert_eq!(charlie.standing(), Some(Standing::Removed));
+    let wire = alice.encrypt("Charlie is gone").unwrap();
+    assert!(charlie.decrypt(&wire).is_err());
+    assert!(charlie.encrypt("hello?").is_err());
+    assert_eq!(bob.decrypt(&wire).unwrap(), "Charlie is gone");
+    all_read_all(&mut [alice, bob]);
+}
+
+#[test]
+fn a_removed_member_that_never_heard_of_it_reads_nothing() {
+    let mut all = group(&["a", "b", "c"]);
+    let change = {
+        let c = all[2].member_id().unwrap();
+        all[0].remove_members([c]).unwrap()
+    };
+    settle(&mut all, 0, &change, &[2]);
+    let wire = all[0].encrypt("without c").unwrap();
+    let error = all[2].decrypt(&wire).unwrap_err();
+    assert!(error.is_early(), "{error}");
+    assert_eq!(all[1].decrypt(&wire).unwrap(), "without c");
+}
+
+#[test]
+fn two_groups_do_not_read_each_other() {
+    let mut ours = group(&["a", "b"]);
+    let mut theirs = group(&["a", "b"]);
+    let wire = ours[0].encrypt("ours").unwrap();
+    assert!(theirs[1].decrypt(&wire).is_err());
+    assert_eq!(ours[1].decrypt(&wire).unwrap(), "ours");
+    all_read_all(&mut theirs);
+}
+
+#[test]
+fn a_staged_change_is_not_in_force() {
+    let mut all = group(&["a", "b"]);
+    let epoch = all[0].epoch();
+    let mut c = joiner("c");
+    let change = all[0].add_members([c.key_package().unwrap()]).unwrap();
+    assert_eq!(all[0].epoch(), epoch);
+    assert_eq!(all[0].members().len(), 2);
+    all_read_all(&mut all);
+    assert!(matches!(all[0].update(), Err(Error::ChangeStaged(id)) if id == change.id()));
+    all[0].discard(change.id()).unwrap();
+    assert!(matches!(all[0].confirm(change.id()), Err(Error::NoSuchChange(_))));
+    all_read_all(&mut all);
+    // The discarded welcome leads into a group of one's own, which nobody else is in.
+    let update = all[1].update().unwrap();
+    settle(&mut all, 1, &update, &[]);
+    all_read_all(&mut all);
+    assert_eq!(all[0].epoch(), epoch.map(|epoch| epoch + 1));
+}
+
+#[test]
+fn of_two_commits_one_wins_and_nobody_is_lost() {
+    let mut all = group(&["a", "b", "c"]);
+    let mut d = joiner("d");
+    let by_a = all[0].update().unwrap();
+    let by_b = all[1].add_members([d.key_package().unwrap()]).unwrap();
+    // The delivery service takes a's.
+    all[0].confirm(by_a.id()).unwrap();
+    let Processed::Commit(summary) = all[1].process(&by_a.commit).unwrap() else { panic!() };
+    assert_eq!(summary.superseded, Some(by_b.id()));
+    all[2].process(&by_a.commit).unwrap();
+    assert!(matches!(all[1].confirm(by_b.id()), Err(Error::NoSuchChange(_))));
+    // b's commit comes late and is refused; b stages its intent again.
+    assert!(all[2].process(&by_b.commit).is_err());
+    assert!(all[0].process(&by_b.commit).is_err());
+    all_read_all(&mut all);
+    let again = all[1].add_members([d.key_package().unwrap()]).unwrap();
+    settle(&mut all, 1, &again, &[]);
+    d.join(&again.welcome).unwrap();
+    all.push(d);
+    all_read_all(&mut all);
+}
+
+#[test]
+fn a_member_leaves_and_another_commits_it() {
+    let mut all = group(&["a", "b", "c"]);
+    let request = all[2].leave().unwrap();
+    let leaver = all[2].member_id().unwrap();
+    for i in 0..2 {
+        assert_eq!(all[i].process(&request).unwrap(), Processed::Leave { member: leaver });
+        assert_eq!(all[i].leaving().collect::<Vec<_>>(), [leaver]);
+    }
+    assert!(all[1].process(&request).is_err(), "a replay");
+    all_read_all(&mut all);
+    let change = all[1].update().unwrap();
+    settle(&mut all, 1, &change, &[]);
+    assert_eq!(all[2].standing(), Some(Standing::Removed));
+    assert_eq!(all[0].leaving().count(), 0);
+    all.pop();
+    all_read_all(&mut all);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_a_reason() {
+    let mut all = group(&["a", "b"]);
+    let me = all[0].member_id().unwrap();
+    assert!(matches!(all[0].remove_members([me]), Err(Error::RemovesSelf)));
+    let mut outsider = joiner("x");
+    let id = outsider.member_id().unwrap();
+    assert!(matches!(all[0].remove_members([id]), Err(Error::NoSuchMember(_))));
+    assert!(outsider.encrypt("no group").is_err());
+    assert!(outsider.update().is_err());
+    assert!(matches!(all[0].key_package(), Err(Error::GroupExists)));
+    let update = all[0].update().unwrap();
+    assert!(all[0].process(&update.commit).is_err(), "one's own commit");
+    all[0].confirm(update.id()).unwrap();
+    all[1].process(&update.commit).unwrap();
+    assert!(all[1].process(&update.commit).is_err(), "twice");
+    // The same person twice in one change, and a member who is there already.
+    let bundle = outsider.key_package().unwrap();
+    assert!(all[0].add_members([&bundle, &bundle]).is_err());
+    let change = all[0].add_members([&bundle]).unwrap();
+    settle(&mut all, 0, &change, &[]);
+    outsider.join(&change.welcome).unwrap();
+    assert!(all[1].add_members([&bundle]).is_err());
+    all.push(outsider);
+    all_read_all(&mut all);
+}
+
+#[test]
+fn messages_of_the_epoch_before_still_open() {
+    let mut all = group(&["a", "b", "c"]);
+    let late = all[0].encrypt("late").unwrap();
+    let update = all[1].update().unwrap();
+    settle(&mut all, 1, &update, &[]);
+    assert_eq!(all[2].decrypt(&late).unwrap(), "late");
+    assert!(all[2].decrypt(&late).unwrap_err().is_rejected(), "a replay");
+    // A message of the next epoch waits for its commit.
+    let update = all[0].update().unwrap();
+    settle(&mut all, 0, &update, &[2]);
+    let early = all[1].encrypt("early").unwrap();
+    assert!(all[2].decrypt(&early).unwrap_err().is_early());
+    all[2].process(&update.commit).unwrap();
+    assert_eq!(all[2].decrypt(&early).unwrap(), "early");
+}
+
+#[test]
+fn the_application_may_refuse_a_commit() {
+    let mut all = group(&["a", "b"]);
+    let mut c = joiner("c");
+    let change = all[0].add_members([c.key_package().unwrap()]).unwrap();
+    let refused = all[1].process_if(
+        &change.commit,
+        |processed| matches!(processed, Processed::Commit(summary) if summary.added.is_empty()),
+    );
+    assert!(refused.unwrap().is_err());
+    assert_eq!(all[1].members().len(), 2);
+    all[0].discard(change.id()).unwrap();
+    all_read_all(&mut all);
+}
