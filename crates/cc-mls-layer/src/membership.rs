@@ -7,10 +7,11 @@ use cc_core::{
     MemberId, PartContext, Standing,
 };
 use openmls::prelude::{
-    ContentType, LeafNode, LeafNodeIndex, PreSharedKeyProposal, PrivateMessageIn,
-    ProcessedMessageContent, Proposal, ProposalOrRefType, Sender, StagedCommit, StagedWelcome,
+    ContentType, DeserializeBytes as _, LeafNode, LeafNodeIndex, PreSharedKeyProposal,
+    PrivateMessageIn, ProcessedMessageContent, Proposal, Sender, StagedCommit, StagedWelcome,
     tls_codec::Serialize as _,
 };
+use openmls::schedule::PreSharedKeyId;
 use openmls_traits::OpenMlsProvider as _;
 use sha2::{Digest as _, Sha256};
 
@@ -226,6 +227,9 @@ impl GroupLayer for MlsLayer {
             psk.put(&self.provider)?;
         }
         self.dirty = true;
+        if let State::Inside(left) = &mut self.state {
+            left.mls.delete(self.provider.storage()).map_err(failed)?;
+        }
         let rejected = |_| LayerError::rejected();
         let builder =
             StagedWelcome::build_from_welcome(&self.provider, &self.config.join_config(), welcome)
@@ -240,8 +244,7 @@ impl GroupLayer for MlsLayer {
         }
         // The lifetime is that of key packages. A member who was added long ago and never sent an
         // update keeps one in the tree, and is a member all the same (RFC 9420 section 7.3).
-        let staged =
-            builder.skip_lifetime_validation().replace_old_group().build().map_err(rejected)?;
+        let staged = builder.skip_lifetime_validation().build().map_err(rejected)?;
         let sender = member_id(staged.welcome_sender().map_err(|_| LayerError::rejected())?);
         self.provider.storage().write_secrets(true);
         let mls = staged.into_group(&self.provider).map_err(rejected);
@@ -356,15 +359,17 @@ fn judge(
                 };
                 check_same_member(group, sender, update.leaf_node())?;
             }
-            Proposal::PreSharedKey(_)
-                if queued.proposal_or_ref_type() == ProposalOrRefType::Proposal =>
-            {
+            Proposal::PreSharedKey(proposal) => {
+                let id = proposal.tls_serialize_detached().map_err(internal)?;
+                let id = PreSharedKeyId::tls_deserialize_exact_bytes(&id).map_err(internal)?;
+                if !psk.is_some_and(|psk| psk.matches(&id)) {
+                    return Err(LayerError::rejected());
+                }
                 psks += 1;
             }
             _ => return Err(LayerError::rejected()),
         }
     }
-    // openmls found the key of each PSK, and the storage holds no other than the one demanded.
     if psks != usize::from(psk.is_some()) {
         return Err(LayerError::rejected());
     }
