@@ -62,21 +62,18 @@ impl CipherLayer for ChaChaLayer {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (alice, bob) = (DhKeyPair::generate(Curve::X25519)?, DhKeyPair::generate(Curve::X25519)?);
-    let (alice_public, bob_public) = (alice.public_key().clone(), bob.public_key().clone());
-    let mut alice = CascadingCipherManager::builder()
-        .layer(DhLayer::pairwise(alice, bob_public)?)
-        .layer(ChaChaLayer)
-        .build()?;
-    let mut bob = CascadingCipherManager::builder()
-        .layer(DhLayer::pairwise(bob, alice_public)?)
-        .layer(ChaChaLayer)
-        .build()?;
+    let (of_alice, of_bob) = (*alice.public_key(), *bob.public_key());
+    let stack = |keys, peer| -> Result<_, Box<dyn std::error::Error>> {
+        let dh = DhLayer::pairwise(keys, peer)?;
+        Ok(CascadingCipherManager::builder().layer(dh).layer(ChaChaLayer).build()?)
+    };
+    let (mut alice, mut bob) = (stack(alice, of_bob)?, stack(bob, of_alice)?);
     let wire = alice.encrypt("a layer of one's own")?;
     println!(
-        "{}\n{} bytes on the wire: {}",
+        "{}{} bytes on the wire: {:?}",
         bob.stack_report(),
         wire.len(),
-        bob.decrypt(&wire)?.as_str()?
+        bob.decrypt(&wire)?.as_str()
     );
     Ok(())
 }

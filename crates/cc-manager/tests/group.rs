@@ -1,5 +1,7 @@
 //! Groups through the whole cascade: the source documents' conversation, and what goes wrong in one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use cc_manager::{Error, Processed, Standing};
@@ -124,9 +126,9 @@ fn a_member_leaves_and_another_commits_it() {
     let mut all = group(&["a", "b", "c"]);
     let request = all[2].leave().unwrap();
     let leaver = all[2].member_id().unwrap();
-    for i in 0..2 {
-        assert_eq!(all[i].process(&request).unwrap(), Processed::Leave { member: leaver });
-        assert_eq!(all[i].leaving().collect::<Vec<_>>(), [leaver]);
+    for member in &mut all[..2] {
+        assert_eq!(member.process(&request).unwrap(), Processed::Leave { member: leaver });
+        assert_eq!(member.leaving().collect::<Vec<_>>(), [leaver]);
     }
     assert!(all[1].process(&request).is_err(), "a replay");
     all_read_all(&mut all);

@@ -1,12 +1,14 @@
 //! Building, changing and reporting on a stack.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use cc_aes_layer::{AesKey, AesLayer};
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{CascadingCipherManager, Error, StackProblem};
 use cc_mls_layer::MlsLayer;
-use common::{Tripwire, all_read_all, dh, founder, group, joiner};
+use common::{Tripwire, all_read_all, dh, group, joiner};
 
 fn aes(byte: u8) -> AesLayer {
     AesLayer::new(AesKey::copy_from(&[byte; 32]).unwrap())
@@ -36,11 +38,11 @@ fn stacks_that_cannot_work_are_refused_with_advice() {
 
 #[test]
 fn a_pairwise_layer_does_not_fit_a_group_of_three() {
-    let peer = DhKeyPair::generate(Curve::P256).unwrap().public_key().clone();
+    let peer = *DhKeyPair::generate(Curve::P256).unwrap().public_key();
     let stack = |name, founder| {
         let keys = DhKeyPair::generate(Curve::P256).unwrap();
         CascadingCipherManager::builder()
-            .layer(DhLayer::pairwise(keys, peer.clone()).unwrap())
+            .layer(DhLayer::pairwise(keys, peer).unwrap())
             .layer(common::mls(name, founder))
             .build()
             .unwrap()

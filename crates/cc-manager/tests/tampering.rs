@@ -1,5 +1,7 @@
 //! Everything an attacker on the network can do to a message, a bundle, a welcome or a commit.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use cc_aes_layer::{AesKey, AesLayer};

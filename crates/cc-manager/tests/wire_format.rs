@@ -1,5 +1,7 @@
 //! The worked example of `docs/wire-format.md`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::fs;
 
 use cc_aes_layer::{AesKey, AesLayer};

@@ -91,13 +91,15 @@ impl Room {
         let wire = speaker.encrypt(text)?;
         let epoch = speaker.epoch().unwrap_or_default();
         let shares = shares(speaker);
+        let members = self.members.len();
         let (mut readers, mut others) = (Vec::new(), Vec::new());
         let everyone = self.members.iter_mut().chain(&mut self.gone).enumerate();
-        for (_, person) in everyone.filter(|(i, _)| *i != at) {
+        for (i, person) in everyone.filter(|(i, _)| *i != at) {
             match person.stack.decrypt(&wire) {
-                Ok(message) if message == *text => readers.push(person.name.as_str()),
+                Ok(message) if message == *text => readers.push(person.name.clone()),
                 Ok(_) => return Err(Problem::Cascade("another text came out".into())),
-                Err(_) => others.push(person.name.as_str()),
+                Err(_) if i < members => others.push(person.name.clone()),
+                Err(_) => others.push(format!("{} (removed)", person.name)),
             }
         }
         print(format_args!(
@@ -141,8 +143,7 @@ impl Room {
                 read_before.push(person.name.clone());
             }
         }
-        let read_before: Vec<_> = read_before.iter().map(String::as_str).collect();
-        let names: Vec<_> = joiners.iter().map(|person| person.name.as_str()).collect();
+        let names: Vec<_> = joiners.iter().map(|person| person.name.clone()).collect();
         print(format_args!(
             "\n+ {} joined{} | epoch {} | commit {} bytes, welcome {} bytes | the message before is read by {}\n",
             list(&names),
@@ -235,7 +236,7 @@ fn by(members: &[Person], who: usize) -> String {
     members.get(who).map(|person| format!(" by {}", person.name)).unwrap_or_default()
 }
 
-fn list(names: &[&str]) -> String {
+fn list(names: &[String]) -> String {
     if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
 

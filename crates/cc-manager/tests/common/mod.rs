@@ -1,5 +1,5 @@
 //! Stacks and layers for the tests.
-#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses some of it")]
 
 use std::sync::{
     Arc,
