@@ -4,6 +4,8 @@ mod config;
 mod epoch;
 mod error;
 mod group;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod journal;
 mod key_package;

@@ -1,6 +1,8 @@
 //! What a message costs as the group grows. A measurement, to be run by hand:
 //! `cargo test --release -p cc-mls-layer --test cost -- --ignored --nocapture`
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod common;
 
 use std::time::{Duration, Instant};

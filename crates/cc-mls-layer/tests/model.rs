@@ -1,5 +1,7 @@
 //! Random lives of a group, against a model of who is in it.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod common;
 
 use cc_core::LayerErrorKind;

@@ -97,7 +97,7 @@ fn a_commit_is_no_message_and_a_message_no_commit() {
     assert_eq!(peers[1].open(&swapped), Err(LayerErrorKind::Rejected));
     let mut parts = staged.parts.clone();
     parts.commit.clone_from(&wire.body);
-    let swapped = Staged { parts, ..staged.clone() };
+    let swapped = Staged { parts, ..staged };
     assert_eq!(peers[1].process(&swapped).map(|_| ()), Err(LayerErrorKind::Rejected));
     assert!(peers[1].open(&wire).is_ok());
     settle(&mut peers, 0, &staged, &[]);
@@ -152,7 +152,7 @@ fn a_key_package_of_another_id_or_binding_is_refused() {
     let mixed = [
         KeyPackage { id: eve.id, ..bobs.clone() },
         KeyPackage { binding: eves.binding, ..bobs.clone() },
-        KeyPackage { part: eves.part, ..bobs.clone() },
+        KeyPackage { id: bobs.id, part: eves.part, binding: bobs.binding },
     ];
     for bad in mixed {
         assert_eq!(alice.stage(&[bad], &[]).map(|_| ()), Err(LayerErrorKind::Rejected));
@@ -166,13 +166,13 @@ fn a_key_package_works_once() {
     let mut others = group(&["Dora"]);
     let mut bob = Peer::joiner("Bob");
     let package = bob.key_package();
-    let staged = peers[0].stage(&[package.clone()], &[]).unwrap();
+    let staged = peers[0].stage(std::slice::from_ref(&package), &[]).unwrap();
     settle(&mut peers, 0, &staged, &[]);
     bob.join(&staged).unwrap();
     let bob_id = bob.id;
     peers.push(bob);
     // In the group already.
-    let again = peers[0].stage(&[package.clone()], &[]).map(|_| ());
+    let again = peers[0].stage(std::slice::from_ref(&package), &[]).map(|_| ());
     assert_eq!(again, Err(LayerErrorKind::Misuse));
     // Removed, and added by the same key package: the commit is valid, but Bob's keys are gone.
     let staged = peers[0].stage(&[], &[bob_id]).unwrap();

@@ -1,5 +1,6 @@
 //! Members of one group, driven through the layer traits as a manager drives them.
 #![allow(dead_code, reason = "each test uses some of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use cc_core::{
     Attachment, Binding, Buffer, ChainSecret, ChangeParts, ChangeRequest, CipherLayer,

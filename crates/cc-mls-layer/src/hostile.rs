@@ -1,0 +1,167 @@
+//! Tests with commits that openmls takes and this layer must not: an insider's.
+
+use cc_core::{
+    Attachment, ChangeRequest, CipherLayer, GroupLayer, LayerErrorKind, MemberId, NewMember,
+    PartContext, StackId, Standing,
+};
+use openmls::{
+    messages::proposals::PreSharedKeyProposal,
+    prelude::{
+        BasicCredential, CredentialWithKey, Extensions, GroupContext, LeafNodeParameters,
+        MlsMessageOut, Proposal, tls_codec::Serialize as _,
+    },
+    schedule::{
+        PreSharedKeyId, Psk,
+        psk::{ResumptionPsk, ResumptionPskUsage},
+    },
+};
+use openmls_traits::OpenMlsProvider as _;
+
+use crate::{MlsIdentity, MlsLayer, key_package::leaf_extensions, layer::Parts, psk::BindingPsk};
+
+const BINDING: [u8; 32] = [4; 32];
+
+fn context(binding: [u8; 32], group_below: bool) -> PartContext<'static> {
+    PartContext { binding, position: 0, chain: None, group_below }
+}
+
+/// Mallory, who founded, and Bob.
+fn pair() -> (MlsLayer, MlsLayer) {
+    let identity = |name| MlsIdentity::generate(name).unwrap();
+    let mut mallory = MlsLayer::create("", identity("Mallory")).unwrap();
+    let mut bob = MlsLayer::member(identity("Bob")).unwrap();
+    for (byte, layer) in [(1, &mut mallory), (2, &mut bob)] {
+        let member = Some(MemberId::from_bytes([byte; 32]));
+        let founding = layer.founds();
+        let stack = StackId::of(&[]);
+        layer.attach(&Attachment { stack, position: 0, member, founding }).unwrap();
+        layer.apply();
+    }
+    let part = bob.key_package(&context([0; 32], false)).unwrap();
+    let id = MemberId::from_bytes([2; 32]);
+    let added = [NewMember { id, part: &part, binding: [0; 32] }];
+    let request = ChangeRequest { added: &added, removed: &[] };
+    let change = mallory.stage_change(&request, &context(BINDING, false)).unwrap();
+    mallory.confirm_change().unwrap();
+    mallory.apply();
+    bob.join(&change.welcome, &context(BINDING, false)).unwrap();
+    bob.apply();
+    (mallory, bob)
+}
+
+/// A commit with the right binding and whatever else Mallory likes.
+fn forge(mallory: &mut MlsLayer, proposals: Vec<Proposal>, leaf: LeafNodeParameters) -> Vec<u8> {
+    forge_with(mallory, proposals, leaf, None)
+}
+
+fn forge_with(
+    mallory: &mut MlsLayer,
+    proposals: Vec<Proposal>,
+    leaf: LeafNodeParameters,
+    extensions: Option<Extensions<GroupContext>>,
+) -> Vec<u8> {
+    let Parts { group, provider, identity, .. } = mallory.parts().unwrap();
+    if let Some(psk) = BindingPsk::demanded(&context(BINDING, true)) {
+        psk.put(provider).unwrap();
+    }
+    group.mls.set_aad(BINDING.to_vec());
+    let mut builder = group.mls.commit_builder();
+    if let Some(extensions) = extensions {
+        builder = builder.propose_group_context_extensions(extensions).unwrap();
+    }
+    let bundle = builder
+        .force_self_update(true)
+        .add_proposals(proposals)
+        .leaf_node_parameters(leaf)
+        .load_psks(provider.storage())
+        .unwrap()
+        .build(provider.rand(), provider.crypto(), identity.keys(), |_| true)
+        .unwrap()
+        .stage_commit(provider)
+        .unwrap();
+    let commit: MlsMessageOut = bundle.into_commit();
+    commit.tls_serialize_detached().unwrap()
+}
+
+fn verdict(bob: &mut MlsLayer, commit: &[u8], group_below: bool) -> Result<(), LayerErrorKind> {
+    let result = bob.process_commit(commit, &context(BINDING, group_below));
+    if result.is_ok() {
+        bob.apply()
+    } else {
+        bob.revert()
+    }
+    result.map(|_| ()).map_err(|error| error.kind())
+}
+
+fn psk(mallory: &mut MlsLayer, psk: Psk) -> Proposal {
+    let Parts { provider, config, .. } = mallory.parts().unwrap();
+    let id = PreSharedKeyId::new(config.ciphersuite(), provider.rand(), psk).unwrap();
+    Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(id)))
+}
+
+fn due(mallory: &mut MlsLayer) -> Proposal {
+    let binding = BindingPsk::demanded(&context(BINDING, true)).unwrap();
+    let Parts { provider, config, .. } = mallory.parts().unwrap();
+    let id = binding.id(provider, config.ciphersuite()).unwrap();
+    Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(id)))
+}
+
+#[test]
+fn a_commit_of_this_kind_is_taken_when_nothing_is_wrong_with_it() {
+    let (mut mallory, mut bob) = pair();
+    let due = due(&mut mallory);
+    let commit = forge(&mut mallory, vec![due], LeafNodeParameters::default());
+    assert_eq!(verdict(&mut bob, &commit, true), Ok(()));
+    assert_eq!(bob.standing(), Standing::Member { epoch: 2 });
+}
+
+#[test]
+fn the_psk_that_is_due_cannot_be_left_out_or_replaced() {
+    let (mut mallory, mut bob) = pair();
+    let resumption = {
+        let Parts { group, .. } = mallory.parts().unwrap();
+        let (id, epoch) = (group.mls.group_id().clone(), group.mls.epoch());
+        Psk::Resumption(ResumptionPsk::new(ResumptionPskUsage::Application, id, epoch))
+    };
+    let resumption = psk(&mut mallory, resumption);
+    let due = due(&mut mallory);
+    for proposals in [vec![], vec![resumption.clone()], vec![due, resumption]] {
+        let commit = forge(&mut mallory, proposals, LeafNodeParameters::default());
+        assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
+        assert_eq!(bob.standing(), Standing::Member { epoch: 1 });
+        mallory.revert();
+        mallory.discard_change().unwrap();
+        mallory.apply();
+    }
+}
+
+#[test]
+fn nobody_becomes_somebody_else() {
+    let (mut mallory, mut bob) = pair();
+    let stranger = LeafNodeParameters::builder()
+        .with_extensions(leaf_extensions(&MemberId::from_bytes([9; 32])).unwrap())
+        .build();
+    let nobody = LeafNodeParameters::builder().with_extensions(Extensions::empty()).build();
+    let renamed = LeafNodeParameters::builder()
+        .with_credential_with_key(CredentialWithKey {
+            credential: BasicCredential::new(b"Alice".to_vec()).into(),
+            signature_key: mallory.identity().signature_key().into(),
+        })
+        .build();
+    for leaf in [stranger, nobody, renamed] {
+        let due = due(&mut mallory);
+        let commit = forge(&mut mallory, vec![due], leaf);
+        assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
+        mallory.dirty = true;
+        mallory.revert();
+    }
+}
+
+#[test]
+fn the_group_context_stays_as_it_is() {
+    let (mut mallory, mut bob) = pair();
+    let due = due(&mut mallory);
+    let leaf = LeafNodeParameters::default();
+    let commit = forge_with(&mut mallory, vec![due], leaf, Some(Extensions::empty()));
+    assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
+}
