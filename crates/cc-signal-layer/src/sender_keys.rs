@@ -161,7 +161,11 @@ impl SenderKeys {
         state::load(bytes, &limits)
     }
 
-    fn insert_chain(&mut self, sender: &[u8], chain: ReceiverChain) -> Result<(), Error> {
+    pub(crate) fn insert_chain(
+        &mut self,
+        sender: &[u8],
+        chain: ReceiverChain,
+    ) -> Result<(), Error> {
         let id = chain.id();
         if let Some(owner) = self.by_chain.get(&id) {
             // The sender's own chain again: a later place in it would lose what is under way, an

@@ -1,0 +1,351 @@
+//! The layer: pair sessions or Sender Keys in a stack of Cascading Cipher.
+//!
+//! **Pairwise**, a message is a Double Ratchet message and costs 89 bytes, more until the peer has
+//! answered (see the crate's documentation).
+//!
+//! **In a group**, every member has a Sender Key chain of its own, and pair sessions with the others
+//! only to hand its chain to them. A message is
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | 1 with a distribution block, otherwise 0 |
+//! | block | 32 sender's id, 4 count; for each recipient 8 start of its id, 4 + n message of the pair session with the chain's state |
+//! | 93 + n | the Sender Key message: 1 count of acknowledgements, 8 for each, and the text |
+//!
+//! and authenticates [`LayerContext::associated_data`] followed by SHA-256 of everything before the
+//! Sender Key message. In the steady state there is no block and nothing to acknowledge: 95 bytes
+//! whatever the size of the group, one symmetric encryption and one signature.
+//!
+//! After a join or a rotation each member owes its chain to those who lack it. The block rides on
+//! its next messages, at most [`DISTRIBUTION_REPEATS`] of them, until the recipient has acknowledged
+//! it in a message of its own. What is handed over stays the state at the moment it became owed, so
+//! whoever gets a later message first still opens the earlier ones. A member who lost all of them
+//! gets [`Early`](cc_core::LayerErrorKind::Early) from then on, until the sender is told to
+//! [`redistribute`](SignalLayer::redistribute) or makes an update.
+//!
+//! Everybody's chain is rotated when a member is removed, and the committer's also by an update.
+//! A newcomer gets chains as they are when it comes, so it reads nothing older.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
+
+use cc_core::{
+    Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
+    GroupLayer, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member, MemberId,
+    Opened, PartContext, Properties, Standing,
+};
+
+use crate::{
+    Account, Agree, Bundle, Error, IdentityKey, Limits, SafetyNumber,
+    group::{self, Group},
+};
+
+mod pairwise;
+
+pub use crate::group::DISTRIBUTION_REPEATS;
+use pairwise::Pairwise;
+
+/// The Signal protocol as a layer, for two people or for a group.
+pub struct SignalLayer(Mode);
+
+enum Mode {
+    Pairwise(Box<Pairwise>),
+    Group(Box<Group>),
+}
+
+impl SignalLayer {
+    /// A layer with the owner of `bundle`; a session begins at once. Compare
+    /// [safety numbers](Self::safety_number): whoever gave out the bundle may have swapped it.
+    ///
+    /// # Errors
+    /// As [`Account::begin`].
+    pub fn initiate(
+        account: Account,
+        bundle: &Bundle,
+        agree: Agree,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let pairwise = Pairwise::initiate(account, bundle, agree, limits)?;
+        Ok(Self(Mode::Pairwise(Box::new(pairwise))))
+    }
+
+    /// A layer with `peer`, who begins the session by its first message. Until then nothing can be
+    /// sealed.
+    #[must_use]
+    pub fn respond(account: Account, peer: IdentityKey, limits: Limits) -> Self {
+        Self(Mode::Pairwise(Box::new(Pairwise::respond(account, peer, limits))))
+    }
+
+    /// A layer for a group. It founds one when another layer of the stack does, or when it adds the
+    /// first member; otherwise it joins one by a welcome.
+    ///
+    /// A welcome carries 1.9 KB for each member and may have
+    /// [`MAX_PART_LEN`](cc_core::limits::MAX_PART_LEN), which is enough for 35 000.
+    #[must_use]
+    pub fn group(account: Account) -> Self {
+        Self(Mode::Group(Box::new(Group::new(account, Limits::default()))))
+    }
+
+    /// As [`group`](Self::group), with other bounds on what members can make this one store.
+    #[must_use]
+    pub fn group_with(account: Account, limits: Limits) -> Self {
+        Self(Mode::Group(Box::new(Group::new(account, limits))))
+    }
+
+    /// One's own identity and prekeys.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        match &self.0 {
+            Mode::Pairwise(pairwise) => pairwise.account(),
+            Mode::Group(group) => group.account(),
+        }
+    }
+
+    /// One's own identity and prekeys, to rotate and replenish them. Only between messages, when
+    /// nothing is staged.
+    pub fn account_mut(&mut self) -> &mut Account {
+        match &mut self.0 {
+            Mode::Pairwise(pairwise) => pairwise.account_mut(),
+            Mode::Group(group) => group.account_mut(),
+        }
+    }
+
+    /// The safety number with the peer; `None` in a group. The names are what the application calls
+    /// the two people permanently.
+    #[must_use]
+    pub fn safety_number(&self, own: &[u8], peer: &[u8]) -> Option<SafetyNumber> {
+        match &self.0 {
+            Mode::Pairwise(pairwise) => {
+                Some(SafetyNumber::new(self.account().identity(), own, pairwise.peer(), peer))
+            }
+            Mode::Group(_) => None,
+        }
+    }
+
+    /// The safety number with another member of the group; `None` where there is no such member.
+    #[must_use]
+    pub fn safety_number_with(
+        &self,
+        member: MemberId,
+        own: &[u8],
+        theirs: &[u8],
+    ) -> Option<SafetyNumber> {
+        match &self.0 {
+            Mode::Pairwise(_) => None,
+            Mode::Group(group) => {
+                let peer = group.identity_of(member)?;
+                Some(SafetyNumber::new(self.account().identity(), own, peer, theirs))
+            }
+        }
+    }
+
+    /// Owes this member's chain to everybody once more, from its present state on: for members who
+    /// lost every message that carried it. What they missed stays unreadable for them, unless they are
+    /// still owed an earlier state, which is then sent again.
+    ///
+    /// # Errors
+    /// [`NotReady`](LayerErrorKind::NotReady) outside a group,
+    /// [`Misuse`](LayerErrorKind::Misuse) in pairwise mode.
+    pub fn redistribute(&mut self) -> Result<(), LayerError> {
+        self.as_group_mut()?.redistribute()
+    }
+
+    fn as_group(&self) -> Result<&Group, LayerError> {
+        match &self.0 {
+            Mode::Group(group) => Ok(group),
+            Mode::Pairwise(_) => Err(not_a_group()),
+        }
+    }
+
+    fn as_group_mut(&mut self) -> Result<&mut Group, LayerError> {
+        match &mut self.0 {
+            Mode::Group(group) => Ok(group),
+            Mode::Pairwise(_) => Err(not_a_group()),
+        }
+    }
+}
+
+impl fmt::Debug for SignalLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match &self.0 {
+            Mode::Pairwise(_) => "pairwise",
+            Mode::Group(_) => "group",
+        };
+        f.debug_struct("SignalLayer")
+            .field("mode", &mode)
+            .field("identity", self.account().identity())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CipherLayer for SignalLayer {
+    fn descriptor(&self) -> LayerDescriptor {
+        let mode = match &self.0 {
+            Mode::Pairwise(_) => 1,
+            Mode::Group(_) => 2,
+        };
+        LayerDescriptor { id: "cc.signal", version: 1, parameters: alloc::vec![mode] }
+    }
+
+    fn properties(&self) -> Properties {
+        match &self.0 {
+            Mode::Pairwise(_) => Properties {
+                pairwise: true,
+                refuses_replays: true,
+                ..Properties::plain("Signal, pairwise")
+            },
+            Mode::Group(_) => Properties {
+                refuses_replays: true,
+                authenticates_sender: true,
+                ..Properties::plain("Signal, group")
+            },
+        }
+    }
+
+    fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
+        match &mut self.0 {
+            Mode::Pairwise(_) => Ok(()),
+            Mode::Group(group) => group.attach(place),
+        }
+    }
+
+    fn seal(&mut self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError> {
+        match &mut self.0 {
+            Mode::Pairwise(pairwise) => pairwise.seal(context, buffer),
+            Mode::Group(group) => group.seal(context, buffer),
+        }
+    }
+
+    fn open(
+        &mut self,
+        context: &LayerContext<'_>,
+        buffer: &mut Buffer,
+    ) -> Result<Opened, LayerError> {
+        match &mut self.0 {
+            Mode::Pairwise(pairwise) => pairwise.open(context, buffer),
+            Mode::Group(group) => group.open(context, buffer),
+        }
+    }
+
+    fn apply(&mut self) {
+        match &mut self.0 {
+            Mode::Pairwise(pairwise) => pairwise.apply(),
+            Mode::Group(group) => group.apply(),
+        }
+    }
+
+    fn revert(&mut self) {
+        match &mut self.0 {
+            Mode::Pairwise(pairwise) => pairwise.revert(),
+            Mode::Group(group) => group.revert(),
+        }
+    }
+
+    fn group(&self) -> Option<&dyn GroupLayer> {
+        match &self.0 {
+            Mode::Group(_) => Some(self),
+            Mode::Pairwise(_) => None,
+        }
+    }
+
+    fn group_mut(&mut self) -> Option<&mut dyn GroupLayer> {
+        match &self.0 {
+            Mode::Group(_) => Some(self),
+            Mode::Pairwise(_) => None,
+        }
+    }
+}
+
+/// Everything here fails with [`Misuse`](LayerErrorKind::Misuse) in pairwise mode, which
+/// [`CipherLayer::group`] does not offer as a group layer.
+impl GroupLayer for SignalLayer {
+    fn commitment(&self) -> [u8; 32] {
+        group::commitment(&self.account().identity().keys())
+    }
+
+    fn standing(&self) -> Standing {
+        self.as_group().map_or(Standing::Outside, Group::standing)
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.as_group().map_or_else(|_| Vec::new(), Group::members)
+    }
+
+    fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {
+        self.as_group_mut()?.key_package(context)
+    }
+
+    fn key_package_commitment(&self, part: &[u8]) -> Result<[u8; 32], LayerError> {
+        group::key_package_commitment(part)
+    }
+
+    fn stage_change(
+        &mut self,
+        request: &ChangeRequest<'_>,
+        context: &PartContext<'_>,
+    ) -> Result<ChangeParts, LayerError> {
+        self.as_group_mut()?.stage_change(request, context)
+    }
+
+    fn next_contribution(&mut self) -> Result<Option<Contribution>, LayerError> {
+        self.as_group()?.next_contribution()
+    }
+
+    fn confirm_change(&mut self) -> Result<(), LayerError> {
+        self.as_group_mut()?.confirm_change()
+    }
+
+    fn discard_change(&mut self) -> Result<(), LayerError> {
+        self.as_group_mut()?.discard_change();
+        Ok(())
+    }
+
+    fn process_commit(
+        &mut self,
+        part: &[u8],
+        context: &PartContext<'_>,
+    ) -> Result<CommitOutcome, LayerError> {
+        self.as_group_mut()?.process_commit(part, context)
+    }
+
+    fn join(
+        &mut self,
+        part: &[u8],
+        context: &PartContext<'_>,
+    ) -> Result<Option<MemberId>, LayerError> {
+        self.as_group_mut()?.join(part, context).map(Some)
+    }
+}
+
+impl From<Error> for LayerError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Undecryptable
+            | Error::InvalidKey
+            | Error::InvalidSignature
+            | Error::Malformed
+            | Error::UnknownVersion(_)
+            | Error::NoPostQuantumPrekey
+            | Error::WrongIdentity => Self::rejected(),
+            Error::NoSession => Self::local(LayerErrorKind::NotReady, error),
+            Error::ChainExhausted | Error::LimitExceeded => {
+                Self::local(LayerErrorKind::Limit, error)
+            }
+            Error::InvalidState => Self::local(LayerErrorKind::Storage, error),
+            Error::Stale | Error::Primitive => Self::local(LayerErrorKind::Internal, error),
+            Error::Random(error) => error.into(),
+        }
+    }
+}
+
+/// One message is opened in a transaction, and nothing sealed after it: its change would be stale.
+pub(crate) fn not_applied() -> LayerError {
+    LayerError::misuse("apply or revert the message that was opened first")
+}
+
+fn not_a_group() -> LayerError {
+    LayerError::misuse("a pairwise layer has no group: make it with SignalLayer::group")
+}
+
+#[cfg(test)]
+mod tests;

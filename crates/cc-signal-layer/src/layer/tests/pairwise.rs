@@ -1,0 +1,87 @@
+//! Two people.
+
+use super::*;
+use crate::message_key::tests::used;
+
+fn strangers() -> (SignalLayer, SignalLayer) {
+    let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    let (a, bundle) = (*alice.identity(), bob.bundle());
+    let limits = Limits::default();
+    (
+        SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, limits).unwrap(),
+        SignalLayer::respond(bob, a, limits),
+    )
+}
+
+#[test]
+fn both_ways() {
+    let (mut alice, mut bob) = strangers();
+    assert_eq!(kind(seal(&mut bob, b"x")), LayerErrorKind::NotReady);
+    for round in 0..3u8 {
+        let wire = seal(&mut alice, &[round; 100]).unwrap();
+        assert_eq!(open(&mut bob, &wire).unwrap(), [round; 100]);
+        assert_eq!(kind(open(&mut bob, &wire)), LayerErrorKind::Rejected);
+        let wire = seal(&mut bob, b"answer").unwrap();
+        assert_eq!(wire.len(), 6 + 89);
+        assert_eq!(open(&mut alice, &wire).unwrap(), b"answer");
+    }
+    assert_eq!(alice.safety_number(b"a", b"b"), bob.safety_number(b"b", b"a"));
+    assert!(alice.safety_number_with(MemberId::from_bytes([0; 32]), b"a", b"b").is_none());
+    assert!(alice.properties().pairwise && alice.properties().refuses_replays);
+    assert!(alice.group().is_none());
+    assert_eq!(kind(alice.redistribute()), LayerErrorKind::Misuse);
+    assert_ne!(alice.descriptor(), person(false).layer.descriptor());
+}
+
+#[test]
+fn both_begin() {
+    let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    let (for_bob, for_alice) = (alice.bundle(), bob.bundle());
+    let limits = Limits::default();
+    let mut alice = SignalLayer::initiate(alice, &for_alice, Agree::Pqxdh, limits).unwrap();
+    let mut bob = SignalLayer::initiate(bob, &for_bob, Agree::Pqxdh, limits).unwrap();
+    for _ in 0..3 {
+        let (a, b) = (seal(&mut alice, b"a").unwrap(), seal(&mut bob, b"b").unwrap());
+        assert_eq!(open(&mut bob, &a).unwrap(), b"a");
+        assert_eq!(open(&mut alice, &b).unwrap(), b"b");
+    }
+    assert_eq!(seal(&mut alice, b"").unwrap().len(), 89, "acknowledged");
+}
+
+#[test]
+fn a_reverted_open_opens_again_and_a_reverted_seal_is_a_gap() {
+    let (mut alice, mut bob) = strangers();
+    let hello = seal(&mut alice, b"hello").unwrap();
+    for _ in 0..2 {
+        assert_eq!(open_staged(&mut bob, &hello, b"ad").unwrap().0, b"hello");
+        // One message at a time, and nothing sealed in between.
+        assert_eq!(kind(open_staged(&mut bob, &hello, b"ad")), LayerErrorKind::Misuse);
+        assert_eq!(kind(seal_staged(&mut bob, b"x")), LayerErrorKind::Misuse);
+        bob.revert();
+    }
+    assert_eq!(kind(seal(&mut bob, b"x")), LayerErrorKind::NotReady);
+    assert_eq!(open(&mut bob, &hello).unwrap(), b"hello");
+    // The collector of message keys fails the test if one is used twice.
+    let before = used();
+    for _ in 0..3 {
+        seal_staged(&mut alice, b"same text").unwrap();
+        alice.revert();
+    }
+    let wire = seal(&mut alice, b"same text").unwrap();
+    assert_eq!(used(), before + 4);
+    assert_eq!(open(&mut bob, &wire).unwrap(), b"same text");
+}
+
+#[test]
+fn damage_and_other_associated_data_are_refused() {
+    let (mut alice, mut bob) = strangers();
+    let hello = seal(&mut alice, b"hello").unwrap();
+    for at in (0..hello.len()).step_by(7).chain(hello.len() - 120..hello.len()) {
+        let mut flipped = hello.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert_eq!(kind(open(&mut bob, &flipped)), LayerErrorKind::Rejected, "{at}");
+        assert_eq!(kind(open(&mut bob, &hello[..at])), LayerErrorKind::Rejected);
+    }
+    assert_eq!(kind(open_staged(&mut bob, &hello, b"other")), LayerErrorKind::Rejected);
+    assert_eq!(open(&mut bob, &hello).unwrap(), b"hello");
+}
