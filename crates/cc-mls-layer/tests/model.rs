@@ -5,6 +5,7 @@
 mod common;
 
 use cc_core::LayerErrorKind;
+use cc_mls_layer::MlsConfig;
 use common::{Peer, Staged, Wire};
 use proptest::prelude::*;
 
@@ -73,6 +74,7 @@ struct World {
     outside: Vec<Peer>,
     sent: Vec<Sent>,
     born: usize,
+    config: MlsConfig,
 }
 
 impl World {
@@ -105,7 +107,8 @@ impl World {
         match *step {
             Step::Add { by } if n < 6 => {
                 self.born += 1;
-                let mut joiner = Peer::joiner(&format!("member {}", self.born));
+                let mut joiner =
+                    Peer::with(&format!("member {}", self.born), false, self.config.clone());
                 let package = joiner.key_package();
                 let staged = self.inside[by % n].stage(&[package], &[]).unwrap();
                 self.take_effect(by % n, &staged);
@@ -179,8 +182,13 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_group_keeps_its_promises(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut world = World { inside: vec![Peer::founder("founder")], ..World::default() };
+    fn a_group_keeps_its_promises(
+        steps in proptest::collection::vec(step(), 1..60),
+        interval in prop_oneof![Just(0u32), Just(2), Just(3), Just(64)],
+    ) {
+        let config = MlsConfig::default().with_checkpoint_interval(interval);
+        let founder = Peer::with("founder", true, config.clone());
+        let mut world = World { inside: vec![founder], config, ..World::default() };
         for step in &steps {
             world.run(step);
             world.all_agree();
