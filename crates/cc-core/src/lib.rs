@@ -17,6 +17,7 @@ pub mod limits;
 pub mod random;
 mod secret;
 mod stack;
+pub mod store;
 
 pub use buffer::Buffer;
 pub use bundle::{Bundle, Part, PartList};

@@ -1,0 +1,152 @@
+//! Changes that come into force together.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use super::{MAX_NAME_LEN, MAX_VALUE_LEN, Scope, ScopeWriter, StoreError};
+use crate::SecretBytes;
+
+/// Changes that come into force together, at most one per record: the last one counts.
+#[derive(Debug, Default)]
+pub struct Batch {
+    scopes: BTreeMap<Scope, BTreeMap<Vec<u8>, Option<SecretBytes>>>,
+}
+
+/// What becomes of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// It gets this value, whether or not it had one.
+    Put(&'a SecretBytes),
+    /// It goes, if it was there.
+    Delete,
+}
+
+impl Batch {
+    /// No changes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the record this value.
+    pub fn put(&mut self, scope: &Scope, key: impl Into<Vec<u8>>, value: SecretBytes) {
+        self.change(scope, key.into(), Some(value));
+    }
+
+    /// Takes the record away.
+    pub fn delete(&mut self, scope: &Scope, key: impl Into<Vec<u8>>) {
+        self.change(scope, key.into(), None);
+    }
+
+    /// This batch, as it looks from within `scope`.
+    pub fn scope(&mut self, scope: Scope) -> ScopeWriter<'_> {
+        ScopeWriter { batch: self, scope }
+    }
+
+    /// Adds all changes of `later`; where both change a record, `later` counts.
+    pub fn extend(&mut self, later: Self) {
+        for (scope, records) in later.scopes {
+            self.scopes.entry(scope).or_default().extend(records);
+        }
+    }
+
+    /// What becomes of a record, `None` where the batch does not touch it.
+    #[must_use]
+    pub fn get(&self, scope: &Scope, key: &[u8]) -> Option<Change<'_>> {
+        self.scopes.get(scope)?.get(key).map(Change::of)
+    }
+
+    /// All changes, each record once, in the order of scopes and keys.
+    pub fn changes(&self) -> impl Iterator<Item = (&Scope, &[u8], Change<'_>)> {
+        self.scopes.iter().flat_map(|(scope, records)| {
+            records.iter().map(move |(key, value)| (scope, key.as_slice(), Change::of(value)))
+        })
+    }
+
+    /// How many records change.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.scopes.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether no record changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
+    /// What every [`commit`](super::Store::commit) begins with.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLong`] where a scope, key or value is over [`MAX_NAME_LEN`] or
+    /// [`MAX_VALUE_LEN`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        let fits = self.changes().all(|(scope, key, change)| {
+            scope.as_bytes().len() <= MAX_NAME_LEN
+                && key.len() <= MAX_NAME_LEN
+                && match change {
+                    Change::Put(value) => value.expose().len() <= MAX_VALUE_LEN,
+                    Change::Delete => true,
+                }
+        });
+        if fits { Ok(()) } else { Err(StoreError::TooLong) }
+    }
+
+    fn change(&mut self, scope: &Scope, key: Vec<u8>, value: Option<SecretBytes>) {
+        match self.scopes.get_mut(scope) {
+            Some(records) => records.insert(key, value),
+            None => self.scopes.entry(scope.clone()).or_default().insert(key, value),
+        };
+    }
+}
+
+impl<'a> Change<'a> {
+    fn of(value: &'a Option<SecretBytes>) -> Self {
+        match value {
+            Some(value) => Self::Put(value),
+            None => Self::Delete,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn value(byte: u8) -> SecretBytes {
+        SecretBytes::new(vec![byte])
+    }
+
+    #[test]
+    fn the_last_change_counts() {
+        let scope = Scope::new("s");
+        let mut batch = Batch::new();
+        assert!(batch.is_empty());
+        batch.put(&scope, "a", value(1));
+        batch.delete(&scope, "a");
+        batch.delete(&scope, "b");
+        let mut later = Batch::new();
+        later.scope(scope.clone()).put("b", value(2));
+        later.scope(Scope::new("")).child("t").put("a", value(3));
+        batch.extend(later);
+        assert_eq!(batch.len(), 3);
+        assert_eq!(batch.get(&scope, b"a"), Some(Change::Delete));
+        assert_eq!(batch.get(&scope, b"b"), Some(Change::Put(&value(2))));
+        assert_eq!(batch.get(&scope, b"c"), None);
+        let inner = Scope::new("").child("t");
+        assert_eq!(batch.get(&inner, b"a"), Some(Change::Put(&value(3))));
+    }
+
+    #[test]
+    fn names_have_a_limit() {
+        let mut batch = Batch::new();
+        batch.delete(&Scope::new("s"), vec![0; MAX_NAME_LEN]);
+        batch.check().unwrap();
+        batch.delete(&Scope::new("s"), vec![0; MAX_NAME_LEN + 1]);
+        assert!(matches!(batch.check(), Err(StoreError::TooLong)));
+        let mut batch = Batch::new();
+        batch.delete(&Scope::new(vec![0; MAX_NAME_LEN]), "");
+        assert!(matches!(batch.check(), Err(StoreError::TooLong)));
+    }
+}
