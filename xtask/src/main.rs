@@ -59,9 +59,9 @@ fn bench(names: &[String]) -> Outcome {
 
 /// The crates that promise it compile without their `std` feature.
 fn no_std() -> Outcome {
-    NO_STD.iter().try_for_each(|name| {
-        cargo(&["check", "--package", name, "--no-default-features", "--lib"])
-    })
+    NO_STD
+        .iter()
+        .try_for_each(|name| cargo(&["check", "--package", name, "--no-default-features", "--lib"]))
 }
 
 /// Each crate packages by itself, and its package lists what it needs.

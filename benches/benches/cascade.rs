@@ -1,0 +1,206 @@
+//! Whole stacks beside openmls used directly, with the same ciphersuite and its own memory storage.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
+
+use std::hint::black_box;
+
+use cc_aes_layer::{AesKey, AesLayer};
+use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
+use cc_manager::CascadingCipherManager;
+use cc_mls_layer::{MlsIdentity, MlsLayer};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use openmls::prelude::{
+    BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, MlsGroup, MlsGroupCreateConfig,
+    MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider,
+    PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProtocolMessage, StagedWelcome,
+    tls_codec::{Deserialize as _, Serialize as _},
+};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::OpenMlsRustCrypto;
+
+const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
+const SIZES: [usize; 3] = [2, 100, 300];
+
+fn stack(name: &str, founder: bool) -> CascadingCipherManager {
+    let identity = MlsIdentity::generate(name).unwrap();
+    let mls =
+        if founder { MlsLayer::create("group", identity) } else { MlsLayer::member(identity) };
+    CascadingCipherManager::builder()
+        .layer(DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap()))
+        .layer(mls.unwrap())
+        .layer(AesLayer::inherited())
+        .build()
+        .unwrap()
+}
+
+/// A group of `size` in which every member has spoken: the founder and one other.
+fn stacks(size: usize) -> (CascadingCipherManager, CascadingCipherManager) {
+    let mut founder = stack("0", true);
+    let mut others: Vec<_> = (1..size).map(|i| stack(&i.to_string(), false)).collect();
+    let bundles: Vec<_> = others.iter_mut().map(|other| other.key_package().unwrap()).collect();
+    let change = founder.add_members(bundles).unwrap();
+    founder.confirm(change.id()).unwrap();
+    let mut hellos = Vec::new();
+    for other in &mut others {
+        other.join(&change.welcome).unwrap();
+        hellos.push(other.encrypt("hello").unwrap());
+    }
+    let mut other = others.swap_remove(0);
+    for (i, hello) in hellos.iter().enumerate() {
+        founder.decrypt(hello).unwrap();
+        if i > 0 {
+            other.decrypt(hello).unwrap();
+        }
+    }
+    let hello = founder.encrypt("hello").unwrap();
+    other.decrypt(hello).unwrap();
+    (founder, other)
+}
+
+struct Bare {
+    provider: OpenMlsRustCrypto,
+    signer: SignatureKeyPair,
+    group: MlsGroup,
+}
+
+impl Bare {
+    fn send(&mut self, text: &[u8]) -> Vec<u8> {
+        let message = self.group.create_message(&self.provider, &self.signer, text).unwrap();
+        message.tls_serialize_detached().unwrap()
+    }
+
+    fn receive(&mut self, wire: &[u8]) {
+        let message = MlsMessageIn::tls_deserialize(&mut &*wire).unwrap();
+        let message: ProtocolMessage = message.try_into_protocol_message().unwrap();
+        self.group.process_message(&self.provider, message).unwrap();
+    }
+}
+
+/// The same group in openmls alone.
+fn bare(size: usize) -> (Bare, Bare) {
+    let identity = |name: usize| {
+        let provider = OpenMlsRustCrypto::default();
+        let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap();
+        let credential = CredentialWithKey {
+            credential: BasicCredential::new(name.to_string().into_bytes()).into(),
+            signature_key: signer.to_public_vec().into(),
+        };
+        (provider, signer, credential)
+    };
+    let (provider, signer, credential) = identity(0);
+    let config = MlsGroupCreateConfig::builder()
+        .ciphersuite(SUITE)
+        .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+        .padding_size(32)
+        .use_ratchet_tree_extension(true)
+        .build();
+    let group = MlsGroup::new(&provider, &signer, &config, credential).unwrap();
+    let mut founder = Bare { provider, signer, group };
+    let joiners: Vec<_> = (1..size)
+        .map(|i| {
+            let (provider, signer, credential) = identity(i);
+            let bundle =
+                KeyPackage::builder().build(SUITE, &provider, &signer, credential).unwrap();
+            (provider, signer, bundle.into_key_package())
+        })
+        .collect();
+    let packages: Vec<_> = joiners.iter().map(|(.., package)| package.clone()).collect();
+    let (_, welcome, _) =
+        founder.group.add_members(&founder.provider, &founder.signer, &packages).unwrap();
+    founder.group.merge_pending_commit(&founder.provider).unwrap();
+    let welcome: MlsMessageOut = welcome;
+    let welcome = welcome.tls_serialize_detached().unwrap();
+    let join = MlsGroupJoinConfig::builder()
+        .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+        .padding_size(32)
+        .use_ratchet_tree_extension(true)
+        .build();
+    let mut others: Vec<_> = joiners
+        .into_iter()
+        .map(|(provider, signer, _)| {
+            let message = MlsMessageIn::tls_deserialize(&mut &*welcome).unwrap();
+            let MlsMessageBodyIn::Welcome(welcome) = message.extract() else { unreachable!() };
+            let staged = StagedWelcome::new_from_welcome(&provider, &join, welcome, None).unwrap();
+            let group = staged.into_group(&provider).unwrap();
+            Bare { provider, signer, group }
+        })
+        .collect();
+    let hellos: Vec<_> = others.iter_mut().map(|other| other.send(b"hello")).collect();
+    let mut other = others.swap_remove(0);
+    for (i, hello) in hellos.iter().enumerate() {
+        founder.receive(hello);
+        if i > 0 {
+            other.receive(hello);
+        }
+    }
+    let hello = founder.send(b"hello");
+    other.receive(&hello);
+    let _ = founder.provider.storage();
+    (founder, other)
+}
+
+fn messages(c: &mut Criterion) {
+    let text = [b'x'; 100];
+    for (name, receiving) in [("send", false), ("receive", true)] {
+        let mut group = c.benchmark_group(format!("cascade/{name} 100 bytes, all have spoken"));
+        group.throughput(Throughput::Elements(1));
+        for size in SIZES {
+            let (mut a, mut b) = stacks(size);
+            group.bench_function(BenchmarkId::new("DH -> MLS -> AES", size), |bench| {
+                if receiving {
+                    bench.iter_batched(
+                        || a.encrypt(text).unwrap(),
+                        |wire| b.decrypt(wire).unwrap(),
+                        BatchSize::NumIterations(1),
+                    );
+                } else {
+                    bench.iter(|| a.encrypt(black_box(text)).unwrap());
+                }
+            });
+            let (mut a, mut b) = bare(size);
+            group.bench_function(BenchmarkId::new("openmls alone", size), |bench| {
+                if receiving {
+                    bench.iter_batched(
+                        || a.send(&text),
+                        |wire| b.receive(&wire),
+                        BatchSize::NumIterations(1),
+                    );
+                } else {
+                    bench.iter(|| a.send(black_box(&text)));
+                }
+            });
+        }
+        group.finish();
+    }
+}
+
+fn plain(c: &mut Criterion) {
+    let key = |byte| AesKey::copy_from(&[byte; 32]).unwrap();
+    for len in [100, 16 * 1024] {
+        let text = vec![b'x'; len];
+        let mut group = c.benchmark_group(format!("cascade/AES, seal and open {len} bytes"));
+        group.throughput(Throughput::Bytes(len as u64));
+        let alone = key(1);
+        group.bench_function("a key alone", |bench| {
+            bench.iter(|| {
+                let sealed = alone.seal(b"", black_box(&text)).unwrap();
+                alone.open(b"", &sealed).unwrap()
+            });
+        });
+        for layers in 1..=3u8 {
+            let builder = (0..layers).fold(CascadingCipherManager::builder(), |builder, i| {
+                builder.layer(AesLayer::new(key(i)))
+            });
+            let mut manager = builder.build().unwrap();
+            group.bench_function(BenchmarkId::new("layers", layers), |bench| {
+                bench.iter(|| {
+                    let sealed = manager.encrypt(black_box(&text)).unwrap();
+                    manager.decrypt(&sealed).unwrap()
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, messages, plain);
+criterion_main!(benches);
