@@ -54,10 +54,18 @@ fn three_talk_one_joins_and_one_goes() {
 #[test]
 fn in_the_steady_state_a_message_costs_the_same_in_any_group() {
     let [mut alice, mut bob, mut charlie] = three();
+    // The README's numbers. Charlie has a pair session with Bob, who invited him, and begins one with
+    // Alice.
+    assert_eq!(charlie.seal(b"").len(), STEADY + 36 + 178 + 1916);
     for _ in 0..3 {
         all_to_all(&mut [&mut alice, &mut bob, &mut charlie]);
     }
     assert_eq!(alice.seal(b"").len(), STEADY);
+    // An update is owed to two who answer in pair sessions already.
+    let _ = alice.stage(&mut [], &[], 2);
+    alice.confirm();
+    let established = alice.seal(b"").len() - STEADY;
+    assert_eq!(established - 36, 2 * 178);
     // Nobody answers, and the repeats stop all the same.
     let mut dora = person(false);
     let _ = alice.stage(&mut [&mut dora], &[], 3);

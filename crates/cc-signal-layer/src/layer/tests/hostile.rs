@@ -171,3 +171,40 @@ fn changes_that_cannot_be_made_are_refused() {
     let change = alice.stage(&mut [&mut dora], &[charlie.id], 3);
     assert!(!change.welcome.is_empty());
 }
+
+/// A chain that is handed over again after it was forgotten would open its messages a second time.
+#[test]
+fn a_withheld_message_brings_no_forgotten_chain_back() {
+    let [mut alice, mut bob, _] = three();
+    let seen = alice.seal(b"seen");
+    let withheld = alice.seal(b"withheld");
+    let later = alice.seal(b"later");
+    bob.reads(&seen, b"seen", alice.id);
+    bob.reads(&later, b"later", alice.id);
+    for binding in 10..10 + CHAINS {
+        let change = alice.stage(&mut [], &[], binding);
+        alice.confirm();
+        let _ = bob.process(&change.commit, binding).unwrap();
+        let wire = alice.seal(b"in the new chain");
+        bob.reads(&wire, b"in the new chain", alice.id);
+    }
+    for wire in [&withheld, &seen, &later] {
+        assert!(bob.open(wire).is_err());
+    }
+}
+
+const CHAINS: u8 = {
+    assert!(crate::sender_keys::CHAINS_PER_SENDER == 3);
+    3
+};
+
+#[test]
+fn nobody_speaks_for_another() {
+    let [mut alice, mut bob, mut charlie] = three();
+    let mut wire = charlie.seal(b"charlie's");
+    assert_eq!(wire[1..33], *charlie.id.as_bytes());
+    wire[1..33].copy_from_slice(bob.id.as_bytes());
+    refused(alice.open(&wire));
+    let other = bob.seal(b"bob's");
+    alice.reads(&other, b"bob's", bob.id);
+}
