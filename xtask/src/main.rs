@@ -1,4 +1,4 @@
-//! Maintainers' commands: `cargo xtask ci|bench|fuzz|publish-check`.
+//! Maintainers' commands: `cargo xtask ci|bench|fuzz|no-std|publish-check`.
 
 use std::{
     env,
@@ -22,9 +22,13 @@ fn main() -> ExitCode {
     let result = match command {
         "ci" => ci(),
         "bench" => bench(rest),
+        "fuzz" => fuzz(rest),
         "publish-check" => publish_check(),
         "no-std" => no_std(),
-        _ => Err("usage: cargo xtask ci | bench [name] | no-std | publish-check".into()),
+        _ => Err(
+            "usage: cargo xtask ci | bench [name] | fuzz TARGET [SECONDS] | no-std | publish-check"
+                .into(),
+        ),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +59,28 @@ fn bench(names: &[String]) -> Outcome {
         arguments.extend(["--bench", name]);
     }
     cargo(&arguments)
+}
+
+/// One target under libFuzzer, for an hour unless told otherwise. Needs cargo-fuzz and a C++ compiler; the
+/// address sanitizer needs a nightly toolchain, and there is no unsafe code here for it to look at.
+fn fuzz(arguments: &[String]) -> Outcome {
+    let (target, seconds) = match arguments {
+        [target] => (target, "3600"),
+        [target, seconds] => (target, seconds.as_str()),
+        _ => return Err("usage: cargo xtask fuzz TARGET [SECONDS]".into()),
+    };
+    let limit = format!("-max_total_time={seconds}");
+    cargo(&[
+        "fuzz",
+        "run",
+        "--fuzz-dir",
+        "fuzz/libfuzzer",
+        "--sanitizer",
+        "none",
+        target,
+        "--",
+        &limit,
+    ])
 }
 
 /// The crates that promise it compile without their `std` feature.

@@ -1,0 +1,143 @@
+//! What is fuzzed: one function for every place that reads bytes from outside. Each takes any bytes, and
+//! panics where a promise is broken: an encoding that is not the only one, or a state that a refused message
+//! has changed.
+//!
+//! `cargo xtask fuzz TARGET SECONDS` runs one under libFuzzer (the package in `libfuzzer/`), the tests of
+//! this package run all of them for a moment.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a finding is a panic")]
+
+use std::cell::RefCell;
+
+use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
+use cc_core::{Bundle, Header, Kind, PartList, StackId};
+use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPublicKey};
+use cc_manager::CascadingCipherManager;
+use cc_mls_layer::{MlsIdentity, MlsLayer};
+use cc_signal_layer::{Account, Agree, Limits, Session, Sessions};
+
+/// A function that takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// All of them, by name.
+pub const TARGETS: [(&str, Target); 5] = [
+    ("envelope", envelope),
+    ("aes", aes),
+    ("dh_key", dh_key),
+    ("signal", signal),
+    ("manager", manager),
+];
+
+/// The envelope and the bundles: what decodes has one encoding.
+pub fn envelope(bytes: &[u8]) {
+    let stack = StackId::of(&[]);
+    // Past the check of the stack, which random bytes do not get through.
+    let mut wire = vec![0, 1, bytes.first().copied().unwrap_or(1)];
+    wire.extend(stack.wire());
+    wire.extend(bytes.get(1..).unwrap_or_default());
+    for wire in [bytes, &wire] {
+        if let Ok((header, _, len)) = Header::decode(wire, &stack) {
+            assert_eq!(header.encode().unwrap(), wire[..len]);
+        }
+        for kind in [Kind::KeyPackage, Kind::Welcome] {
+            if let Ok(bundle) = Bundle::decode(wire, kind, &stack) {
+                assert_eq!(bundle.encode().unwrap(), wire);
+            }
+        }
+    }
+    if let Ok(list) = PartList::decode(bytes) {
+        assert_eq!(list.encode().unwrap(), bytes);
+    }
+}
+
+/// AES messages and streams: nothing opens that was not sealed.
+pub fn aes(bytes: &[u8]) {
+    let key = AesKey::copy_from(&[7; 32]).unwrap();
+    assert!(key.open(b"", bytes).is_err());
+    let mut opener = StreamOpener::new(StreamKey::from(&key), b"");
+    let mut out = Vec::new();
+    let opened = opener.push(bytes, &mut out).is_ok() && opener.finish(&mut out).is_ok();
+    assert!(!opened && out.is_empty());
+}
+
+/// DH public keys: what decodes has one encoding.
+pub fn dh_key(bytes: &[u8]) {
+    if let Ok(key) = DhPublicKey::from_bytes(bytes) {
+        assert_eq!(key.to_bytes(), bytes);
+    }
+}
+
+/// Signal bundles, messages and stored state.
+pub fn signal(bytes: &[u8]) {
+    thread_local! {
+        static PAIR: RefCell<(Account, Sessions, Sessions)> = RefCell::new(pair());
+    }
+    if let Ok(bundle) = cc_signal_layer::Bundle::from_bytes(bytes) {
+        assert_eq!(bundle.to_bytes(), bytes);
+    }
+    let _ = Account::load(bytes);
+    let _ = Session::load(bytes, Limits::default());
+    let _ = cc_signal_layer::SenderKeys::load(bytes, Limits::default());
+    PAIR.with_borrow_mut(|(account, sessions, peer)| {
+        let before = sessions.export();
+        assert!(sessions.decrypt(account, b"", bytes).is_err());
+        assert!(sessions.export() == before);
+        let wire = peer.encrypt(b"", b"text").unwrap();
+        let opened = sessions.decrypt(account, b"", &wire);
+        assert_eq!(opened.unwrap(), b"text");
+    });
+}
+
+fn pair() -> (Account, Sessions, Sessions) {
+    let alice = Account::generate().unwrap();
+    let bob = Account::generate().unwrap();
+    let mut to_bob = Sessions::new(*bob.identity(), Limits::default());
+    to_bob.begin(&alice, &bob.bundle(), Agree::Pqxdh).unwrap();
+    let to_alice = Sessions::new(*alice.identity(), Limits::default());
+    (bob, to_alice, to_bob)
+}
+
+/// A whole stack, DH -> MLS -> AES: every call that takes bytes, and the next good message opens.
+pub fn manager(bytes: &[u8]) {
+    thread_local! {
+        static GROUP: RefCell<[CascadingCipherManager; 3]> = RefCell::new(group());
+    }
+    GROUP.with_borrow_mut(|[alice, bob, outsider]| {
+        assert!(bob.decrypt(bytes).is_err());
+        assert!(bob.process(bytes).is_err());
+        assert!(alice.add_members([bytes]).is_err());
+        assert!(outsider.join(bytes).is_err());
+        // The same bytes as the body of a well-formed header, and as damage to a good message.
+        let good = alice.encrypt("text").unwrap();
+        let header = good.len().min(40);
+        let mut bodied = good[..header].to_vec();
+        bodied.extend(bytes);
+        assert!(bob.decrypt(&bodied).is_err());
+        let mut damaged = good.clone();
+        for (byte, damage) in damaged.iter_mut().zip(bytes) {
+            *byte ^= damage;
+        }
+        if damaged != good {
+            assert!(bob.decrypt(&damaged).is_err());
+        }
+        assert_eq!(bob.decrypt(&good).unwrap(), "text");
+    });
+}
+
+fn group() -> [CascadingCipherManager; 3] {
+    let stack = |name: &str, founder: bool| {
+        let identity = MlsIdentity::generate(name).unwrap();
+        let mls =
+            if founder { MlsLayer::create("g", identity) } else { MlsLayer::member(identity) };
+        CascadingCipherManager::builder()
+            .layer(DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap()))
+            .layer(mls.unwrap())
+            .layer(AesLayer::inherited())
+            .build()
+            .unwrap()
+    };
+    let (mut alice, mut bob) = (stack("alice", true), stack("bob", false));
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    alice.confirm(change.id()).unwrap();
+    bob.join(&change.welcome).unwrap();
+    [alice, bob, stack("outsider", false)]
+}
