@@ -254,7 +254,7 @@ fn behaves_as_a_map<S: Store>(fresh: &mut dyn FnMut() -> S, mut reopen: Reopen<'
     let value = proptest::option::weighted(0.7, vec_of(any::<u8>(), 0..40));
     let batch = vec_of((0u8..3, key, value), 1..8);
     let mut runner = TestRunner::new(Config {
-        cases: 48,
+        cases: 32,
         failure_persistence: None,
         max_shrink_iters: 200,
         ..Config::default()

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod credential;
+mod error;
+mod file;
+mod header;
+mod options;
+mod seal;
+mod store;
+
+pub use credential::Credential;
+pub use options::{Durability, Options};
+pub use store::SqliteStore;

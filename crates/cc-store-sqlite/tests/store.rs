@@ -1,0 +1,400 @@
+//! The contract, and everything that can be wrong with a file.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use cc_aes_layer::Argon2Params;
+use cc_core::{
+    Secret, SecretBytes,
+    store::{Batch, Scope, Store, StoreError, tests::conformance_persistent},
+};
+use cc_store_sqlite::{Credential, Durability, SqliteStore};
+use tempfile::TempDir;
+
+fn key(byte: u8) -> Credential {
+    Credential::key(Secret::take(&mut [byte; 32]))
+}
+
+fn passphrase(passphrase: &str) -> Credential {
+    Credential::passphrase_with(passphrase, Argon2Params::LEAST).unwrap()
+}
+
+fn directory() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.sqlite");
+    (directory, path)
+}
+
+fn put(store: &mut SqliteStore, key: &str, value: &str) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(&Scope::new("s"), key, SecretBytes::new(value.into()));
+    store.commit(&batch)
+}
+
+fn get(store: &SqliteStore, key: &str) -> Option<String> {
+    let value = store.get(&Scope::new("s"), key.as_bytes()).unwrap()?;
+    Some(String::from_utf8(value.expose().to_vec()).unwrap())
+}
+
+/// A closed store with a few records, some of them large.
+fn sample(path: &Path) {
+    let mut store = SqliteStore::create(path, key(1)).unwrap();
+    for number in 0..40 {
+        put(&mut store, &format!("record {number}"), &"x".repeat(number * 100)).unwrap();
+    }
+}
+
+/// What the files hold, all but the empty lock.
+fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(path.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().unwrap() != "lock")
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn refused(path: &Path, credential: Credential) -> StoreError {
+    let before = contents(path);
+    let error = SqliteStore::open(path, credential).unwrap_err();
+    assert!(contents(path) == before, "a file was touched: {error}");
+    error
+}
+
+#[test]
+fn conforms() {
+    let (directory, _) = directory();
+    let mut number = 0;
+    // The suite commits thousands of times; what `fsync` adds is not in question here.
+    let options = SqliteStore::options().durability(Durability::ProcessEnd);
+    let path_of = |store: &SqliteStore| {
+        let debug = format!("{store:?}");
+        PathBuf::from(debug.split('"').nth(1).unwrap())
+    };
+    conformance_persistent(
+        || {
+            number += 1;
+            options.create(directory.path().join(format!("{number}.sqlite")), key(1)).unwrap()
+        },
+        |store| {
+            let path = path_of(&store);
+            drop(store);
+            options.open(path, key(1)).unwrap()
+        },
+    );
+}
+
+#[test]
+fn passphrases_open_and_change() {
+    let (_directory, path) = directory();
+    let mut store = SqliteStore::create(&path, passphrase("first")).unwrap();
+    put(&mut store, "a", "1").unwrap();
+    assert!(matches!(SqliteStore::open(&path, passphrase("first")), Err(StoreError::Locked)));
+    store.change_credential(passphrase("second")).unwrap();
+    put(&mut store, "b", "2").unwrap();
+    drop(store);
+    assert!(matches!(refused(&path, passphrase("first")), StoreError::WrongKey));
+    assert!(matches!(refused(&path, key(1)), StoreError::WrongKey));
+    let mut store = SqliteStore::open(&path, passphrase("second")).unwrap();
+    assert_eq!((get(&store, "a").unwrap(), get(&store, "b").unwrap()), ("1".into(), "2".into()));
+    store.change_credential(key(2)).unwrap();
+    drop(store);
+    assert!(matches!(refused(&path, passphrase("second")), StoreError::WrongKey));
+    SqliteStore::open(&path, key(2)).unwrap().verify().unwrap();
+}
+
+#[test]
+fn a_wrong_key_leaves_the_log_of_a_crash_alone() {
+    let (_directory, path) = directory();
+    let mut store = SqliteStore::create(&path, key(1)).unwrap();
+    put(&mut store, "a", "1").unwrap();
+    // What a crash at this moment would leave.
+    let (_elsewhere, crashed) = directory_with_copy(&path);
+    drop(store);
+    assert!(contents(&crashed).len() == 2, "the log was copied too");
+    assert!(matches!(refused(&crashed, key(2)), StoreError::WrongKey));
+    assert_eq!(get(&SqliteStore::open(&crashed, key(1)).unwrap(), "a").unwrap(), "1");
+}
+
+fn directory_with_copy(path: &Path) -> (TempDir, PathBuf) {
+    let (elsewhere, copy) = directory();
+    for (from, bytes) in contents(path) {
+        fs::write(elsewhere.path().join(from.file_name().unwrap()), bytes).unwrap();
+    }
+    (elsewhere, copy)
+}
+
+#[test]
+fn foreign_files_are_refused() {
+    let (directory, path) = directory();
+    assert!(matches!(SqliteStore::open(&path, key(1)), Err(StoreError::Missing)));
+    for bytes in [&b""[..], b"hello", &[0; 8192], b"SQLite format 3\0"] {
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(refused(&path, key(1)), StoreError::Foreign), "{} bytes", bytes.len());
+        assert!(matches!(SqliteStore::create(&path, key(1)), Err(StoreError::Exists)));
+        assert!(matches!(SqliteStore::open_or_create(&path, key(1)), Err(StoreError::Foreign)));
+    }
+    fs::remove_file(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1);").unwrap();
+    drop(other);
+    assert!(matches!(refused(&path, key(1)), StoreError::Foreign));
+    assert!(matches!(SqliteStore::open(directory.path(), key(1)), Err(StoreError::Foreign)));
+    let nowhere = directory.path().join("no such directory").join("store.sqlite");
+    assert!(matches!(SqliteStore::create(nowhere, key(1)), Err(StoreError::Io(_))));
+}
+
+#[test]
+fn a_log_without_its_database_is_in_the_way() {
+    let (_directory, path) = directory();
+    fs::write(path.with_extension("sqlite-wal"), "somebody's").unwrap();
+    assert!(matches!(SqliteStore::create(&path, key(1)), Err(StoreError::Exists)));
+}
+
+#[test]
+fn half_a_creation_is_no_obstacle() {
+    let (_directory, path) = directory();
+    fs::write(path.with_extension("sqlite.new"), "half a store").unwrap();
+    let mut store = SqliteStore::create(&path, key(1)).unwrap();
+    put(&mut store, "a", "1").unwrap();
+    assert!(!path.with_extension("sqlite.new").exists());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let (_directory, path) = directory();
+    sample(&path);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[60..64].copy_from_slice(&7u32.to_be_bytes());
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(refused(&path, key(1)), StoreError::Newer { version: 7 }));
+    bytes[60..64].copy_from_slice(&[0; 4]);
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(refused(&path, key(1)), StoreError::Corrupt(_)));
+}
+
+#[test]
+fn a_newer_format_in_the_log_is_refused() {
+    let (_directory, path) = directory();
+    sample(&path);
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.execute_batch("PRAGMA user_version=2").unwrap();
+    let (_elsewhere, crashed) = directory_with_copy(&path);
+    drop(newer);
+    fs::remove_file(crashed.with_extension("sqlite-shm")).unwrap();
+    assert!(matches!(refused(&crashed, key(1)), StoreError::Newer { version: 2 }));
+}
+
+/// Every page but the first in turn is overwritten: opening or reading says so, and nothing else
+/// happens.
+#[test]
+fn a_damaged_page_is_reported() {
+    let (_directory, path) = directory();
+    sample(&path);
+    let good = fs::read(&path).unwrap();
+    for page in 1..good.len() / 4096 {
+        let mut bytes = good.clone();
+        bytes[page * 4096..(page + 1) * 4096].fill(0x5a);
+        fs::write(&path, &bytes).unwrap();
+        damaged(&path, &format!("page {page}"));
+    }
+}
+
+/// Single bits, everywhere: never a panic, never a value that was not put there.
+#[test]
+fn a_flipped_bit_never_changes_a_value() {
+    let (_directory, path) = directory();
+    sample(&path);
+    let good = fs::read(&path).unwrap();
+    let mut noticed = 0;
+    let positions = (100..good.len()).step_by(307);
+    let all = positions.clone().count();
+    for (round, at) in positions.enumerate() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << (round % 8);
+        fs::write(&path, &bytes).unwrap();
+        let read = SqliteStore::open(&path, key(1)).and_then(|store| {
+            for number in 0..40 {
+                let found = store.get(&Scope::new("s"), format!("record {number}").as_bytes())?;
+                if let Some(found) = found {
+                    assert!(found.expose() == "x".repeat(number * 100).as_bytes());
+                }
+            }
+            store.verify()
+        });
+        match read {
+            Ok(()) => {} // a byte that nothing lives in
+            Err(StoreError::Corrupt(_)) => noticed += 1,
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+    }
+    assert!(noticed * 2 > all, "{noticed} of {all} flipped bits were noticed");
+}
+
+fn damaged(path: &Path, what: &str) {
+    let before = contents(path);
+    let result = SqliteStore::open(path, key(1)).and_then(|store| store.verify());
+    assert!(matches!(result, Err(StoreError::Corrupt(_))), "{what}: {result:?}");
+    assert!(contents(path) == before, "{what}: a file was touched");
+}
+
+#[test]
+fn records_cannot_be_moved() {
+    let (_directory, path) = directory();
+    let mut store = SqliteStore::create(&path, key(1)).unwrap();
+    put(&mut store, "a", "1").unwrap();
+    put(&mut store, "b", "2").unwrap();
+    drop(store);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TEMP TABLE old AS SELECT id, sealed FROM record;
+         UPDATE record SET sealed = (SELECT sealed FROM old WHERE old.id != record.id);",
+    )
+    .unwrap();
+    drop(file);
+    let store = SqliteStore::open(&path, key(1)).unwrap();
+    for key in ["a", "b"] {
+        let read = store.get(&Scope::new("s"), key.as_bytes());
+        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    }
+    assert!(matches!(Scope::new("s").of(&store).list(b""), Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.verify(), Err(StoreError::Corrupt(_))));
+}
+
+#[test]
+fn a_header_of_another_store_is_refused() {
+    let (_directory, path) = directory();
+    let (_other_directory, other) = directory();
+    sample(&path);
+    sample(&other);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute("ATTACH ?1 AS other", [other.to_str().unwrap()]).unwrap();
+    file.execute_batch("DELETE FROM header; INSERT INTO header SELECT * FROM other.header;")
+        .unwrap();
+    drop(file);
+    assert!(matches!(refused(&path, key(1)), StoreError::Corrupt(_)));
+}
+
+#[test]
+fn an_old_copy_is_noticed() {
+    let (_directory, path) = directory();
+    let mut store = SqliteStore::create(&path, key(1)).unwrap();
+    assert_eq!(store.generation(), 0);
+    put(&mut store, "a", "1").unwrap();
+    store.commit(&Batch::new()).unwrap();
+    assert_eq!(store.generation(), 1, "an empty batch is no generation");
+    let (_elsewhere, backup) = directory_with_copy(&path);
+    put(&mut store, "a", "2").unwrap();
+    let seen = store.generation();
+    drop(store);
+    assert_eq!(SqliteStore::open_expecting(&path, key(1), seen).unwrap().generation(), 2);
+    let before = contents(&backup);
+    assert!(matches!(
+        SqliteStore::open_expecting(&backup, key(1), seen),
+        Err(StoreError::RolledBack { found: 1, expected: 2 })
+    ));
+    assert!(contents(&backup) == before);
+    assert_eq!(get(&SqliteStore::open(&backup, key(1)).unwrap(), "a").unwrap(), "1");
+}
+
+#[test]
+fn a_full_store_keeps_what_it_had() {
+    let (_directory, path) = directory();
+    sample(&path);
+    let room = fs::metadata(&path).unwrap().len() + 16 * 4096;
+    let mut store = SqliteStore::options().max_bytes(room).open(&path, key(1)).unwrap();
+    let generation = store.generation();
+    let mut batch = Batch::new();
+    batch.put(&Scope::new("s"), "record 1", SecretBytes::new(b"new".to_vec()));
+    batch.delete(&Scope::new("s"), "record 2");
+    batch.put(&Scope::new("s"), "too large", SecretBytes::new(vec![0; 17 * 4096]));
+    for _ in 0..3 {
+        assert!(matches!(store.commit(&batch), Err(StoreError::Full)));
+        assert_eq!(get(&store, "record 1").unwrap(), "x".repeat(100));
+        assert_eq!(get(&store, "record 2").unwrap(), "x".repeat(200));
+        assert_eq!(get(&store, "too large"), None);
+        assert_eq!(store.generation(), generation);
+    }
+    put(&mut store, "small", "fits").unwrap();
+    store.verify().unwrap();
+    drop(store);
+    // The same batch, where there is room.
+    let mut store = SqliteStore::open(&path, key(1)).unwrap();
+    store.commit(&batch).unwrap();
+    assert_eq!(get(&store, "record 1").unwrap(), "new");
+    assert_eq!(get(&store, "record 2"), None);
+    store.verify().unwrap();
+}
+
+#[test]
+fn a_read_only_file_is_refused() {
+    let (_directory, path) = directory();
+    sample(&path);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    if OpenOptions::new().write(true).open(&path).is_ok() {
+        return; // Permissions mean nothing to root.
+    }
+    assert!(matches!(refused(&path, key(1)), StoreError::Io(_)));
+}
+
+#[test]
+fn nothing_in_the_files_tells_names_or_values() {
+    let (_directory, path) = directory();
+    let mut store = SqliteStore::create(&path, key(0x42)).unwrap();
+    let mut batch = Batch::new();
+    let scope = Scope::new("the group of friends").child("the ratchet with bob");
+    batch.put(&scope, "the key of bob", SecretBytes::new(b"the value of bob".to_vec()));
+    store.commit(&batch).unwrap();
+    assert_eq!(scope.of(&store).list(b"the key").unwrap().len(), 1);
+    let open = contents(&path);
+    drop(store);
+    for (file, bytes) in open.into_iter().chain(contents(&path)) {
+        for needle in ["friends", "ratchet", "of bob", "the ", "BBBBBBBB"] {
+            let found = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+            assert!(!found, "{needle:?} in {}", file.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_deleted_is_left_in_the_database() {
+    let (_directory, path) = directory();
+    let mut store = SqliteStore::create(&path, key(1)).unwrap();
+    put(&mut store, "a", &"secret".repeat(20)).unwrap();
+    put(&mut store, "large", &"secret".repeat(5000)).unwrap();
+    store.checkpoint().unwrap();
+    let sealed: Vec<Vec<u8>> = {
+        let (_elsewhere, copy) = directory_with_copy(&path);
+        let file = rusqlite::Connection::open(&copy).unwrap();
+        let mut statement = file.prepare("SELECT sealed FROM record").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let left = |path: &Path| {
+        let all: Vec<u8> = contents(path).into_iter().flat_map(|(_, bytes)| bytes).collect();
+        sealed
+            .iter()
+            .flat_map(|sealed| [&sealed[..32], &sealed[sealed.len() - 32..]])
+            .filter(|part| all.windows(32).any(|window| window == *part))
+            .count()
+    };
+    assert_eq!(left(&path), 4);
+    let mut batch = Batch::new();
+    batch.put(&Scope::new("s"), "a", SecretBytes::new(b"other".to_vec()));
+    batch.delete(&Scope::new("s"), "large");
+    store.commit(&batch).unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(left(&path), 0);
+}
