@@ -46,6 +46,8 @@ fn ci() -> Outcome {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     cargo(&["test", "--workspace"])?;
+    // The same tests on the other backend.
+    cargo(&["test", "--package", "cc-signal-layer", "--features", "graviola"])?;
     no_std()?;
     run(Command::new("cargo")
         .args(["doc", "--workspace", "--no-deps"])
