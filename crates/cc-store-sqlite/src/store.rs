@@ -180,6 +180,10 @@ impl SqliteStore {
         credential: Credential,
         options: &Options,
     ) -> Result<Self, StoreError> {
+        // Before the lock leaves its file where nothing else is.
+        if !path.try_exists().map_err(StoreError::io)? {
+            return Err(StoreError::Missing);
+        }
         Self::open_locked(Files::lock(path)?, credential, options)
     }
 

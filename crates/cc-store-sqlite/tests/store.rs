@@ -1,5 +1,6 @@
 //! The contract, and everything that can be wrong with a file.
 
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -66,6 +67,7 @@ fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
+/// The error on opening, after which all files are as they were.
 fn refused(path: &Path, credential: Credential) -> StoreError {
     let before = contents(path);
     let error = SqliteStore::open(path, credential).unwrap_err();
@@ -140,6 +142,7 @@ fn directory_with_copy(path: &Path) -> (TempDir, PathBuf) {
 fn foreign_files_are_refused() {
     let (directory, path) = directory();
     assert!(matches!(SqliteStore::open(&path, key(1)), Err(StoreError::Missing)));
+    assert!(fs::read_dir(directory.path()).unwrap().next().is_none(), "a lock for nothing");
     for bytes in [&b""[..], b"hello", &[0; 8192], b"SQLite format 3\0"] {
         fs::write(&path, bytes).unwrap();
         assert!(matches!(refused(&path, key(1)), StoreError::Foreign), "{} bytes", bytes.len());
