@@ -21,6 +21,7 @@ use crate::{
 mod commit;
 mod key_package;
 mod message;
+mod saved;
 mod welcome;
 
 use commit::Commit;
@@ -153,6 +154,13 @@ impl Group {
 
     pub(crate) fn account_mut(&mut self) -> &mut Account {
         &mut self.account
+    }
+
+    /// Whether something is staged that a state saved now would not have. That a message was sealed
+    /// is none of it: what must not be forgotten of it is applied at once.
+    pub(crate) fn is_staged(&self) -> bool {
+        let Staged { place, founds, received, sent: _, acked: _, next } = &self.staged;
+        place.is_some() || *founds || received.is_some() || next.is_some()
     }
 
     pub(crate) fn identity_of(&self, member: MemberId) -> Option<&IdentityKey> {

@@ -32,12 +32,14 @@ use core::fmt;
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
     GroupLayer, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member, MemberId,
-    Opened, PartContext, Properties, Standing,
+    Opened, PartContext, Properties, SecretBytes, Standing,
 };
 
 use crate::{
     Account, Agree, Bundle, Error, IdentityKey, Limits, SafetyNumber,
+    codec::{Reader, Writer},
     group::{self, Group},
+    state::{self, State},
 };
 
 mod pairwise;
@@ -150,6 +152,33 @@ impl SignalLayer {
         self.as_group_mut()?.redistribute()
     }
 
+    /// Everything this layer must remember, account, limits and a change that is neither confirmed
+    /// nor discarded among it, as bytes for an encrypted store.
+    ///
+    /// It is what was applied, and of messages sealed since then that their keys are used up. So apply,
+    /// export, store, and only then let bytes or text out: then no key is used twice and no message
+    /// opens twice, whenever the program ends.
+    ///
+    /// # Errors
+    /// [`Error::Unapplied`] while something other than sealed messages is staged.
+    pub fn export(&self) -> Result<SecretBytes, Error> {
+        let staged = match &self.0 {
+            Mode::Pairwise(pairwise) => pairwise.is_staged(),
+            Mode::Group(group) => group.is_staged(),
+        };
+        if staged { Err(Error::Unapplied) } else { Ok(state::export(self)) }
+    }
+
+    /// A layer from the bytes of [`export`](Self::export), in the same mode and with the same limits.
+    /// A layer of a group knows its place; to give it the same one again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVersion`] for a state of a later version, [`Error::InvalidState`] for anything
+    /// else that is wrong.
+    pub fn load(bytes: &[u8]) -> Result<Self, Error> {
+        state::load(bytes, &Limits::default())
+    }
+
     fn as_group(&self) -> Result<&Group, LayerError> {
         match &self.0 {
             Mode::Group(group) => Ok(group),
@@ -181,8 +210,8 @@ impl fmt::Debug for SignalLayer {
 impl CipherLayer for SignalLayer {
     fn descriptor(&self) -> LayerDescriptor {
         let mode = match &self.0 {
-            Mode::Pairwise(_) => 1,
-            Mode::Group(_) => 2,
+            Mode::Pairwise(_) => PAIRWISE,
+            Mode::Group(_) => GROUP,
         };
         LayerDescriptor { id: "cc.signal", version: 1, parameters: alloc::vec![mode] }
     }
@@ -317,6 +346,32 @@ impl GroupLayer for SignalLayer {
     }
 }
 
+impl State for SignalLayer {
+    const KIND: u8 = state::LAYER;
+
+    fn write(&self, writer: &mut Writer) {
+        match &self.0 {
+            Mode::Pairwise(pairwise) => {
+                writer.u8(PAIRWISE);
+                pairwise.write(writer);
+            }
+            Mode::Group(group) => {
+                writer.u8(GROUP);
+                group.write(writer);
+            }
+        }
+    }
+
+    /// The limits are in the state.
+    fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, Error> {
+        match reader.u8()? {
+            PAIRWISE => Ok(Self(Mode::Pairwise(Box::new(Pairwise::read(reader)?)))),
+            GROUP => Ok(Self(Mode::Group(Box::new(Group::read(reader)?)))),
+            _ => Err(Error::InvalidState),
+        }
+    }
+}
+
 impl From<Error> for LayerError {
     fn from(error: Error) -> Self {
         match error {
@@ -331,6 +386,7 @@ impl From<Error> for LayerError {
             Error::ChainExhausted | Error::LimitExceeded => {
                 Self::local(LayerErrorKind::Limit, error)
             }
+            Error::Unapplied => Self::local(LayerErrorKind::Misuse, error),
             Error::InvalidState => Self::local(LayerErrorKind::Storage, error),
             Error::Stale | Error::Primitive => Self::local(LayerErrorKind::Internal, error),
             Error::Random(error) => error.into(),
@@ -346,6 +402,10 @@ pub(crate) fn not_applied() -> LayerError {
 fn not_a_group() -> LayerError {
     LayerError::misuse("a pairwise layer has no group: make it with SignalLayer::group")
 }
+
+/// The mode, in the descriptor and in the saved state.
+const PAIRWISE: u8 = 1;
+const GROUP: u8 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,14 @@
 //! Bounds on what a peer can make us store and compute.
 
+use crate::{
+    Error,
+    codec::{Reader, Writer},
+};
+
 /// Bounds of a session, configurable down, and upwards as far as the caps.
 ///
-/// They are not part of the saved state: give them again when a state is loaded.
+/// They are part of the saved state of a [`SignalLayer`](crate::SignalLayer). Everything smaller is
+/// saved without them: give them again when such a state is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     max_skip: u32,
@@ -56,6 +62,28 @@ impl Limits {
     #[must_use]
     pub fn max_sessions(&self) -> usize {
         self.max_sessions
+    }
+}
+
+impl Limits {
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.u32(self.max_skip);
+        writer.count(self.max_skipped);
+        writer.count(self.max_sessions);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let count = |n| usize::try_from(n).map_err(|_| Error::InvalidState);
+        let read = Self {
+            max_skip: reader.u32()?,
+            max_skipped: count(reader.u32()?)?,
+            max_sessions: count(reader.u32()?)?,
+        };
+        let capped = Self::default()
+            .with_max_skip(read.max_skip)
+            .with_max_skipped(read.max_skipped)
+            .with_max_sessions(read.max_sessions);
+        if read == capped { Ok(read) } else { Err(Error::InvalidState) }
     }
 }
 

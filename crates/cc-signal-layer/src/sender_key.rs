@@ -373,6 +373,8 @@ fn signed(ad: &[u8], head: &[u8], body: &[u8], tag: &[u8]) -> Vec<u8> {
 
 type Parts = ([u8; HEAD_LEN], [u8; TAG_LEN], [u8; SIGNATURE_LEN]);
 
+/// How long [`SenderChain::distribution`] is.
+pub(crate) const DISTRIBUTION_LEN: usize = 1 + 4 + 32 + 32;
 const HEAD_LEN: usize = 1 + 8 + 4;
 const SIGNATURE_LEN: usize = 64;
 const ID_LABEL: &[u8] = b"cc-signal/1 sender key id";

@@ -161,6 +161,11 @@ impl SenderKeys {
         state::load(bytes, &limits)
     }
 
+    /// Whose chains are known, in the order of their names.
+    pub(crate) fn senders(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.senders.keys().map(Vec::as_slice)
+    }
+
     pub(crate) fn insert_chain(
         &mut self,
         sender: &[u8],
@@ -209,14 +214,20 @@ impl State for SenderKeys {
             by_chain: BTreeMap::new(),
             limits: *limits,
         };
+        let mut known = 0;
         for _ in 0..reader.count(8, MAX_SENDERS)? {
             let sender = reader.bytes(MAX_NAME_LEN)?;
-            if keys.contains(sender) {
+            let chains = reader.count(80, CHAINS_PER_SENDER)?;
+            if chains == 0 || keys.senders().next_back().is_some_and(|last| last >= sender) {
                 return Err(Error::InvalidState);
             }
-            for _ in 0..reader.count(80, CHAINS_PER_SENDER)? {
+            known += chains;
+            for _ in 0..chains {
                 keys.insert_chain(sender, ReceiverChain::read(reader, limits)?)?;
             }
+        }
+        if known != keys.by_chain.len() {
+            return Err(Error::InvalidState);
         }
         Ok(keys)
     }

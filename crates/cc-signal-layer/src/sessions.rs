@@ -216,6 +216,10 @@ impl Sessions {
         state::load(bytes, &limits)
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(crate) fn begin_from(
         &mut self,
         account: &Account,
@@ -321,6 +325,17 @@ impl State for Sessions {
 
     fn write(&self, writer: &mut Writer) {
         writer.put(&self.peer.to_bytes());
+        self.write_without_peer(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
+        let peer = IdentityKey::read(reader)?;
+        Self::read_without_peer(peer, reader, limits)
+    }
+}
+
+impl Sessions {
+    pub(crate) fn write_without_peer(&self, writer: &mut Writer) {
         writer.u64(self.created);
         writer.u8(self.strikes);
         writer.count(self.sessions.len());
@@ -330,8 +345,12 @@ impl State for Sessions {
         }
     }
 
-    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
-        let mut sessions = Self::new(IdentityKey::read(reader)?, *limits);
+    pub(crate) fn read_without_peer(
+        peer: IdentityKey,
+        reader: &mut Reader<'_>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let mut sessions = Self::new(peer, *limits);
         sessions.created = reader.u64()?;
         sessions.strikes = reader.u8()?;
         for _ in 0..reader.count(9, Limits::MAX_SESSIONS_CAP)? {

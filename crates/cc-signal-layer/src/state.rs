@@ -2,7 +2,8 @@
 //!
 //! It leaves this crate as [`SecretBytes`] only and belongs into an encrypted store. A later
 //! version of this crate reads every earlier version of the state; fixtures in `tests/fixtures`
-//! prove it. [`Limits`] are not part of it.
+//! prove it. [`Limits`] are part of a layer's state only: a layer is loaded by whoever holds the stack,
+//! who need not know them.
 
 use cc_core::SecretBytes;
 
@@ -17,6 +18,7 @@ pub(crate) const SESSIONS: u8 = 2;
 pub(crate) const ACCOUNT: u8 = 3;
 pub(crate) const SENDER_CHAIN: u8 = 4;
 pub(crate) const SENDER_KEYS: u8 = 5;
+pub(crate) const LAYER: u8 = 6;
 
 /// The version written. Only this one exists so far.
 const VERSION: u8 = 1;

@@ -4,8 +4,11 @@ use cc_core::{Buffer, LayerContext, LayerError, Opened};
 
 use super::not_applied;
 use crate::{
-    Account, Agree, Bundle, Error, IdentityKey, Limits, Sessions, message_key::TAG_LEN,
+    Account, Agree, Bundle, Error, IdentityKey, Limits, Sessions,
+    codec::{Reader, Writer},
+    message_key::TAG_LEN,
     sessions::Staged,
+    state::State,
 };
 
 /// The sessions with the one peer.
@@ -30,6 +33,23 @@ impl Pairwise {
 
     pub(crate) fn respond(account: Account, peer: IdentityKey, limits: Limits) -> Self {
         Self { account, sessions: Sessions::new(peer, limits), staged: None }
+    }
+
+    pub(crate) fn is_staged(&self) -> bool {
+        self.staged.is_some()
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        self.sessions.limits().write(writer);
+        self.account.write(writer);
+        self.sessions.write(writer);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let limits = Limits::read(reader)?;
+        let account = Account::read(reader, &limits)?;
+        let sessions = Sessions::read(reader, &limits)?;
+        Ok(Self { account, sessions, staged: None })
     }
 
     pub(crate) fn account(&self) -> &Account {

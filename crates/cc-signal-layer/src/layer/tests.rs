@@ -3,6 +3,7 @@
 mod group;
 mod hostile;
 mod pairwise;
+mod saved;
 mod sequences;
 
 use alloc::{vec, vec::Vec};
@@ -149,6 +150,21 @@ impl Person {
 
     fn reads(&mut self, wire: &[u8], text: &[u8], sender: MemberId) {
         assert_eq!(self.open(wire).unwrap(), (text.to_vec(), sender));
+    }
+
+    fn state(&self) -> Vec<u8> {
+        self.layer.export().unwrap().expose().to_vec()
+    }
+
+    /// As after a crash: all that is left is the state, which takes its place in the stack again.
+    fn restart(&mut self) {
+        let state = self.state();
+        self.layer = SignalLayer::load(&state).unwrap();
+        let stack = StackId::of(&[self.layer.descriptor()]);
+        let place = Attachment { stack, position: 0, member: Some(self.id), founding: false };
+        self.layer.attach(&place).unwrap();
+        self.layer.apply();
+        assert_eq!(self.state(), state);
     }
 
     fn epoch(&self) -> u64 {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::message_key::tests::used;
 
-fn strangers() -> (SignalLayer, SignalLayer) {
+pub(super) fn strangers() -> (SignalLayer, SignalLayer) {
     let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
     let (a, bundle) = (*alice.identity(), bob.bundle());
     let limits = Limits::default();
