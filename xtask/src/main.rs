@@ -6,8 +6,15 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 6] =
-    ["cc-core", "cc-aes-layer", "cc-dh-layer", "cc-signal-layer", "cc-mls-layer", "cc-manager"];
+const CRATES: [&str; 7] = [
+    "cc-core",
+    "cc-aes-layer",
+    "cc-dh-layer",
+    "cc-signal-layer",
+    "cc-mls-layer",
+    "cc-manager",
+    "cc-store-sqlite",
+];
 
 /// Crates that build without the standard library.
 const NO_STD: [&str; 5] =

@@ -1,0 +1,62 @@
+//! Two people through AES -> Signal -> AES: the pair ratchet between two ciphers.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use cc_aes_layer::{AesKey, AesLayer};
+use cc_manager::CascadingCipherManager;
+use cc_signal_layer::{Account, Agree, Limits, SignalLayer};
+
+fn stack(signal: SignalLayer) -> CascadingCipherManager {
+    let key = |byte| AesLayer::new(AesKey::copy_from(&[byte; 32]).unwrap());
+    let builder = CascadingCipherManager::builder().layer(key(1)).layer(signal).layer(key(2));
+    builder.build().unwrap()
+}
+
+fn pair() -> (CascadingCipherManager, CascadingCipherManager) {
+    let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    let (of_alice, of_bob) = (*alice.identity(), bob.bundle());
+    let initiator = SignalLayer::initiate(alice, &of_bob, Agree::Pqxdh, Limits::default()).unwrap();
+    let responder = SignalLayer::respond(bob, of_alice, Limits::default());
+    (stack(initiator), stack(responder))
+}
+
+#[test]
+fn a_conversation_of_two_survives_loss_reordering_and_replay() {
+    let (mut alice, mut bob) = pair();
+    let hello = alice.encrypt("hello").unwrap();
+    assert_eq!(bob.decrypt(&hello).unwrap(), "hello");
+    assert!(bob.decrypt(&hello).unwrap_err().is_rejected(), "a replay");
+    for round in 0..5 {
+        let sent: Vec<_> = (0..4).map(|i| bob.encrypt(format!("{round} {i}")).unwrap()).collect();
+        for i in [2, 0, 3] {
+            assert_eq!(alice.decrypt(&sent[i]).unwrap(), format!("{round} {i}"));
+            assert!(alice.decrypt(&sent[i]).is_err(), "a replay");
+        }
+        let answer = alice.encrypt("answer").unwrap();
+        assert_eq!(bob.decrypt(&answer).unwrap(), "answer");
+    }
+    assert!(alice.stack_report().refuses_replays && alice.stack_report().pairwise);
+}
+
+#[test]
+fn every_flip_is_refused_and_costs_nothing() {
+    let (mut alice, mut bob) = pair();
+    let hello = alice.encrypt("hello").unwrap();
+    bob.decrypt(&hello).unwrap();
+    let wire = bob.encrypt("text").unwrap();
+    for bit in 0..wire.len() * 8 {
+        let mut flipped = wire.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(alice.decrypt(&flipped).is_err(), "bit {bit}");
+    }
+    assert_eq!(alice.decrypt(&wire).unwrap(), "text");
+}
+
+#[test]
+fn somebody_else_with_the_aes_keys_reads_nothing() {
+    let (mut alice, mut bob) = pair();
+    let (_, mut eve) = pair();
+    let hello = alice.encrypt("hello").unwrap();
+    assert!(eve.decrypt(&hello).is_err());
+    assert_eq!(bob.decrypt(&hello).unwrap(), "hello");
+}
