@@ -127,10 +127,7 @@ impl Group {
             .exporter
             .take()
             .map(|exporter| PastEpoch::new(self.epoch(), &exporter, &self.roster));
-        storage.write_secrets(true);
-        let changed = change(&mut self.mls);
-        storage.write_secrets(false);
-        changed?;
+        change(&mut self.mls)?;
 
         if let Some(over) = over.filter(|_| config.max_past_epochs() > 0) {
             storage.put(Kind::PastEpoch, &over.epoch.to_be_bytes(), &over).map_err(failed)?;

@@ -17,6 +17,8 @@ mod psk;
 mod roster;
 mod storage;
 mod wire;
+#[cfg(test)]
+mod written;
 
 pub use config::{Ciphersuite, MlsConfig};
 pub use error::MlsError;

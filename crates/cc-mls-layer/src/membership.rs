@@ -246,9 +246,7 @@ impl GroupLayer for MlsLayer {
         // update keeps one in the tree, and is a member all the same (RFC 9420 section 7.3).
         let staged = builder.skip_lifetime_validation().build().map_err(rejected)?;
         let sender = member_id(staged.welcome_sender().map_err(|_| LayerError::rejected())?);
-        self.provider.storage().write_secrets(true);
         let mls = staged.into_group(&self.provider).map_err(rejected);
-        self.provider.storage().write_secrets(false);
         if let Some(psk) = &psk {
             psk.take(&self.provider)?;
         }

@@ -66,6 +66,9 @@ struct State {
     /// `None` for what was deleted.
     staged: BTreeMap<Key, Option<Value>>,
     writes_secrets: bool,
+    /// Bytes of keys and values that were applied or written for good, by kind.
+    #[cfg(test)]
+    written: BTreeMap<u8, usize>,
 }
 
 impl Storage {
@@ -73,6 +76,8 @@ impl Storage {
     pub(crate) fn apply(&self) {
         let mut state = self.state();
         for (key, value) in std::mem::take(&mut state.staged) {
+            #[cfg(test)]
+            state.count(&key, value.as_ref());
             match value {
                 Some(value) => state.applied.insert(key, value),
                 None => state.applied.remove(&key),
@@ -115,6 +120,8 @@ impl Storage {
         let value = encode(kind, value)?;
         let mut state = self.state();
         state.staged.remove(&key);
+        #[cfg(test)]
+        state.count(&key, Some(&value));
         state.applied.insert(key, value);
         Ok(())
     }
@@ -160,6 +167,12 @@ impl Storage {
         Ok(())
     }
 
+    /// What was written since this was last asked for: bytes by kind.
+    #[cfg(test)]
+    pub(crate) fn take_written(&self) -> BTreeMap<u8, usize> {
+        std::mem::take(&mut self.state().written)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A thread that panicked with the lock left no map half written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,6 +180,12 @@ impl Storage {
 }
 
 impl State {
+    #[cfg(test)]
+    fn count(&mut self, key: &[u8], value: Option<&Value>) {
+        let bytes = key.len() + value.map_or(0, |value| value.len());
+        *self.written.entry(key[0]).or_default() += bytes;
+    }
+
     fn value(&self, key: &[u8]) -> Option<&Value> {
         match self.staged.get(key) {
             Some(staged) => staged.as_ref(),

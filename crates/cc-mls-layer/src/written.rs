@@ -1,0 +1,147 @@
+//! Tests that count what a message writes.
+
+use std::collections::BTreeMap;
+
+use cc_core::{
+    Attachment, Buffer, ChangeRequest, CipherLayer, GroupLayer, Header, Kind as Envelope,
+    LayerContext, MemberId, NewMember, PartContext, StackId,
+};
+use openmls_traits::OpenMlsProvider as _;
+
+use crate::{MlsConfig, MlsIdentity, MlsLayer, storage::Kind};
+
+const CONTEXT: PartContext<'static> =
+    PartContext { binding: [3; 32], position: 0, chain: None, group_below: false };
+
+/// What one message may write beside a checkpoint: the record of the message, and for a sender
+/// the generations of a few epochs.
+const BOUND: usize = 512;
+
+/// Bytes of one message, and of one checkpoint.
+#[derive(Debug, Default)]
+struct Written {
+    send: usize,
+    receive: usize,
+    checkpoint: usize,
+}
+
+fn attach(layer: &mut MlsLayer, number: usize) -> MemberId {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let id = MemberId::from_bytes(id);
+    let founding = layer.founds();
+    let place = Attachment { stack: StackId::of(&[]), position: 0, member: Some(id), founding };
+    layer.attach(&place).unwrap();
+    layer.apply();
+    id
+}
+
+/// A founder and one other of a group of `size` in which all have spoken.
+fn group(size: usize, interval: u32) -> (MlsLayer, MlsLayer) {
+    let config = MlsConfig::default().with_checkpoint_interval(interval);
+    let identity = |i: usize| MlsIdentity::generate(i.to_string()).unwrap();
+    let mut founder = MlsLayer::create_with("", identity(0), config.clone()).unwrap();
+    attach(&mut founder, 0);
+    let mut joiners: Vec<_> = (1..size)
+        .map(|i| {
+            let mut joiner = MlsLayer::member_with(identity(i), config.clone()).unwrap();
+            let id = attach(&mut joiner, i);
+            let part = joiner.key_package(&CONTEXT).unwrap();
+            joiner.apply();
+            (joiner, id, part)
+        })
+        .collect();
+    let added: Vec<_> =
+        joiners.iter().map(|(_, id, part)| NewMember { id: *id, part, binding: [3; 32] }).collect();
+    let request = ChangeRequest { added: &added, removed: &[] };
+    let change = founder.stage_change(&request, &CONTEXT).unwrap();
+    founder.confirm_change().unwrap();
+    founder.apply();
+    let mut hellos = Vec::new();
+    for (joiner, ..) in &mut joiners {
+        joiner.join(&change.welcome, &CONTEXT).unwrap();
+        joiner.apply();
+        hellos.push(seal(joiner));
+    }
+    let (mut other, ..) = joiners.swap_remove(0);
+    for (at, hello) in hellos.iter().enumerate() {
+        open(&mut founder, hello);
+        if at > 0 {
+            open(&mut other, hello);
+        }
+    }
+    let hello = seal(&mut founder);
+    open(&mut other, &hello);
+    (founder, other)
+}
+
+fn seal(layer: &mut MlsLayer) -> Vec<u8> {
+    let mut buffer = Buffer::new(&[7; 100]);
+    transact(|context| layer.seal(context, &mut buffer).unwrap());
+    layer.apply();
+    buffer.as_slice().to_vec()
+}
+
+fn open(layer: &mut MlsLayer, wire: &[u8]) {
+    let mut buffer = Buffer::new(wire);
+    transact(|context| {
+        let _ = layer.open(context, &mut buffer).unwrap();
+    });
+    layer.apply();
+}
+
+fn transact(f: impl FnOnce(&LayerContext<'_>)) {
+    let stack = StackId::of(&[]);
+    let binding = Header::new(Envelope::Application, &stack, vec![]).binding(&stack, b"");
+    f(&LayerContext { binding: &binding, position: 0, chain: None });
+}
+
+/// What `layer` wrote for one message: beside a checkpoint, and for a checkpoint if there was one.
+fn split(layer: &MlsLayer) -> (usize, usize) {
+    let written: BTreeMap<u8, usize> = layer.provider.storage().take_written();
+    if !written.contains_key(&(Kind::MessageSecrets as u8)) {
+        return (written.values().sum(), 0);
+    }
+    let message = [Kind::Sent as u8].iter().filter_map(|kind| written.get(kind)).sum();
+    (message, written.values().sum::<usize>() - message)
+}
+
+fn measure(size: usize, interval: u32) -> Written {
+    let (mut founder, mut other) = group(size, interval);
+    let _ = (split(&founder), split(&other));
+    let mut worst = Written::default();
+    let mut checkpoints = 0;
+    let messages = 2 * interval.max(1);
+    for _ in 0..messages {
+        let wire = seal(&mut founder);
+        open(&mut other, &wire);
+        let ((send, a), (receive, b)) = (split(&founder), split(&other));
+        worst.send = worst.send.max(send);
+        worst.receive = worst.receive.max(receive);
+        worst.checkpoint = worst.checkpoint.max(a).max(b);
+        checkpoints += u32::from(a > 0) + u32::from(b > 0);
+    }
+    assert_eq!(checkpoints, 2 * messages / interval.max(1), "one checkpoint per interval and side");
+    worst
+}
+
+#[test]
+fn a_message_writes_as_much_in_a_large_group_as_in_a_small_one() {
+    let (small, large) = (measure(2, 64), measure(200, 64));
+    println!("2 members: {small:?}, 200 members: {large:?}");
+    for written in [&small, &large] {
+        assert!(written.send > 0 && written.send <= BOUND, "{written:?}");
+        assert!(written.receive > 0 && written.receive <= BOUND, "{written:?}");
+    }
+    // Varints of an epoch or a generation, and nothing else.
+    assert!(large.send.abs_diff(small.send) <= 8, "{small:?} {large:?}");
+    assert!(large.receive.abs_diff(small.receive) <= 8, "{small:?} {large:?}");
+    // A checkpoint holds every sender's ratchets: it grows, and comes once per interval.
+    assert!(large.checkpoint > small.checkpoint);
+}
+
+#[test]
+fn without_an_interval_every_message_writes_a_checkpoint() {
+    let written = measure(3, 1);
+    assert!(written.checkpoint > 0, "{written:?}");
+}
