@@ -187,6 +187,7 @@ fn a_withheld_message_brings_no_forgotten_chain_back() {
         let _ = bob.process(&change.commit, binding).unwrap();
         let wire = alice.seal(b"in the new chain");
         bob.reads(&wire, b"in the new chain", alice.id);
+        bob.restart();
     }
     for wire in [&withheld, &seen, &later] {
         assert!(bob.open(wire).is_err());
