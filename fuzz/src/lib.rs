@@ -77,6 +77,7 @@ pub fn signal(bytes: &[u8]) {
     let _ = Account::load(bytes);
     let _ = Session::load(bytes, Limits::default());
     let _ = cc_signal_layer::SenderKeys::load(bytes, Limits::default());
+    let _ = cc_signal_layer::SignalLayer::load(bytes);
     PAIR.with_borrow_mut(|(account, sessions, peer)| {
         let before = sessions.export();
         assert!(sessions.decrypt(account, b"", bytes).is_err());
