@@ -42,6 +42,7 @@ pub struct MlsConfig {
     max_forward_distance: u32,
     key_package_lifetime: u64,
     checkpoint_interval: u32,
+    plain_peers: bool,
 }
 
 impl MlsConfig {
@@ -113,6 +114,23 @@ impl MlsConfig {
     pub const fn with_checkpoint_interval(mut self, messages: u32) -> Self {
         self.checkpoint_interval = messages;
         self
+    }
+
+    /// For a group with members that use another library, in a stack where this is the only group
+    /// layer; off unless changed, and the same for all members of this crate. A member's id is then
+    /// the one that follows from their signature key, leaves carry no `application_id` (mls-rs
+    /// takes none), and a key package need not have the binding extension, though one that is there
+    /// must be right. A member whose id follows from other layers too cannot be in such a group.
+    #[must_use]
+    pub const fn with_plain_peers(mut self, plain: bool) -> Self {
+        self.plain_peers = plain;
+        self
+    }
+
+    /// Whether members may use another library.
+    #[must_use]
+    pub const fn plain_peers(&self) -> bool {
+        self.plain_peers
     }
 
     /// The ciphersuite.
@@ -235,6 +253,7 @@ impl Default for MlsConfig {
             max_forward_distance: 1000,
             key_package_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME - 3600,
             checkpoint_interval: 64,
+            plain_peers: false,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Group {
     fn assemble(mls: MlsGroup, provider: &Provider) -> Result<Self, LayerError> {
         let storage = provider.storage();
         let journal = Journal::load(storage, mls.epoch_authenticator().as_slice())?;
-        let roster = Roster::of(&mls).ok_or_else(LayerError::rejected)?;
+        let roster = Roster::of(&mls, provider.ids).ok_or_else(LayerError::rejected)?;
         let exporter = if mls.is_active() { Some(export(&mls, provider)?) } else { None };
         Ok(Self {
             roster,
@@ -138,7 +138,7 @@ impl Group {
                 storage.delete(Kind::PastEpoch, &gone.epoch.to_be_bytes()).map_err(failed)?;
             }
         }
-        self.roster = Roster::of(&self.mls).ok_or_else(LayerError::rejected)?;
+        self.roster = Roster::of(&self.mls, provider.ids).ok_or_else(LayerError::rejected)?;
         if self.mls.is_active() {
             self.exporter = Some(export(&self.mls, provider)?);
         }

@@ -139,7 +139,10 @@ fn the_psk_that_is_due_cannot_be_left_out_or_replaced() {
 fn nobody_becomes_somebody_else() {
     let (mut mallory, mut bob) = pair();
     let stranger = LeafNodeParameters::builder()
-        .with_extensions(leaf_extensions(&MemberId::from_bytes([9; 32])).unwrap())
+        .with_extensions(
+            leaf_extensions(&MemberId::from_bytes([9; 32]), crate::roster::Ids::ApplicationId)
+                .unwrap(),
+        )
         .build();
     let nobody = LeafNodeParameters::builder().with_extensions(Extensions::empty()).build();
     let renamed = LeafNodeParameters::builder()

@@ -12,7 +12,7 @@ use crate::{
     error::internal,
     identity::{MlsIdentity, commitment},
     provider::Provider,
-    roster::member_id,
+    roster::Ids,
     wire,
 };
 
@@ -30,15 +30,18 @@ pub(crate) fn create(
         .key_package_lifetime(config.lifetime())
         .key_package_extensions(Extensions::single(binding).map_err(internal)?)
         .leaf_node_capabilities(config.capabilities())
-        .leaf_node_extensions(leaf_extensions(id)?)
+        .leaf_node_extensions(leaf_extensions(id, provider.ids)?)
         .build(config.ciphersuite(), provider, identity.keys(), identity.credential())
         .map_err(internal)?;
     MlsMessageOut::from(bundle.into_key_package()).tls_serialize_detached().map_err(internal)
 }
 
 /// The extensions of every leaf of this crate: the member id as `application_id`, so that the leaf's
-/// signature covers it.
-pub(crate) fn leaf_extensions(id: &MemberId) -> Result<Extensions<LeafNode>, LayerError> {
+/// signature covers it; none where the signature key names the member.
+pub(crate) fn leaf_extensions(id: &MemberId, ids: Ids) -> Result<Extensions<LeafNode>, LayerError> {
+    if let Ids::SignatureKey(_) = ids {
+        return Ok(Extensions::empty());
+    }
     let id = ApplicationIdExtension::new(id.as_bytes());
     Extensions::single(Extension::ApplicationId(id)).map_err(internal)
 }
@@ -62,9 +65,14 @@ pub(crate) fn verify(
     let key_package = wire::key_package(new.part)?
         .validate(provider.crypto(), ProtocolVersion::Mls10)
         .map_err(|_| LayerError::rejected())?;
+    let bound = match (binding(&key_package), provider.ids) {
+        (Some(binding), _) => binding == new.binding,
+        (None, Ids::SignatureKey(_)) => true,
+        (None, Ids::ApplicationId) => false,
+    };
     let genuine = key_package.ciphersuite() == ciphersuite
-        && member_id(key_package.leaf_node()) == Some(new.id)
-        && binding(&key_package) == Some(new.binding.as_slice());
+        && provider.ids.of(key_package.leaf_node()) == Some(new.id)
+        && bound;
     if genuine { Ok(key_package) } else { Err(LayerError::rejected()) }
 }
 

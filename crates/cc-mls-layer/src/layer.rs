@@ -11,8 +11,14 @@ use openmls_traits::OpenMlsProvider as _;
 use zeroize::Zeroizing;
 
 use crate::{
-    MlsConfig, MlsError, MlsIdentity, MlsMember, config::check_name, error::internal, group::Group,
-    key_package, provider::Provider, wire,
+    MlsConfig, MlsError, MlsIdentity, MlsMember,
+    config::check_name,
+    error::internal,
+    group::Group,
+    key_package,
+    provider::Provider,
+    roster::{Ids, descriptor},
+    wire,
 };
 
 /// One member of an MLS group, as a layer of a stack.
@@ -103,10 +109,11 @@ impl MlsLayer {
         if identity.ciphersuite() != config.ciphersuite() {
             return Err(MlsError::Config("the identity is for another ciphersuite"));
         }
+        let provider = Provider::new(Ids::under(&config));
         Ok(Self {
             identity,
             config,
-            provider: Provider::default(),
+            provider,
             state: State::Outside,
             founds,
             own_id: None,
@@ -225,7 +232,7 @@ impl MlsLayer {
 
     fn found(&mut self, name: &str, id: MemberId) -> Result<(), LayerError> {
         let group_id: [u8; 16] = cc_core::random::array()?;
-        let leaf = key_package::leaf_extensions(&id)?;
+        let leaf = key_package::leaf_extensions(&id, self.provider.ids)?;
         let config = self.config.create_config(name, leaf)?;
         let mls = MlsGroup::new_with_group_id(
             &self.provider,
@@ -275,11 +282,7 @@ fn no_group(state: &State) -> LayerError {
 
 impl CipherLayer for MlsLayer {
     fn descriptor(&self) -> LayerDescriptor {
-        LayerDescriptor {
-            id: "cc.mls",
-            version: 1,
-            parameters: (self.config.ciphersuite() as u16).to_be_bytes().to_vec(),
-        }
+        descriptor(self.config.ciphersuite())
     }
 
     fn properties(&self) -> Properties {
@@ -297,6 +300,13 @@ impl CipherLayer for MlsLayer {
         })?;
         if matches!(self.state, State::Broken) {
             return Err(no_group(&self.state));
+        }
+        if let Ids::SignatureKey(suite) = self.provider.ids
+            && id != Ids::by_key(suite, self.identity.signature_key())
+        {
+            return Err(LayerError::misuse(
+                "with plain peers, MLS must be the only group layer of the stack",
+            ));
         }
         let known = self.own_id;
         if known != Some(id) && !self.drop_lonely_group()? {

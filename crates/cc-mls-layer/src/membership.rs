@@ -22,8 +22,8 @@ use crate::{
     identity::commitment,
     key_package,
     layer::{Parts, State, contribution},
+    provider::Provider,
     psk::BindingPsk,
-    roster::member_id,
     storage::Kind,
     wire,
 };
@@ -206,7 +206,7 @@ impl GroupLayer for MlsLayer {
         let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
             return Err(LayerError::rejected());
         };
-        let outcome = judge(group, &staged, committer.u32(), psk.as_ref(), own)?;
+        let outcome = judge(group, provider, &staged, committer.u32(), psk.as_ref(), own)?;
         group.advance(provider, identity, config, |mls| {
             mls.merge_staged_commit(provider, *staged).map_err(internal)
         })?;
@@ -245,7 +245,8 @@ impl GroupLayer for MlsLayer {
         // The lifetime is that of key packages. A member who was added long ago and never sent an
         // update keeps one in the tree, and is a member all the same (RFC 9420 section 7.3).
         let staged = builder.skip_lifetime_validation().build().map_err(rejected)?;
-        let sender = member_id(staged.welcome_sender().map_err(|_| LayerError::rejected())?);
+        let sender = staged.welcome_sender().map_err(|_| LayerError::rejected())?;
+        let sender = self.provider.ids.of(sender);
         let mls = staged.into_group(&self.provider).map_err(rejected);
         if let Some(psk) = &psk {
             psk.take(&self.provider)?;
@@ -332,6 +333,7 @@ fn check_new_ids(
 /// member id commits to the key.
 fn judge(
     group: &Group,
+    provider: &Provider,
     staged: &StagedCommit,
     committer: u32,
     psk: Option<&BindingPsk>,
@@ -342,8 +344,10 @@ fn judge(
     for queued in staged.queued_proposals() {
         match queued.proposal() {
             Proposal::Add(add) => {
-                let id =
-                    member_id(add.key_package().leaf_node()).ok_or_else(LayerError::rejected)?;
+                let id = provider
+                    .ids
+                    .of(add.key_package().leaf_node())
+                    .ok_or_else(LayerError::rejected)?;
                 outcome.added.push(id);
             }
             Proposal::Remove(remove) => {
@@ -355,7 +359,7 @@ fn judge(
                 let &Sender::Member(sender) = queued.sender() else {
                     return Err(LayerError::rejected());
                 };
-                check_same_member(group, sender, update.leaf_node())?;
+                check_same_member(group, provider, sender, update.leaf_node())?;
             }
             Proposal::PreSharedKey(proposal) => {
                 let id = proposal.tls_serialize_detached().map_err(internal)?;
@@ -372,7 +376,7 @@ fn judge(
         return Err(LayerError::rejected());
     }
     if let Some(leaf) = staged.update_path_leaf_node() {
-        check_same_member(group, LeafNodeIndex::new(committer), leaf)?;
+        check_same_member(group, provider, LeafNodeIndex::new(committer), leaf)?;
     }
     outcome.removed_self = staged.self_removed();
     if outcome.removed_self != outcome.removed.contains(&own) {
@@ -383,11 +387,12 @@ fn judge(
 
 fn check_same_member(
     group: &Group,
+    provider: &Provider,
     index: LeafNodeIndex,
     new: &LeafNode,
 ) -> Result<(), LayerError> {
     let old = group.mls.public_group().leaf(index).ok_or_else(LayerError::rejected)?;
-    let same = member_id(old) == member_id(new)
+    let same = provider.ids.of(old) == provider.ids.of(new)
         && old.signature_key() == new.signature_key()
         && old.credential() == new.credential();
     if same { Ok(()) } else { Err(LayerError::rejected()) }

@@ -3,12 +3,19 @@
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::OpenMlsProvider;
 
-use crate::storage::Storage;
+use crate::{roster::Ids, storage::Storage};
 
-#[derive(Default)]
 pub(crate) struct Provider {
     crypto: RustCrypto,
     storage: Storage,
+    /// How a leaf names its member.
+    pub(crate) ids: Ids,
+}
+
+impl Provider {
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self { crypto: RustCrypto::default(), storage: Storage::default(), ids }
+    }
 }
 
 impl OpenMlsProvider for Provider {

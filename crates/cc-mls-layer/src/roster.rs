@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
-use cc_core::MemberId;
+use cc_core::{LayerDescriptor, MemberId};
 use openmls::prelude::{BasicCredential, LeafNode, MlsGroup};
 
-use crate::member::MlsMember;
+use crate::{
+    config::{Ciphersuite, MlsConfig},
+    identity::commitment,
+    member::MlsMember,
+};
 
 /// Who is in the group. Every member has an id, and no two have the same.
 #[derive(Default)]
@@ -17,11 +21,11 @@ pub(crate) struct Roster {
 
 impl Roster {
     /// The members of `group`; `None` where a leaf has no id, or two have the same.
-    pub(crate) fn of(group: &MlsGroup) -> Option<Self> {
+    pub(crate) fn of(group: &MlsGroup, ids: Ids) -> Option<Self> {
         let mut roster = Self::default();
         for (index, leaf) in group.treesync().full_leaves() {
             let member = MlsMember {
-                id: member_id(leaf)?,
+                id: ids.of(leaf)?,
                 name: name(leaf),
                 leaf_index: index.u32(),
                 signature_key: leaf.signature_key().as_slice().to_vec(),
@@ -48,10 +52,44 @@ impl Roster {
     }
 }
 
-/// The `application_id` of a leaf (RFC 9420 section 5.3.3), where it is a member id.
-pub(crate) fn member_id(leaf: &LeafNode) -> Option<MemberId> {
-    let id = leaf.extensions().application_id()?;
-    Some(MemberId::from_bytes(id.as_slice().try_into().ok()?))
+/// How a leaf names its member.
+#[derive(Clone, Copy)]
+pub(crate) enum Ids {
+    /// By its `application_id` (RFC 9420 section 5.3.3).
+    ApplicationId,
+    /// By its signature key: the id of a member in whose stack this is the only group layer.
+    SignatureKey(Ciphersuite),
+}
+
+impl Ids {
+    pub(crate) fn under(config: &MlsConfig) -> Self {
+        if config.plain_peers() {
+            Self::SignatureKey(config.ciphersuite())
+        } else {
+            Self::ApplicationId
+        }
+    }
+
+    /// `None` where the leaf has no member id.
+    pub(crate) fn of(self, leaf: &LeafNode) -> Option<MemberId> {
+        match self {
+            Self::ApplicationId => {
+                let id = leaf.extensions().application_id()?;
+                Some(MemberId::from_bytes(id.as_slice().try_into().ok()?))
+            }
+            Self::SignatureKey(suite) => Some(Self::by_key(suite, leaf.signature_key().as_slice())),
+        }
+    }
+
+    /// The id of a member with this signature key and no other group layer.
+    pub(crate) fn by_key(suite: Ciphersuite, signature_key: &[u8]) -> MemberId {
+        MemberId::of([(&descriptor(suite), commitment(suite, signature_key))])
+    }
+}
+
+/// What both ends of the layer must agree on.
+pub(crate) fn descriptor(suite: Ciphersuite) -> LayerDescriptor {
+    LayerDescriptor { id: "cc.mls", version: 1, parameters: (suite as u16).to_be_bytes().to_vec() }
 }
 
 fn name(leaf: &LeafNode) -> Option<String> {

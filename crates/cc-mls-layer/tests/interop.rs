@@ -1,0 +1,359 @@
+//! One group with members of this layer and of mls-rs, over plain RFC 9420 messages.
+//!
+//! With `MlsConfig::with_plain_peers` the layer asks two things of a peer that knows nothing of it: its
+//! private extension for the group's name among the leaf's capabilities, where the group has a name, and
+//! the binding as `authenticated_data` of commits and messages.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use cc_core::{
+    ChangeRequest, GroupLayer, Header, Hint, Kind, LayerDescriptor, MemberId, PartContext, StackId,
+};
+use cc_mls_layer::{Ciphersuite, MlsConfig as LayerConfig};
+use common::{KeyPackage, POSITION, Peer, Staged, Wire, message_context, news};
+use mls_rs::{
+    CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, ExtensionList, Group,
+    MlsMessage,
+    client_builder::{MlsConfig, PaddingMode},
+    extension::ExtensionType,
+    group::ReceivedMessage,
+    identity::{
+        SigningIdentity,
+        basic::{BasicCredential, BasicIdentityProvider},
+    },
+    mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions},
+    psk::{ExternalPskId, PreSharedKey},
+    storage_provider::in_memory::InMemoryPreSharedKeyStorage,
+};
+use mls_rs_crypto_rustcrypto::RustCryptoProvider;
+use sha2::{Digest as _, Sha256};
+
+const NAME_EXTENSION: u16 = 0xf0cd;
+
+const SUITES: [(Ciphersuite, CipherSuite); 3] = [
+    (Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, CipherSuite::CURVE25519_AES128),
+    (
+        Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519,
+        CipherSuite::CURVE25519_CHACHA,
+    ),
+    (Ciphersuite::MLS_128_DHKEMP256_AES128GCM_SHA256_P256, CipherSuite::P256_AES128),
+];
+
+/// A member with mls-rs.
+struct Foreign<C: MlsConfig> {
+    client: Client<C>,
+    group: Option<Group<C>>,
+    psks: InMemoryPreSharedKeyStorage,
+    id: MemberId,
+}
+
+fn foreign(name: &str, suite: CipherSuite) -> Foreign<impl MlsConfig + use<>> {
+    let crypto = RustCryptoProvider::default();
+    let provider = crypto.cipher_suite_provider(suite).unwrap();
+    let (secret, public) = provider.signature_key_generate().unwrap();
+    // What a stack of only this layer calls the owner of this key.
+    let mut commitment = Sha256::new();
+    commitment.update(b"cascading-cipher/1 mls member");
+    commitment.update(u16::from(suite).to_be_bytes());
+    commitment.update(public.as_ref() as &[u8]);
+    let parameters = u16::from(suite).to_be_bytes().to_vec();
+    let layer = LayerDescriptor { id: "cc.mls", version: 1, parameters };
+    let id = MemberId::of([(&layer, commitment.finalize().into())]);
+    let credential = BasicCredential::new(name.as_bytes().to_vec()).into_credential();
+    let rules = DefaultMlsRules::new()
+        .with_commit_options(CommitOptions::new().with_path_required(true))
+        .with_encryption_options(EncryptionOptions::new(true, PaddingMode::StepFunction));
+    let psks = InMemoryPreSharedKeyStorage::default();
+    let client = Client::builder()
+        .psk_store(psks.clone())
+        .identity_provider(BasicIdentityProvider)
+        .crypto_provider(crypto)
+        .mls_rules(rules)
+        .extension_types([ExtensionType::from(NAME_EXTENSION)])
+        .key_package_lifetime(Duration::from_secs(28 * 24 * 3600))
+        .signing_identity(SigningIdentity::new(credential, public), secret, suite)
+        .build();
+    Foreign { client, group: None, psks, id }
+}
+
+impl<C: MlsConfig> Foreign<C> {
+    fn found(&mut self) {
+        let group =
+            self.client.create_group(ExtensionList::default(), ExtensionList::default(), None);
+        self.group = Some(group.unwrap());
+    }
+
+    fn key_package(&self) -> KeyPackage {
+        let none = ExtensionList::default;
+        let message = self.client.generate_key_package_message(none(), none(), None).unwrap();
+        let binding = [0; 32];
+        KeyPackage { id: self.id, part: message.to_bytes().unwrap(), binding }
+    }
+
+    fn group(&mut self) -> &mut Group<C> {
+        self.group.as_mut().unwrap()
+    }
+
+    /// A commit, not yet in force.
+    fn commit(
+        &mut self,
+        added: &[KeyPackage],
+        removed: Option<u32>,
+        binding: [u8; 32],
+        psk: bool,
+    ) -> Staged {
+        let mut commit = self.group().commit_builder().authenticated_data(binding.to_vec());
+        for package in added {
+            commit = commit.add_member(MlsMessage::from_bytes(&package.part).unwrap()).unwrap();
+        }
+        if let Some(leaf) = removed {
+            commit = commit.remove_member(leaf).unwrap();
+        }
+        if psk {
+            commit = commit.add_external_psk(psk_id(&binding)).unwrap();
+        }
+        let output = commit.build().unwrap();
+        let welcome = output.welcome_messages.first();
+        let parts = cc_core::ChangeParts {
+            commit: output.commit_message.to_bytes().unwrap(),
+            welcome: welcome.map_or_else(Vec::new, |welcome| welcome.to_bytes().unwrap()),
+        };
+        Staged { parts, binding }
+    }
+
+    fn process(&mut self, bytes: &[u8]) -> ReceivedMessage {
+        let message = MlsMessage::from_bytes(bytes).unwrap();
+        self.group().process_incoming_message(message).unwrap()
+    }
+
+    fn join(&mut self, staged: &Staged) {
+        let welcome = MlsMessage::from_bytes(&staged.parts.welcome).unwrap();
+        self.group = Some(self.client.join_group(None, &welcome, None).unwrap().0);
+    }
+}
+
+/// What the layer's external PSK is called, and what it is where only group layers are below.
+fn psk_id(binding: &[u8; 32]) -> ExternalPskId {
+    ExternalPskId::new([b"cc psk".as_slice(), binding].concat())
+}
+
+fn psk_secret(binding: &[u8; 32]) -> PreSharedKey {
+    let hkdf = hkdf::Hkdf::<sha2::Sha256>::new(Some(binding), &[0; 32]);
+    let mut secret = [0; 32];
+    hkdf.expand(b"cascading-cipher/1 mls external psk", &mut secret).unwrap();
+    PreSharedKey::new(secret.to_vec())
+}
+
+/// Who made a commit.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Ours(usize),
+    Theirs(usize),
+}
+
+struct Mixed<C: MlsConfig> {
+    ours: Vec<Peer>,
+    theirs: Vec<Foreign<C>>,
+}
+
+impl<C: MlsConfig> Mixed<C> {
+    /// The commit comes into force for all who are in the group.
+    fn settle(&mut self, by: By, staged: &Staged, psk: bool) {
+        for (at, peer) in self.ours.iter_mut().enumerate() {
+            if by == By::Ours(at) {
+                peer.confirm();
+            } else {
+                let context = part_context(staged.binding, psk);
+                let commit = &staged.parts.commit;
+                let outcome =
+                    peer.transact(|layer| layer.process_commit(commit, &context)).unwrap();
+                assert!(outcome.committer.is_some());
+            }
+        }
+        for (at, peer) in self.theirs.iter_mut().enumerate() {
+            if by == By::Theirs(at) {
+                peer.group().apply_pending_commit().unwrap();
+            } else {
+                peer.process(&staged.parts.commit);
+            }
+        }
+    }
+
+    /// All have the same epoch, and everybody reads everybody.
+    fn agree(&mut self) {
+        let layer = &self.ours[0].layer;
+        let authenticator = layer.epoch_authenticator().unwrap().to_vec();
+        let epoch = layer.epoch().unwrap();
+        let export = |label| layer.export_secret(label, b"context", 48).unwrap();
+        let (first, second) = (export("interop"), export("another"));
+        let members = layer.mls_members().len();
+        assert_eq!(members, self.ours.len() + self.theirs.len());
+        for peer in &self.ours {
+            assert_eq!(peer.layer.epoch_authenticator(), Some(&authenticator[..]));
+            let secret = peer.layer.export_secret("interop", b"context", 48).unwrap();
+            assert_eq!(secret.expose(), first.expose());
+        }
+        for peer in &mut self.theirs {
+            let group = peer.group();
+            assert_eq!(group.current_epoch(), epoch);
+            assert_eq!(group.epoch_authenticator().unwrap().as_bytes(), authenticator);
+            for (label, known) in [("interop", &first), ("another", &second)] {
+                let secret = group.export_secret(label.as_bytes(), b"context", 48).unwrap();
+                assert_eq!(secret.as_bytes(), known.expose());
+            }
+            assert_eq!(group.roster().members_iter().count(), members);
+        }
+        self.talk();
+    }
+
+    fn talk(&mut self) {
+        for sender in 0..self.ours.len() {
+            let wire = self.ours[sender].seal(b"from the layer");
+            let id = self.ours[sender].id;
+            for (at, peer) in self.ours.iter_mut().enumerate().filter(|(at, _)| *at != sender) {
+                assert_eq!(peer.open(&wire).unwrap().0.sender, Some(id), "member {at}");
+            }
+            for peer in &mut self.theirs {
+                let ReceivedMessage::ApplicationMessage(message) = peer.process(&wire.body) else {
+                    panic!("another kind of message");
+                };
+                assert_eq!(message.data(), b"from the layer");
+            }
+        }
+        for sender in 0..self.theirs.len() {
+            let stack = self.ours[0].stack;
+            let wire = self.theirs[sender].seal(&stack);
+            let id = self.theirs[sender].id;
+            for peer in &mut self.ours {
+                let (opened, text) = peer.open(&wire).unwrap();
+                assert_eq!((opened.sender, &text[..]), (Some(id), &b"from mls-rs"[..]));
+            }
+            for (_, peer) in self.theirs.iter_mut().enumerate().filter(|(at, _)| *at != sender) {
+                peer.process(&wire.body);
+            }
+        }
+    }
+
+    fn leaf(&self, id: MemberId) -> u32 {
+        let mut members = self.ours[0].layer.mls_members().iter();
+        members.find(|member| member.id == id).unwrap().leaf_index
+    }
+}
+
+impl<C: MlsConfig> Foreign<C> {
+    /// A message with the envelope that the layer expects around it.
+    fn seal(&mut self, stack: &StackId) -> Wire {
+        let hint = self.group().current_epoch().to_be_bytes();
+        let hint = Hint { position: POSITION, value: hint.as_slice().into() };
+        let header = Header::new(Kind::Application, stack, vec![hint]);
+        let binding = header.binding(stack, b"");
+        let data = message_context(&binding).associated_data().to_vec();
+        let message = self.group().encrypt_application_message(b"from mls-rs", data).unwrap();
+        Wire { header, body: message.to_bytes().unwrap() }
+    }
+}
+
+fn part_context(binding: [u8; 32], psk: bool) -> PartContext<'static> {
+    PartContext { binding, position: POSITION, chain: None, group_below: psk }
+}
+
+fn live(layer_founds: bool, (suite, their_suite): (Ciphersuite, CipherSuite)) {
+    let config = LayerConfig::default().with_ciphersuite(suite).with_plain_peers(true);
+    let mut alice = Peer::with("Alice", layer_founds, config.clone()).alone();
+    let mut bob = Peer::with("Bob", false, config).alone();
+    let mut xenia = foreign("Xenia", their_suite);
+    let mut yuri = foreign("Yuri", their_suite);
+    let binding = || cc_core::random::array().unwrap();
+
+    // Whoever founds adds the three others, of both libraries, at once.
+    if layer_founds {
+        let packages = [bob.key_package(), xenia.key_package(), yuri.key_package()];
+        let staged = alice.stage(&packages, &[]).unwrap();
+        alice.confirm();
+        assert_eq!(bob.join(&staged), Ok(Some(alice.id)));
+        xenia.join(&staged);
+        yuri.join(&staged);
+    } else {
+        xenia.found();
+        let packages = [alice.key_package(), bob.key_package(), yuri.key_package()];
+        let staged = xenia.commit(&packages, None, binding(), false);
+        xenia.group().apply_pending_commit().unwrap();
+        assert_eq!(alice.join(&staged), Ok(Some(xenia.id)));
+        assert_eq!(bob.join(&staged), Ok(Some(xenia.id)));
+        yuri.join(&staged);
+    }
+    let mut all = Mixed { ours: vec![alice, bob], theirs: vec![xenia, yuri] };
+    all.agree();
+
+    // Updates from both sides, three times, so that the tree fills.
+    for _ in 0..3 {
+        for at in 0..2 {
+            let staged = all.ours[at].stage(&[], &[]).unwrap();
+            all.settle(By::Ours(at), &staged, false);
+            all.agree();
+            let staged = all.theirs[at].commit(&[], None, binding(), false);
+            all.settle(By::Theirs(at), &staged, false);
+            all.agree();
+        }
+    }
+
+    // PSKs from both sides.
+    for by in [By::Ours(1), By::Theirs(1)] {
+        let binding = binding();
+        for peer in &mut all.theirs {
+            peer.psks.insert(psk_id(&binding), psk_secret(&binding));
+        }
+        let staged = match by {
+            By::Ours(at) => {
+                let context = part_context(binding, true);
+                let request = ChangeRequest { added: &news(&[]), removed: &[] };
+                let parts = all.ours[at].transact(|layer| layer.stage_change(&request, &context));
+                Staged { parts: parts.unwrap(), binding }
+            }
+            By::Theirs(at) => all.theirs[at].commit(&[], None, binding, true),
+        };
+        all.settle(by, &staged, true);
+        all.agree();
+    }
+
+    // Each library removes a member of the other, who reads nothing after, and adds them again.
+    let mut bob = all.ours.pop().unwrap();
+    let leaf = all.leaf(bob.id);
+    let staged = all.theirs[1].commit(&[], Some(leaf), binding(), false);
+    assert!(bob.process(&staged).unwrap().removed_self);
+    all.settle(By::Theirs(1), &staged, false);
+    all.agree();
+    assert!(bob.open(&all.ours[0].seal(b"not for Bob")).is_err());
+
+    let mut yuri = all.theirs.pop().unwrap();
+    let staged = all.ours[0].stage(&[], &[yuri.id]).unwrap();
+    yuri.process(&staged.parts.commit);
+    all.settle(By::Ours(0), &staged, false);
+    all.agree();
+
+    let staged = all.theirs[0].commit(&[bob.key_package()], None, binding(), false);
+    all.settle(By::Theirs(0), &staged, false);
+    assert_eq!(bob.join(&staged), Ok(Some(all.theirs[0].id)));
+    all.ours.push(bob);
+    all.agree();
+
+    let staged = all.ours[1].stage(&[yuri.key_package()], &[]).unwrap();
+    all.settle(By::Ours(1), &staged, false);
+    yuri.join(&staged);
+    all.theirs.push(yuri);
+    all.agree();
+}
+
+#[test]
+fn the_layer_founds_a_group_with_mls_rs() {
+    SUITES.into_iter().for_each(|suite| live(true, suite));
+}
+
+#[test]
+fn mls_rs_founds_a_group_with_the_layer() {
+    SUITES.into_iter().for_each(|suite| live(false, suite));
+}
