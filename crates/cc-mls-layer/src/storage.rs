@@ -15,6 +15,9 @@ use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::{Zeroize as _, Zeroizing};
 
+#[cfg(test)]
+mod tests;
+
 /// The store could not do what openmls asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a value of kind {kind:?} could not be written or read")]
@@ -587,39 +590,5 @@ impl StorageProvider<CURRENT_VERSION> for Storage {
         leaf_index: u32,
     ) -> Result<(), StorageError> {
         self.delete(Kind::EpochKeyPairs, &(group_id, epoch, leaf_index))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_revert_undoes_all_but_what_is_for_good() {
-        let storage = Storage::default();
-        storage.put(Kind::PastEpoch, &1u8, &1u32).unwrap();
-        storage.apply();
-        storage.put(Kind::PastEpoch, &1u8, &2u32).unwrap();
-        storage.put(Kind::PastEpoch, &2u8, &2u32).unwrap();
-        storage.put_for_good(Kind::Sent, &(), &7u32).unwrap();
-        assert_eq!(storage.list::<u32>(Kind::PastEpoch, &()).unwrap(), [2, 2]);
-        storage.revert();
-        assert_eq!(storage.list::<u32>(Kind::PastEpoch, &()).unwrap(), [1]);
-        assert_eq!(storage.get(Kind::Sent, &()).unwrap(), Some(7u32));
-    }
-
-    #[test]
-    fn a_deletion_is_staged_too() {
-        let storage = Storage::default();
-        storage.put(Kind::PastEpoch, &1u8, &1u32).unwrap();
-        storage.apply();
-        storage.delete_all(Kind::PastEpoch, &()).unwrap();
-        assert_eq!(storage.get::<u32>(Kind::PastEpoch, &1u8).unwrap(), None);
-        assert!(storage.list::<u32>(Kind::PastEpoch, &()).unwrap().is_empty());
-        storage.revert();
-        assert_eq!(storage.get(Kind::PastEpoch, &1u8).unwrap(), Some(1u32));
-        storage.delete(Kind::PastEpoch, &1u8).unwrap();
-        storage.apply();
-        assert_eq!(storage.get::<u32>(Kind::PastEpoch, &1u8).unwrap(), None);
     }
 }

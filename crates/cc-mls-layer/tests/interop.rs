@@ -4,16 +4,17 @@
 //! private extension for the group's name among the leaf's capabilities, where the group has a name, and
 //! the binding as `authenticated_data` of commits and messages.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 mod common;
 
 use std::time::Duration;
 
 use cc_core::{
-    ChangeRequest, GroupLayer, Header, Hint, Kind, LayerDescriptor, MemberId, PartContext, StackId,
+    Attachment, ChangeRequest, CipherLayer, GroupLayer, Header, Hint, Kind, LayerDescriptor,
+    LayerErrorKind, MemberId, PartContext, StackId,
 };
-use cc_mls_layer::{Ciphersuite, MlsConfig as LayerConfig};
+use cc_mls_layer::{Ciphersuite, MlsConfig as LayerConfig, MlsIdentity, MlsLayer};
 use common::{KeyPackage, POSITION, Peer, Staged, Wire, message_context, news};
 use mls_rs::{
     CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, ExtensionList, Group,
@@ -356,4 +357,21 @@ fn the_layer_founds_a_group_with_mls_rs() {
 #[test]
 fn mls_rs_founds_a_group_with_the_layer() {
     SUITES.into_iter().for_each(|suite| live(false, suite));
+}
+
+#[test]
+fn by_default_a_plain_key_package_is_refused() {
+    let package = foreign("Xenia", SUITES[0].1).key_package();
+    let mut alice = Peer::founder("Alice");
+    assert_eq!(alice.stage(&[package], &[]).err(), Some(LayerErrorKind::Rejected));
+}
+
+#[test]
+fn plain_peers_and_another_group_layer_do_not_go_together() {
+    let identity = MlsIdentity::generate("Alice").unwrap();
+    let config = LayerConfig::default().with_plain_peers(true);
+    let mut layer = MlsLayer::member_with(identity, config).unwrap();
+    let member = Some(MemberId::from_bytes([1; 32]));
+    let place = Attachment { stack: StackId::of(&[]), position: 0, member, founding: false };
+    assert_eq!(layer.attach(&place).unwrap_err().kind(), LayerErrorKind::Misuse);
 }
