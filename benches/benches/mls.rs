@@ -143,7 +143,7 @@ fn changes(c: &mut Criterion) {
                     let mut joiner = Peer::joiner("new").alone();
                     let package = joiner.key_package();
                     let staged = founder.stage(&[package], &[]).unwrap();
-                    founder.transact(|layer| cc_core::GroupLayer::discard_change(layer)).unwrap();
+                    founder.transact(cc_core::GroupLayer::discard_change).unwrap();
                     timed(|| joiner.join(&staged).unwrap()).0
                 })
             });
