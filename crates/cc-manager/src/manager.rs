@@ -219,19 +219,20 @@ impl CascadingCipherManager {
         if regroups && self.stack.groups().any(|(_, group)| group.standing() != Standing::Outside) {
             return Err(Error::GroupExists);
         }
-        let mut layers = core::mem::replace(&mut self.stack, Stack::empty()).into_layers();
+        let stack = core::mem::replace(&mut self.stack, Stack::of_attached(Vec::new()));
+        let mut layers = stack.into_layers();
+        // Where the new stack cannot be, the old layers are still in their places.
         let (stack, result) = match edit(&mut layers) {
-            Err(error) => (Stack::new(layers), Err(error)),
+            Err(error) => (Stack::of_attached(layers), Err(error)),
             Ok(undo) => match Stack::new(layers) {
-                Ok(stack) => (Ok(stack), Ok(undo.into_removed())),
+                Ok(stack) => (stack, Ok(undo.into_removed())),
                 Err((mut layers, error)) => {
                     undo.run(&mut layers);
-                    (Stack::new(layers), Err(error))
+                    (Stack::of_attached(layers), Err(error))
                 }
             },
         };
-        // The old layers were a stack before, and are one again.
-        self.stack = stack.map_err(|(_, error)| error)?;
+        self.stack = stack;
         result
     }
 }

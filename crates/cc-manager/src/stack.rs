@@ -64,13 +64,22 @@ impl Stack {
     /// Validates the layers and gives each its place.
     ///
     /// # Errors
-    /// The layers come back with the error, unchanged.
+    /// The layers come back with the error, each still in the place it had.
     pub(crate) fn new(
-        mut layers: Vec<Box<dyn CipherLayer>>,
+        layers: Vec<Box<dyn CipherLayer>>,
     ) -> Result<Self, (Vec<Box<dyn CipherLayer>>, Error)> {
         if let Err(problem) = validate(&layers) {
             return Err((layers, problem.into()));
         }
+        let mut stack = Self::of_attached(layers);
+        match stack.transact(Self::attach) {
+            Ok(()) => Ok(stack),
+            Err(error) => Err((stack.layers, error)),
+        }
+    }
+
+    /// The stack of layers that are in their places already.
+    pub(crate) fn of_attached(layers: Vec<Box<dyn CipherLayer>>) -> Self {
         let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor()).collect();
         let commitments: Vec<_> = layers
             .iter()
@@ -79,27 +88,16 @@ impl Stack {
             .collect();
         let member = (!commitments.is_empty()).then(|| MemberId::of(commitments));
         let id = StackId::of(&descriptors);
-        let founding = layers.iter().any(|layer| layer.group().is_some_and(GroupLayer::founds));
-        let attached = (0u16..).zip(&mut layers).try_for_each(|(position, layer)| {
-            layer
-                .attach(&Attachment { stack: id, position, member, founding })
-                .map_err(|source| failed(position, layer.as_ref(), source))
-        });
-        match attached {
-            Ok(()) => {
-                layers.iter_mut().for_each(|layer| layer.apply());
-                Ok(Self { layers, descriptors, id, member })
-            }
-            Err(error) => {
-                layers.iter_mut().for_each(|layer| layer.revert());
-                Err((layers, error))
-            }
-        }
+        Self { layers, descriptors, id, member }
     }
 
-    /// A stack of nothing, to stand in while the layers are changed.
-    pub(crate) fn empty() -> Self {
-        Self { layers: Vec::new(), descriptors: Vec::new(), id: StackId::of(&[]), member: None }
+    fn attach(&mut self) -> Result<(), Error> {
+        let (stack, member) = (self.id, self.member);
+        let founding = self.groups().any(|(_, group)| group.founds());
+        self.positions().try_for_each(|position| {
+            let place = Attachment { stack, position, member, founding };
+            self.call(position, |layer| layer.attach(&place))
+        })
     }
 
     pub(crate) fn id(&self) -> &StackId {

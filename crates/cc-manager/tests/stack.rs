@@ -5,6 +5,9 @@
 mod common;
 
 use cc_aes_layer::{AesKey, AesLayer};
+use cc_core::{
+    Attachment, Buffer, CipherLayer, LayerContext, LayerDescriptor, LayerError, Opened, Properties,
+};
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{CascadingCipherManager, Error, StackProblem};
 use cc_mls_layer::MlsLayer;
@@ -173,4 +176,41 @@ fn a_dh_group_alone_is_a_group() {
     let wire = bob.encrypt("without").unwrap();
     assert!(charlie.decrypt(&wire).is_err());
     assert_eq!(alice.decrypt(&wire).unwrap(), "without");
+}
+
+/// A layer that takes no place.
+struct Homeless;
+
+impl CipherLayer for Homeless {
+    fn descriptor(&self) -> LayerDescriptor {
+        LayerDescriptor { id: "test.homeless", version: 1, parameters: vec![] }
+    }
+
+    fn properties(&self) -> Properties {
+        Properties::plain("homeless")
+    }
+
+    fn attach(&mut self, _: &Attachment) -> Result<(), LayerError> {
+        Err(LayerError::misuse("the test wants this"))
+    }
+
+    fn seal(&mut self, _: &LayerContext<'_>, _: &mut Buffer) -> Result<(), LayerError> {
+        Ok(())
+    }
+
+    fn open(&mut self, _: &LayerContext<'_>, _: &mut Buffer) -> Result<Opened, LayerError> {
+        Ok(Opened::default())
+    }
+}
+
+#[test]
+fn a_layer_that_takes_no_place_leaves_the_stack_as_it_was() {
+    let mut all = group(&["a", "b"]);
+    for position in 0..=3 {
+        let error = all[0].insert_layer(position, Homeless).unwrap_err();
+        assert!(matches!(error, Error::Layer { position: at, .. } if at == position));
+    }
+    assert!(matches!(all[0].replace_layer(2, Homeless), Err(Error::Layer { position: 2, .. })));
+    assert_eq!(all[0].layer_count(), 3);
+    all_read_all(&mut all);
 }
