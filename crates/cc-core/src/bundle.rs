@@ -8,7 +8,7 @@ use tls_codec::{
 };
 
 use crate::{
-    DecodeError, Kind, Opaque, StackId, WIRE_VERSION,
+    DecodeError, Kind, Opaque, StackId, WIRE_VERSION, decode_list,
     limits::{MAX_LAYERS, MAX_MESSAGE_LEN, MAX_PART_LEN},
 };
 
@@ -25,7 +25,7 @@ pub struct Part {
 }
 
 /// A key package bundle or a welcome, as it travels.
-#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes)]
 pub struct Bundle {
     version: u16,
     kind: u8,
@@ -34,7 +34,7 @@ pub struct Bundle {
 }
 
 /// The parts of one object. A commit is this alone, sealed by the stack.
-#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes)]
 pub struct PartList {
     /// Random, the same in a commit and its welcome; zero in a key package bundle.
     pub change: [u8; 16],
@@ -80,9 +80,14 @@ impl Bundle {
         if wire.get(3..3 + StackId::WIRE_LEN).ok_or(DecodeError::Malformed)? != stack.wire() {
             return Err(DecodeError::Stack);
         }
-        let bundle: Self = decode(wire)?;
+        let (version, rest) = u16::tls_deserialize_bytes(wire).map_err(malformed)?;
+        let (kind, rest) = u8::tls_deserialize_bytes(rest).map_err(malformed)?;
+        let (stack, rest) =
+            <[u8; StackId::WIRE_LEN]>::tls_deserialize_bytes(rest).map_err(malformed)?;
+        let bundle = Self { version, kind, stack, parts: PartList::parse(rest)? };
         bundle.parts.check()?;
-        Ok(bundle)
+        // One encoding for one object.
+        if encode(&bundle)? == wire { Ok(bundle) } else { Err(DecodeError::Malformed) }
     }
 }
 
@@ -102,9 +107,17 @@ impl PartList {
     /// [`DecodeError`] for an encoding that is truncated, not canonical, over a limit, or has bytes
     /// left over.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let list: Self = decode(bytes)?;
+        let list = Self::parse(bytes)?;
         list.check()?;
-        Ok(list)
+        // One encoding for one object.
+        if encode(&list)? == bytes { Ok(list) } else { Err(DecodeError::Malformed) }
+    }
+
+    /// Never more parts than there may be, whatever the bytes say.
+    fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (change, rest) = <[u8; 16]>::tls_deserialize_bytes(bytes).map_err(malformed)?;
+        let (parts, rest) = decode_list(rest, MAX_LAYERS)?;
+        if rest.is_empty() { Ok(Self { change, parts }) } else { Err(DecodeError::Malformed) }
     }
 
     fn check(&self) -> Result<(), DecodeError> {
@@ -127,10 +140,8 @@ fn encode(object: &impl SerializeBytes) -> Result<Vec<u8>, DecodeError> {
     if bytes.len() > MAX_MESSAGE_LEN { Err(DecodeError::TooLong) } else { Ok(bytes) }
 }
 
-/// Reads all of `bytes`; only the canonical encoding passes.
-fn decode<T: DeserializeBytes + SerializeBytes>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let object = T::tls_deserialize_exact_bytes(bytes).map_err(|_| DecodeError::Malformed)?;
-    if encode(&object)? == bytes { Ok(object) } else { Err(DecodeError::Malformed) }
+fn malformed(_: tls_codec::Error) -> DecodeError {
+    DecodeError::Malformed
 }
 
 #[cfg(test)]
@@ -188,6 +199,14 @@ mod tests {
             Bundle::decode(&bytes, Kind::KeyPackage, &stack),
             Err(DecodeError::Kind(Kind::Welcome))
         );
+        // The reader stops at the first part too many: what comes behind it is not even looked at.
+        let good = list(&vec![vec![]; MAX_LAYERS + 1]).parts;
+        let mut content: Vec<u8> =
+            good.iter().flat_map(|part| part.tls_serialize_bytes().unwrap()).collect();
+        content.extend([0xff; 40]);
+        let mut many = vec![0; 16];
+        many.extend(Opaque(content).tls_serialize_bytes().unwrap());
+        assert_eq!(PartList::decode(&many), Err(DecodeError::TooLong));
         // A length of 2^30 - 1 with nothing behind it allocates nothing.
         let mut huge = vec![0; 16];
         huge.extend([0xbf, 0xff, 0xff, 0xff]);

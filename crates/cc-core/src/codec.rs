@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use tls_codec::{DeserializeBytes, Error, SerializeBytes, Size, TlsVarInt, VLByteSlice};
 
+use crate::DecodeError;
+
 /// `opaque value<V>`: bytes behind their length, a variable-size integer in the fewest bytes.
 ///
 /// `tls_codec` has such a type, but its decoder asserts on truncated input in builds with debug
@@ -44,4 +46,33 @@ impl DeserializeBytes for Opaque {
         let (value, rest) = rest.split_at_checked(length).ok_or(Error::EndOfStream)?;
         Ok((Self(value.to_vec()), rest))
     }
+}
+
+/// Reads `T list<V>` of at most `max` elements off the front of `bytes`, and gives the rest.
+///
+/// The decoder that `tls_codec` has for vectors reads as many elements as there are bytes for, so that
+/// a list of tiny ones takes many times its own size in memory before anybody counts them. This one
+/// stops at the first element too many.
+///
+/// # Errors
+/// [`DecodeError::TooLong`] for more than `max` elements, [`DecodeError::Malformed`] for anything else.
+pub fn decode_list<T: DeserializeBytes>(
+    bytes: &[u8],
+    max: usize,
+) -> Result<(Vec<T>, &[u8]), DecodeError> {
+    let (length, rest) =
+        TlsVarInt::tls_deserialize_bytes(bytes).map_err(|_| DecodeError::Malformed)?;
+    let length = usize::try_from(length.value()).map_err(|_| DecodeError::Malformed)?;
+    let (mut content, rest) = rest.split_at_checked(length).ok_or(DecodeError::Malformed)?;
+    let mut list = Vec::new();
+    while !content.is_empty() {
+        if list.len() == max {
+            return Err(DecodeError::TooLong);
+        }
+        let (element, after) =
+            T::tls_deserialize_bytes(content).map_err(|_| DecodeError::Malformed)?;
+        list.push(element);
+        content = after;
+    }
+    Ok((list, rest))
 }

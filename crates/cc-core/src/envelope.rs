@@ -9,7 +9,7 @@ use tls_codec::{
 };
 
 use crate::{
-    Opaque, StackId,
+    Opaque, StackId, decode_list,
     limits::{MAX_HINT_LEN, MAX_LAYERS, MAX_MESSAGE_LEN},
     stack::{to_u64, update_prefixed},
 };
@@ -91,7 +91,7 @@ pub struct Hint {
 }
 
 /// The header of a sealed message. The body is everything behind it.
-#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes)]
 pub struct Header {
     version: u16,
     kind: u8,
@@ -132,8 +132,7 @@ impl Header {
         if wire.get(3..3 + StackId::WIRE_LEN).ok_or(DecodeError::Malformed)? != stack.wire() {
             return Err(DecodeError::Stack);
         }
-        let (header, body) =
-            Self::tls_deserialize_bytes(wire).map_err(|_| DecodeError::Malformed)?;
+        let (header, body) = Self::parse(wire)?;
         header.check()?;
         let consumed = wire.len() - body.len();
         // One encoding for one header: a length in more bytes than it needs is refused.
@@ -170,6 +169,17 @@ impl Header {
         }
         update_prefixed(&mut hash, associated_data);
         Binding(hash.finalize().into())
+    }
+
+    /// Never more hints than there may be, whatever the bytes say.
+    fn parse(wire: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
+        let malformed = |_| DecodeError::Malformed;
+        let (version, rest) = u16::tls_deserialize_bytes(wire).map_err(malformed)?;
+        let (kind, rest) = u8::tls_deserialize_bytes(rest).map_err(malformed)?;
+        let (stack, rest) =
+            <[u8; StackId::WIRE_LEN]>::tls_deserialize_bytes(rest).map_err(malformed)?;
+        let (hints, body) = decode_list(rest, MAX_LAYERS)?;
+        Ok((Self { version, kind, stack, hints }, body))
     }
 
     fn check(&self) -> Result<(), DecodeError> {
@@ -264,6 +274,14 @@ mod tests {
         let many = (0..17).map(|i| hint(i, b"")).collect();
         let many = Header::new(Kind::Application, &stack(), many);
         assert_eq!(many.encode(), Err(DecodeError::TooLong));
+        // The reader stops at the first hint too many: what comes behind it is not even looked at.
+        let mut content: Vec<u8> =
+            (0..17u16).flat_map(|i| hint(i, b"").tls_serialize_bytes().unwrap()).collect();
+        content.extend([0xff; 40]);
+        let mut wire = Header::new(Kind::Application, &stack(), vec![]).encode().unwrap();
+        wire.pop();
+        wire.extend(Opaque(content).tls_serialize_bytes().unwrap());
+        assert_eq!(Header::decode(&wire, &stack()), Err(DecodeError::TooLong));
         // The same header with the length of the hints in two bytes instead of one.
         let mut long_form = good;
         let at = 3 + StackId::WIRE_LEN;

@@ -22,7 +22,7 @@ pub mod store;
 pub use buffer::Buffer;
 pub use bundle::{Bundle, Part, PartList};
 pub use cascade::{ChainSecret, Contribution, key_commitment};
-pub use codec::Opaque;
+pub use codec::{Opaque, decode_list};
 pub use envelope::{Binding, DecodeError, Header, Hint, Kind, WIRE_VERSION};
 pub use error::{LayerError, LayerErrorKind};
 pub use group::{

@@ -2,17 +2,17 @@
 
 use alloc::{format, vec::Vec};
 
-use cc_core::{MemberId, Opaque, limits::MAX_MEMBERS};
+use cc_core::{MemberId, Opaque, decode_list, limits::MAX_MEMBERS};
 use sha2::{Digest, Sha256};
 use tls_codec::{
-    DeserializeBytes, SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
+    DeserializeBytes, Error, SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
 };
 
 use crate::{DhError, DhPublicKey, hpke::SealedBox, key::WireKey, roster::WireEntry};
 
 /// For those who are in the group already. Behind it in the part come the 32 bytes of the membership
 /// tag.
-#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes)]
 pub(crate) struct Commit {
     /// The generation it makes.
     pub(crate) generation: u64,
@@ -29,12 +29,7 @@ pub(crate) struct Commit {
 
 impl Commit {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DhError> {
-        let commit: Self = decode(bytes)?;
-        let counts = [commit.removed.len(), commit.added.len(), commit.boxes.len()];
-        if counts.iter().any(|count| *count > MAX_MEMBERS) {
-            return Err(DhError::Rejected);
-        }
-        Ok(commit)
+        decode(bytes)
     }
 }
 
@@ -47,7 +42,7 @@ pub(crate) struct Welcome {
     pub(crate) roster: Opaque,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes)]
 pub(crate) struct WelcomeFront {
     /// The key that Auth mode opens under.
     pub(crate) sender: WireKey,
@@ -84,7 +79,7 @@ impl Drop for Grant {
 }
 
 /// The members in the order of ids.
-#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes)]
 pub(crate) struct WelcomeRoster {
     pub(crate) entries: Vec<WireEntry>,
 }
@@ -94,10 +89,42 @@ impl Welcome {
         let welcome: Self = decode(bytes)?;
         let invitations = &welcome.front.invitations;
         // No tag twice: one welcome costs its reader one decapsulation.
-        if invitations.len() > MAX_MEMBERS || !ascending(invitations) {
+        if !ascending(invitations) {
             return Err(DhError::Rejected);
         }
         Ok(welcome)
+    }
+}
+
+/// A list of at most [`MAX_MEMBERS`], counted while it is read: what a stranger sends as a welcome must
+/// not become millions of elements first.
+fn members<T: DeserializeBytes>(bytes: &[u8]) -> Result<(Vec<T>, &[u8]), Error> {
+    decode_list(bytes, MAX_MEMBERS).map_err(|_| Error::InvalidVectorLength)
+}
+
+impl DeserializeBytes for Commit {
+    fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let (generation, rest) = u64::tls_deserialize_bytes(bytes)?;
+        let (sender, rest) = <[u8; 32]>::tls_deserialize_bytes(rest)?;
+        let (removed, rest) = members(rest)?;
+        let (added, rest) = members(rest)?;
+        let (boxes, rest) = members(rest)?;
+        Ok((Self { generation, sender, removed, added, boxes }, rest))
+    }
+}
+
+impl DeserializeBytes for WelcomeFront {
+    fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let (sender, rest) = WireKey::tls_deserialize_bytes(bytes)?;
+        let (invitations, rest) = members(rest)?;
+        Ok((Self { sender, invitations }, rest))
+    }
+}
+
+impl DeserializeBytes for WelcomeRoster {
+    fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let (entries, rest) = members(bytes)?;
+        Ok((Self { entries }, rest))
     }
 }
 
@@ -166,4 +193,28 @@ pub(crate) fn encode(object: &impl SerializeBytes) -> Result<Vec<u8>, DhError> {
 pub(crate) fn decode<T: DeserializeBytes + SerializeBytes>(bytes: &[u8]) -> Result<T, DhError> {
     let object = T::tls_deserialize_exact_bytes(bytes).map_err(|_| DhError::Rejected)?;
     if encode(&object)? == bytes { Ok(object) } else { Err(DhError::Rejected) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Curve, DhKeyPair};
+
+    /// A stranger can send a welcome: the reader stops at the first invitation too many, and does not
+    /// look at what comes behind it.
+    #[test]
+    fn a_list_is_counted_while_it_is_read() {
+        let keys = DhKeyPair::generate(Curve::X25519).unwrap();
+        // A tag, and two empty strings: 10 bytes each.
+        let mut invitations = alloc::vec![0; (MAX_MEMBERS + 1) * 10];
+        invitations.extend([0xff; 20]);
+        let mut front = WireKey::from(keys.public_key()).tls_serialize_bytes().unwrap();
+        front.extend(Opaque(invitations).tls_serialize_bytes().unwrap());
+        assert_eq!(
+            WelcomeFront::tls_deserialize_bytes(&front).err(),
+            Some(Error::InvalidVectorLength)
+        );
+        front.extend([0]);
+        assert_eq!(Welcome::decode(&front).err(), Some(DhError::Rejected));
+    }
 }
