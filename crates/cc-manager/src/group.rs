@@ -2,14 +2,15 @@
 //! into one object.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     string::String,
     vec::Vec,
 };
 
 use cc_core::{
-    Bundle, ChangeRequest, CommitOutcome, Contribution, DecodeError, Kind, MemberId, NewMember,
-    Opaque, Part, PartContext, PartList, Standing, Transcript, part_digest, random,
+    Bundle, ChangeRequest, CipherLayer, CommitOutcome, Contribution, DecodeError, Kind, MemberId,
+    NewMember, Opaque, Part, PartContext, PartList, Standing, Transcript, part_digest, random,
 };
 
 use crate::{
@@ -174,7 +175,10 @@ impl CascadingCipherManager {
                 .map(|bundle| NewBundle::read(stack, bundle.as_ref()))
                 .collect::<Result<Vec<_>, _>>()?;
             let founding_self = usize::from(members.is_empty());
-            expect_fit(stack, members.len() + founding_self + bundles.len() - removed.len())?;
+            expect_fit(
+                stack.layers(),
+                members.len() + founding_self + bundles.len() - removed.len(),
+            )?;
             let id = ChangeId(random::array()?);
             let (commit, welcome) = stage(stack, id, &bundles, &removed)?;
             let commit = stack.seal(Kind::Commit, &commit.encode()?, &[], reports)?;
@@ -393,11 +397,13 @@ impl Stack {
     }
 
     /// Whether the layer at `position` has a part in a change: it knows groups, or contributes to the
-    /// key cascade and has to tell its hint.
+    /// key cascade of a group layer above it and has to tell its hint. Above all group layers nothing
+    /// takes what is contributed to a change, and nothing would authenticate the part.
     fn has_part(&self, position: u16) -> bool {
-        self.layers()
-            .get(usize::from(position))
-            .is_some_and(|layer| layer.group().is_some() || layer.properties().contributes)
+        let topmost = self.groups().next_back().map(|(topmost, _)| topmost);
+        self.layers().get(usize::from(position)).is_some_and(|layer| {
+            layer.group().is_some() || (layer.properties().contributes && Some(position) < topmost)
+        })
     }
 }
 
@@ -639,8 +645,8 @@ fn check_roster(stack: &Stack) -> Result<(), Error> {
 }
 
 /// A layer for two does not fit a group of more.
-fn expect_fit(stack: &Stack, members: usize) -> Result<(), Error> {
-    let pairwise = stack.layers().iter().position(|layer| layer.properties().pairwise);
+pub(crate) fn expect_fit(layers: &[Box<dyn CipherLayer>], members: usize) -> Result<(), Error> {
+    let pairwise = layers.iter().position(|layer| layer.properties().pairwise);
     match pairwise {
         Some(position) if members > 2 => Err(Error::PairwiseInGroup { position, members }),
         _ => Ok(()),

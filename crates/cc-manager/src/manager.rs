@@ -8,6 +8,7 @@ use cc_core::{CipherLayer, Kind, MemberId, Standing};
 use crate::{
     Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
     change::ChangeId,
+    group::expect_fit,
     stack::{Reports, Stack},
     validate::validate,
 };
@@ -159,7 +160,7 @@ impl CascadingCipherManager {
     /// # Errors
     /// [`Error::Stack`] when the new stack cannot work, [`Error::NoSuchLayer`] beyond the top,
     /// [`Error::ChangeStaged`] while a change is staged, [`Error::GroupExists`] for a group layer in a
-    /// stack that has a group.
+    /// stack that has a group, [`Error::PairwiseInGroup`] for a layer for two in a group of more.
     pub fn insert_layer(&mut self, position: usize, layer: impl CipherLayer) -> Result<(), Error> {
         let regroups = layer.group().is_some();
         self.restack(regroups, |layers| {
@@ -219,18 +220,25 @@ impl CascadingCipherManager {
         if regroups && self.stack.groups().any(|(_, group)| group.standing() != Standing::Outside) {
             return Err(Error::GroupExists);
         }
+        let members = self.members().len();
         let stack = core::mem::replace(&mut self.stack, Stack::of_attached(Vec::new()));
         let mut layers = stack.into_layers();
         // Where the new stack cannot be, the old layers are still in their places.
         let (stack, result) = match edit(&mut layers) {
             Err(error) => (Stack::of_attached(layers), Err(error)),
-            Ok(undo) => match Stack::new(layers) {
-                Ok(stack) => (stack, Ok(undo.into_removed())),
-                Err((mut layers, error)) => {
-                    undo.run(&mut layers);
-                    (Stack::of_attached(layers), Err(error))
+            Ok(undo) => {
+                let new = match expect_fit(&layers, members) {
+                    Ok(()) => Stack::new(layers),
+                    Err(error) => Err((layers, error)),
+                };
+                match new {
+                    Ok(stack) => (stack, Ok(undo.into_removed())),
+                    Err((mut layers, error)) => {
+                        undo.run(&mut layers);
+                        (Stack::of_attached(layers), Err(error))
+                    }
                 }
-            },
+            }
         };
         self.stack = stack;
         result
