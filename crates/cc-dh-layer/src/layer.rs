@@ -165,6 +165,13 @@ impl CipherLayer for DhLayer {
         }
     }
 
+    fn key_commitment(&self) -> Option<Secret<32>> {
+        match &self.mode {
+            Mode::Pairwise(pairwise) => Some(pairwise.commitment()),
+            Mode::Group(_) => None,
+        }
+    }
+
     fn group(&self) -> Option<&dyn GroupLayer> {
         match &self.mode {
             Mode::Group(_) => Some(self),

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use cc_core::{Buffer, Contribution, LayerContext, LayerError, Opened, Secret};
+use cc_core::{Buffer, Contribution, LayerContext, LayerError, Opened, Secret, key_commitment};
 
 use crate::{DhError, DhKeyPair, DhPublicKey, kdf::Prk, message::MessageKey};
 
@@ -48,6 +48,11 @@ impl Pairwise {
         } else {
             Err(LayerError::rejected())
         }
+    }
+
+    /// Equal for two layers with the same two key pairs.
+    pub(crate) fn commitment(&self) -> Secret<32> {
+        key_commitment(self.contribution.expose())
     }
 
     pub(crate) fn seal(
@@ -153,6 +158,17 @@ mod tests {
         assert_ne!(pair(Curve::P256).0.contribute().unwrap().unwrap().secret, contribution.secret);
         assert!(alice.properties().pairwise && alice.properties().contributes);
         assert!(alice.group().is_none() && alice.group_mut().is_none());
+    }
+
+    /// So that a stack with the same pair twice is refused: the second layer would add nothing.
+    #[test]
+    fn the_same_pair_has_the_same_commitment() {
+        let (alice, bob) = pair(Curve::X25519);
+        let commitment = alice.key_commitment().unwrap();
+        assert_eq!(bob.key_commitment().unwrap(), commitment);
+        assert_ne!(pair(Curve::X25519).0.key_commitment().unwrap(), commitment);
+        let group = DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap());
+        assert!(group.key_commitment().is_none());
     }
 
     #[test]

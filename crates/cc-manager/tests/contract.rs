@@ -16,7 +16,7 @@ use cc_core::{
     LayerDescriptor, LayerError, LayerErrorKind, Opened, Properties, Secret, StackId,
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
-use cc_manager::{CascadingCipherManager, DecodeError, Error, Processed};
+use cc_manager::{CascadingCipherManager, DecodeError, Error, Processed, StackProblem};
 use common::{all_read_all, dh, full, group, joiner, settle};
 
 /// A layer that encrypts nothing, and whose words and deeds the test chooses.
@@ -428,4 +428,18 @@ fn what_a_shared_key_does_not_tell() {
         let wire = charlie.encrypt("still here").unwrap();
         assert_eq!(bob.decrypt(&wire).is_ok(), opens, "{past}");
     }
+}
+
+#[test]
+fn the_same_two_key_pairs_make_one_layer_only() {
+    let own = || {
+        DhKeyPair::from_private_key(Curve::X25519, Secret::copy_from(&[7; 32]).unwrap()).unwrap()
+    };
+    let peer = *DhKeyPair::generate(Curve::X25519).unwrap().public_key();
+    let twice = CascadingCipherManager::builder()
+        .layer(DhLayer::pairwise(own(), peer).unwrap())
+        .layer(aes(1))
+        .layer(DhLayer::pairwise(own(), peer).unwrap())
+        .build();
+    assert!(matches!(twice, Err(Error::Stack(StackProblem::SharedKey(0, 2)))));
 }
