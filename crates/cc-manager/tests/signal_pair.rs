@@ -60,3 +60,34 @@ fn somebody_else_with_the_aes_keys_reads_nothing() {
     assert!(eve.decrypt(&hello).is_err());
     assert_eq!(bob.decrypt(&hello).unwrap(), "hello");
 }
+
+#[test]
+fn a_message_given_back_to_its_sender_is_refused() {
+    let (mut alice, mut bob) = pair();
+    let hello = alice.encrypt("hello").unwrap();
+    assert!(alice.decrypt(&hello).unwrap_err().is_rejected());
+    assert_eq!(bob.decrypt(&hello).unwrap(), "hello");
+    let answer = bob.encrypt("answer").unwrap();
+    assert!(bob.decrypt(&answer).unwrap_err().is_rejected());
+    assert_eq!(alice.decrypt(&answer).unwrap(), "answer");
+}
+
+#[test]
+fn a_group_refuses_what_is_given_back_to_its_sender() {
+    let person = || {
+        let signal = SignalLayer::group(Account::generate().unwrap());
+        CascadingCipherManager::builder().layer(signal).build().unwrap()
+    };
+    let (mut alice, mut bob) = (person(), person());
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    alice.confirm(change.id()).unwrap();
+    bob.join(&change.welcome).unwrap();
+    for text in ["first", "second"] {
+        let wire = alice.encrypt(text).unwrap();
+        assert!(alice.decrypt(&wire).is_err());
+        assert_eq!(bob.decrypt(&wire).unwrap(), text);
+    }
+    let leave = alice.leave().unwrap();
+    assert!(alice.process(&leave).is_err());
+    bob.process(&leave).unwrap();
+}
