@@ -331,17 +331,10 @@ impl CascadingCipherManager {
                 }
             }
         })();
-        let accepted = outcome.as_ref().is_ok_and(accept);
-        for position in self.stack.positions() {
-            self.stack.call(position, |layer| {
-                if accepted {
-                    layer.apply();
-                } else {
-                    layer.revert();
-                }
-                Ok(())
-            })?;
-        }
+        let mut end = stack.end();
+        end.keep = outcome.as_ref().is_ok_and(accept);
+        let accepted = end.keep;
+        drop(end);
         let processed = outcome?;
         if !accepted {
             return Ok(Err(processed));

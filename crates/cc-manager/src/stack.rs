@@ -165,13 +165,14 @@ impl Stack {
         f: impl FnOnce(&mut Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let result = f(self);
-        for layer in &mut self.layers {
-            match result {
-                Ok(_) => layer.apply(),
-                Err(_) => layer.revert(),
-            }
-        }
+        self.end().keep = result.is_ok();
         result
+    }
+
+    /// Ends what is staged when it is dropped, also by a panic of whoever is asked: kept where the
+    /// answer was yes, and otherwise not.
+    pub(crate) fn end(&mut self) -> End<'_> {
+        End { stack: self, keep: false }
     }
 
     /// What the layer at `position` contributes to a message or change made now.
@@ -283,6 +284,24 @@ impl Stack {
 
     pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = u16> + use<> {
         0..u16::try_from(self.layers.len()).unwrap_or(u16::MAX)
+    }
+}
+
+/// See [`Stack::end`].
+pub(crate) struct End<'a> {
+    stack: &'a mut Stack,
+    pub(crate) keep: bool,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        for layer in &mut self.stack.layers {
+            if self.keep {
+                layer.apply();
+            } else {
+                layer.revert();
+            }
+        }
     }
 }
 

@@ -443,3 +443,18 @@ fn the_same_two_key_pairs_make_one_layer_only() {
         .build();
     assert!(matches!(twice, Err(Error::Stack(StackProblem::SharedKey(0, 2)))));
 }
+
+#[test]
+fn a_panic_of_the_application_while_it_is_asked_changes_nothing() {
+    let mut all = group(&["a", "b"]);
+    let update = all[0].update().unwrap();
+    let b = &mut all[1];
+    let asked = std::panic::AssertUnwindSafe(|| {
+        b.process_if(&update.commit, |_| std::panic::resume_unwind(Box::new("the test wants this")))
+    });
+    assert!(std::panic::catch_unwind(asked).is_err());
+    assert_eq!(all[1].epoch(), all[0].epoch());
+    all_read_all(&mut all);
+    settle(&mut all, 0, &update, &[]);
+    all_read_all(&mut all);
+}
