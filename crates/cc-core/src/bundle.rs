@@ -3,12 +3,11 @@
 
 use alloc::{format, vec::Vec};
 
-use tls_codec::{
-    DeserializeBytes, SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
-};
+use tls_codec::{SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
     DecodeError, Kind, Opaque, StackId, WIRE_VERSION, decode_list,
+    envelope::read_preamble,
     limits::{MAX_LAYERS, MAX_MESSAGE_LEN, MAX_PART_LEN},
 };
 
@@ -70,21 +69,8 @@ impl Bundle {
     /// [`DecodeError`] for another version, kind or stack, and for an encoding that is truncated, not
     /// canonical, over a limit, or has bytes left over.
     pub fn decode(wire: &[u8], kind: Kind, stack: &StackId) -> Result<Self, DecodeError> {
-        if wire.len() > MAX_MESSAGE_LEN {
-            return Err(DecodeError::TooLong);
-        }
-        let found = Kind::of(wire)?;
-        if found != kind {
-            return Err(DecodeError::Kind(found));
-        }
-        if wire.get(3..3 + StackId::WIRE_LEN).ok_or(DecodeError::Malformed)? != stack.wire() {
-            return Err(DecodeError::Stack);
-        }
-        let (version, rest) = u16::tls_deserialize_bytes(wire).map_err(malformed)?;
-        let (kind, rest) = u8::tls_deserialize_bytes(rest).map_err(malformed)?;
-        let (stack, rest) =
-            <[u8; StackId::WIRE_LEN]>::tls_deserialize_bytes(rest).map_err(malformed)?;
-        let bundle = Self { version, kind, stack, parts: PartList::parse(rest)? };
+        let (kind, rest) = read_preamble(wire, stack, |found| found == kind)?;
+        let bundle = Self::new(kind, stack, PartList::parse(rest)?);
         bundle.parts.check()?;
         // One encoding for one object.
         if encode(&bundle)? == wire { Ok(bundle) } else { Err(DecodeError::Malformed) }
@@ -115,9 +101,13 @@ impl PartList {
 
     /// Never more parts than there may be, whatever the bytes say.
     fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (change, rest) = <[u8; 16]>::tls_deserialize_bytes(bytes).map_err(malformed)?;
+        let (change, rest) = bytes.split_first_chunk().ok_or(DecodeError::Malformed)?;
         let (parts, rest) = decode_list(rest, MAX_LAYERS)?;
-        if rest.is_empty() { Ok(Self { change, parts }) } else { Err(DecodeError::Malformed) }
+        if rest.is_empty() {
+            Ok(Self { change: *change, parts })
+        } else {
+            Err(DecodeError::Malformed)
+        }
     }
 
     fn check(&self) -> Result<(), DecodeError> {
@@ -138,10 +128,6 @@ impl PartList {
 fn encode(object: &impl SerializeBytes) -> Result<Vec<u8>, DecodeError> {
     let bytes = object.tls_serialize_bytes().map_err(|_| DecodeError::TooLong)?;
     if bytes.len() > MAX_MESSAGE_LEN { Err(DecodeError::TooLong) } else { Ok(bytes) }
-}
-
-fn malformed(_: tls_codec::Error) -> DecodeError {
-    DecodeError::Malformed
 }
 
 #[cfg(test)]

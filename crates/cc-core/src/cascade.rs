@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-use crate::{LayerDescriptor, Secret, StackId};
+use crate::{LayerDescriptor, Secret, StackId, stack::to_u64};
 
 /// What one layer hands upwards for one message.
 #[derive(Debug)]
@@ -34,33 +34,27 @@ impl ChainSecret {
         layer: &LayerDescriptor,
         position: u16,
     ) -> Self {
-        let hkdf = Hkdf::<Sha256>::new(
+        Self(hkdf(
             chain.map(|chain| chain.0.expose().as_slice()),
             contribution.secret.expose(),
-        );
-        let mut next = Secret::zeroed();
-        let id_len = crate::stack::to_u64(layer.id.len()).to_be_bytes();
-        let expanded = hkdf.expand_multi_info(
             &[
                 b"cascading-cipher/1 chain",
                 stack.as_bytes(),
                 &position.to_be_bytes(),
-                &id_len,
+                &to_u64(layer.id.len()).to_be_bytes(),
                 layer.id.as_bytes(),
                 &layer.version.to_be_bytes(),
                 &contribution.hint,
             ],
-            next.expose_mut(),
-        );
-        debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's reach");
-        Self(next)
+        ))
     }
 
     /// A key for one purpose of one layer: `HKDF-Expand(chain, "cascading-cipher/1 derive" ‖ position
     /// ‖ purpose)`. Two purposes, two positions or two chains never give the same key.
     #[must_use]
     pub fn derive(&self, position: u16, purpose: &[u8]) -> Secret<32> {
-        expand(Some(&self.0), &[b"cascading-cipher/1 derive", &position.to_be_bytes(), purpose])
+        let info = [b"cascading-cipher/1 derive".as_slice(), &position.to_be_bytes(), purpose];
+        hkdf(None, self.0.expose(), &info)
     }
 
     /// A second copy, for a layer that remembers which chain it last derived a key from.
@@ -70,24 +64,19 @@ impl ChainSecret {
     }
 }
 
-/// `HKDF-SHA-256` from `key` (nothing where the layers below contributed nothing) to 32 bytes.
-fn expand(key: Option<&Secret<32>>, info: &[&[u8]]) -> Secret<32> {
-    let hkdf = Hkdf::<Sha256>::new(None, key.map_or(&[], |key| key.expose().as_slice()));
-    let mut derived = Secret::zeroed();
-    let expanded = hkdf.expand_multi_info(info, derived.expose_mut());
-    debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's reach");
-    derived
-}
-
 /// A value that tells whether two layers use the same key, without being that key. Layers report it
 /// through [`CipherLayer::key_commitment`](crate::CipherLayer::key_commitment).
 #[must_use]
 pub fn key_commitment(key: &[u8]) -> Secret<32> {
-    let hkdf = Hkdf::<Sha256>::new(Some(b"cascading-cipher/1 key commitment"), key);
-    let mut commitment = Secret::zeroed();
-    let expanded = hkdf.expand(b"", commitment.expose_mut());
+    hkdf(Some(b"cascading-cipher/1 key commitment"), key, &[])
+}
+
+/// HKDF-SHA-256 (RFC 5869) to 32 bytes.
+fn hkdf(salt: Option<&[u8]>, key: &[u8], info: &[&[u8]]) -> Secret<32> {
+    let mut derived = Secret::zeroed();
+    let expanded = Hkdf::<Sha256>::new(salt, key).expand_multi_info(info, derived.expose_mut());
     debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's reach");
-    commitment
+    derived
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@
 use alloc::{format, vec::Vec};
 
 use sha2::{Digest, Sha256};
-use tls_codec::{
-    DeserializeBytes as _, SerializeBytes as _, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
-};
+use tls_codec::{SerializeBytes as _, TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
     Opaque, StackId, decode_list,
@@ -121,18 +119,10 @@ impl Header {
     /// [`DecodeError`] for another version, an unknown or other kind than a sealed message's, another
     /// stack, or an encoding that is truncated, not canonical or over a limit.
     pub fn decode(wire: &[u8], stack: &StackId) -> Result<(Self, Kind, usize), DecodeError> {
-        if wire.len() > MAX_MESSAGE_LEN {
-            return Err(DecodeError::TooLong);
-        }
-        let kind = Kind::of(wire)?;
-        if matches!(kind, Kind::KeyPackage | Kind::Welcome) {
-            return Err(DecodeError::Kind(kind));
-        }
-        // The stack comes first, so that another stack's message is named as such.
-        if wire.get(3..3 + StackId::WIRE_LEN).ok_or(DecodeError::Malformed)? != stack.wire() {
-            return Err(DecodeError::Stack);
-        }
-        let (header, body) = Self::parse(wire)?;
+        let sealed = |kind| !matches!(kind, Kind::KeyPackage | Kind::Welcome);
+        let (kind, rest) = read_preamble(wire, stack, sealed)?;
+        let (hints, body) = decode_list(rest, MAX_LAYERS)?;
+        let header = Self::new(kind, stack, hints);
         header.check()?;
         let consumed = wire.len() - body.len();
         // One encoding for one header: a length in more bytes than it needs is refused.
@@ -171,17 +161,6 @@ impl Header {
         Binding(hash.finalize().into())
     }
 
-    /// Never more hints than there may be, whatever the bytes say.
-    fn parse(wire: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
-        let malformed = |_| DecodeError::Malformed;
-        let (version, rest) = u16::tls_deserialize_bytes(wire).map_err(malformed)?;
-        let (kind, rest) = u8::tls_deserialize_bytes(rest).map_err(malformed)?;
-        let (stack, rest) =
-            <[u8; StackId::WIRE_LEN]>::tls_deserialize_bytes(rest).map_err(malformed)?;
-        let (hints, body) = decode_list(rest, MAX_LAYERS)?;
-        Ok((Self { version, kind, stack, hints }, body))
-    }
-
     fn check(&self) -> Result<(), DecodeError> {
         if self.hints.len() > MAX_LAYERS {
             return Err(DecodeError::TooLong);
@@ -195,6 +174,26 @@ impl Header {
         });
         if ascending { Ok(()) } else { Err(DecodeError::Malformed) }
     }
+}
+
+/// Reads version, kind and stack, with which every wire message begins, and gives the kind and what
+/// follows. The stack is compared before anything else is read, so that another stack's message is named
+/// as such.
+pub(crate) fn read_preamble<'a>(
+    wire: &'a [u8],
+    stack: &StackId,
+    accepts: impl FnOnce(Kind) -> bool,
+) -> Result<(Kind, &'a [u8]), DecodeError> {
+    if wire.len() > MAX_MESSAGE_LEN {
+        return Err(DecodeError::TooLong);
+    }
+    let kind = Kind::of(wire)?;
+    if !accepts(kind) {
+        return Err(DecodeError::Kind(kind));
+    }
+    let (preamble, rest) =
+        wire.split_first_chunk::<{ 3 + StackId::WIRE_LEN }>().ok_or(DecodeError::Malformed)?;
+    if preamble.ends_with(&stack.wire()) { Ok((kind, rest)) } else { Err(DecodeError::Stack) }
 }
 
 /// The digest of everything around a message that must not change: version, kind, the whole stack,

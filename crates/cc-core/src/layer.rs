@@ -1,6 +1,5 @@
 //! The contract of a layer.
 
-use alloc::vec::Vec;
 use core::any::Any;
 
 use crate::{
@@ -176,11 +175,4 @@ impl Properties {
             authenticates_sender: false,
         }
     }
-}
-
-/// Descriptors of `layers`, bottom first: what [`StackId::of`] takes.
-pub fn descriptors<'a>(
-    layers: impl IntoIterator<Item = &'a dyn CipherLayer>,
-) -> Vec<LayerDescriptor> {
-    layers.into_iter().map(CipherLayer::descriptor).collect()
 }

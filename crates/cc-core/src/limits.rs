@@ -4,10 +4,6 @@
 pub const MAX_LAYERS: usize = 16;
 /// Bytes of one hint.
 pub const MAX_HINT_LEN: usize = 64;
-/// Bytes of a layer's identifier.
-pub const MAX_LAYER_ID_LEN: usize = 64;
-/// Bytes of a layer's parameters, as they enter the stack id.
-pub const MAX_PARAMETERS_LEN: usize = 1024;
 /// Bytes of a plaintext and of a wire message: 256 MiB. Larger data goes through a stream.
 pub const MAX_MESSAGE_LEN: usize = 256 << 20;
 /// Bytes of one part of a bundle, welcome or commit: 64 MiB.

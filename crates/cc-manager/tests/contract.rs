@@ -130,11 +130,7 @@ fn with_hints(wire: &[u8], stack: &StackId, hints: &[(u16, &[u8])]) -> Vec<u8> {
 
 #[test]
 fn hints_are_for_the_layers_that_contribute_and_no_others() {
-    let stack = StackId::of(&[
-        dh().descriptor(),
-        common::mls("x", false).descriptor(),
-        AesLayer::inherited().descriptor(),
-    ]);
+    let stack = common::stack_id();
     let mut all = group(&["a", "b"]);
     let wire = all[0].encrypt("text").unwrap();
     let (header, ..) = Header::decode(&wire, &stack).unwrap();
@@ -168,11 +164,7 @@ fn hints_are_for_the_layers_that_contribute_and_no_others() {
 
 #[test]
 fn each_layer_tells_what_is_early() {
-    let stack = StackId::of(&[
-        dh().descriptor(),
-        common::mls("x", false).descriptor(),
-        AesLayer::inherited().descriptor(),
-    ]);
+    let stack = common::stack_id();
     let mut all = group(&["a", "b"]);
     let wire = all[0].encrypt("text").unwrap();
     let (header, ..) = Header::decode(&wire, &stack).unwrap();

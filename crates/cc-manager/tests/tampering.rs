@@ -5,9 +5,9 @@
 mod common;
 
 use cc_aes_layer::{AesKey, AesLayer};
-use cc_core::{Bundle, CipherLayer, Kind, PartList, StackId, layer_descriptors};
+use cc_core::{Bundle, Kind, PartList, StackId};
 use cc_manager::{CascadingCipherManager, DecodeError, Error, MemberId};
-use common::{all_read_all, dh, founder, full, group, joiner, mls, settle};
+use common::{all_read_all, dh, founder, full, group, joiner, mls, settle, stack_id};
 
 #[test]
 fn every_bit_flip_and_truncation_is_refused_and_costs_nothing() {
@@ -169,12 +169,6 @@ fn counts_and_lengths_from_the_wire_are_checked_first() {
         assert!(a.decrypt(&oversized).is_err(), "{count:x?}");
     }
     assert_eq!(a.decrypt(&wire).unwrap(), "text");
-}
-
-fn stack_id() -> StackId {
-    let layers: [Box<dyn CipherLayer>; 3] =
-        [Box::new(dh()), Box::new(mls("x", false)), Box::new(AesLayer::inherited())];
-    StackId::of(&layer_descriptors(layers.iter().map(|layer| layer.as_ref())))
 }
 
 /// Takes part `position` of `b` into `a`.

@@ -7,7 +7,9 @@ use std::sync::{
 };
 
 use cc_aes_layer::AesLayer;
-use cc_core::{Buffer, CipherLayer, LayerContext, LayerDescriptor, LayerError, Opened, Properties};
+use cc_core::{
+    Buffer, CipherLayer, LayerContext, LayerDescriptor, LayerError, Opened, Properties, StackId,
+};
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{CascadingCipherManager, Change, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
@@ -31,6 +33,15 @@ pub fn full(name: &str, founder: bool) -> ManagerBuilder {
         .layer(dh())
         .layer(mls(name, founder))
         .layer(AesLayer::inherited())
+}
+
+/// The id of that stack.
+pub fn stack_id() -> StackId {
+    StackId::of(&[
+        dh().descriptor(),
+        mls("x", false).descriptor(),
+        AesLayer::inherited().descriptor(),
+    ])
 }
 
 pub fn founder(name: &str) -> CascadingCipherManager {
