@@ -16,7 +16,7 @@ use cc_core::{
 use crate::{
     CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Joined, Processed,
     manager::Staged,
-    stack::{Cascade, Stack, agree, check_contribution},
+    stack::{Cascade, Stack, agree, check_contribution, failed},
 };
 
 /// A member of the group, as all layers agree.
@@ -94,13 +94,12 @@ impl CascadingCipherManager {
     pub fn key_package(&mut self) -> Result<Vec<u8>, Error> {
         self.expect_outside()?;
         self.stack.transact(|stack| {
-            let mut transcript = Transcript::new(Kind::KeyPackage, stack.id(), &[0; 16]);
-            let nothing = Cascade::default();
+            let mut pass = Pass::new(Kind::KeyPackage, stack, &[0; 16]);
             let mut parts = Vec::new();
             for position in stack.group_positions() {
-                let context = part_context(&transcript, position, &nothing, &parts);
+                let context = pass.context(position);
                 let part = stack.call_group(position, |group| group.key_package(&context))?;
-                transcript = transcript.extend(position, &part_digest(&part), &[0; 32]);
+                pass.finish(stack, position, (&part_digest(&part), &[0; 32]), None);
                 parts.push(Part { position, value: Opaque(part), counterpart: [0; 32] });
             }
             let parts = PartList { change: [0; 16], parts };
@@ -262,8 +261,10 @@ impl CascadingCipherManager {
         self.stack.transact(|stack| {
             let list = Bundle::decode(welcome.as_ref(), Kind::Welcome, stack.id())?.into_parts();
             let mut inviter = None;
-            let mut pass = ChangePass::start(stack, list.change, &list.parts)?;
-            while let Some((position, part)) = pass.next_part() {
+            check_parts(stack, &list.parts)?;
+            let mut pass = Pass::new(Kind::Commit, stack, &list.change);
+            for part in &list.parts {
+                let position = part.position;
                 let context = pass.context(position);
                 let digests = (&part.counterpart, &part_digest(part.value.as_slice()));
                 let next = if stack.is_group(position) {
@@ -385,18 +386,17 @@ impl Stack {
         self.groups().map(|(position, _)| position).collect::<Vec<_>>().into_iter()
     }
 
-    fn is_group(&self, position: u16) -> bool {
-        self.layers().get(usize::from(position)).is_some_and(|layer| layer.group().is_some())
-    }
-
-    /// Whether the layer at `position` has a part in a change: it knows groups, or contributes to the
-    /// key cascade of a group layer above it and has to tell its hint. Above all group layers nothing
+    /// The layers that have a part in a change, bottom first: those that know groups, and those below one
+    /// that contribute to its key cascade and have to tell their hint. Above all group layers nothing
     /// takes what is contributed to a change, and nothing would authenticate the part.
-    fn has_part(&self, position: u16) -> bool {
+    fn part_positions(&self) -> impl Iterator<Item = u16> + use<> {
         let topmost = self.groups().next_back().map(|(topmost, _)| topmost);
-        self.layers().get(usize::from(position)).is_some_and(|layer| {
+        let has_part = |layer: &dyn CipherLayer, position| {
             layer.group().is_some() || (layer.properties().contributes && Some(position) < topmost)
-        })
+        };
+        let layers = self.positions().zip(self.layers());
+        let parts = layers.filter(|(position, layer)| has_part(layer.as_ref(), *position));
+        parts.map(|(position, _)| position).collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -422,11 +422,9 @@ impl NewBundle {
             if part.counterpart != [0; 32] {
                 return Err(DecodeError::Malformed.into());
             }
-            let commitment =
-                group.key_package_commitment(part.value.as_slice()).map_err(|source| {
-                    let layer = group.properties().name;
-                    Error::Layer { position: position.into(), layer, source }
-                })?;
+            let commitment = group
+                .key_package_commitment(part.value.as_slice())
+                .map_err(|source| failed(position, group, source))?;
             let descriptor = stack.descriptors().get(usize::from(position));
             commitments.extend(descriptor.map(|descriptor| (descriptor, commitment)));
             let digest = part_digest(part.value.as_slice());
@@ -449,15 +447,10 @@ fn stage(
     bundles: &[NewBundle],
     removed: &[MemberId],
 ) -> Result<(PartList, PartList), Error> {
-    let mut transcript = Transcript::new(Kind::Commit, stack.id(), &id.0);
-    let mut cascade = Cascade::default();
+    let mut pass = Pass::new(Kind::Commit, stack, &id.0);
     let (mut commit, mut welcome) = (Vec::new(), Vec::new());
-    for position in stack.positions() {
-        if !stack.has_part(position) {
-            cascade.pass(stack, position, None);
-            continue;
-        }
-        let context = part_context(&transcript, position, &cascade, &commit);
+    for position in stack.part_positions() {
+        let context = pass.context(position);
         let (commit_part, welcome_part, next) = if stack.is_group(position) {
             let added: Vec<_> =
                 bundles.iter().filter_map(|bundle| bundle.for_layer(position)).collect();
@@ -472,8 +465,7 @@ fn stage(
         };
         let (commit_digest, welcome_digest) =
             (part_digest(&commit_part), part_digest(&welcome_part));
-        transcript = transcript.extend(position, &commit_digest, &welcome_digest);
-        cascade.pass(stack, position, next.as_ref());
+        pass.finish(stack, position, (&commit_digest, &welcome_digest), next.as_ref());
         commit.push(Part { position, value: Opaque(commit_part), counterpart: welcome_digest });
         welcome.push(Part { position, value: Opaque(welcome_part), counterpart: commit_digest });
     }
@@ -495,8 +487,10 @@ fn process_commit(
 ) -> Result<ChangeSummary, Error> {
     let mut committer = sender;
     let mut agreed: Option<CommitOutcome> = None;
-    let mut pass = ChangePass::start(stack, list.change, &list.parts)?;
-    while let Some((position, part)) = pass.next_part() {
+    check_parts(stack, &list.parts)?;
+    let mut pass = Pass::new(Kind::Commit, stack, &list.change);
+    for part in &list.parts {
+        let position = part.position;
         let context = pass.context(position);
         let digests = (&part_digest(part.value.as_slice()), &part.counterpart);
         let next = if stack.is_group(position) {
@@ -533,34 +527,33 @@ fn process_commit(
     })
 }
 
-/// Walks over the received parts of a commit or welcome, bottom to top, keeping what binds them.
-struct ChangePass<'a> {
-    parts: core::slice::Iter<'a, Part>,
+/// There is a part for each layer that has one, and nothing where nothing authenticates it.
+fn check_parts(stack: &Stack, parts: &[Part]) -> Result<(), Error> {
+    let complete = parts.iter().map(|part| part.position).eq(stack.part_positions());
+    if complete && parts.last().is_none_or(|topmost| topmost.counterpart == [0; 32]) {
+        Ok(())
+    } else {
+        Err(DecodeError::Malformed.into())
+    }
+}
+
+/// Passes the layers that have a part, bottom to top, keeping what binds the parts and what each
+/// inherits.
+struct Pass {
     transcript: Transcript,
     cascade: Cascade,
     passed: u16,
     group_below: bool,
 }
 
-impl<'a> ChangePass<'a> {
-    fn start(stack: &Stack, change: [u8; 16], parts: &'a [Part]) -> Result<Self, Error> {
-        let expected = stack.positions().filter(|position| stack.has_part(*position));
-        if !parts.iter().map(|part| part.position).eq(expected)
-            || parts.last().is_some_and(|topmost| topmost.counterpart != [0; 32])
-        {
-            return Err(DecodeError::Malformed.into());
-        }
-        Ok(Self {
-            parts: parts.iter(),
-            transcript: Transcript::new(Kind::Commit, stack.id(), &change),
+impl Pass {
+    fn new(kind: Kind, stack: &Stack, change: &[u8; 16]) -> Self {
+        Self {
+            transcript: Transcript::new(kind, stack.id(), change),
             cascade: Cascade::default(),
             passed: 0,
             group_below: false,
-        })
-    }
-
-    fn next_part(&mut self) -> Option<(u16, &'a Part)> {
-        self.parts.next().map(|part| (part.position, part))
+        }
     }
 
     fn context(&self, position: u16) -> PartContext<'_> {
@@ -586,20 +579,6 @@ impl<'a> ChangePass<'a> {
         self.passed = position + 1;
         self.transcript = self.transcript.extend(position, commit, welcome);
         self.group_below = true;
-    }
-}
-
-fn part_context<'a>(
-    transcript: &Transcript,
-    position: u16,
-    cascade: &'a Cascade,
-    below: &[Part],
-) -> PartContext<'a> {
-    PartContext {
-        binding: transcript.binding(),
-        position,
-        chain: cascade.top(),
-        group_below: !below.is_empty(),
     }
 }
 

@@ -178,7 +178,7 @@ impl CascadingCipherManager {
     /// # Errors
     /// As [`insert_layer`](Self::insert_layer).
     pub fn remove_layer(&mut self, position: usize) -> Result<Box<dyn CipherLayer>, Error> {
-        let removed = self.restack(self.is_group(position), |layers| {
+        let removed = self.restack(self.stack.is_group(position), |layers| {
             if position >= layers.len() {
                 return Err(Error::NoSuchLayer(position));
             }
@@ -196,16 +196,12 @@ impl CascadingCipherManager {
         position: usize,
         layer: impl CipherLayer,
     ) -> Result<Box<dyn CipherLayer>, Error> {
-        let regroups = layer.group().is_some() || self.is_group(position);
+        let regroups = layer.group().is_some() || self.stack.is_group(position);
         let replaced = self.restack(regroups, |layers| {
             let old = layers.get_mut(position).ok_or(Error::NoSuchLayer(position))?;
             Ok(Undo::Replace(position, core::mem::replace(old, Box::new(layer))))
         })?;
         replaced.ok_or(Error::NoSuchLayer(position))
-    }
-
-    fn is_group(&self, position: usize) -> bool {
-        self.stack.layers().get(position).is_some_and(|layer| layer.group().is_some())
     }
 
     /// Changes the layers and gives the one that went; undoes the change if the new stack cannot work.

@@ -133,6 +133,11 @@ impl Stack {
             .filter_map(|(position, layer)| Some((u16::try_from(position).ok()?, layer.group()?)))
     }
 
+    /// Whether the layer at `position` knows groups.
+    pub(crate) fn is_group(&self, position: impl Into<usize>) -> bool {
+        self.layers.get(position.into()).is_some_and(|layer| layer.group().is_some())
+    }
+
     /// Calls `f` on the layer at `position` and names it in the error.
     pub(crate) fn call<T>(
         &mut self,
@@ -334,7 +339,8 @@ fn context<'a>(binding: &'a Binding, position: u16, cascade: &'a Cascade) -> Lay
     LayerContext { binding, position, chain: cascade.at(usize::from(position)) }
 }
 
-fn failed(position: u16, layer: &dyn CipherLayer, source: LayerError) -> Error {
+/// The error of the layer at `position`.
+pub(crate) fn failed(position: u16, layer: &dyn CipherLayer, source: LayerError) -> Error {
     Error::Layer { position: usize::from(position), layer: layer.properties().name, source }
 }
 
