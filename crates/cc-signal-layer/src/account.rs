@@ -24,6 +24,7 @@ use crate::{
     root_key::RootKey,
     session::{Binding, Role, Session},
     state::{self, State},
+    wire,
     x3dh::Agreement,
 };
 
@@ -190,11 +191,7 @@ impl Account {
         message: &[u8],
         limits: Limits,
     ) -> Result<(Vec<u8>, StagedSession), Error> {
-        let mut buffer = Vec::from(message);
-        let (range, staged) = self.open_initial_in_place(ad, &mut buffer, limits)?;
-        buffer.truncate(range.end);
-        buffer.drain(..range.start);
-        Ok((buffer, staged))
+        wire::open_copy(message, |buffer| self.open_initial_in_place(ad, buffer, limits))
     }
 
     /// Opens an initial message in place. The text is in the range returned.

@@ -12,6 +12,7 @@ use crate::{
     limits::Limits,
     sender_key::{ReceiverChain, SenderChain, StagedReceive, message_chain_id},
     state::{self, State},
+    wire,
 };
 
 /// How many chains of one sender are kept, for messages that were under way when it rotated.
@@ -107,11 +108,11 @@ impl SenderKeys {
         ad: &[u8],
         message: &[u8],
     ) -> Result<(&[u8], Vec<u8>, StagedGroupOpen), Error> {
-        let mut buffer = Vec::from(message);
-        let (sender, range, staged) = self.open_in_place(ad, &mut buffer)?;
-        buffer.truncate(range.end);
-        buffer.drain(..range.start);
-        Ok((sender, buffer, staged))
+        let (text, (sender, staged)) = wire::open_copy(message, |buffer| {
+            let (sender, range, staged) = self.open_in_place(ad, buffer)?;
+            Ok((range, (sender, staged)))
+        })?;
+        Ok((sender, text, staged))
     }
 
     /// Opens a group message in place without changing anything. The text is in the range

@@ -129,11 +129,7 @@ impl Session {
     /// # Errors
     /// [`Error::Undecryptable`] for whatever reason.
     pub fn open(&self, ad: &[u8], message: &[u8]) -> Result<(Vec<u8>, StagedOpen), Error> {
-        let mut buffer = Vec::from(message);
-        let (range, staged) = self.open_in_place(ad, &mut buffer)?;
-        buffer.truncate(range.end);
-        buffer.drain(..range.start);
-        Ok((buffer, staged))
+        wire::open_copy(message, |buffer| self.open_in_place(ad, buffer))
     }
 
     /// Opens `message` in place without changing the session. The text is in the range returned.

@@ -135,11 +135,7 @@ impl Sessions {
         ad: &[u8],
         message: &[u8],
     ) -> Result<(Vec<u8>, Staged), Error> {
-        let mut buffer = Vec::from(message);
-        let (range, staged) = self.open_in_place(account, ad, &mut buffer)?;
-        buffer.truncate(range.end);
-        buffer.drain(..range.start);
-        Ok((buffer, staged))
+        wire::open_copy(message, |buffer| self.open_in_place(account, ad, buffer))
     }
 
     /// Opens a message in place without changing anything. The text is in the range returned.
