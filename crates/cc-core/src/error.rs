@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::{error::Error, fmt};
 
-use crate::RandomError;
+use crate::{RandomError, store::StoreError};
 
 /// The error of one layer, as the manager sees it.
 ///
@@ -71,6 +71,11 @@ impl LayerError {
         Self { kind: LayerErrorKind::Early, source: None }
     }
 
+    /// The store failed, or holds what does not fit this layer.
+    pub fn storage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::local(LayerErrorKind::Storage, source)
+    }
+
     /// What went wrong, as far as a caller can act on it.
     #[must_use]
     pub const fn kind(&self) -> LayerErrorKind {
@@ -111,6 +116,12 @@ impl Error for LayerError {
 impl From<RandomError> for LayerError {
     fn from(error: RandomError) -> Self {
         Self::local(LayerErrorKind::Random, error)
+    }
+}
+
+impl From<StoreError> for LayerError {
+    fn from(error: StoreError) -> Self {
+        Self::storage(error)
     }
 }
 

@@ -20,6 +20,12 @@ use crate::{
 /// [`stage_change`](Self::stage_change) leaves the group as it is; messages go on in the old epoch.
 /// Then either [`confirm_change`](Self::confirm_change), or [`discard_change`](Self::discard_change)
 /// because the delivery service took somebody else's commit. At most one change is staged.
+///
+/// # Coming back
+/// A member that fell out of step (it lost a commit, or went back to an old copy of its state) makes a
+/// key package although it is in the group, and somebody removes and adds its id in one change.
+/// [`join`](Self::join) then replaces the group as this member had it. That this was asked for, and not
+/// forced by somebody who kept an old key package, is for the manager to know.
 pub trait GroupLayer: CipherLayer {
     /// A digest of this member's long-lived public keys in this layer. With the commitments of the
     /// other layers it makes the [`MemberId`].
@@ -36,10 +42,10 @@ pub trait GroupLayer: CipherLayer {
     /// All members, this one included; empty before the group exists.
     fn members(&self) -> Vec<Member>;
 
-    /// This layer's part of a new key package bundle.
+    /// This layer's part of a new key package bundle, in whatever standing.
     ///
     /// # Errors
-    /// [`Misuse`](crate::LayerErrorKind::Misuse) where the member is in a group already.
+    /// [`NotReady`](crate::LayerErrorKind::NotReady) before the layer is attached.
     fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError>;
 
     /// The commitment in somebody else's part of a key package bundle. Nothing is verified yet.
@@ -50,7 +56,7 @@ pub trait GroupLayer: CipherLayer {
 
     /// Stages a change of the group: `request.added` come, `request.removed` go, and this member
     /// refreshes its own secrets. All key packages are verified against their member ids and
-    /// bindings first.
+    /// bindings first. Who is in both lists comes back with new keys.
     ///
     /// # Errors
     /// [`Rejected`](crate::LayerErrorKind::Rejected) for a key package that does not verify,
@@ -92,11 +98,11 @@ pub trait GroupLayer: CipherLayer {
         context: &PartContext<'_>,
     ) -> Result<CommitOutcome, LayerError>;
 
-    /// Joins a group by this layer's part of a welcome; gives who sent it where the layer knows.
+    /// Joins a group by this layer's part of a welcome; gives who sent it where the layer knows. The
+    /// group that the member was in until now, and a change it had staged there, are forgotten.
     ///
     /// # Errors
-    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part,
-    /// [`Misuse`](crate::LayerErrorKind::Misuse) where the member is in a group already.
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part.
     fn join(
         &mut self,
         part: &[u8],

@@ -5,6 +5,7 @@ use core::any::Any;
 use crate::{
     Binding, Buffer, ChainSecret, Contribution, GroupLayer, LayerDescriptor, LayerError, MemberId,
     Secret, StackId,
+    store::{ScopeReader, ScopeWriter},
 };
 
 /// One cipher or key-agreement protocol with its own keys and state.
@@ -14,6 +15,9 @@ use crate::{
 /// [`seal`](Self::seal) bottom to top. Opening: [`recall`](Self::recall) bottom to top, on the layers
 /// that left a hint, then [`open`](Self::open) top to bottom. Afterwards every layer gets one
 /// [`apply`](Self::apply) if all of them succeeded, or one [`revert`](Self::revert) if any failed.
+///
+/// With a store, [`save`](Self::save) comes before the `apply`, and the `apply` only once the store
+/// has what was written.
 ///
 /// # What a layer must keep
 /// - Until `apply`, nothing that was staged since the last `apply` may be lost by a `revert`, and
@@ -80,6 +84,23 @@ pub trait CipherLayer: Any + Send {
     /// Drops everything staged since the last `apply` or `revert`. Cannot fail.
     fn revert(&mut self) {}
 
+    /// Writes the records of the layer that changed since the last `save` that was applied, what is
+    /// staged included; all records where [`ScopeWriter::is_new`] says that the store has none.
+    ///
+    /// The `apply` that follows puts them into force. If a `revert` follows instead, the store is as
+    /// it was, and what holds nevertheless (a message key that was skipped) is for the next `save`.
+    /// A message leaves the manager only after the state that made it is in the store; so what
+    /// [`Restore::restore`] gives may use again what was never saved.
+    ///
+    /// # Errors
+    /// [`Misuse`](crate::LayerErrorKind::Misuse) from a layer that cannot be kept in a store.
+    fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
+        let _ = to;
+        Err(LayerError::misuse(
+            "this layer does not implement CipherLayer::save: leave it out of stacks with a store",
+        ))
+    }
+
     /// A value that tells whether two layers use the same long-lived symmetric key:
     /// [`key_commitment`](crate::key_commitment) of it. `None` where there is no such key.
     fn key_commitment(&self) -> Option<Secret<32>> {
@@ -95,6 +116,19 @@ pub trait CipherLayer: Any + Send {
     fn group_mut(&mut self) -> Option<&mut dyn GroupLayer> {
         None
     }
+}
+
+/// A layer that a store can bring back.
+pub trait Restore: CipherLayer + Sized {
+    /// The [`id`](LayerDescriptor::id) of its descriptor, by which the store knows the type.
+    const ID: &'static str;
+
+    /// The layer as [`CipherLayer::save`] wrote it, in the place that it was attached to.
+    ///
+    /// # Errors
+    /// [`Storage`](crate::LayerErrorKind::Storage) for records that are missing, malformed or of a
+    /// newer version of the layer.
+    fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError>;
 }
 
 /// A layer's place in a stack.

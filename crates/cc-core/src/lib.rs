@@ -29,7 +29,7 @@ pub use group::{
     ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, Member, MemberId, NewMember,
     PartContext, Standing, Transcript, part_digest,
 };
-pub use layer::{Attachment, CipherLayer, LayerContext, Opened, Properties};
+pub use layer::{Attachment, CipherLayer, LayerContext, Opened, Properties, Restore};
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};
 pub use stack::{LayerDescriptor, StackId};

@@ -39,7 +39,12 @@ impl Batch {
 
     /// This batch, as it looks from within `scope`.
     pub fn scope(&mut self, scope: Scope) -> ScopeWriter<'_> {
-        ScopeWriter { batch: self, scope }
+        ScopeWriter { batch: self, scope, new: false }
+    }
+
+    /// As [`scope`](Self::scope), for a scope that the store has no records of yet.
+    pub fn new_scope(&mut self, scope: Scope) -> ScopeWriter<'_> {
+        ScopeWriter { batch: self, scope, new: true }
     }
 
     /// Adds all changes of `later`; where both change a record, `later` counts.
@@ -128,7 +133,7 @@ mod tests {
         batch.delete(&scope, "b");
         let mut later = Batch::new();
         later.scope(scope.clone()).put("b", value(2));
-        later.scope(Scope::new("")).child("t").put("a", value(3));
+        later.scope(Scope::new("").child("t")).put("a", value(3));
         batch.extend(later);
         assert_eq!(batch.len(), 3);
         assert_eq!(batch.get(&scope, b"a"), Some(Change::Delete));

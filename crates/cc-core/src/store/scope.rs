@@ -98,12 +98,6 @@ impl ScopeReader<'_> {
         })?;
         Ok(records)
     }
-
-    /// The scope `component` within this one.
-    #[must_use]
-    pub fn child(&self, component: impl AsRef<[u8]>) -> Self {
-        Self { store: self.store, scope: self.scope.child(component) }
-    }
 }
 
 impl fmt::Debug for ScopeReader<'_> {
@@ -116,6 +110,7 @@ impl fmt::Debug for ScopeReader<'_> {
 pub struct ScopeWriter<'a> {
     pub(super) batch: &'a mut Batch,
     pub(super) scope: Scope,
+    pub(super) new: bool,
 }
 
 impl ScopeWriter<'_> {
@@ -129,9 +124,10 @@ impl ScopeWriter<'_> {
         self.batch.delete(&self.scope, key);
     }
 
-    /// The scope `component` within this one.
-    pub fn child(&mut self, component: impl AsRef<[u8]>) -> ScopeWriter<'_> {
-        ScopeWriter { scope: self.scope.child(component), batch: self.batch }
+    /// Whether the store has no records of this scope yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.new
     }
 }
 
