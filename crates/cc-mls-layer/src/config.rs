@@ -57,6 +57,13 @@ impl MlsConfig {
     /// The longest life of a key package, in seconds: 84 days, the longest that openmls accepts.
     pub const MAX_KEY_PACKAGE_LIFETIME: u64 = 84 * 24 * 3600;
 
+    /// The ciphersuites that work here, the default first: three of RFC 9420, and with the feature
+    /// `draft-pq` the post-quantum ones of a draft.
+    #[must_use]
+    pub fn ciphersuites() -> Vec<Ciphersuite> {
+        RustCrypto::default().supported_ciphersuites()
+    }
+
     /// The ciphersuite; `MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519` unless changed.
     #[must_use]
     pub const fn with_ciphersuite(mut self, ciphersuite: Ciphersuite) -> Self {
