@@ -194,7 +194,7 @@ impl MlsConfig {
     }
 
     /// What every leaf of this crate can do (RFC 9420 section 7.2): nothing beyond the defaults but
-    /// the two private extensions.
+    /// the two private extensions, and key packages of last resort.
     pub(crate) fn capabilities(&self) -> Capabilities {
         Capabilities::new(
             None,
@@ -202,6 +202,7 @@ impl MlsConfig {
             Some(&[
                 ExtensionType::Unknown(BINDING_EXTENSION),
                 ExtensionType::Unknown(NAME_EXTENSION),
+                ExtensionType::LastResort,
             ]),
             None,
             None,

@@ -8,9 +8,10 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::{
-    config::{BINDING_EXTENSION, Ciphersuite, MlsConfig},
+    MlsLayer,
+    config::{BINDING_EXTENSION, Ciphersuite},
     error::internal,
-    identity::{MlsIdentity, commitment},
+    identity::commitment,
     provider::Provider,
     roster::Ids,
     wire,
@@ -19,14 +20,17 @@ use crate::{
 /// A new key package whose leaf names `id`, bound to the parts below it. Its private keys are staged
 /// in the storage.
 pub(crate) fn create(
-    provider: &Provider,
-    identity: &MlsIdentity,
-    config: &MlsConfig,
+    layer: &MlsLayer,
     id: &MemberId,
     binding: &[u8; 32],
 ) -> Result<Vec<u8>, LayerError> {
+    let MlsLayer { provider, identity, config, last_resort, .. } = layer;
     let binding = Extension::Unknown(BINDING_EXTENSION, UnknownExtension(binding.to_vec()));
-    let bundle = KeyPackage::builder()
+    let mut builder = KeyPackage::builder();
+    if *last_resort {
+        builder = builder.mark_as_last_resort();
+    }
+    let bundle = builder
         .key_package_lifetime(config.lifetime())
         .key_package_extensions(Extensions::single(binding).map_err(internal)?)
         .leaf_node_capabilities(config.capabilities())

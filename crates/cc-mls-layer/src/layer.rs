@@ -36,6 +36,8 @@ pub struct MlsLayer {
     pub(crate) state: State,
     /// The group to found, by name.
     pub(crate) founds: Option<String>,
+    /// Whether new key packages may be used more than once.
+    pub(crate) last_resort: bool,
     pub(crate) own_id: Option<MemberId>,
     /// The id before the layer was attached anew, until that is applied.
     own_id_before: Option<Option<MemberId>>,
@@ -116,6 +118,7 @@ impl MlsLayer {
             provider,
             state: State::Outside,
             founds,
+            last_resort: false,
             own_id: None,
             own_id_before: None,
             dirty: false,

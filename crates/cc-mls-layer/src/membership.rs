@@ -22,6 +22,7 @@ use crate::{
     identity::commitment,
     key_package,
     layer::{Parts, State, contribution},
+    outstanding,
     provider::Provider,
     psk::BindingPsk,
     storage::Kind,
@@ -60,7 +61,8 @@ impl GroupLayer for MlsLayer {
     fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {
         self.check_outside()?;
         let id = self.own_id()?;
-        key_package::create(&self.provider, &self.identity, &self.config, &id, &context.binding)
+        outstanding::tidy(&self.provider)?;
+        key_package::create(self, &id, &context.binding)
     }
 
     fn key_package_commitment(&self, part: &[u8]) -> Result<[u8; 32], LayerError> {
@@ -227,7 +229,9 @@ impl GroupLayer for MlsLayer {
             psk.put(&self.provider)?;
         }
         self.dirty = true;
+        let mut left_at = None;
         if let State::Inside(left) = &mut self.state {
+            left_at = Some((left.mls.group_id().clone(), left.epoch()));
             left.mls.delete(self.provider.storage()).map_err(failed)?;
         }
         let rejected = |_| LayerError::rejected();
@@ -252,7 +256,10 @@ impl GroupLayer for MlsLayer {
             psk.take(&self.provider)?;
         }
         let group = Group::begin(mls?, &self.provider, &self.identity)?;
-        if group.own_id() != Some(own) {
+        // A last-resort key package still opens the welcome of long ago: nobody goes back by it.
+        let stale = left_at
+            .is_some_and(|(id, epoch)| id == *group.mls.group_id() && group.epoch() <= epoch);
+        if stale || group.own_id() != Some(own) {
             return Err(LayerError::rejected());
         }
         self.state = State::Inside(Box::new(group));

@@ -1,0 +1,153 @@
+//! The key packages that this member handed out and nobody has used yet (RFC 9420 section 10).
+
+use std::time::{Duration, SystemTime};
+
+use cc_core::LayerError;
+use openmls::prelude::KeyPackageBundle;
+use openmls_traits::{OpenMlsProvider as _, storage::StorageProvider as _};
+
+use crate::{MlsError, MlsLayer, provider::Provider, storage::Kind};
+
+/// How long the private keys of an expired key package are kept, for the welcomes on their way.
+const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A key package whose private keys are kept, so that a welcome for it can be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MlsKeyPackage {
+    /// The KeyPackageRef of RFC 9420 section 5.2: as long as the ciphersuite's hash.
+    pub reference: Vec<u8>,
+    /// When it expires, in seconds since 1970.
+    pub not_after: u64,
+    /// Whether it stays after a welcome, see [`MlsLayer::set_last_resort`].
+    pub last_resort: bool,
+}
+
+impl MlsLayer {
+    /// The key packages that were handed out and are not used up, by reference. Expired ones are among
+    /// them until a key package is made more than a week after, or they are forgotten.
+    ///
+    /// # Errors
+    /// [`MlsError::Storage`] for a state that cannot be read.
+    pub fn key_packages(&self) -> Result<Vec<MlsKeyPackage>, MlsError> {
+        let list = outstanding(&self.provider)?.into_iter();
+        list.map(|(reference, bundle)| {
+            Ok(MlsKeyPackage {
+                reference,
+                not_after: bundle.key_package().life_time().not_after(),
+                last_resort: bundle.key_package().last_resort(),
+            })
+        })
+        .collect()
+    }
+
+    /// Whether the key packages made from now on are of last resort: for a server to hand out again and
+    /// again once it has no other (draft-ietf-mls-extensions, `last_resort`; see RFC 9420 section 16.8
+    /// for what that costs: one private key opens all welcomes for it). Joining with one keeps its
+    /// private keys, so replace and [forget](Self::forget_key_package) it after a while. Off at first,
+    /// and in a layer that comes back from a store.
+    ///
+    /// The other group layers of a stack must allow their part to be used more than once, too.
+    pub fn set_last_resort(&mut self, on: bool) {
+        self.last_resort = on;
+    }
+
+    /// Forgets the private keys of a key package: one that was replaced, or that somebody may have
+    /// stolen. A welcome for it is refused from then on. `false` where there is none. Staged until the
+    /// next `apply`, as all that a layer changes.
+    ///
+    /// # Errors
+    /// [`MlsError::Storage`] for a state that cannot be read.
+    pub fn forget_key_package(&mut self, reference: &[u8]) -> Result<bool, MlsError> {
+        Ok(forget(&self.provider, |known, _| known == reference)? > 0)
+    }
+
+    /// Forgets all that have expired, without the week that welcomes on their way have otherwise;
+    /// gives how many. Staged until the next `apply`.
+    ///
+    /// # Errors
+    /// [`MlsError::Storage`] for a state that cannot be read.
+    pub fn forget_expired_key_packages(&mut self) -> Result<usize, MlsError> {
+        forget_expired(&self.provider, SystemTime::now())
+    }
+}
+
+/// Forgets those that no welcome can still be on its way for.
+pub(crate) fn tidy(provider: &Provider) -> Result<(), LayerError> {
+    match SystemTime::now().checked_sub(GRACE) {
+        Some(then) => forget_expired(provider, then).map(|_| ()).map_err(LayerError::from),
+        None => Ok(()),
+    }
+}
+
+fn forget_expired(provider: &Provider, now: SystemTime) -> Result<usize, MlsError> {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    forget(provider, |_, bundle| bundle.key_package().life_time().not_after() <= now)
+}
+
+/// Forgets those that `which` is true for; gives how many.
+fn forget(
+    provider: &Provider,
+    which: impl Fn(&[u8], &KeyPackageBundle) -> bool,
+) -> Result<usize, MlsError> {
+    let mut gone = 0;
+    for (reference, bundle) in outstanding(provider)? {
+        if which(&reference, &bundle) {
+            let reference = bundle.key_package().hash_ref(provider.crypto()).map_err(library)?;
+            provider.storage().delete_key_package(&reference).map_err(unreadable)?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
+}
+
+fn outstanding(provider: &Provider) -> Result<Vec<(Vec<u8>, KeyPackageBundle)>, MlsError> {
+    let bundles: Vec<KeyPackageBundle> =
+        provider.storage().list(Kind::KeyPackage, &()).map_err(unreadable)?;
+    bundles
+        .into_iter()
+        .map(|bundle| {
+            let reference = bundle.key_package().hash_ref(provider.crypto()).map_err(library)?;
+            Ok((reference.as_slice().to_vec(), bundle))
+        })
+        .collect()
+}
+
+fn library(error: impl std::fmt::Display) -> MlsError {
+    MlsError::Library(error.to_string())
+}
+
+fn unreadable(error: impl std::fmt::Display) -> MlsError {
+    MlsError::Storage(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use cc_core::{Attachment, CipherLayer as _, GroupLayer as _, MemberId, PartContext, StackId};
+
+    use super::*;
+    use crate::MlsIdentity;
+
+    #[test]
+    fn making_one_forgets_those_that_expired_a_week_ago() {
+        let mut layer = MlsLayer::member(MlsIdentity::generate("Bob").unwrap()).unwrap();
+        let member = Some(MemberId::from_bytes([1; 32]));
+        let place = Attachment { stack: StackId::of(&[]), position: 0, member, founding: false };
+        layer.attach(&place).unwrap();
+        let context =
+            PartContext { binding: [0; 32], position: 0, chain: None, group_below: false };
+        for lifetime in [0, 3600] {
+            layer.config = layer.config.clone().with_key_package_lifetime(lifetime);
+            let _ = layer.key_package(&context).unwrap();
+        }
+        layer.apply();
+        // One is expired, but not long enough: it is still there although another was made after.
+        assert_eq!(layer.key_packages().unwrap().len(), 2);
+        let later = SystemTime::now() + GRACE;
+        assert_eq!(forget_expired(&layer.provider, later - GRACE).unwrap(), 1);
+        assert_eq!(forget_expired(&layer.provider, later).unwrap(), 1);
+        assert_eq!(layer.key_packages().unwrap(), []);
+        layer.revert();
+        assert_eq!(layer.key_packages().unwrap().len(), 2);
+    }
+}
