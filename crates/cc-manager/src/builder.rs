@@ -2,11 +2,12 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use cc_core::CipherLayer;
+use cc_core::{CipherLayer, store::Store};
 
 use crate::{
     CascadingCipherManager, Error,
-    stack::{Clock, Reports, Stack},
+    keeper::Keeper,
+    stack::{Clock, Reports},
 };
 
 /// Collects layers, bottom first.
@@ -32,15 +33,39 @@ impl ManagerBuilder {
         self
     }
 
-    /// Validates the stack and builds the manager.
+    /// Validates the stack and builds the manager, with its state in memory: it ends with the manager.
     ///
     /// # Errors
     /// [`Error::Stack`] for a stack that cannot work, [`Error::Layer`] for a layer that cannot work in
     /// its place. Both say what to change.
     pub fn build(self) -> Result<CascadingCipherManager, Error> {
-        let clock = self.clock.or_else(default_clock);
-        let stack = Stack::new(self.layers).map_err(|(_, error)| error)?;
-        Ok(CascadingCipherManager::from_stack(stack, Reports::new(clock)))
+        let reports = Reports::new(self.clock.or_else(default_clock));
+        CascadingCipherManager::assemble(self.layers, reports, None)
+    }
+
+    /// As [`build`](Self::build), with the state in `store` under `name`, where
+    /// [`open`](CascadingCipherManager::open) finds it again. Many managers share a store as
+    /// `Arc<Mutex<_>>`.
+    ///
+    /// Every operation is one [commit](Store::commit), over all layers, before a ciphertext or a
+    /// plaintext is handed out. So a program may be killed at any point and go on: what was not handed
+    /// out did not happen, and what was may be in the [inbox](CascadingCipherManager::inbox), the
+    /// [outbox](CascadingCipherManager::outbox) or the
+    /// [staged change](CascadingCipherManager::staged_change), until the application says that it is
+    /// done with it.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); [`Error::Store`], with [`StoreError::Exists`](cc_core::store::StoreError::Exists) where there is a
+    /// manager of that name; [`Error::Layer`] with [`Misuse`](cc_core::LayerErrorKind::Misuse) for a
+    /// layer that cannot be kept in a store.
+    pub fn create(
+        self,
+        store: impl Store + 'static,
+        name: &str,
+    ) -> Result<CascadingCipherManager, Error> {
+        let reports = Reports::new(self.clock.or_else(default_clock));
+        let keeper = Keeper::create(Box::new(store), name, self.layers.len())?;
+        CascadingCipherManager::assemble(self.layers, reports, Some(keeper))
     }
 }
 
@@ -52,7 +77,7 @@ impl core::fmt::Debug for ManagerBuilder {
 }
 
 #[cfg(all(feature = "std", not(all(target_family = "wasm", target_os = "unknown"))))]
-fn default_clock() -> Option<Clock> {
+pub(crate) fn default_clock() -> Option<Clock> {
     Some(|| {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         START.get_or_init(std::time::Instant::now).elapsed()
@@ -60,6 +85,6 @@ fn default_clock() -> Option<Clock> {
 }
 
 #[cfg(not(all(feature = "std", not(all(target_family = "wasm", target_os = "unknown")))))]
-fn default_clock() -> Option<Clock> {
+pub(crate) fn default_clock() -> Option<Clock> {
     None
 }

@@ -67,7 +67,8 @@ pub struct ChangeSummary {
     pub removed: Vec<MemberId>,
     /// Whether this member was removed.
     pub removed_self: bool,
-    /// A change of this member's that was staged and is now discarded: its intent can be staged again.
+    /// A change of this member's that was staged and is now discarded:
+    /// [`restage`](crate::CascadingCipherManager::restage) stages what is left of it to do.
     pub superseded: Option<ChangeId>,
 }
 

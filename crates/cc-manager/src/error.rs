@@ -1,6 +1,8 @@
 //! What the manager reports.
 
-use cc_core::{DecodeError, LayerError, LayerErrorKind, MemberId, RandomError};
+use alloc::string::String;
+
+use cc_core::{DecodeError, LayerError, LayerErrorKind, MemberId, RandomError, store::StoreError};
 
 use crate::{ChangeId, StackProblem};
 
@@ -64,6 +66,18 @@ pub enum Error {
     /// No layer tells who sent a message, so a request to leave could be anybody's.
     #[error("no layer of this stack authenticates senders: let another member remove this one")]
     SenderUnknown,
+    /// The store failed. Nothing has changed, unless it is
+    /// [in doubt](StoreError::is_in_doubt): then open the store and the manager anew.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store has a layer of a type that the catalog does not list.
+    #[error("layer {position} of the store is of type {id:?}: list it with Catalog::with")]
+    UnknownLayer {
+        /// The layer's position.
+        position: usize,
+        /// The id of its descriptor.
+        id: String,
+    },
     /// The operating system's random generator failed.
     #[error(transparent)]
     Random(#[from] RandomError),

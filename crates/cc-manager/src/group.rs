@@ -5,6 +5,7 @@ use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
     string::String,
+    sync::Arc,
     vec::Vec,
 };
 
@@ -15,7 +16,8 @@ use cc_core::{
 
 use crate::{
     CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Joined, Processed,
-    manager::Staged,
+    keeper::When,
+    own::{Intent, Own, Staged},
     stack::{Cascade, Stack, agree, check_contribution, failed},
 };
 
@@ -47,10 +49,7 @@ impl CascadingCipherManager {
     /// The epoch of the group, if this member is in one.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
-        match self.standing()? {
-            Standing::Member { epoch } => Some(epoch),
-            Standing::Outside | Standing::Removed => None,
-        }
+        self.stack.epoch()
     }
 
     /// All members, this one included, sorted by id; empty outside a group.
@@ -77,13 +76,14 @@ impl CascadingCipherManager {
     /// Members that asked to be removed, as [`process`](Self::process) learnt. The next change that
     /// this member stages removes them.
     pub fn leaving(&self) -> impl Iterator<Item = MemberId> {
-        self.leaving.iter().copied()
+        self.own.roster.leaving.iter().copied()
     }
 
-    /// The change that waits to be confirmed or discarded.
+    /// The change that waits to be confirmed or discarded. With a store it survives a restart: the
+    /// program then does not know whether the delivery service took the commit, and asks it.
     #[must_use]
-    pub fn staged_change(&self) -> Option<ChangeId> {
-        self.staged.as_ref().map(|staged| staged.id)
+    pub fn staged_change(&self) -> Option<&Change> {
+        self.own.staged.as_ref().map(|staged| &staged.change)
     }
 
     /// A new key package bundle for this member, with one part per group layer. It is used once: for
@@ -93,17 +93,22 @@ impl CascadingCipherManager {
     /// [`Error::NoGroupLayer`], or [`Error::GroupExists`] once the member is in a group.
     pub fn key_package(&mut self) -> Result<Vec<u8>, Error> {
         self.expect_outside()?;
-        self.stack.transact(|stack| {
-            let mut pass = Pass::new(Kind::KeyPackage, stack, &[0; 16]);
-            let mut parts = Vec::new();
-            for position in stack.group_positions() {
-                let context = pass.context(position);
-                let part = stack.call_group(position, |group| group.key_package(&context))?;
-                pass.finish(stack, position, (&part_digest(&part), &[0; 32]), None);
-                parts.push(Part { position, value: Opaque(part), counterpart: [0; 32] });
-            }
-            let parts = PartList { change: [0; 16], parts };
-            Ok(Bundle::new(Kind::KeyPackage, stack.id(), parts).encode()?)
+        self.transact(When::Now, |stack, _, _| key_package(stack))
+    }
+
+    /// A key package bundle for a member that is in the group, or was, and is to be added anew: it
+    /// missed a commit for good, went back to an old copy of its state, or was removed. Somebody
+    /// [readmits](Self::readmit_members) it, and it [joins](Self::join) by the welcome, with the same
+    /// id. Until then it stays as it is; from now on it takes a welcome, and with it the group that
+    /// the welcome is for in place of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoGroupLayer`].
+    pub fn rejoin_package(&mut self) -> Result<Vec<u8>, Error> {
+        self.expect_group_layer()?;
+        self.transact(When::Now, |stack, _, draft| {
+            draft.own.rejoining = true;
+            key_package(stack)
         })
     }
 
@@ -116,6 +121,25 @@ impl CascadingCipherManager {
         key_packages: impl IntoIterator<Item = B>,
     ) -> Result<Change, Error> {
         self.change(key_packages, [])
+    }
+
+    /// Stages the removal and new addition, in one change, of the members who made these
+    /// [bundles](Self::rejoin_package). Those who are no members are added.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn readmit_members<B: AsRef<[u8]>>(
+        &mut self,
+        bundles: impl IntoIterator<Item = B>,
+    ) -> Result<Change, Error> {
+        self.expect_group_layer()?;
+        let bundles: Vec<B> = bundles.into_iter().collect();
+        let ids = bundles
+            .iter()
+            .map(|bundle| Ok(NewBundle::read(&self.stack, bundle.as_ref())?.id))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let members = self.member_ids();
+        self.change(bundles, ids.into_iter().filter(|id| members.contains(id)))
     }
 
     /// Stages the removal of members.
@@ -152,11 +176,12 @@ impl CascadingCipherManager {
         remove: impl IntoIterator<Item = MemberId>,
     ) -> Result<Change, Error> {
         self.expect_group_layer()?;
-        if let Some(staged) = &self.staged {
-            return Err(Error::ChangeStaged(staged.id));
+        if let Some(staged) = &self.own.staged {
+            return Err(Error::ChangeStaged(staged.id()));
         }
-        let members: BTreeSet<_> = self.members().into_iter().map(|member| member.id).collect();
-        let mut removed: BTreeSet<_> = self.leaving.intersection(&members).copied().collect();
+        let members = self.member_ids();
+        let mut removed: BTreeSet<_> =
+            self.own.roster.leaving.intersection(&members).copied().collect();
         for member in remove {
             if Some(member) == self.member_id() {
                 return Err(Error::RemovesSelf);
@@ -166,55 +191,89 @@ impl CascadingCipherManager {
             }
             removed.insert(member);
         }
-        let removed: Vec<_> = removed.into_iter().collect();
-        let Self { stack, reports, .. } = self;
-        let (change, added) = stack.transact(|stack| {
-            let bundles = key_packages
-                .into_iter()
-                .map(|bundle| NewBundle::read(stack, bundle.as_ref()))
+        let key_packages = key_packages.into_iter().map(|kp| kp.as_ref().to_vec()).collect();
+        let intent = Intent { key_packages, removed: removed.into_iter().collect() };
+        self.transact(When::Now, |stack, reports, draft| {
+            let bundles = intent
+                .key_packages
+                .iter()
+                .map(|bundle| NewBundle::read(stack, bundle))
                 .collect::<Result<Vec<_>, _>>()?;
             let founding_self = usize::from(members.is_empty());
             expect_fit(
                 stack.layers(),
-                members.len() + founding_self + bundles.len() - removed.len(),
+                members.len() + founding_self + bundles.len() - intent.removed.len(),
             )?;
             let id = ChangeId(random::array()?);
-            let (commit, welcome) = stage(stack, id, &bundles, &removed)?;
+            let (commit, welcome) = stage(stack, id, &bundles, &intent.removed)?;
             let commit = stack.seal(Kind::Commit, &commit.encode()?, &[], reports)?;
             let welcome = if bundles.is_empty() {
                 Vec::new()
             } else {
                 Bundle::new(Kind::Welcome, stack.id(), welcome).encode()?
             };
-            let added = bundles.iter().map(|bundle| bundle.id).collect();
-            Ok((Change { id, commit, welcome }, added))
-        })?;
-        self.staged = Some(Staged { id: change.id, added, removed });
-        Ok(change)
+            let mut added: Vec<_> = bundles.iter().map(|bundle| bundle.id).collect();
+            added.sort_unstable();
+            let change = Change { id, commit, welcome };
+            draft.own.staged = Some(Arc::new(Staged { change: change.clone(), added, intent }));
+            draft.own.overtaken = None;
+            Ok(change)
+        })
     }
 
-    /// Brings the staged change into force: the delivery service took its commit.
+    /// Stages what is left to do of the change that somebody else's commit
+    /// [overtook](ChangeSummary::superseded): the additions of those who are not members yet, the
+    /// removals of those who still are, and the update of this member's own secrets. `None` where no
+    /// change was overtaken, or where all that it added and removed is done.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn restage(&mut self) -> Result<Option<Change>, Error> {
+        let Some(intent) = self.own.overtaken.clone() else { return Ok(None) };
+        let members = self.member_ids();
+        let removed: Vec<_> =
+            intent.removed.iter().filter(|id| members.contains(id)).copied().collect();
+        let mut key_packages = Vec::new();
+        for bundle in &intent.key_packages {
+            let id = NewBundle::read(&self.stack, bundle)?.id;
+            if !members.contains(&id) || removed.contains(&id) {
+                key_packages.push(bundle);
+            }
+        }
+        if key_packages.is_empty() && removed.is_empty() && *intent != Intent::default() {
+            return self.transact(When::Now, |_, _, draft| {
+                draft.own.overtaken = None;
+                Ok(None)
+            });
+        }
+        self.change(key_packages, removed).map(Some)
+    }
+
+    /// Brings the staged change into force: the delivery service took its commit. With a store the
+    /// welcome is in the [outbox](Self::outbox) from now on.
     ///
     /// # Errors
     /// [`Error::NoSuchChange`] when it is not staged (any more).
     pub fn confirm(&mut self, change: ChangeId) -> Result<ChangeSummary, Error> {
-        self.expect_staged(change)?;
-        self.stack.transact(|stack| {
+        let staged = self.expect_staged(change)?;
+        let committer = self.member_id();
+        self.transact(When::Now, |stack, _, draft| {
             for position in stack.group_positions() {
                 stack.call_group(position, |group| group.confirm_change())?;
             }
-            check_roster(stack)
+            check_roster(stack)?;
+            draft.own.staged = None;
+            draft.own.settle(stack.epoch().unwrap_or(0), &stack.member_ids(), &staged.added);
+            if !staged.change.welcome.is_empty() {
+                draft.send(&staged.change.welcome);
+            }
+            Ok(())
         })?;
-        let Some(mut staged) = self.staged.take() else {
-            return Err(Error::NoSuchChange(change));
-        };
-        staged.added.sort_unstable();
-        self.forget_left();
         Ok(ChangeSummary {
-            id: staged.id,
-            committer: self.member_id(),
-            added: staged.added,
-            removed: staged.removed,
+            id: change,
+            committer,
+            added: staged.added.clone(),
+            removed: staged.intent.removed.clone(),
             removed_self: false,
             superseded: None,
         })
@@ -226,13 +285,13 @@ impl CascadingCipherManager {
     /// [`Error::NoSuchChange`] when it is not staged (any more).
     pub fn discard(&mut self, change: ChangeId) -> Result<(), Error> {
         self.expect_staged(change)?;
-        self.stack.transact(|stack| {
-            stack
-                .group_positions()
-                .try_for_each(|position| stack.call_group(position, |group| group.discard_change()))
-        })?;
-        self.staged = None;
-        Ok(())
+        self.transact(When::Now, |stack, _, draft| {
+            for position in stack.group_positions() {
+                stack.call_group(position, |group| group.discard_change())?;
+            }
+            draft.own.staged = None;
+            Ok(())
+        })
     }
 
     /// A message that asks the others to remove this member. The member stays until one of them
@@ -246,19 +305,27 @@ impl CascadingCipherManager {
         if !self.stack.groups().any(|(_, group)| group.properties().authenticates_sender) {
             return Err(Error::SenderUnknown);
         }
-        let Self { stack, reports, .. } = self;
-        stack.transact(|stack| stack.seal(Kind::Leave, &[], &[], reports))
+        // A layer without a group refuses to seal, whatever the epoch.
+        let epoch = self.epoch().unwrap_or(0).to_be_bytes();
+        self.transact(When::Now, |stack, reports, draft| {
+            let request = stack.seal(Kind::Leave, &epoch, &[], reports)?;
+            draft.send(&request);
+            Ok(request)
+        })
     }
 
     /// Joins a group by the welcome of the change that added this member.
     ///
     /// # Errors
-    /// [`Error::GroupExists`] in a group; [`Error::Decode`], [`Error::Layer`] and
+    /// [`Error::GroupExists`] in a group, unless this member asked to be
+    /// [added anew](Self::rejoin_package); [`Error::Decode`], [`Error::Layer`] and
     /// [`Error::Disagreement`] for a welcome that is malformed, not for this member, damaged, or put
     /// together from several.
     pub fn join(&mut self, welcome: impl AsRef<[u8]>) -> Result<Joined, Error> {
-        self.expect_outside()?;
-        self.stack.transact(|stack| {
+        if !self.own.rejoining {
+            self.expect_outside()?;
+        }
+        self.transact(When::Now, |stack, _, draft| {
             let list = Bundle::decode(welcome.as_ref(), Kind::Welcome, stack.id())?.into_parts();
             let mut inviter = None;
             check_parts(stack, &list.parts)?;
@@ -279,9 +346,15 @@ impl CascadingCipherManager {
                 pass.finish(stack, position, digests, next.as_ref());
             }
             check_roster(stack)?;
-            if inviter.is_some_and(|inviter| !is_member(stack, inviter)) {
+            let members = stack.member_ids();
+            if inviter.is_some_and(|inviter| !members.contains(&inviter)) {
                 return Err(Error::Disagreement);
             }
+            expect_fit(stack.layers(), members.len())?;
+            // Whatever was known of a group before is of another one, or of another time.
+            draft.own = Own { next_entry: draft.own.next_entry, ..Own::default() };
+            // A request to leave from before this member came is not for it to judge.
+            draft.own.settle(stack.epoch().unwrap_or(0), &members, &[]);
             Ok(Joined { id: ChangeId(list.change), inviter })
         })
     }
@@ -315,41 +388,28 @@ impl CascadingCipherManager {
         if !matches!(kind, Kind::Commit | Kind::Leave) {
             return Err(DecodeError::Kind(kind).into());
         }
-        let superseded = self.staged_change();
-        let Self { stack, reports, .. } = self;
-        // Not `transact`: a refusal reverts without being an error.
-        let outcome = (|| {
+        self.transact_if(When::Now, |stack, reports, draft| {
             let (buffer, sender) = stack.open(kind, wire, &[], reports)?;
-            match kind {
-                Kind::Leave if !buffer.is_empty() => Err(DecodeError::Malformed.into()),
-                Kind::Leave => match sender {
-                    Some(member) if is_member(stack, member) => Ok(Processed::Leave { member }),
-                    _ => Err(Error::Disagreement),
-                },
-                _ => {
-                    let list = PartList::decode(buffer.as_slice())?;
-                    process_commit(stack, &list, sender, superseded).map(Processed::Commit)
+            let processed = if kind == Kind::Leave {
+                let member = expect_request(stack, &draft.own, buffer.as_slice(), sender)?;
+                Arc::make_mut(&mut draft.own.roster).leaving.insert(member);
+                Processed::Leave { member }
+            } else {
+                let list = PartList::decode(buffer.as_slice())?;
+                let mut summary = process_commit(stack, &list, sender)?;
+                summary.superseded = draft.own.staged.as_ref().map(|staged| staged.id());
+                draft.own.overtake();
+                if summary.removed_self {
+                    draft.own.overtaken = None;
+                } else {
+                    let epoch = stack.epoch().unwrap_or(0);
+                    draft.own.settle(epoch, &stack.member_ids(), &summary.added);
                 }
-            }
-        })();
-        let mut end = stack.end();
-        end.keep = outcome.as_ref().is_ok_and(accept);
-        let accepted = end.keep;
-        drop(end);
-        let processed = outcome?;
-        if !accepted {
-            return Ok(Err(processed));
-        }
-        match &processed {
-            Processed::Commit(_) => {
-                self.staged = None;
-                self.forget_left();
-            }
-            Processed::Leave { member } => {
-                self.leaving.insert(*member);
-            }
-        }
-        Ok(Ok(processed))
+                Processed::Commit(summary)
+            };
+            let accepted = accept(&processed);
+            Ok(if accepted { (Ok(processed), true) } else { (Err(processed), false) })
+        })
     }
 
     fn expect_group_layer(&self) -> Result<(), Error> {
@@ -365,16 +425,15 @@ impl CascadingCipherManager {
         }
     }
 
-    fn expect_staged(&self, change: ChangeId) -> Result<(), Error> {
-        if self.staged_change() == Some(change) { Ok(()) } else { Err(Error::NoSuchChange(change)) }
+    fn expect_staged(&self, change: ChangeId) -> Result<Arc<Staged>, Error> {
+        match &self.own.staged {
+            Some(staged) if staged.id() == change => Ok(Arc::clone(staged)),
+            _ => Err(Error::NoSuchChange(change)),
+        }
     }
 
-    /// Requests to leave end with the membership.
-    fn forget_left(&mut self) {
-        if !self.leaving.is_empty() {
-            let members: BTreeSet<_> = self.members().into_iter().map(|m| m.id).collect();
-            self.leaving.retain(|member| members.contains(member));
-        }
+    fn member_ids(&self) -> BTreeSet<MemberId> {
+        self.stack.member_ids()
     }
 }
 
@@ -382,6 +441,20 @@ impl CascadingCipherManager {
 const NOBODY: [&[u8]; 0] = [];
 
 impl Stack {
+    /// The epoch of the group, if this member is in one.
+    fn epoch(&self) -> Option<u64> {
+        // All group layers move together, so any of them can tell.
+        match self.groups().next_back()?.1.standing() {
+            Standing::Member { epoch } => Some(epoch),
+            Standing::Outside | Standing::Removed => None,
+        }
+    }
+
+    /// All members, in whatever layer.
+    fn member_ids(&self) -> BTreeSet<MemberId> {
+        self.groups().flat_map(|(_, group)| group.members()).map(|member| member.id).collect()
+    }
+
     fn group_positions(&self) -> impl DoubleEndedIterator<Item = u16> + use<> {
         self.groups().map(|(position, _)| position).collect::<Vec<_>>().into_iter()
     }
@@ -483,7 +556,6 @@ fn process_commit(
     stack: &mut Stack,
     list: &PartList,
     sender: Option<MemberId>,
-    superseded: Option<ChangeId>,
 ) -> Result<ChangeSummary, Error> {
     let mut committer = sender;
     let mut agreed: Option<CommitOutcome> = None;
@@ -513,9 +585,11 @@ fn process_commit(
     let outcome = agreed.ok_or(DecodeError::Malformed)?;
     if !outcome.removed_self {
         check_roster(stack)?;
-        if committer.is_some_and(|committer| !is_member(stack, committer)) {
+        let members = stack.member_ids();
+        if committer.is_some_and(|committer| !members.contains(&committer)) {
             return Err(Error::Disagreement);
         }
+        expect_fit(stack.layers(), members.len())?;
     }
     Ok(ChangeSummary {
         id: ChangeId(list.change),
@@ -523,7 +597,7 @@ fn process_commit(
         added: outcome.added,
         removed: outcome.removed,
         removed_self: outcome.removed_self,
-        superseded,
+        superseded: None,
     })
 }
 
@@ -589,13 +663,37 @@ fn next_contribution(stack: &mut Stack, position: u16) -> Result<Option<Contribu
     })
 }
 
-fn is_member(stack: &Stack, member: MemberId) -> bool {
-    stack.groups().all(|(_, group)| group.members().iter().any(|known| known.id == member))
+/// A request to leave is of a member, and of this membership of theirs.
+fn expect_request(
+    stack: &Stack,
+    own: &Own,
+    body: &[u8],
+    sender: Option<MemberId>,
+) -> Result<MemberId, Error> {
+    let asked = u64::from_be_bytes(body.try_into().map_err(|_| DecodeError::Malformed)?);
+    let epoch = stack.epoch().unwrap_or(0);
+    sender
+        .filter(|member| stack.member_ids().contains(member))
+        .filter(|member| own.may_leave(member, asked, epoch))
+        .ok_or(Error::Disagreement)
+}
+
+fn key_package(stack: &mut Stack) -> Result<Vec<u8>, Error> {
+    let mut pass = Pass::new(Kind::KeyPackage, stack, &[0; 16]);
+    let mut parts = Vec::new();
+    for position in stack.group_positions() {
+        let context = pass.context(position);
+        let part = stack.call_group(position, |group| group.key_package(&context))?;
+        pass.finish(stack, position, (&part_digest(&part), &[0; 32]), None);
+        parts.push(Part { position, value: Opaque(part), counterpart: [0; 32] });
+    }
+    let parts = PartList { change: [0; 16], parts };
+    Ok(Bundle::new(Kind::KeyPackage, stack.id(), parts).encode()?)
 }
 
 /// All group layers have the same members, and each member's id is the digest of the keys that the
 /// layers have for it: nobody's key in one layer stands beside somebody else's in another.
-fn check_roster(stack: &Stack) -> Result<(), Error> {
+pub(crate) fn check_roster(stack: &Stack) -> Result<(), Error> {
     let mut commitments = BTreeMap::<MemberId, Vec<_>>::new();
     let mut layers = 0;
     for (position, group) in stack.groups() {

@@ -5,22 +5,28 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod boxes;
 mod builder;
+mod catalog;
 mod change;
 mod error;
 mod group;
+mod keeper;
 mod manager;
 mod message;
+mod own;
+mod records;
 mod report;
 mod stack;
 mod validate;
 
 pub use builder::ManagerBuilder;
+pub use catalog::Catalog;
 pub use change::{Change, ChangeId, ChangeSummary, Joined, Processed};
 pub use error::Error;
 pub use group::MemberInfo;
 pub use manager::CascadingCipherManager;
-pub use message::Message;
+pub use message::{Message, MessageId};
 pub use report::{LayerReport, StackReport};
 pub use validate::StackProblem;
 

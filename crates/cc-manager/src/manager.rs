@@ -1,34 +1,38 @@
 //! The manager: messages through the stack, and the stack itself.
 
-use alloc::{boxed::Box, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString as _},
+    vec::Vec,
+};
 use core::{any::Any, fmt, fmt::Write as _};
 
-use cc_core::{CipherLayer, Kind, MemberId, Standing};
+use cc_core::{
+    CipherLayer, Kind, Standing,
+    store::{Batch, Store, StoreError},
+};
 
 use crate::{
-    Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
-    change::ChangeId,
-    group::expect_fit,
+    Catalog, Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
+    builder::default_clock,
+    group::{check_roster, expect_fit},
+    keeper::{Keeper, When},
+    own::{Draft, Own},
+    records,
     stack::{Reports, Stack},
     validate::validate,
 };
 
 /// Drives one stack of layers for one member (or one end of a pair, or one file).
 ///
-/// Every method that fails leaves every layer as it was.
+/// Every method that fails leaves every layer as it was. With a store, whatever a method hands out is
+/// durable before; see [`create`](ManagerBuilder::create).
 pub struct CascadingCipherManager {
     pub(crate) stack: Stack,
     pub(crate) reports: Reports,
-    /// This member's change that waits for the delivery service.
-    pub(crate) staged: Option<Staged>,
-    /// Members that asked to be removed.
-    pub(crate) leaving: BTreeSet<MemberId>,
-}
-
-pub(crate) struct Staged {
-    pub(crate) id: ChangeId,
-    pub(crate) added: Vec<MemberId>,
-    pub(crate) removed: Vec<MemberId>,
+    pub(crate) own: Own,
+    /// Where the state survives; `None` where it is in memory only.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 impl CascadingCipherManager {
@@ -37,8 +41,106 @@ impl CascadingCipherManager {
         ManagerBuilder::default()
     }
 
-    pub(crate) fn from_stack(stack: Stack, reports: Reports) -> Self {
-        Self { stack, reports, staged: None, leaving: BTreeSet::new() }
+    /// Opens the manager that was [created](ManagerBuilder::create) in `store` under `name`. `catalog`
+    /// lists the types of its layers.
+    ///
+    /// Ask for the [`inbox`](Self::inbox), the [`outbox`](Self::outbox) and the
+    /// [`staged_change`](Self::staged_change) then: they are what a crash may have left undone.
+    ///
+    /// # Errors
+    /// [`Error::Store`], with [`StoreError::Missing`] where there is none of that name,
+    /// [`Error::UnknownLayer`] for a layer that `catalog` does not list, [`Error::Layer`] for one that
+    /// does not come back. The store is as it was.
+    pub fn open(store: impl Store + 'static, name: &str, catalog: &Catalog) -> Result<Self, Error> {
+        let (keeper, records) = Keeper::open(Box::new(store), name)?;
+        let mut layers = Vec::new();
+        for ((position, record), scope) in records.iter().enumerate().zip(keeper.layer_scopes()) {
+            let (name, restore) = catalog.find(record.id()).ok_or_else(|| Error::UnknownLayer {
+                position,
+                id: String::from_utf8_lossy(record.id()).into_owned(),
+            })?;
+            let layer = restore(&scope.of(keeper.store())).map_err(|source| Error::Layer {
+                position,
+                layer: name,
+                source,
+            })?;
+            if !record.describes(&layer.descriptor()) {
+                return Err(StoreError::corrupt("a layer is not the one that was stored").into());
+            }
+            layers.push(layer);
+        }
+        validate(&layers)?;
+        let stack = Stack::of(layers);
+        check_roster(&stack).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        let own = Own::read(&keeper.place().root().of(keeper.store()))?;
+        Ok(Self { stack, reports: Reports::new(default_clock()), own, keeper: Some(keeper) })
+    }
+
+    /// The names under which managers were created in `store`, in the order of their bytes.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn stored(store: &impl Store) -> Result<Vec<String>, Error> {
+        Ok(records::names(store)?)
+    }
+
+    /// Deletes all that the store has of this manager, inbox and outbox included. Without a store it
+    /// does nothing but drop the manager.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; everything is still there then, or in doubt.
+    pub fn erase(self) -> Result<(), Error> {
+        self.keeper.map_or(Ok(()), |keeper| Ok(keeper.erase()?))
+    }
+
+    /// A manager of these layers, once each has its place.
+    pub(crate) fn assemble(
+        layers: Vec<Box<dyn CipherLayer>>,
+        reports: Reports,
+        keeper: Option<Keeper>,
+    ) -> Result<Self, Error> {
+        validate(&layers)?;
+        let mut manager = Self { stack: Stack::of(layers), reports, own: Own::default(), keeper };
+        manager.transact(When::Now, |stack, _, draft| {
+            draft.reshaped = true;
+            stack.attach()
+        })?;
+        Ok(manager)
+    }
+
+    /// Runs `f`, and keeps what it staged if it succeeds and, where there is a store, the store takes
+    /// it; drops it if not, or if `f` panics.
+    pub(crate) fn transact<T>(
+        &mut self,
+        when: When,
+        f: impl FnOnce(&mut Stack, &mut Reports, &mut Draft) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.transact_if(when, |stack, reports, draft| Ok((f(stack, reports, draft)?, true)))
+    }
+
+    /// As [`transact`](Self::transact), for an `f` that may succeed and yet say that nothing is to be
+    /// kept.
+    pub(crate) fn transact_if<T>(
+        &mut self,
+        when: When,
+        f: impl FnOnce(&mut Stack, &mut Reports, &mut Draft) -> Result<(T, bool), Error>,
+    ) -> Result<T, Error> {
+        let Self { stack, reports, own, keeper } = self;
+        if let (Some(keeper), When::Now) = (&mut *keeper, when) {
+            keeper.flush()?;
+        }
+        let entries = keeper.as_ref().map(Keeper::entries);
+        let mut draft = Draft { own: own.clone(), entries, reshaped: false };
+        let mut end = stack.end();
+        let (value, keep) = f(end.stack, reports, &mut draft)?;
+        if keep {
+            *own = match keeper {
+                Some(keeper) => keeper.keep(end.stack, own, draft, when)?,
+                None => draft.own,
+            };
+            end.keep = true;
+        }
+        Ok(value)
     }
 
     /// Encrypts `plaintext` through all layers, bottom to top.
@@ -60,9 +162,19 @@ impl CascadingCipherManager {
         plaintext: impl AsRef<[u8]>,
         associated_data: impl AsRef<[u8]>,
     ) -> Result<Vec<u8>, Error> {
-        let Self { stack, reports, .. } = self;
-        stack.transact(|stack| {
-            stack.seal(Kind::Application, plaintext.as_ref(), associated_data.as_ref(), reports)
+        self.encrypt_one(plaintext.as_ref(), associated_data.as_ref(), When::Now)
+    }
+
+    pub(crate) fn encrypt_one(
+        &mut self,
+        plaintext: &[u8],
+        associated_data: &[u8],
+        when: When,
+    ) -> Result<Vec<u8>, Error> {
+        self.transact(when, |stack, reports, draft| {
+            let wire = stack.seal(Kind::Application, plaintext, associated_data, reports)?;
+            draft.send(&wire);
+            Ok(wire)
         })
     }
 
@@ -84,11 +196,24 @@ impl CascadingCipherManager {
         wire: impl AsRef<[u8]>,
         associated_data: impl AsRef<[u8]>,
     ) -> Result<Message, Error> {
-        let Self { stack, reports, .. } = self;
-        let (buffer, sender) = stack.transact(|stack| {
-            stack.open(Kind::Application, wire.as_ref(), associated_data.as_ref(), reports)
-        })?;
-        Ok(Message::new(buffer.into_vec(), sender))
+        self.decrypt_one(wire.as_ref(), associated_data.as_ref(), When::Now)
+    }
+
+    pub(crate) fn decrypt_one(
+        &mut self,
+        wire: &[u8],
+        associated_data: &[u8],
+        when: When,
+    ) -> Result<Message, Error> {
+        self.transact(when, |stack, reports, draft| {
+            let (buffer, sender) = stack.open(Kind::Application, wire, associated_data, reports)?;
+            let id = draft.receive(buffer.as_slice(), sender);
+            let message = Message::new(buffer.into_vec(), sender);
+            Ok(match id {
+                Some(id) => message.received(id),
+                None => message,
+            })
+        })
     }
 
     /// Each layer's share of the last message that was sealed or opened, bottom first. Empty before
@@ -210,34 +335,67 @@ impl CascadingCipherManager {
         regroups: bool,
         edit: impl FnOnce(&mut Vec<Box<dyn CipherLayer>>) -> Result<Undo, Error>,
     ) -> Result<Option<Box<dyn CipherLayer>>, Error> {
-        if let Some(staged) = &self.staged {
-            return Err(Error::ChangeStaged(staged.id));
+        if let Some(staged) = &self.own.staged {
+            return Err(Error::ChangeStaged(staged.id()));
         }
         if regroups && self.stack.groups().any(|(_, group)| group.standing() != Standing::Outside) {
             return Err(Error::GroupExists);
         }
         let members = self.members().len();
-        let stack = core::mem::replace(&mut self.stack, Stack::of_attached(Vec::new()));
-        let mut layers = stack.into_layers();
-        // Where the new stack cannot be, the old layers are still in their places.
-        let (stack, result) = match edit(&mut layers) {
-            Err(error) => (Stack::of_attached(layers), Err(error)),
-            Ok(undo) => {
-                let new = match expect_fit(&layers, members) {
-                    Ok(()) => Stack::new(layers),
-                    Err(error) => Err((layers, error)),
-                };
-                match new {
-                    Ok(stack) => (stack, Ok(undo.into_removed())),
-                    Err((mut layers, error)) => {
-                        undo.run(&mut layers);
-                        (Stack::of_attached(layers), Err(error))
-                    }
+        let mut layers = self.take_layers();
+        let fits = edit(&mut layers).and_then(|undo| {
+            let valid = validate(&layers).map_err(Error::from);
+            match valid.and_then(|()| expect_fit(&layers, members)) {
+                Ok(()) => Ok(undo),
+                Err(error) => {
+                    undo.run(&mut layers);
+                    Err(error)
                 }
             }
-        };
-        self.stack = stack;
-        result
+        });
+        self.stack = Stack::of(layers);
+        let undo = fits?;
+        let slots = self.keeper.as_ref().map(Keeper::slots);
+        let attached = self.reslot(&undo).and_then(|erased| {
+            self.transact(When::Now, |stack, _, draft| {
+                draft.reshaped = true;
+                if let Some(entries) = &mut draft.entries {
+                    entries.extend(erased);
+                }
+                stack.attach()
+            })
+        });
+        match attached {
+            Ok(()) => Ok(undo.into_removed()),
+            Err(error) => {
+                if let Some((keeper, slots)) = self.keeper.as_mut().zip(slots) {
+                    keeper.restore_slots(slots);
+                }
+                let mut layers = self.take_layers();
+                undo.run(&mut layers);
+                self.stack = Stack::of(layers);
+                Err(error)
+            }
+        }
+    }
+
+    fn take_layers(&mut self) -> Vec<Box<dyn CipherLayer>> {
+        core::mem::replace(&mut self.stack, Stack::of(Vec::new())).into_layers()
+    }
+
+    /// Gives the layers their places in the store as they now are; gives what is to be deleted there.
+    fn reslot(&mut self, undo: &Undo) -> Result<Batch, Error> {
+        let mut erased = Batch::new();
+        let Some(keeper) = &mut self.keeper else { return Ok(erased) };
+        match undo {
+            Undo::Remove(position) => keeper.insert_slot(*position),
+            Undo::Insert(position, _) => keeper.remove_slot(*position, &mut erased)?,
+            Undo::Replace(position, _) => {
+                keeper.remove_slot(*position, &mut erased)?;
+                keeper.insert_slot(*position);
+            }
+        }
+        Ok(erased)
     }
 }
 

@@ -11,11 +11,42 @@ use zeroize::Zeroizing;
 pub struct Message {
     bytes: Zeroizing<Vec<u8>>,
     sender: Option<MemberId>,
+    id: Option<MessageId>,
+}
+
+/// The number of a message in a manager's inbox: the later it was received, the greater. It is never
+/// given to another message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub(crate) u64);
+
+impl MessageId {
+    /// The number.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The message with this number, as [`as_u64`](Self::as_u64) gave it.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 impl Message {
     pub(crate) fn new(bytes: Vec<u8>, sender: Option<MemberId>) -> Self {
-        Self { bytes: Zeroizing::new(bytes), sender }
+        Self { bytes: Zeroizing::new(bytes), sender, id: None }
+    }
+
+    pub(crate) fn received(self, id: MessageId) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// Its number in the inbox, to be
+    /// [acknowledged](crate::CascadingCipherManager::acknowledge); `None` without a store.
+    #[must_use]
+    pub const fn id(&self) -> Option<MessageId> {
+        self.id
     }
 
     /// The plaintext.

@@ -9,7 +9,7 @@ use cc_core::{
     Opaque, StackId, limits::MAX_MESSAGE_LEN,
 };
 
-use crate::{Error, LayerReport, validate::validate};
+use crate::{Error, LayerReport};
 
 /// Gives the time since some fixed moment.
 pub(crate) type Clock = fn() -> Duration;
@@ -61,25 +61,8 @@ impl Cascade {
 }
 
 impl Stack {
-    /// Validates the layers and gives each its place.
-    ///
-    /// # Errors
-    /// The layers come back with the error, each still in the place it had.
-    pub(crate) fn new(
-        layers: Vec<Box<dyn CipherLayer>>,
-    ) -> Result<Self, (Vec<Box<dyn CipherLayer>>, Error)> {
-        if let Err(problem) = validate(&layers) {
-            return Err((layers, problem.into()));
-        }
-        let mut stack = Self::of_attached(layers);
-        match stack.transact(Self::attach) {
-            Ok(()) => Ok(stack),
-            Err(error) => Err((stack.layers, error)),
-        }
-    }
-
-    /// The stack of layers that are in their places already.
-    pub(crate) fn of_attached(layers: Vec<Box<dyn CipherLayer>>) -> Self {
+    /// The stack of these layers, which [`attach`](Self::attach) gives their places.
+    pub(crate) fn of(layers: Vec<Box<dyn CipherLayer>>) -> Self {
         let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor()).collect();
         let commitments: Vec<_> = layers
             .iter()
@@ -91,7 +74,8 @@ impl Stack {
         Self { layers, descriptors, id, member }
     }
 
-    fn attach(&mut self) -> Result<(), Error> {
+    /// Gives each layer its place. Staged.
+    pub(crate) fn attach(&mut self) -> Result<(), Error> {
         let (stack, member) = (self.id, self.member);
         let founding = self.groups().any(|(_, group)| group.founds());
         self.positions().try_for_each(|position| {
@@ -162,16 +146,6 @@ impl Stack {
                 LayerError::local(LayerErrorKind::Internal, "group() is Some and group_mut() None")
             })?)
         })
-    }
-
-    /// Keeps what all layers staged if `f` succeeds, drops it if not.
-    pub(crate) fn transact<T>(
-        &mut self,
-        f: impl FnOnce(&mut Self) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let result = f(self);
-        self.end().keep = result.is_ok();
-        result
     }
 
     /// Ends what is staged when it is dropped, also by a panic of whoever is asked: kept where the
@@ -294,7 +268,7 @@ impl Stack {
 
 /// See [`Stack::end`].
 pub(crate) struct End<'a> {
-    stack: &'a mut Stack,
+    pub(crate) stack: &'a mut Stack,
     pub(crate) keep: bool,
 }
 

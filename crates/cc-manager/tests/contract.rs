@@ -288,7 +288,7 @@ fn a_refused_commit_changes_nothing_and_can_be_processed_again() {
         let refused = all[1].process_if(&by_a.commit, |_| false).unwrap().unwrap_err();
         let Processed::Commit(summary) = refused else { panic!() };
         assert_eq!(summary.superseded, Some(by_b.id()));
-        assert_eq!(all[1].staged_change(), Some(by_b.id()), "still staged");
+        assert_eq!(all[1].staged_change(), Some(&by_b), "still staged");
     }
     // Nobody is asked about what does not open.
     let mut damaged = by_a.commit.clone();

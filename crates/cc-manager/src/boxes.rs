@@ -1,0 +1,125 @@
+//! What a manager with a store keeps for the application: messages that were received and not yet
+//! acknowledged, and what was made to be sent and is not known to be with the delivery service.
+
+use alloc::vec::Vec;
+
+use crate::{
+    CascadingCipherManager, Error, Message, MessageId,
+    keeper::{Keeper, When},
+    records,
+};
+
+impl CascadingCipherManager {
+    /// Encrypts many messages, and makes them durable at once.
+    ///
+    /// # Errors
+    /// As [`encrypt`](Self::encrypt). No message is handed out then; nor does the next one use its
+    /// keys.
+    pub fn encrypt_all<P: AsRef<[u8]>>(
+        &mut self,
+        plaintexts: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.flush()?;
+        let mut wires = Vec::new();
+        let sealed = plaintexts.into_iter().try_for_each(|plaintext| {
+            wires.push(self.encrypt_one(plaintext.as_ref(), &[], When::Flushed)?);
+            Ok(())
+        });
+        match sealed.and_then(|()| self.flush()) {
+            Ok(()) => Ok(wires),
+            Err(error) => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.take_back(&wires);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Decrypts many messages, and makes them durable at once. One that is refused does not keep the
+    /// others back.
+    ///
+    /// # Errors
+    /// [`Error::Store`]. No message is handed out then; those that opened are in the
+    /// [`inbox`](Self::inbox) as soon as the store works again.
+    pub fn decrypt_all<W: AsRef<[u8]>>(
+        &mut self,
+        wires: impl IntoIterator<Item = W>,
+    ) -> Result<Vec<Result<Message, Error>>, Error> {
+        self.flush()?;
+        let messages = wires
+            .into_iter()
+            .map(|wire| self.decrypt_one(wire.as_ref(), &[], When::Flushed))
+            .collect();
+        self.flush()?;
+        Ok(messages)
+    }
+
+    /// The messages that were received and not acknowledged, oldest first. None without a store.
+    ///
+    /// A program that crashed may have seen them or not: it asks for them when it starts.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn inbox(&mut self) -> Result<Vec<Message>, Error> {
+        self.flush()?;
+        let Some(keeper) = &self.keeper else { return Ok(Vec::new()) };
+        Ok(records::read_inbox(keeper.store(), keeper.place())?)
+    }
+
+    /// The application is done with these messages, such as [`Message::id`] of one: they leave the
+    /// [`inbox`](Self::inbox), and their plaintext the store. Those that are not there are passed
+    /// over.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; they are all still there then.
+    pub fn acknowledge(&mut self, ids: impl IntoIterator<Item = MessageId>) -> Result<(), Error> {
+        self.change_boxes(|batch, place| {
+            ids.into_iter().for_each(|id| records::forget_received(batch, place, id));
+        })
+    }
+
+    /// What was made to be sent and is not known to be [`sent`](Self::sent), oldest first: messages,
+    /// requests to leave, and the welcomes of confirmed changes. None without a store. (A commit is
+    /// not among them, for it may be overtaken: [`staged_change`](Self::staged_change) has it.)
+    ///
+    /// A program that crashed may have sent them or not: it sends them again when it starts. A member
+    /// who gets one twice refuses the second, if a layer of the stack refuses replays.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        self.flush()?;
+        let Some(keeper) = &self.keeper else { return Ok(Vec::new()) };
+        Ok(records::read_outbox(keeper.store(), keeper.place())?)
+    }
+
+    /// The delivery service has these: they leave the [`outbox`](Self::outbox). Those that are not
+    /// there are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; they are all still there then.
+    pub fn sent<W: AsRef<[u8]>>(
+        &mut self,
+        wires: impl IntoIterator<Item = W>,
+    ) -> Result<(), Error> {
+        self.change_boxes(|batch, place| {
+            wires.into_iter().for_each(|wire| records::forget_sent(batch, place, wire.as_ref()));
+        })
+    }
+
+    fn change_boxes(
+        &mut self,
+        edit: impl FnOnce(&mut cc_core::store::Batch, &records::Place),
+    ) -> Result<(), Error> {
+        match &mut self.keeper {
+            Some(keeper) => Ok(keeper.change(edit)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes durable what is in force.
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(self.keeper.as_mut().map_or(Ok(()), Keeper::flush)?)
+    }
+}

@@ -1,0 +1,245 @@
+//! One batch for each operation: what the layers and the manager changed goes to the store before
+//! anything is handed out.
+
+use alloc::{
+    boxed::Box,
+    string::{String, ToString as _},
+    vec::Vec,
+};
+
+use cc_core::store::{Batch, Scope, Store, StoreError};
+
+use crate::{
+    Error,
+    own::{Draft, Own},
+    records::{self, Entries, LayerRecord, Place, Shape},
+    stack::Stack,
+};
+
+/// When an operation becomes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before it ends.
+    Now,
+    /// With the next [`Keeper::flush`], which comes before anything is handed out.
+    Flushed,
+}
+
+/// The store, and what this manager has there.
+pub(crate) struct Keeper {
+    store: Box<dyn Store>,
+    name: String,
+    place: Place,
+    /// Where each layer has its records, bottom first. A number is never used for a second layer.
+    slots: Vec<Slot>,
+    next_slot: u32,
+    /// In force here but not yet in the store.
+    pending: Batch,
+    in_doubt: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    number: u32,
+    /// The store has nothing of this layer yet.
+    new: bool,
+}
+
+impl Keeper {
+    /// A place for a new manager with this many layers.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where there is one of that name.
+    pub(crate) fn create(
+        store: Box<dyn Store>,
+        name: &str,
+        layers: usize,
+    ) -> Result<Self, StoreError> {
+        let place = Place::of(name);
+        if Shape::exists(&place.root().of(&*store))? {
+            return Err(StoreError::Exists);
+        }
+        let mut keeper = Self {
+            store,
+            name: name.to_string(),
+            place,
+            slots: Vec::new(),
+            next_slot: 0,
+            pending: Batch::new(),
+            in_doubt: false,
+        };
+        for position in 0..layers {
+            keeper.insert_slot(position);
+        }
+        Ok(keeper)
+    }
+
+    /// The place of a manager that is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] where there is none of that name.
+    pub(crate) fn open(
+        store: Box<dyn Store>,
+        name: &str,
+    ) -> Result<(Self, Vec<LayerRecord>), StoreError> {
+        let place = Place::of(name);
+        let shape = Shape::read(&place.root().of(&*store))?;
+        let slots = shape.layers.iter().map(|layer| Slot { number: layer.slot, new: false });
+        let keeper = Self {
+            slots: slots.collect(),
+            next_slot: shape.next_slot,
+            store,
+            name: name.to_string(),
+            place,
+            pending: Batch::new(),
+            in_doubt: false,
+        };
+        Ok((keeper, shape.layers))
+    }
+
+    /// The scopes of the layers' records, bottom first.
+    pub(crate) fn layer_scopes(&self) -> impl Iterator<Item = Scope> {
+        self.slots.iter().map(|slot| self.place.layer(slot.number))
+    }
+
+    /// For what one operation puts into the inbox and the outbox.
+    pub(crate) fn entries(&self) -> Entries {
+        Entries::new(&self.place)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Writes what `draft` and the layers changed since `before`.
+    ///
+    /// # Errors
+    /// Nothing of it is in force then, or, after [`StoreError::InDoubt`], nothing more is done until
+    /// the store is opened anew.
+    pub(crate) fn keep(
+        &mut self,
+        stack: &mut Stack,
+        before: &Own,
+        draft: Draft,
+        when: When,
+    ) -> Result<Own, Error> {
+        let mut batch = draft.entries.map(Entries::into_batch).unwrap_or_default();
+        for (position, slot) in stack.positions().zip(&self.slots) {
+            let scope = self.place.layer(slot.number);
+            let mut writer = if slot.new { batch.new_scope(scope) } else { batch.scope(scope) };
+            stack.call(position, |layer| layer.save(&mut writer))?;
+        }
+        if draft.reshaped {
+            records::register(&mut batch, &self.name);
+            let layers = self.slots.iter().zip(stack.descriptors());
+            let layers = layers
+                .map(|(slot, descriptor)| LayerRecord::new(slot.number, descriptor))
+                .collect();
+            Shape { next_slot: self.next_slot, layers }.write(&mut batch, &self.place)?;
+        }
+        draft.own.write(before, &mut batch, &self.place)?;
+        match when {
+            When::Flushed => self.pending.extend(batch),
+            When::Now if batch.is_empty() => {}
+            When::Now => self.commit(&batch)?,
+        }
+        for slot in &mut self.slots {
+            slot.new = false;
+        }
+        Ok(draft.own)
+    }
+
+    /// Makes durable what is in force already.
+    ///
+    /// # Errors
+    /// It stays in force here and is tried again.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.in_doubt {
+            return Err(StoreError::in_doubt("an earlier change may or may not be in force"));
+        }
+        if !self.pending.is_empty() {
+            let pending = core::mem::take(&mut self.pending);
+            if let Err(error) = self.commit(&pending) {
+                self.pending = pending;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes records of the inbox and outbox.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush), and nothing has changed.
+    pub(crate) fn change(
+        &mut self,
+        edit: impl FnOnce(&mut Batch, &Place),
+    ) -> Result<(), StoreError> {
+        self.flush()?;
+        let mut batch = Batch::new();
+        edit(&mut batch, &self.place);
+        if batch.is_empty() { Ok(()) } else { self.commit(&batch) }
+    }
+
+    /// Takes back entries of the outbox that were not handed out.
+    pub(crate) fn take_back(&mut self, wires: &[Vec<u8>]) {
+        for wire in wires {
+            records::forget_sent(&mut self.pending, &self.place, wire);
+        }
+    }
+
+    /// Where the layers have their records, to be
+    /// [restored](Self::restore_slots) if they do not change after all.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        self.slots.clone()
+    }
+
+    pub(crate) fn restore_slots(&mut self, slots: Vec<Slot>) {
+        self.slots = slots;
+    }
+
+    /// A layer comes at `position`.
+    pub(crate) fn insert_slot(&mut self, position: usize) {
+        self.slots
+            .insert(position.min(self.slots.len()), Slot { number: self.next_slot, new: true });
+        self.next_slot += 1;
+    }
+
+    /// The layer at `position` goes; its records go with the next change.
+    pub(crate) fn remove_slot(
+        &mut self,
+        position: usize,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
+        if let Some(slot) = self.slots.get(position) {
+            records::erase_scope(&*self.store, &self.place.layer(slot.number), batch)?;
+            self.slots.remove(position);
+        }
+        Ok(())
+    }
+
+    /// Deletes everything of this manager.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; everything is still there then, or in doubt.
+    pub(crate) fn erase(mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        let mut batch = Batch::new();
+        let slots = self.slots.iter().map(|slot| slot.number);
+        records::erase(&*self.store, &self.place, slots, &mut batch)?;
+        batch.delete(&records::index(), self.name.as_str());
+        self.commit(&batch)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let result = self.store.commit(batch);
+        if let Err(error) = &result {
+            self.in_doubt |= error.is_in_doubt();
+        }
+        result
+    }
+}
