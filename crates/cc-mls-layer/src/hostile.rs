@@ -7,8 +7,8 @@ use cc_core::{
 use openmls::{
     messages::proposals::PreSharedKeyProposal,
     prelude::{
-        BasicCredential, CredentialWithKey, Extensions, GroupContext, LeafNodeParameters,
-        MlsMessageOut, Proposal, tls_codec::Serialize as _,
+        BasicCredential, CredentialWithKey, Extensions, GroupContext, KeyPackage,
+        LeafNodeParameters, MlsMessageOut, Proposal, ProtocolVersion, tls_codec::Serialize as _,
     },
     schedule::{
         PreSharedKeyId, Psk,
@@ -17,7 +17,9 @@ use openmls::{
 };
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::{MlsIdentity, MlsLayer, key_package::leaf_extensions, layer::Parts, psk::BindingPsk};
+use crate::{
+    MlsIdentity, MlsLayer, key_package::leaf_extensions, layer::Parts, psk::BindingPsk, wire,
+};
 
 const BINDING: [u8; 32] = [4; 32];
 
@@ -25,18 +27,21 @@ fn context(binding: [u8; 32], group_below: bool) -> PartContext<'static> {
     PartContext { binding, position: 0, chain: None, group_below }
 }
 
+fn attach(byte: u8, layer: &mut MlsLayer) {
+    let member = Some(MemberId::from_bytes([byte; 32]));
+    let founding = layer.founds();
+    let stack = StackId::of(&[]);
+    layer.attach(&Attachment { stack, position: 0, member, founding }).unwrap();
+    layer.apply();
+}
+
 /// Mallory, who founded, and Bob.
 fn pair() -> (MlsLayer, MlsLayer) {
     let identity = |name| MlsIdentity::generate(name).unwrap();
     let mut mallory = MlsLayer::create("", identity("Mallory")).unwrap();
     let mut bob = MlsLayer::member(identity("Bob")).unwrap();
-    for (byte, layer) in [(1, &mut mallory), (2, &mut bob)] {
-        let member = Some(MemberId::from_bytes([byte; 32]));
-        let founding = layer.founds();
-        let stack = StackId::of(&[]);
-        layer.attach(&Attachment { stack, position: 0, member, founding }).unwrap();
-        layer.apply();
-    }
+    attach(1, &mut mallory);
+    attach(2, &mut bob);
     let part = bob.key_package(&context([0; 32], false)).unwrap();
     let id = MemberId::from_bytes([2; 32]);
     let added = [NewMember { id, part: &part, binding: [0; 32] }];
@@ -167,4 +172,67 @@ fn the_group_context_stays_as_it_is() {
     let leaf = LeafNodeParameters::default();
     let commit = forge_with(&mut mallory, vec![due], leaf, Some(Extensions::empty()));
     assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
+}
+
+/// A key package, without a look at its signatures.
+fn unverified(mallory: &mut MlsLayer, part: &[u8]) -> KeyPackage {
+    let Parts { provider, .. } = mallory.parts().unwrap();
+    let mut taken = None;
+    let _ = provider.crypto().verify_together(|| {
+        let package = wire::key_package(part).unwrap();
+        taken = package.validate(provider.crypto(), ProtocolVersion::Mls10).ok();
+        Ok(())
+    });
+    taken.unwrap()
+}
+
+#[test]
+fn nobody_takes_a_leaf_with_a_false_signature() {
+    for forged in [false, true] {
+        let (mut mallory, mut bob) = pair();
+        let mut parts = Vec::new();
+        let mut joiners: Vec<_> = (3..12)
+            .map(|byte| {
+                let identity = MlsIdentity::generate(byte.to_string()).unwrap();
+                let mut joiner = MlsLayer::member(identity).unwrap();
+                attach(byte, &mut joiner);
+                parts.push(joiner.key_package(&context([0; 32], false)).unwrap());
+                joiner.apply();
+                joiner
+            })
+            .collect();
+        if forged {
+            // A leaf ends with its signature, and so does what stands around it.
+            let leaf = unverified(&mut mallory, &parts[7]).leaf_node().clone();
+            let leaf = leaf.tls_serialize_detached().unwrap();
+            let at = parts[7].windows(leaf.len()).position(|part| part == leaf).unwrap();
+            parts[7][at + leaf.len() - 40] ^= 1;
+        }
+        let added: Vec<_> = parts.iter().map(|part| unverified(&mut mallory, part)).collect();
+        let Parts { group, provider, identity, .. } = mallory.parts().unwrap();
+        group.mls.set_aad(BINDING.to_vec());
+        let bundle = group
+            .mls
+            .commit_builder()
+            .propose_adds(added)
+            .load_psks(provider.storage())
+            .unwrap()
+            .create_group_info(false)
+            .build(provider.rand(), provider.crypto(), identity.keys(), |_| true)
+            .unwrap()
+            .stage_commit(provider)
+            .unwrap();
+        let welcome = bundle.to_welcome_msg().unwrap().tls_serialize_detached().unwrap();
+        let commit = bundle.into_commit().tls_serialize_detached().unwrap();
+
+        let expected = if forged { Err(LayerErrorKind::Rejected) } else { Ok(()) };
+        assert_eq!(verdict(&mut bob, &commit, false), expected);
+        let joined = joiners[0].join(&welcome, &context(BINDING, false));
+        assert_eq!(joined.map(|_| ()).map_err(|error| error.kind()), expected);
+        if forged {
+            joiners[0].revert();
+            assert_eq!(joiners[0].standing(), Standing::Outside);
+            assert_eq!(bob.standing(), Standing::Member { epoch: 1 });
+        }
+    }
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod crypto;
+mod ed25519;
 mod epoch;
 mod error;
 mod group;

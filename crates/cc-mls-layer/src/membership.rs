@@ -81,11 +81,11 @@ impl GroupLayer for MlsLayer {
             ));
         }
         let removed = leaves_to_remove(group, request)?;
-        let added = request
-            .added
-            .iter()
-            .map(|new| key_package::verify(provider, config.ciphersuite(), new))
-            .collect::<Result<Vec<_>, _>>()?;
+        let suite = config.ciphersuite();
+        let added = provider.crypto().verify_together(|| {
+            let verified = |new| key_package::verify(provider, suite, new);
+            request.added.iter().map(verified).collect::<Result<Vec<_>, _>>()
+        })?;
         check_new_ids(group, request, &removed)?;
         if group.roster.members().len() - removed.len() + added.len() > cc_core::limits::MAX_MEMBERS
         {
@@ -196,8 +196,9 @@ impl GroupLayer for MlsLayer {
         if let Some(psk) = &psk {
             psk.put(provider)?;
         }
-        let processed =
-            group.mls.process_message(provider, message).map_err(|_| LayerError::rejected());
+        let processed = provider.crypto().verify_together(|| {
+            group.mls.process_message(provider, message).map_err(|_| LayerError::rejected())
+        });
         if let Some(psk) = &psk {
             psk.take(provider)?;
         }
@@ -248,7 +249,10 @@ impl GroupLayer for MlsLayer {
         }
         // The lifetime is that of key packages. A member who was added long ago and never sent an
         // update keeps one in the tree, and is a member all the same (RFC 9420 section 7.3).
-        let staged = builder.skip_lifetime_validation().build().map_err(rejected)?;
+        let staged = self
+            .provider
+            .crypto()
+            .verify_together(|| builder.skip_lifetime_validation().build().map_err(rejected))?;
         let sender = staged.welcome_sender().map_err(|_| LayerError::rejected())?;
         let sender = self.provider.ids.of(sender);
         let mls = staged.into_group(&self.provider).map_err(rejected);

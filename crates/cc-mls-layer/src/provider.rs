@@ -1,12 +1,12 @@
-//! What openmls works with: the RustCrypto primitives, and this crate's storage.
+//! What openmls works with: the cryptography, and this crate's storage.
 
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::OpenMlsProvider;
 
-use crate::{roster::Ids, storage::Storage};
+use crate::{crypto::Crypto, roster::Ids, storage::Storage};
 
 pub(crate) struct Provider {
-    crypto: RustCrypto,
+    crypto: Crypto,
     storage: Storage,
     /// How a leaf names its member.
     pub(crate) ids: Ids,
@@ -14,12 +14,12 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) fn new(ids: Ids) -> Self {
-        Self { crypto: RustCrypto::default(), storage: Storage::default(), ids }
+        Self { crypto: Crypto::default(), storage: Storage::default(), ids }
     }
 }
 
 impl OpenMlsProvider for Provider {
-    type CryptoProvider = RustCrypto;
+    type CryptoProvider = Crypto;
     type RandProvider = RustCrypto;
     type StorageProvider = Storage;
 
@@ -27,11 +27,11 @@ impl OpenMlsProvider for Provider {
         &self.storage
     }
 
-    fn crypto(&self) -> &RustCrypto {
+    fn crypto(&self) -> &Crypto {
         &self.crypto
     }
 
     fn rand(&self) -> &RustCrypto {
-        &self.crypto
+        self.crypto.rand()
     }
 }

@@ -1,0 +1,271 @@
+//! The cryptography that openmls works with: RustCrypto's, and Ed25519 signatures that can be
+//! verified together.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cc_core::LayerError;
+use openmls::prelude::tls_codec::SecretVLBytes;
+use openmls_rust_crypto::RustCrypto;
+use openmls_traits::{
+    crypto::OpenMlsCrypto,
+    types::{
+        AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeCiphertext, HpkeConfig,
+        HpkeKeyPair, KemOutput, SignatureScheme,
+    },
+};
+
+use crate::ed25519::{Claim, verify_all};
+
+#[derive(Default)]
+pub(crate) struct Crypto {
+    rust_crypto: RustCrypto,
+    /// Signatures that were not verified yet; `None` where each is verified at once.
+    unverified: Mutex<Option<Vec<Claim>>>,
+}
+
+impl Crypto {
+    pub(crate) fn rand(&self) -> &RustCrypto {
+        &self.rust_crypto
+    }
+
+    /// What `work` gives, where all Ed25519 signatures that were verified in it are valid. They are
+    /// verified together after it, in about a third of the time. Until then `work` acts on data that
+    /// nobody vouched for, so it must have no effect that its error does not undo.
+    ///
+    /// # Errors
+    /// Those of `work`, and `Rejected` for an invalid signature.
+    pub(crate) fn verify_together<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, LayerError>,
+    ) -> Result<T, LayerError> {
+        let collecting = Collecting::start(self);
+        let value = work()?;
+        if verify_all(&collecting.claims()) { Ok(value) } else { Err(LayerError::rejected()) }
+    }
+
+    fn unverified(&self) -> MutexGuard<'_, Option<Vec<Claim>>> {
+        self.unverified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While this lives, signatures are collected; afterwards each is verified at once, however it ends.
+struct Collecting<'a>(&'a Crypto);
+
+impl<'a> Collecting<'a> {
+    fn start(crypto: &'a Crypto) -> Self {
+        *crypto.unverified() = Some(Vec::new());
+        Self(crypto)
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        self.0.unverified().take().unwrap_or_default()
+    }
+}
+
+impl Drop for Collecting<'_> {
+    fn drop(&mut self) {
+        *self.0.unverified() = None;
+    }
+}
+
+impl OpenMlsCrypto for Crypto {
+    fn verify_signature(
+        &self,
+        alg: SignatureScheme,
+        data: &[u8],
+        pk: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        if alg != SignatureScheme::ED25519 {
+            return self.rust_crypto.verify_signature(alg, data, pk, signature);
+        }
+        let claim = Claim::new(data, pk, signature)?;
+        if let Some(unverified) = self.unverified().as_mut() {
+            unverified.push(claim.kept());
+            return Ok(());
+        }
+        claim.verify()
+    }
+
+    fn supports(&self, ciphersuite: Ciphersuite) -> Result<(), CryptoError> {
+        self.rust_crypto.supports(ciphersuite)
+    }
+
+    fn supported_ciphersuites(&self) -> Vec<Ciphersuite> {
+        self.rust_crypto.supported_ciphersuites()
+    }
+
+    fn hkdf_extract(
+        &self,
+        hash_type: HashType,
+        salt: &[u8],
+        ikm: &[u8],
+    ) -> Result<SecretVLBytes, CryptoError> {
+        self.rust_crypto.hkdf_extract(hash_type, salt, ikm)
+    }
+
+    fn hmac(
+        &self,
+        hash_type: HashType,
+        key: &[u8],
+        message: &[u8],
+    ) -> Result<SecretVLBytes, CryptoError> {
+        self.rust_crypto.hmac(hash_type, key, message)
+    }
+
+    fn hkdf_expand(
+        &self,
+        hash_type: HashType,
+        prk: &[u8],
+        info: &[u8],
+        okm_len: usize,
+    ) -> Result<SecretVLBytes, CryptoError> {
+        self.rust_crypto.hkdf_expand(hash_type, prk, info, okm_len)
+    }
+
+    fn hash(&self, hash_type: HashType, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.rust_crypto.hash(hash_type, data)
+    }
+
+    fn aead_encrypt(
+        &self,
+        alg: AeadType,
+        key: &[u8],
+        data: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        self.rust_crypto.aead_encrypt(alg, key, data, nonce, aad)
+    }
+
+    fn aead_decrypt(
+        &self,
+        alg: AeadType,
+        key: &[u8],
+        ct_tag: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        self.rust_crypto.aead_decrypt(alg, key, ct_tag, nonce, aad)
+    }
+
+    fn signature_key_gen(&self, alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {
+        self.rust_crypto.signature_key_gen(alg)
+    }
+
+    fn sign(&self, alg: SignatureScheme, data: &[u8], key: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.rust_crypto.sign(alg, data, key)
+    }
+
+    fn hpke_seal(
+        &self,
+        config: HpkeConfig,
+        pk_r: &[u8],
+        info: &[u8],
+        aad: &[u8],
+        ptxt: &[u8],
+    ) -> Result<HpkeCiphertext, CryptoError> {
+        self.rust_crypto.hpke_seal(config, pk_r, info, aad, ptxt)
+    }
+
+    fn hpke_open(
+        &self,
+        config: HpkeConfig,
+        input: &HpkeCiphertext,
+        sk_r: &[u8],
+        info: &[u8],
+        aad: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        self.rust_crypto.hpke_open(config, input, sk_r, info, aad)
+    }
+
+    fn hpke_setup_sender_and_export(
+        &self,
+        config: HpkeConfig,
+        pk_r: &[u8],
+        info: &[u8],
+        exporter_context: &[u8],
+        exporter_length: usize,
+    ) -> Result<(KemOutput, ExporterSecret), CryptoError> {
+        let context = exporter_context;
+        self.rust_crypto.hpke_setup_sender_and_export(config, pk_r, info, context, exporter_length)
+    }
+
+    fn hpke_setup_receiver_and_export(
+        &self,
+        config: HpkeConfig,
+        enc: &[u8],
+        sk_r: &[u8],
+        info: &[u8],
+        exporter_context: &[u8],
+        exporter_length: usize,
+    ) -> Result<ExporterSecret, CryptoError> {
+        self.rust_crypto.hpke_setup_receiver_and_export(
+            config,
+            enc,
+            sk_r,
+            info,
+            exporter_context,
+            exporter_length,
+        )
+    }
+
+    fn derive_hpke_keypair(
+        &self,
+        config: HpkeConfig,
+        ikm: &[u8],
+    ) -> Result<HpkeKeyPair, CryptoError> {
+        self.rust_crypto.derive_hpke_keypair(config, ikm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn verify(crypto: &Crypto, signed: &[u8], claimed: &[u8]) -> Result<(), CryptoError> {
+        let (secret, public) = crypto.signature_key_gen(SignatureScheme::ED25519).unwrap();
+        let signature = crypto.sign(SignatureScheme::ED25519, signed, &secret).unwrap();
+        crypto.verify_signature(SignatureScheme::ED25519, claimed, &public, &signature)
+    }
+
+    #[test]
+    fn work_that_saw_a_false_signature_gives_nothing() {
+        let crypto = Crypto::default();
+        for (claimed, expected) in [(b"data", true), (b"datA", false)] {
+            let worked = crypto.verify_together(|| {
+                for _ in 0..10 {
+                    verify(&crypto, b"data", b"data").unwrap();
+                }
+                verify(&crypto, b"data", claimed).unwrap();
+                Ok(7)
+            });
+            assert_eq!(worked.ok(), expected.then_some(7));
+        }
+    }
+
+    #[test]
+    fn signatures_are_verified_at_once_again_however_the_work_ended() {
+        let crypto = Crypto::default();
+        let collect = || verify(&crypto, b"data", b"other");
+        assert!(crypto.verify_together(|| collect().map_err(crate::error::internal)).is_err());
+        assert!(verify(&crypto, b"data", b"other").is_err());
+        let failed = crypto.verify_together(|| {
+            collect().unwrap();
+            Err::<(), _>(LayerError::early())
+        });
+        assert_eq!(failed.map_err(|error| error.kind()), Err(LayerError::early().kind()));
+        assert!(verify(&crypto, b"data", b"other").is_err());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            crypto.verify_together::<()>(|| {
+                collect().unwrap();
+                panic!("in the middle of it")
+            })
+        }));
+        assert!(panicked.is_err());
+        assert!(verify(&crypto, b"data", b"other").is_err());
+        assert!(verify(&crypto, b"data", b"data").is_ok());
+    }
+}
