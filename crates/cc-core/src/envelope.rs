@@ -24,8 +24,8 @@ pub enum Kind {
     Application = 1,
     /// A commit, sealed by the stack as a message of the epoch it ends.
     Commit = 2,
-    /// A member's request to be removed, sealed by the stack.
-    Leave = 3,
+    /// What a member asks the others to commit, sealed by the stack.
+    Proposal = 3,
     /// A key package bundle, in the clear.
     KeyPackage = 16,
     /// A welcome, each part encrypted to the new members by its layer.
@@ -37,7 +37,7 @@ impl Kind {
         Some(match byte {
             1 => Self::Application,
             2 => Self::Commit,
-            3 => Self::Leave,
+            3 => Self::Proposal,
             16 => Self::KeyPackage,
             17 => Self::Welcome,
             _ => return None,

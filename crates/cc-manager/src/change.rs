@@ -5,6 +5,8 @@ use core::fmt;
 
 use cc_core::MemberId;
 
+use crate::Proposed;
+
 /// A staged change: nothing of it is in force yet.
 ///
 /// Send `commit` to the delivery service. If it takes it, call
@@ -78,11 +80,8 @@ pub struct ChangeSummary {
 pub enum Processed {
     /// A commit, now in force.
     Commit(ChangeSummary),
-    /// A member asks to be removed. The next change that anybody stages removes them.
-    Leave {
-        /// Who.
-        member: MemberId,
-    },
+    /// A member asks for something, such as its own removal.
+    Proposal(Proposed),
 }
 
 /// What [`join`](crate::CascadingCipherManager::join) found.

@@ -18,6 +18,7 @@ use crate::{
     CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Joined, Processed,
     keeper::When,
     own::{Intent, Own, Staged},
+    proposal::process_proposal,
     stack::{Cascade, Stack, agree, check_contribution, failed},
 };
 
@@ -71,12 +72,6 @@ impl CascadingCipherManager {
         let named =
             |member: MemberInfo| (member.name.as_deref() == Some(name)).then_some(member.id);
         self.members().into_iter().filter_map(named).collect()
-    }
-
-    /// Members that asked to be removed, as [`process`](Self::process) learnt. The next change that
-    /// this member stages removes them.
-    pub fn leaving(&self) -> impl Iterator<Item = MemberId> {
-        self.own.roster.leaving.iter().copied()
     }
 
     /// The change that waits to be confirmed or discarded. With a store it survives a restart: the
@@ -294,26 +289,6 @@ impl CascadingCipherManager {
         })
     }
 
-    /// A message that asks the others to remove this member. The member stays until one of them
-    /// commits.
-    ///
-    /// # Errors
-    /// [`Error::NoGroupLayer`]; [`Error::SenderUnknown`] where no layer authenticates senders;
-    /// [`Error::Layer`] outside a group.
-    pub fn leave(&mut self) -> Result<Vec<u8>, Error> {
-        self.expect_group_layer()?;
-        if !self.stack.groups().any(|(_, group)| group.properties().authenticates_sender) {
-            return Err(Error::SenderUnknown);
-        }
-        // A layer without a group refuses to seal, whatever the epoch.
-        let epoch = self.epoch().unwrap_or(0).to_be_bytes();
-        self.transact(When::Now, |stack, reports, draft| {
-            let request = stack.seal(Kind::Leave, &epoch, &[], reports)?;
-            draft.send(&request);
-            Ok(request)
-        })
-    }
-
     /// Joins a group by the welcome of the change that added this member.
     ///
     /// # Errors
@@ -353,13 +328,11 @@ impl CascadingCipherManager {
             expect_fit(stack.layers(), members.len())?;
             // Whatever was known of a group before is of another one, or of another time.
             draft.own = Own { next_entry: draft.own.next_entry, ..Own::default() };
-            // A request to leave from before this member came is not for it to judge.
-            draft.own.settle(stack.epoch().unwrap_or(0), &members, &[]);
             Ok(Joined { id: ChangeId(list.change), inviter })
         })
     }
 
-    /// Brings somebody else's commit into force, or takes note of a request to leave. A change of this
+    /// Brings somebody else's commit into force, or takes note of a proposal. A change of this
     /// member's that is staged is discarded by a commit, for it was made for the epoch that ends.
     ///
     /// # Errors
@@ -385,15 +358,14 @@ impl CascadingCipherManager {
         self.expect_group_layer()?;
         let wire = wire.as_ref();
         let kind = Kind::of(wire)?;
-        if !matches!(kind, Kind::Commit | Kind::Leave) {
+        if !matches!(kind, Kind::Commit | Kind::Proposal) {
             return Err(DecodeError::Kind(kind).into());
         }
         self.transact_if(When::Now, |stack, reports, draft| {
             let (buffer, sender) = stack.open(kind, wire, &[], reports)?;
-            let processed = if kind == Kind::Leave {
-                let member = expect_request(stack, &draft.own, buffer.as_slice(), sender)?;
-                Arc::make_mut(&mut draft.own.roster).leaving.insert(member);
-                Processed::Leave { member }
+            let processed = if kind == Kind::Proposal {
+                let own = &mut draft.own;
+                process_proposal(stack, own, buffer.as_slice(), sender).map(Processed::Proposal)?
             } else {
                 let list = PartList::decode(buffer.as_slice())?;
                 let mut summary = process_commit(stack, &list, sender)?;
@@ -401,6 +373,7 @@ impl CascadingCipherManager {
                 draft.own.overtake();
                 if summary.removed_self {
                     draft.own.overtaken = None;
+                    draft.own.roster = Arc::default();
                 } else {
                     let epoch = stack.epoch().unwrap_or(0);
                     draft.own.settle(epoch, &stack.member_ids(), &summary.added);
@@ -412,7 +385,7 @@ impl CascadingCipherManager {
         })
     }
 
-    fn expect_group_layer(&self) -> Result<(), Error> {
+    pub(crate) fn expect_group_layer(&self) -> Result<(), Error> {
         if self.member_id().is_some() { Ok(()) } else { Err(Error::NoGroupLayer) }
     }
 
@@ -442,7 +415,7 @@ const NOBODY: [&[u8]; 0] = [];
 
 impl Stack {
     /// The epoch of the group, if this member is in one.
-    fn epoch(&self) -> Option<u64> {
+    pub(crate) fn epoch(&self) -> Option<u64> {
         // All group layers move together, so any of them can tell.
         match self.groups().next_back()?.1.standing() {
             Standing::Member { epoch } => Some(epoch),
@@ -451,7 +424,7 @@ impl Stack {
     }
 
     /// All members, in whatever layer.
-    fn member_ids(&self) -> BTreeSet<MemberId> {
+    pub(crate) fn member_ids(&self) -> BTreeSet<MemberId> {
         self.groups().flat_map(|(_, group)| group.members()).map(|member| member.id).collect()
     }
 
@@ -474,14 +447,14 @@ impl Stack {
 }
 
 /// Somebody's key package bundle, taken apart. Each layer still has to verify its part.
-struct NewBundle {
-    id: MemberId,
+pub(crate) struct NewBundle {
+    pub(crate) id: MemberId,
     /// Position, part, and what the part is bound to.
     parts: Vec<(u16, Vec<u8>, [u8; 32])>,
 }
 
 impl NewBundle {
-    fn read(stack: &Stack, bundle: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn read(stack: &Stack, bundle: &[u8]) -> Result<Self, Error> {
         let list = Bundle::decode(bundle, Kind::KeyPackage, stack.id())?.into_parts();
         if list.change != [0; 16]
             || !list.parts.iter().map(|p| p.position).eq(stack.group_positions())
@@ -661,21 +634,6 @@ fn next_contribution(stack: &mut Stack, position: u16) -> Result<Option<Contribu
         let contribution = group.next_contribution()?;
         check_contribution(group, contribution)
     })
-}
-
-/// A request to leave is of a member, and of this membership of theirs.
-fn expect_request(
-    stack: &Stack,
-    own: &Own,
-    body: &[u8],
-    sender: Option<MemberId>,
-) -> Result<MemberId, Error> {
-    let asked = u64::from_be_bytes(body.try_into().map_err(|_| DecodeError::Malformed)?);
-    let epoch = stack.epoch().unwrap_or(0);
-    sender
-        .filter(|member| stack.member_ids().contains(member))
-        .filter(|member| own.may_leave(member, asked, epoch))
-        .ok_or(Error::Disagreement)
 }
 
 fn key_package(stack: &mut Stack) -> Result<Vec<u8>, Error> {

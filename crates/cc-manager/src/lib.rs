@@ -15,6 +15,7 @@ mod keeper;
 mod manager;
 mod message;
 mod own;
+mod proposal;
 mod records;
 mod report;
 mod stack;
@@ -27,6 +28,7 @@ pub use error::Error;
 pub use group::MemberInfo;
 pub use manager::CascadingCipherManager;
 pub use message::{Message, MessageId};
+pub use proposal::{Proposal, Proposed};
 pub use report::{LayerReport, StackReport};
 pub use validate::StackProblem;
 

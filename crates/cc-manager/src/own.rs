@@ -8,7 +8,7 @@ use alloc::{
 
 use cc_core::MemberId;
 
-use crate::{Change, ChangeId, MessageId, records::Entries};
+use crate::{Change, ChangeId, MessageId, Proposed, records::Entries};
 
 /// Epochs after which a request to leave is no longer taken: no layer keeps more past ones.
 const LEAVE_WINDOW: u64 = 64;
@@ -35,6 +35,8 @@ pub(crate) struct Roster {
     pub(crate) leaving: BTreeSet<MemberId>,
     /// Who was added lately, and the epoch that began with it.
     pub(crate) came: BTreeMap<MemberId, u64>,
+    /// What was proposed in this epoch, oldest first.
+    pub(crate) proposed: Vec<Proposed>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -61,11 +63,12 @@ impl Own {
         }
     }
 
-    /// The group, at `epoch`, has these members, of whom `added` are new.
+    /// A new epoch: the group, at `epoch`, has these members, of whom `added` are new.
     pub(crate) fn settle(&mut self, epoch: u64, members: &BTreeSet<MemberId>, added: &[MemberId]) {
         let roster = Arc::make_mut(&mut self.roster);
         roster.leaving.retain(|member| members.contains(member) && !added.contains(member));
         roster.came.retain(|_, came| came.saturating_add(LEAVE_WINDOW) >= epoch);
+        roster.proposed.clear();
         roster.came.extend(added.iter().map(|member| (*member, epoch)));
     }
 

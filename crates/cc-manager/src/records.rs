@@ -11,8 +11,9 @@ use tls_codec::{
 };
 
 use crate::{
-    Change, ChangeId, Message, MessageId,
+    Change, ChangeId, Message, MessageId, Proposed,
     own::{Intent, Own, Roster, Staged},
+    proposal::Content,
 };
 
 /// The version of all records of this file.
@@ -126,6 +127,13 @@ struct GroupRecord {
     rejoining: u8,
     leaving: Vec<[u8; 32]>,
     came: Vec<CameRecord>,
+    proposed: Vec<ProposedRecord>,
+}
+
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct ProposedRecord {
+    proposer: [u8; 32],
+    content: Content,
 }
 
 #[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -170,10 +178,15 @@ impl Own {
         let mut own = Self { next_entry: read(root, NEXT_ENTRY)?.unwrap_or(0), ..Self::default() };
         if let Some(group) = read::<GroupRecord>(root, GROUP)? {
             let came = group.came.into_iter();
+            let proposed = group.proposed.into_iter().map(|record| {
+                let proposer = MemberId::from_bytes(record.proposer);
+                Some(Proposed { proposer, proposal: record.content.into_proposal()? })
+            });
             own.rejoining = group.rejoining != 0;
             own.roster = Arc::new(Roster {
                 leaving: from_bytes(group.leaving),
                 came: came.map(|came| (MemberId::from_bytes(came.member), came.epoch)).collect(),
+                proposed: proposed.collect::<Option<_>>().ok_or_else(|| malformed("a proposal"))?,
             });
         }
         own.staged = read::<StagedRecord>(root, STAGED)?.map(|record| {
@@ -205,12 +218,17 @@ impl Own {
         }
         if (self.rejoining, &self.roster) != (before.rejoining, &before.roster) {
             let came = self.roster.came.iter();
+            let proposed = self.roster.proposed.iter().map(|proposed| ProposedRecord {
+                proposer: *proposed.proposer.as_bytes(),
+                content: Content::of(&proposed.proposal),
+            });
             let record = GroupRecord {
                 rejoining: u8::from(self.rejoining),
                 leaving: to_bytes(&self.roster.leaving),
                 came: came
                     .map(|(id, epoch)| CameRecord { member: *id.as_bytes(), epoch: *epoch })
                     .collect(),
+                proposed: proposed.collect(),
             };
             write(batch, root, GROUP, &record)?;
         }

@@ -199,7 +199,7 @@ fn each_call_takes_its_own_kinds() {
     };
     for (wire, kind) in [
         (&message, Kind::Application),
-        (&leave, Kind::Leave),
+        (&leave, Kind::Proposal),
         (&change.commit, Kind::Commit),
         (&change.welcome, Kind::Welcome),
         (&bundle, Kind::KeyPackage),
@@ -207,7 +207,7 @@ fn each_call_takes_its_own_kinds() {
         if kind != Kind::Application {
             wrong(all[1].decrypt(wire).unwrap_err(), kind);
         }
-        if !matches!(kind, Kind::Commit | Kind::Leave) {
+        if !matches!(kind, Kind::Commit | Kind::Proposal) {
             wrong(all[1].process(wire).unwrap_err(), kind);
         }
         if kind != Kind::Welcome {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use cc_manager::{Error, Processed, Standing};
+use cc_manager::{Error, Processed, Proposal, Standing};
 use common::{all_read_all, founder, group, joiner, settle};
 
 #[test]
@@ -127,7 +127,8 @@ fn a_member_leaves_and_another_commits_it() {
     let request = all[2].leave().unwrap();
     let leaver = all[2].member_id().unwrap();
     for member in &mut all[..2] {
-        assert_eq!(member.process(&request).unwrap(), Processed::Leave { member: leaver });
+        let Processed::Proposal(proposed) = member.process(&request).unwrap() else { panic!() };
+        assert_eq!((proposed.proposer, proposed.proposal), (leaver, Proposal::Leave));
         assert_eq!(member.leaving().collect::<Vec<_>>(), [leaver]);
     }
     assert!(all[1].process(&request).is_err(), "a replay");
@@ -196,5 +197,65 @@ fn the_application_may_refuse_a_commit() {
     assert!(refused.unwrap().is_err());
     assert_eq!(all[1].members().len(), 2);
     all[0].discard(change.id()).unwrap();
+    all_read_all(&mut all);
+}
+
+#[test]
+fn proposals_of_several_members_are_committed_at_once() {
+    let mut all = group(&["a", "b", "c", "d"]);
+    let ids: Vec<_> = all.iter().map(|member| member.member_id().unwrap()).collect();
+    let mut e = joiner("e");
+    let bundle = e.key_package().unwrap();
+    let wires = [
+        all[1].propose_add(&bundle).unwrap(),
+        all[2].propose_remove(ids[3]).unwrap(),
+        all[3].propose_remove(ids[0]).unwrap(),
+        all[3].leave().unwrap(),
+    ];
+    for (wire, by) in wires.iter().zip([1, 2, 3, 3]) {
+        for (i, member) in all.iter_mut().enumerate().filter(|(i, _)| *i != by) {
+            let Processed::Proposal(proposed) = member.process(wire).unwrap() else { panic!() };
+            assert_eq!(proposed.proposer, ids[by], "seen by {i}");
+            assert!(member.process(wire).unwrap_err().is_rejected(), "a replay");
+        }
+    }
+    all_read_all(&mut all);
+    assert_eq!(all[0].proposals().count(), 3);
+    assert_eq!(all[3].proposals().count(), 3, "their own as well");
+    // a cannot commit its own removal; what d asked for comes with any change.
+    let change = all[0].commit_proposals().unwrap();
+    let summary = all[0].confirm(change.id()).unwrap();
+    assert_eq!(summary.added, [e.member_id().unwrap()]);
+    assert_eq!(summary.removed, [ids[3]]);
+    for member in &mut all[1..] {
+        member.process(&change.commit).unwrap();
+        assert_eq!(member.proposals().count(), 0, "they were for that epoch");
+    }
+    e.join(&change.welcome).unwrap();
+    all[3] = e;
+    all_read_all(&mut all);
+}
+
+#[test]
+fn proposals_hold_in_their_epoch_only() {
+    let mut all = group(&["a", "b", "c"]);
+    let c = all[2].member_id().unwrap();
+    let late = all[1].propose_remove(c).unwrap();
+    let update = all[2].update().unwrap();
+    settle(&mut all, 2, &update, &[]);
+    assert!(all[0].process(&late).unwrap_err().is_rejected());
+    assert_eq!(all[1].proposals().count(), 0);
+    assert!(matches!(all[1].propose_add(b"noise"), Err(Error::Decode(_))));
+    let me = all[1].member_id().unwrap();
+    assert!(matches!(all[1].propose_remove(me), Err(Error::RemovesSelf)));
+    let stranger = joiner("x").member_id().unwrap();
+    assert!(matches!(all[1].propose_remove(stranger), Err(Error::NoSuchMember(_))));
+    // More than anybody remembers.
+    for _ in 0..64 {
+        let wire = all[1].propose_add(joiner("x").key_package().unwrap()).unwrap();
+        all[0].process(&wire).unwrap();
+    }
+    assert!(all[1].propose_add(joiner("x").key_package().unwrap()).is_err());
+    assert_eq!(all[0].proposals().count(), 64);
     all_read_all(&mut all);
 }
