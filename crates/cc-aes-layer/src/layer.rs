@@ -17,19 +17,24 @@ use core::fmt;
 
 use cc_core::{
     Attachment, Buffer, ChainSecret, CipherLayer, LayerContext, LayerDescriptor, LayerError,
-    Opened, Properties, RandomError, Secret, key_commitment,
+    Opened, Properties, RandomError, Restore, Secret, key_commitment, store::ScopeWriter,
 };
 
-use crate::{AesError, AesKey, Algorithm, Password};
+use crate::{AesError, AesKey, Algorithm, Password, state};
 
 /// An AES-GCM layer of a stack.
 ///
 /// It keeps no state that a message could spoil: sealing and opening may fail or be reverted at any
 /// point, and the next message is as good as if nothing had happened. It does not refuse replays.
+///
+/// A store keeps what it was made with, once: the key, or the password itself and its parameters, so
+/// that nobody has to enter it again. A message writes nothing. What Argon2id made of the password is
+/// not kept: after a restart the first message of each salt costs one run, and the layer seals under a
+/// new salt.
 #[derive(Debug)]
 pub struct AesLayer(Mode);
 
-enum Mode {
+pub(crate) enum Mode {
     Key(AesKey),
     Password(Box<Password>),
     Inherited { algorithm: Algorithm, last: Option<Inherited> },
@@ -38,7 +43,7 @@ enum Mode {
 /// The key that the layer last derived, so that an epoch costs one derivation and not one per
 /// message. There is never more than one: an older epoch's key goes with the first message of
 /// another.
-struct Inherited {
+pub(crate) struct Inherited {
     chain: ChainSecret,
     position: u16,
     key: AesKey,
@@ -78,6 +83,10 @@ impl AesLayer {
         Self(Mode::Inherited { algorithm: Algorithm::Aes128, last: None })
     }
 
+    pub(crate) const fn from_mode(mode: Mode) -> Self {
+        Self(mode)
+    }
+
     /// Which AES it is.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
@@ -109,7 +118,7 @@ impl CipherLayer for AesLayer {
             Mode::Password(_) => 2,
             Mode::Inherited { .. } => 3,
         };
-        LayerDescriptor { id: "cc.aes", version: 1, parameters: vec![algorithm, mode] }
+        LayerDescriptor { id: Self::ID, version: 1, parameters: vec![algorithm, mode] }
     }
 
     fn properties(&self) -> Properties {
@@ -157,6 +166,13 @@ impl CipherLayer for AesLayer {
             }
         }?;
         Ok(Opened::default())
+    }
+
+    fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
+        if to.is_new() {
+            to.put(state::KEY, state::encode(&self.0));
+        }
+        Ok(())
     }
 
     fn key_commitment(&self) -> Option<Secret<32>> {

@@ -11,6 +11,7 @@ mod gcm;
 mod key;
 mod layer;
 mod password;
+mod state;
 mod stream;
 mod xaes;
 

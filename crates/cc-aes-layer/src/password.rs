@@ -166,6 +166,21 @@ impl Password {
         key_commitment(self.password.expose())
     }
 
+    /// What it takes to make this instance again: parameters for sealing, the most that is accepted,
+    /// and the password.
+    pub(crate) fn parts(&self) -> ([Argon2Params; 2], &[u8]) {
+        ([self.params, self.ceiling], self.password.expose())
+    }
+
+    /// The instance of these [`parts`](Self::parts), where they can be those of one.
+    pub(crate) fn from_parts(
+        [params, ceiling]: [Argon2Params; 2],
+        password: &[u8],
+    ) -> Option<Self> {
+        let password = Self::new(password).ok()?;
+        params.within(ceiling).then_some(Self { params, ceiling, ..password })
+    }
+
     /// This instance's key, and the header by which others find it.
     pub(crate) fn sealing_key(&mut self) -> Result<([u8; HEADER_LEN], &AesKey), AesError> {
         let derived = match self.own.take() {
@@ -265,6 +280,17 @@ impl Argon2Params {
         self.lanes
     }
 
+    /// As in a message's header.
+    pub(crate) const fn to_bytes(self) -> [u8; PARAMS_LEN] {
+        let [a, b, c, d] = self.memory_kib.to_be_bytes();
+        [a, b, c, d, self.passes, self.lanes]
+    }
+
+    pub(crate) const fn from_bytes(bytes: &[u8; PARAMS_LEN]) -> Result<Self, AesError> {
+        let [a, b, c, d, passes, lanes] = *bytes;
+        Self::new(u32::from_be_bytes([a, b, c, d]), passes, lanes)
+    }
+
     const fn within(self, other: Self) -> bool {
         self.memory_kib <= other.memory_kib
             && self.passes <= other.passes
@@ -309,9 +335,7 @@ impl Derived {
     fn header(&self) -> [u8; HEADER_LEN] {
         let mut header = [0; HEADER_LEN];
         header[..16].copy_from_slice(&self.salt);
-        header[16..20].copy_from_slice(&self.params.memory_kib.to_be_bytes());
-        header[20] = self.params.passes;
-        header[21] = self.params.lanes;
+        header[16..22].copy_from_slice(&self.params.to_bytes());
         header[22..].copy_from_slice(&self.commitment);
         header
     }
@@ -322,8 +346,9 @@ impl Derived {
 }
 
 /// Bytes of a header: salt, parameters and commitment.
-pub(crate) const HEADER_LEN: usize = SALT_LEN + 4 + 1 + 1 + 32;
+pub(crate) const HEADER_LEN: usize = SALT_LEN + PARAMS_LEN + 32;
 
+const PARAMS_LEN: usize = 4 + 1 + 1;
 const SALT_LEN: usize = 16;
 /// Nonce and tag.
 const MIN_MESSAGE_LEN: usize = 24 + 16;
@@ -336,9 +361,9 @@ const REMEMBERED: usize = 8;
 fn parse(header: &[u8; HEADER_LEN]) -> Result<([u8; SALT_LEN], Argon2Params, [u8; 32]), AesError> {
     let mut salt = [0; SALT_LEN];
     salt.copy_from_slice(&header[..16]);
-    let memory_kib = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
-    let params =
-        Argon2Params::new(memory_kib, header[20], header[21]).map_err(|_| AesError::Rejected)?;
+    let mut params = [0; PARAMS_LEN];
+    params.copy_from_slice(&header[16..22]);
+    let params = Argon2Params::from_bytes(&params).map_err(|_| AesError::Rejected)?;
     let mut commitment = [0; 32];
     commitment.copy_from_slice(&header[22..]);
     Ok((salt, params, commitment))
