@@ -1,8 +1,8 @@
 //! The settings of one member: what the group has in common, and how long secrets are kept.
 
 use openmls::prelude::{
-    Capabilities, Extension, ExtensionType, Extensions, GroupContext, LeafNode, Lifetime,
-    MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
+    Capabilities, CredentialType, Extension, ExtensionType, Extensions, GroupContext, LeafNode,
+    Lifetime, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
     SenderRatchetConfiguration, UnknownExtension,
 };
 use openmls_rust_crypto::RustCrypto;
@@ -11,7 +11,10 @@ use openmls_traits::crypto::OpenMlsCrypto as _;
 /// A ciphersuite of RFC 9420 section 17.1, as openmls names it.
 pub use openmls_traits::types::Ciphersuite;
 
-use crate::error::MlsError;
+use crate::{
+    credential::{MlsCredential, Policy},
+    error::MlsError,
+};
 
 /// Bytes of the longest group name and of the longest member name.
 pub(crate) const MAX_NAME_LEN: usize = 4096;
@@ -43,6 +46,7 @@ pub struct MlsConfig {
     key_package_lifetime: u64,
     checkpoint_interval: u32,
     plain_peers: bool,
+    pub(crate) policy: Policy,
 }
 
 impl MlsConfig {
@@ -134,6 +138,41 @@ impl MlsConfig {
         self
     }
 
+    /// Who may be in the group: `decide` gets the credential and the signature key of everyone who is
+    /// about to enter it, and refuses them with `false`. It is asked about the key packages that this
+    /// member adds by, about the leaves that others add or update, and about every leaf of a group
+    /// that this member joins (RFC 9420 section 5.3.1). What is refused is refused as a whole, key
+    /// package, commit or welcome, and changes nothing.
+    ///
+    /// Without it, basic credentials are let in whatever they say, and X.509 ones never.
+    ///
+    /// **This crate does not read certificates.** For an X.509 credential `decide` must verify the
+    /// chain, that it may speak for its member, *and that the public key in the first certificate is
+    /// the signature key*: `subjectPublicKey` as it stands for Ed25519, an uncompressed point for
+    /// P-256. Whoever leaves that out lets anyone in with somebody else's certificate.
+    ///
+    /// A commit is refused too when the committer's certificate, accepted long ago, is not accepted
+    /// any more; the others then remove that member. All members of a group need a policy before
+    /// anyone has an X.509 credential, and the same answers, or they part. A policy is no part of
+    /// what a store keeps, and must not call into the layer.
+    ///
+    /// ```
+    /// use cc_mls_layer::{MlsConfig, MlsCredential};
+    ///
+    /// let config = MlsConfig::default().with_credential_policy(|credential, _signature_key| {
+    ///     matches!(credential, MlsCredential::Basic { identity } if identity.starts_with(b"dev/"))
+    /// });
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn with_credential_policy(
+        mut self,
+        decide: impl Fn(&MlsCredential, &[u8]) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.policy = Policy::new(decide);
+        self
+    }
+
     /// Whether members may use another library.
     #[must_use]
     pub const fn plain_peers(&self) -> bool {
@@ -194,7 +233,8 @@ impl MlsConfig {
     }
 
     /// What every leaf of this crate can do (RFC 9420 section 7.2): nothing beyond the defaults but
-    /// the two private extensions, and key packages of last resort.
+    /// the two private extensions, key packages of last resort, and X.509 credentials where there
+    /// is somebody to verify them.
     pub(crate) fn capabilities(&self) -> Capabilities {
         Capabilities::new(
             None,
@@ -205,7 +245,7 @@ impl MlsConfig {
                 ExtensionType::LastResort,
             ]),
             None,
-            None,
+            self.policy.is_set().then_some(&[CredentialType::Basic, CredentialType::X509][..]),
         )
     }
 
@@ -262,6 +302,7 @@ impl Default for MlsConfig {
             key_package_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME - 3600,
             checkpoint_interval: 64,
             plain_peers: false,
+            policy: Policy::default(),
         }
     }
 }

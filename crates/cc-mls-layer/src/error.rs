@@ -23,6 +23,12 @@ pub enum MlsError {
     /// The signature key could not be generated.
     #[error("the signature key could not be generated")]
     SignatureKey,
+    /// A private signature key that does not belong to the public one, or is none of the ciphersuite.
+    #[error("the private signature key does not belong to the public one")]
+    KeyPair,
+    /// A certificate chain that is empty, has an empty certificate, or is longer than it may be.
+    #[error("the certificate chain is empty, has an empty certificate, or is too long")]
+    Chain,
     /// There is no group yet, or this member was removed.
     #[error("this member is in no group")]
     NoGroup,
@@ -45,7 +51,10 @@ impl From<MlsError> for LayerError {
             MlsError::Library(_) => LayerErrorKind::Internal,
             MlsError::SignatureKey => LayerErrorKind::Random,
             MlsError::Name { .. } | MlsError::ExportLength(_) => LayerErrorKind::Limit,
-            MlsError::Ciphersuite(_) | MlsError::Config(_) => LayerErrorKind::Misuse,
+            MlsError::Ciphersuite(_)
+            | MlsError::Config(_)
+            | MlsError::KeyPair
+            | MlsError::Chain => LayerErrorKind::Misuse,
         };
         Self::local(kind, error)
     }

@@ -1,26 +1,35 @@
-//! Who a member is: a name, and the key pair that signs for it.
+//! Who a member is: a credential, and the key pair that signs for it.
 
-use openmls::prelude::{BasicCredential, CredentialWithKey};
+use cc_core::SecretBytes;
+use openmls::prelude::CredentialWithKey;
 use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::RustCrypto;
+use openmls_traits::{crypto::OpenMlsCrypto as _, signatures::Signer as _, types::SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::{Ciphersuite, MlsConfig, check_ciphersuite, check_name},
+    credential::MlsCredential,
     error::MlsError,
 };
 
-/// A member's name and signature key pair: a basic credential, RFC 9420 section 5.3.
+/// A member's credential and signature key pair, RFC 9420 section 5.3.
 ///
-/// The name is what the member says of itself. Nothing here proves it; people compare
-/// [`signature_key`](Self::signature_key) or the epoch authenticator for that.
+/// With a basic credential, the name is what the member says of itself. Nothing here proves it; people
+/// compare [`signature_key`](Self::signature_key) or the epoch authenticator for that.
 #[derive(Debug)]
 pub struct MlsIdentity {
     name: String,
+    /// The certificates; none for a basic credential.
+    chain: Vec<Vec<u8>>,
     ciphersuite: Ciphersuite,
     keys: SignatureKeyPair,
 }
 
 impl MlsIdentity {
+    /// Bytes of the longest certificate chain: 1 MiB.
+    pub const MAX_CHAIN_LEN: usize = 1 << 20;
+
     /// A new identity with a fresh key pair for the default ciphersuite of [`MlsConfig`].
     ///
     /// # Errors
@@ -42,13 +51,50 @@ impl MlsIdentity {
         check_ciphersuite(ciphersuite)?;
         let keys = SignatureKeyPair::new(ciphersuite.signature_algorithm())
             .map_err(|_| MlsError::SignatureKey)?;
-        Ok(Self { name, ciphersuite, keys })
+        Ok(Self { name, chain: Vec::new(), ciphersuite, keys })
     }
 
-    /// The name.
+    /// An identity with an X.509 credential: a certificate chain in DER, the member's own first, and
+    /// the key pair that the first certificate is for. It has no name; what there is to read stands in
+    /// the certificate. Only members with a
+    /// [credential policy](MlsConfig::with_credential_policy) take it in.
+    ///
+    /// For Ed25519 the private key is the seed of 32 bytes (RFC 8032 section 5.1.5) and the public one
+    /// has 32; for P-256 the scalar of 32 bytes and an uncompressed point of 65. That the two belong
+    /// together is verified, that they belong to the certificate is not.
+    ///
+    /// # Errors
+    /// [`MlsError::Chain`] for no certificate, an empty one, or more than
+    /// [`MAX_CHAIN_LEN`](Self::MAX_CHAIN_LEN) bytes; [`MlsError::KeyPair`], [`MlsError::Ciphersuite`].
+    pub fn x509(
+        chain: Vec<Vec<u8>>,
+        ciphersuite: Ciphersuite,
+        private_key: &SecretBytes,
+        public_key: &[u8],
+    ) -> Result<Self, MlsError> {
+        let complete = !chain.is_empty() && chain.iter().all(|certificate| !certificate.is_empty());
+        if !complete || chain.iter().map(Vec::len).sum::<usize>() > Self::MAX_CHAIN_LEN {
+            return Err(MlsError::Chain);
+        }
+        check_ciphersuite(ciphersuite)?;
+        let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
+        Ok(Self { name: String::new(), chain, ciphersuite, keys })
+    }
+
+    /// The name; empty with an X.509 credential.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The credential.
+    #[must_use]
+    pub fn credential(&self) -> MlsCredential {
+        if self.chain.is_empty() {
+            MlsCredential::Basic { identity: self.name.as_bytes().to_vec() }
+        } else {
+            MlsCredential::X509 { chain: self.chain.clone() }
+        }
     }
 
     /// The ciphersuite that the key pair is for.
@@ -67,16 +113,40 @@ impl MlsIdentity {
         &self.keys
     }
 
-    pub(crate) fn credential(&self) -> CredentialWithKey {
+    pub(crate) fn credential_with_key(&self) -> CredentialWithKey {
         CredentialWithKey {
-            credential: BasicCredential::new(self.name.as_bytes().to_vec()).into(),
+            credential: self.credential().to_mls(),
             signature_key: self.keys.public().into(),
         }
+    }
+
+    pub(crate) const fn is_x509(&self) -> bool {
+        !self.chain.is_empty()
     }
 
     pub(crate) fn commitment(&self) -> [u8; 32] {
         commitment(self.ciphersuite, self.signature_key())
     }
+}
+
+/// The two halves, if the private one signs what the public one verifies.
+fn key_pair(
+    scheme: SignatureScheme,
+    private_key: &SecretBytes,
+    public_key: &[u8],
+) -> Result<SignatureKeyPair, MlsError> {
+    let len = if scheme == SignatureScheme::ECDSA_SECP384R1_SHA384 { 48 } else { 32 };
+    if private_key.expose().len() != len {
+        return Err(MlsError::KeyPair);
+    }
+    let keys =
+        SignatureKeyPair::from_raw(scheme, private_key.expose().to_vec(), public_key.to_vec());
+    let probe = b"cascading-cipher/1 mls key pair";
+    let signature = keys.sign(probe).map_err(|_| MlsError::KeyPair)?;
+    RustCrypto::default()
+        .verify_signature(scheme, probe, public_key, &signature)
+        .map_err(|_| MlsError::KeyPair)?;
+    Ok(keys)
 }
 
 /// What a member id commits to in this layer: SHA-256 over a label, the ciphersuite and the

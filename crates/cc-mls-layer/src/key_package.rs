@@ -35,7 +35,7 @@ pub(crate) fn create(
         .key_package_extensions(Extensions::single(binding).map_err(internal)?)
         .leaf_node_capabilities(config.capabilities())
         .leaf_node_extensions(leaf_extensions(id, provider.ids)?)
-        .build(config.ciphersuite(), provider, identity.keys(), identity.credential())
+        .build(config.ciphersuite(), provider, identity.keys(), identity.credential_with_key())
         .map_err(internal)?;
     MlsMessageOut::from(bundle.into_key_package()).tls_serialize_detached().map_err(internal)
 }

@@ -63,7 +63,8 @@ impl MlsLayer {
     /// extension.
     ///
     /// # Errors
-    /// [`MlsError::Name`] for a name that is too long.
+    /// [`MlsError::Name`] for a name that is too long, [`MlsError::Config`] for an X.509 identity, which
+    /// needs a credential policy.
     pub fn create(name: impl Into<String>, identity: MlsIdentity) -> Result<Self, MlsError> {
         let config = MlsConfig::default().with_ciphersuite(identity.ciphersuite());
         Self::create_with(name, identity, config)
@@ -73,7 +74,7 @@ impl MlsLayer {
     ///
     /// # Errors
     /// [`MlsError::Name`], [`MlsError::Ciphersuite`], and [`MlsError::Config`] for a value out of its
-    /// bounds or a ciphersuite that the identity is not for.
+    /// bounds, a ciphersuite that the identity is not for, or an X.509 identity without a policy.
     pub fn create_with(
         name: impl Into<String>,
         identity: MlsIdentity,
@@ -87,7 +88,7 @@ impl MlsLayer {
     /// A member who is in no group yet: hand out key packages, and join by a welcome.
     ///
     /// # Errors
-    /// None at present; kept so that identities may one day be checked here.
+    /// [`MlsError::Config`] for an X.509 identity, which needs a credential policy.
     pub fn member(identity: MlsIdentity) -> Result<Self, MlsError> {
         let config = MlsConfig::default().with_ciphersuite(identity.ciphersuite());
         Self::member_with(identity, config)
@@ -96,8 +97,8 @@ impl MlsLayer {
     /// As [`member`](Self::member), with a configuration of the caller's.
     ///
     /// # Errors
-    /// [`MlsError::Ciphersuite`], and [`MlsError::Config`] for a value out of its bounds or a
-    /// ciphersuite that the identity is not for.
+    /// [`MlsError::Ciphersuite`], and [`MlsError::Config`] for a value out of its bounds, a
+    /// ciphersuite that the identity is not for, or an X.509 identity without a policy.
     pub fn member_with(identity: MlsIdentity, config: MlsConfig) -> Result<Self, MlsError> {
         Self::new(identity, config, None)
     }
@@ -110,6 +111,9 @@ impl MlsLayer {
         config.check()?;
         if identity.ciphersuite() != config.ciphersuite() {
             return Err(MlsError::Config("the identity is for another ciphersuite"));
+        }
+        if identity.is_x509() && !config.policy.is_set() {
+            return Err(MlsError::Config("an X.509 identity needs a credential policy"));
         }
         let provider = Provider::new(Ids::under(&config));
         Ok(Self {
@@ -242,7 +246,7 @@ impl MlsLayer {
             self.identity.keys(),
             &config,
             GroupId::from_slice(&group_id),
-            self.identity.credential(),
+            self.identity.credential_with_key(),
         )
         .map_err(internal)?;
         let group = Group::begin(mls, &self.provider, &self.identity)?;

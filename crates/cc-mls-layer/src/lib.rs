@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod credential;
 mod crypto;
 mod ed25519;
 mod epoch;
@@ -24,6 +25,7 @@ mod wire;
 mod written;
 
 pub use config::{Ciphersuite, MlsConfig};
+pub use credential::MlsCredential;
 pub use error::MlsError;
 pub use identity::MlsIdentity;
 pub use layer::MlsLayer;

@@ -2,6 +2,8 @@
 
 use cc_core::MemberId;
 
+use crate::MlsCredential;
+
 /// A member of the group, read from their leaf in the ratchet tree (RFC 9420 section 7.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -10,6 +12,8 @@ pub struct MlsMember {
     pub id: MemberId,
     /// The name in the basic credential; `None` for another kind of credential.
     pub name: Option<String>,
+    /// The credential.
+    pub credential: MlsCredential,
     /// The place in the ratchet tree, 0 at the left.
     pub leaf_index: u32,
     /// The signature public key: 32 bytes for Ed25519, 65 for P-256.

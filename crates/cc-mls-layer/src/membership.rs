@@ -16,7 +16,7 @@ use openmls_traits::OpenMlsProvider as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    MlsLayer,
+    MlsConfig, MlsLayer,
     error::{internal, storage as failed},
     group::{Group, export_pending},
     identity::commitment,
@@ -86,6 +86,7 @@ impl GroupLayer for MlsLayer {
             let verified = |new| key_package::verify(provider, suite, new);
             request.added.iter().map(verified).collect::<Result<Vec<_>, _>>()
         })?;
+        added.iter().try_for_each(|new| config.policy.admit(new.leaf_node()))?;
         check_new_ids(group, request, &removed)?;
         if group.roster.members().len() - removed.len() + added.len() > cc_core::limits::MAX_MEMBERS
         {
@@ -209,7 +210,7 @@ impl GroupLayer for MlsLayer {
         let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
             return Err(LayerError::rejected());
         };
-        let outcome = judge(group, provider, &staged, committer.u32(), psk.as_ref(), own)?;
+        let outcome = judge(group, provider, config, &staged, committer.u32(), psk.as_ref(), own)?;
         group.advance(provider, identity, config, |mls| {
             mls.merge_staged_commit(provider, *staged).map_err(internal)
         })?;
@@ -259,7 +260,9 @@ impl GroupLayer for MlsLayer {
         if let Some(psk) = &psk {
             psk.take(&self.provider)?;
         }
-        let group = Group::begin(mls?, &self.provider, &self.identity)?;
+        let mls = mls?;
+        mls.treesync().full_leaves().try_for_each(|(_, leaf)| self.config.policy.admit(leaf))?;
+        let group = Group::begin(mls, &self.provider, &self.identity)?;
         // A last-resort key package still opens the welcome of long ago: nobody goes back by it.
         let stale = left_at
             .is_some_and(|(id, epoch)| id == *group.mls.group_id() && group.epoch() <= epoch);
@@ -345,6 +348,7 @@ fn check_new_ids(
 fn judge(
     group: &Group,
     provider: &Provider,
+    config: &MlsConfig,
     staged: &StagedCommit,
     committer: u32,
     psk: Option<&BindingPsk>,
@@ -359,6 +363,7 @@ fn judge(
                     .ids
                     .of(add.key_package().leaf_node())
                     .ok_or_else(LayerError::rejected)?;
+                config.policy.admit(add.key_package().leaf_node())?;
                 outcome.added.push(id);
             }
             Proposal::Remove(remove) => {
@@ -371,6 +376,7 @@ fn judge(
                     return Err(LayerError::rejected());
                 };
                 check_same_member(group, provider, sender, update.leaf_node())?;
+                config.policy.admit(update.leaf_node())?;
             }
             Proposal::PreSharedKey(proposal) => {
                 let id = proposal.tls_serialize_detached().map_err(internal)?;
@@ -388,6 +394,7 @@ fn judge(
     }
     if let Some(leaf) = staged.update_path_leaf_node() {
         check_same_member(group, provider, LeafNodeIndex::new(committer), leaf)?;
+        config.policy.admit(leaf)?;
     }
     outcome.removed_self = staged.self_removed();
     if outcome.removed_self != outcome.removed.contains(&own) {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use cc_core::{LayerDescriptor, MemberId};
-use openmls::prelude::{BasicCredential, LeafNode, MlsGroup};
+use openmls::prelude::{LeafNode, MlsGroup};
 
 use crate::{
     config::{Ciphersuite, MlsConfig},
+    credential::MlsCredential,
     identity::commitment,
     member::MlsMember,
 };
@@ -20,13 +21,16 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// The members of `group`; `None` where a leaf has no id, or two have the same.
+    /// The members of `group`; `None` where a leaf has no id or a strange credential, or two have
+    /// the same id.
     pub(crate) fn of(group: &MlsGroup, ids: Ids) -> Option<Self> {
         let mut roster = Self::default();
         for (index, leaf) in group.treesync().full_leaves() {
+            let credential = MlsCredential::of(leaf.credential())?;
             let member = MlsMember {
                 id: ids.of(leaf)?,
-                name: name(leaf),
+                name: credential.name(),
+                credential,
                 leaf_index: index.u32(),
                 signature_key: leaf.signature_key().as_slice().to_vec(),
             };
@@ -90,9 +94,4 @@ impl Ids {
 /// What both ends of the layer must agree on.
 pub(crate) fn descriptor(suite: Ciphersuite) -> LayerDescriptor {
     LayerDescriptor { id: "cc.mls", version: 1, parameters: (suite as u16).to_be_bytes().to_vec() }
-}
-
-fn name(leaf: &LeafNode) -> Option<String> {
-    let credential = BasicCredential::try_from(leaf.credential().clone()).ok()?;
-    Some(String::from_utf8_lossy(credential.identity()).into_owned())
 }
