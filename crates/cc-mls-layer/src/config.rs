@@ -3,7 +3,7 @@
 use openmls::prelude::{
     Capabilities, CredentialType, Extension, ExtensionType, Extensions, GroupContext, LeafNode,
     Lifetime, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
-    SenderRatchetConfiguration, UnknownExtension,
+    RequiredCapabilitiesExtension, SenderRatchetConfiguration, UnknownExtension,
 };
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto as _;
@@ -47,6 +47,9 @@ pub struct MlsConfig {
     checkpoint_interval: u32,
     plain_peers: bool,
     pub(crate) policy: Policy,
+    extension_types: Vec<u16>,
+    required_extensions: Vec<u16>,
+    requires_x509: bool,
 }
 
 impl MlsConfig {
@@ -173,6 +176,25 @@ impl MlsConfig {
         self
     }
 
+    /// Extension types that the application knows beside those of this crate, for the capabilities of
+    /// this member's leaves (RFC 9420 section 7.2); none unless changed.
+    #[must_use]
+    pub fn with_extension_types(mut self, types: Vec<u16>) -> Self {
+        self.extension_types = types;
+        self
+    }
+
+    /// What a group founded with this configuration requires of all who are added: these extension
+    /// types, and with `x509` that they can read X.509 credentials (RFC 9420 section 11.1). The founder
+    /// must be able to do it too. Nothing is required unless changed. This crate knows no proposal
+    /// types of the application's, so none can be required.
+    #[must_use]
+    pub fn with_required_capabilities(mut self, extension_types: Vec<u16>, x509: bool) -> Self {
+        self.required_extensions = extension_types;
+        self.requires_x509 = x509;
+        self
+    }
+
     /// Whether members may use another library.
     #[must_use]
     pub const fn plain_peers(&self) -> bool {
@@ -221,6 +243,14 @@ impl MlsConfig {
                 self.checkpoint_interval <= Self::MAX_CHECKPOINT_INTERVAL,
                 "the interval is over MlsConfig::MAX_CHECKPOINT_INTERVAL",
             ),
+            (
+                self.required_extensions.iter().all(|kind| self.knows(*kind)),
+                "an extension type is required that this member does not know",
+            ),
+            (
+                !self.requires_x509 || self.policy.is_set(),
+                "X.509 is required of members, and this one has no credential policy",
+            ),
         ];
         match bounds.iter().find(|(holds, _)| !holds) {
             Some((_, broken)) => Err(MlsError::Config(broken)),
@@ -233,20 +263,38 @@ impl MlsConfig {
     }
 
     /// What every leaf of this crate can do (RFC 9420 section 7.2): nothing beyond the defaults but
-    /// the two private extensions, key packages of last resort, and X.509 credentials where there
-    /// is somebody to verify them.
+    /// the private extensions, key packages of last resort, what the application knows, and X.509
+    /// credentials where there is somebody to verify them.
     pub(crate) fn capabilities(&self) -> Capabilities {
         Capabilities::new(
             None,
             Some(&[self.ciphersuite]),
-            Some(&[
-                ExtensionType::Unknown(BINDING_EXTENSION),
-                ExtensionType::Unknown(NAME_EXTENSION),
-                ExtensionType::LastResort,
-            ]),
+            Some(&self.known_extensions().collect::<Vec<_>>()),
             None,
             self.policy.is_set().then_some(&[CredentialType::Basic, CredentialType::X509][..]),
         )
+    }
+
+    fn known_extensions(&self) -> impl Iterator<Item = ExtensionType> {
+        let own = [
+            ExtensionType::Unknown(BINDING_EXTENSION),
+            ExtensionType::Unknown(NAME_EXTENSION),
+            ExtensionType::LastResort,
+        ];
+        let types = self.extension_types.iter().copied().map(ExtensionType::from);
+        own.into_iter().chain(types.filter(move |kind| !own.contains(kind)))
+    }
+
+    fn knows(&self, extension_type: u16) -> bool {
+        self.known_extensions().any(|known| known == ExtensionType::from(extension_type))
+    }
+
+    fn required_capabilities(&self) -> Option<RequiredCapabilitiesExtension> {
+        let extensions: Vec<_> =
+            self.required_extensions.iter().copied().map(ExtensionType::from).collect();
+        let credentials: &[_] = if self.requires_x509 { &[CredentialType::X509] } else { &[] };
+        let any = !extensions.is_empty() || self.requires_x509;
+        any.then(|| RequiredCapabilitiesExtension::new(&extensions, &[], credentials))
     }
 
     pub(crate) fn join_config(&self) -> MlsGroupJoinConfig {
@@ -269,6 +317,11 @@ impl MlsConfig {
             let name = UnknownExtension(name.as_bytes().to_vec());
             context
                 .add(Extension::Unknown(NAME_EXTENSION, name))
+                .map_err(|error| MlsError::Library(error.to_string()))?;
+        }
+        if let Some(required) = self.required_capabilities() {
+            context
+                .add(Extension::RequiredCapabilities(required))
                 .map_err(|error| MlsError::Library(error.to_string()))?;
         }
         let builder = MlsGroupCreateConfig::builder()
@@ -303,6 +356,9 @@ impl Default for MlsConfig {
             checkpoint_interval: 64,
             plain_peers: false,
             policy: Policy::default(),
+            extension_types: Vec::new(),
+            required_extensions: Vec::new(),
+            requires_x509: false,
         }
     }
 }

@@ -7,8 +7,9 @@ use cc_core::{
 use openmls::{
     messages::proposals::PreSharedKeyProposal,
     prelude::{
-        BasicCredential, CredentialWithKey, Extensions, GroupContext, KeyPackage,
-        LeafNodeParameters, MlsMessageOut, Proposal, ProtocolVersion, tls_codec::Serialize as _,
+        BasicCredential, CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender,
+        GroupContext, KeyPackage, LeafNodeParameters, MlsMessageOut, Proposal, ProtocolVersion,
+        RequiredCapabilitiesExtension, UnknownExtension, tls_codec::Serialize as _,
     },
     schedule::{
         PreSharedKeyId, Psk,
@@ -18,7 +19,8 @@ use openmls::{
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::{
-    MlsIdentity, MlsLayer, key_package::leaf_extensions, layer::Parts, psk::BindingPsk, wire,
+    MlsIdentity, MlsLayer, config::NAME_EXTENSION, key_package::leaf_extensions, layer::Parts,
+    psk::BindingPsk, wire,
 };
 
 const BINDING: [u8; 32] = [4; 32];
@@ -166,12 +168,40 @@ fn nobody_becomes_somebody_else() {
 }
 
 #[test]
-fn the_group_context_stays_as_it_is() {
+fn of_the_group_context_only_the_name_changes() {
     let (mut mallory, mut bob) = pair();
-    let due = due(&mut mallory);
-    let leaf = LeafNodeParameters::default();
-    let commit = forge_with(&mut mallory, vec![due], leaf, Some(Extensions::empty()));
-    assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
+    let key = mallory.identity().signature_key().to_vec();
+    let outsider = BasicCredential::new(b"Trudy".to_vec()).into();
+    let name = |name: &[u8]| {
+        let kind = ExtensionType::Unknown(NAME_EXTENSION);
+        vec![
+            Extension::Unknown(NAME_EXTENSION, UnknownExtension(name.to_vec())),
+            Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(&[kind], &[], &[])),
+        ]
+    };
+    let required = RequiredCapabilitiesExtension::new(&[ExtensionType::LastResort], &[], &[]);
+    let senders = Extension::ExternalSenders(vec![ExternalSender::new(key.into(), outsider)]);
+    let named_and = |other: &Extension| [name(b"Name"), vec![other.clone()]].concat();
+    for extensions in [
+        vec![Extension::RequiredCapabilities(required)],
+        vec![senders.clone()],
+        named_and(&senders),
+        name(b""),
+        name(b"\xff"),
+        name(&[b'x'; 4097]),
+    ] {
+        let extensions = Extensions::from_vec(extensions).unwrap();
+        let (due, leaf) = (due(&mut mallory), LeafNodeParameters::default());
+        let commit = forge_with(&mut mallory, vec![due], leaf, Some(extensions));
+        assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
+        mallory.dirty = true;
+        mallory.revert();
+    }
+    let (due, leaf) = (due(&mut mallory), LeafNodeParameters::default());
+    let extensions = Extensions::from_vec(name(b"Name")).unwrap();
+    let commit = forge_with(&mut mallory, vec![due], leaf, Some(extensions));
+    assert_eq!(verdict(&mut bob, &commit, true), Ok(()));
+    assert_eq!(bob.group_name().as_deref(), Some("Name"));
 }
 
 /// A key package, without a look at its signatures.

@@ -36,6 +36,8 @@ pub struct MlsLayer {
     pub(crate) state: State,
     /// The group to found, by name.
     pub(crate) founds: Option<String>,
+    /// What the next change calls the group.
+    pub(crate) new_name: Option<String>,
     /// Whether new key packages may be used more than once.
     pub(crate) last_resort: bool,
     pub(crate) own_id: Option<MemberId>,
@@ -122,6 +124,7 @@ impl MlsLayer {
             provider,
             state: State::Outside,
             founds,
+            new_name: None,
             last_resort: false,
             own_id: None,
             own_id_before: None,

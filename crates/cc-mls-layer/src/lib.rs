@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod context;
 mod credential;
 mod crypto;
 mod ed25519;

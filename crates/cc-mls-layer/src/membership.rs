@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     MlsConfig, MlsLayer,
+    context::{check_renamed, renamed},
     error::{internal, storage as failed},
     group::{Group, export_pending},
     identity::commitment,
@@ -74,6 +75,7 @@ impl GroupLayer for MlsLayer {
         request: &ChangeRequest<'_>,
         context: &PartContext<'_>,
     ) -> Result<ChangeParts, LayerError> {
+        let new_name = self.new_name.take();
         let Parts { group, provider, identity, config, dirty, .. } = self.parts()?;
         if group.mls.pending_commit().is_some() {
             return Err(LayerError::misuse(
@@ -107,10 +109,14 @@ impl GroupLayer for MlsLayer {
             }
             None => None,
         };
+        let old = group.mls.extensions();
+        let extensions = new_name.map(|name| renamed(old, &name)).transpose()?;
         group.mls.set_aad(context.binding.to_vec());
-        let bundle = group
-            .mls
-            .commit_builder()
+        let mut builder = group.mls.commit_builder();
+        if let Some(extensions) = extensions {
+            builder = builder.propose_group_context_extensions(extensions).map_err(internal)?;
+        }
+        let bundle = builder
             .consume_proposal_store(false)
             .force_self_update(true)
             .propose_adds(added)
@@ -342,8 +348,8 @@ fn check_new_ids(
     Ok(())
 }
 
-/// Whether this layer takes a valid commit, and what it does. Adds, removes, updates, and exactly the
-/// PSK that the parts below demand; whoever stays keeps id, credential and signature key, for the
+/// Whether this layer takes a valid commit, and what it does. Adds, removes, updates, another name, and
+/// exactly the PSK that the parts below demand; whoever stays keeps id, credential and signature key, for the
 /// member id commits to the key.
 fn judge(
     group: &Group,
@@ -385,6 +391,9 @@ fn judge(
                     return Err(LayerError::rejected());
                 }
                 psks += 1;
+            }
+            Proposal::GroupContextExtensions(proposal) => {
+                check_renamed(group.mls.extensions(), proposal.extensions())?;
             }
             _ => return Err(LayerError::rejected()),
         }

@@ -302,6 +302,15 @@ fn live(layer_founds: bool, (suite, their_suite): (Ciphersuite, CipherSuite)) {
         }
     }
 
+    // A new name, which mls-rs members know of as an extension.
+    all.ours[1].layer.rename_group("Interop").unwrap();
+    let staged = all.ours[1].stage(&[], &[]).unwrap();
+    all.settle(By::Ours(1), &staged, false);
+    all.agree();
+    for peer in &all.ours {
+        assert_eq!(peer.layer.group_name().as_deref(), Some("Interop"));
+    }
+
     // PSKs from both sides.
     for by in [By::Ours(1), By::Theirs(1)] {
         let binding = binding();
