@@ -9,11 +9,14 @@
 use std::cell::RefCell;
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
-use cc_core::{Bundle, Header, Kind, PartList, StackId};
+use cc_core::{
+    Bundle, Header, Kind, PartList, Restore, SecretBytes, StackId,
+    store::{Batch, MemoryStore, Scope, Store},
+};
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPublicKey};
 use cc_manager::CascadingCipherManager;
 use cc_mls_layer::{MlsIdentity, MlsLayer};
-use cc_signal_layer::{Account, Agree, Limits, Session, Sessions};
+use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -77,7 +80,7 @@ pub fn signal(bytes: &[u8]) {
     let _ = Account::load(bytes);
     let _ = Session::load(bytes, Limits::default());
     let _ = cc_signal_layer::SenderKeys::load(bytes, Limits::default());
-    let _ = cc_signal_layer::SignalLayer::load(bytes);
+    let _ = restored(bytes);
     PAIR.with_borrow_mut(|(account, sessions, peer)| {
         let before = sessions.export();
         assert!(sessions.decrypt(account, b"", bytes).is_err());
@@ -86,6 +89,23 @@ pub fn signal(bytes: &[u8]) {
         let opened = sessions.decrypt(account, b"", &wire);
         assert_eq!(opened.unwrap(), b"text");
     });
+}
+
+/// A layer from records that the bytes are cut into: 1 length of the name, name, 2 length of the value,
+/// value.
+fn restored(mut bytes: &[u8]) -> Option<SignalLayer> {
+    let scope = Scope::new("layer");
+    let mut batch = Batch::new();
+    while let Some((len, rest)) = bytes.split_first() {
+        let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+        let (len, rest) = rest.split_first_chunk()?;
+        let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        batch.put(&scope, name, SecretBytes::new(value.to_vec()));
+        bytes = rest;
+    }
+    let mut store = MemoryStore::new();
+    store.commit(&batch).ok()?;
+    SignalLayer::restore(&scope.of(&store)).ok()
 }
 
 fn pair() -> (Account, Sessions, Sessions) {

@@ -87,7 +87,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new() -> Self {
-        Self { bytes: zeroize::Zeroizing::new(Vec::with_capacity(1024)) }
+        Self { bytes: zeroize::Zeroizing::new(Vec::with_capacity(256)) }
     }
 
     pub(crate) fn put(&mut self, bytes: &[u8]) {

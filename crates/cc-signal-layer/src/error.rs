@@ -28,9 +28,6 @@ pub enum Error {
     /// Saved state does not decode, or contradicts itself.
     #[error("the saved state is not valid")]
     InvalidState,
-    /// Something is staged that is neither applied nor reverted: do either before saving.
-    #[error("a staged change is neither applied nor reverted")]
-    Unapplied,
     /// The bundle has no post-quantum prekey, and PQXDH was asked for.
     #[error("the bundle has no post-quantum prekey")]
     NoPostQuantumPrekey,

@@ -19,15 +19,18 @@ use crate::{
 };
 
 mod commit;
+mod in_force;
 mod key_package;
 mod message;
 mod saved;
 mod welcome;
 
 use commit::Commit;
+use in_force::Before;
 pub(crate) use key_package::commitment_in as key_package_commitment;
 use key_package::{KeyPackage, Newcomer};
 use message::{Front, Received, Via};
+use saved::{Part, Touched};
 
 /// How many messages carry this member's chain to one who has not acknowledged it. As many carry
 /// the acknowledgement of another's.
@@ -40,6 +43,8 @@ pub(crate) struct Group {
     state: State,
     /// What `apply` keeps and `revert` drops.
     staged: Staged,
+    /// How to go back from what was saved, until it is applied.
+    before: Option<Before>,
 }
 
 /// Everything that outlives a message, beside the account.
@@ -54,7 +59,8 @@ struct State {
     peers: BTreeMap<MemberId, Peer>,
     /// All chains; made when the layer gets its place.
     keys: Option<SenderKeys>,
-    /// The number of one's own chain: how often it was rotated in this group.
+    /// The number of one's own chain: the epoch it was made in. A chain is replaced at most once for
+    /// each, so a member's chains have ascending numbers, also when it went and came back.
     generation: u64,
     /// Who lacks one's own chain.
     owed: BTreeMap<MemberId, Owed>,
@@ -62,6 +68,8 @@ struct State {
     acks: BTreeMap<MemberId, Ack>,
     /// A change of this member's that is neither confirmed nor discarded.
     plan: Option<Plan>,
+    /// What the store does not have yet.
+    touched: Touched,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +83,7 @@ enum Phase {
 /// Another member.
 struct Peer {
     /// For sessions that are still to begin.
-    bundle: Bundle,
+    bundle: Arc<Bundle>,
     sessions: Sessions,
     /// The numbers of the peer's chains that are known, as [`SenderKeys`] has them.
     generations: Vec<u64>,
@@ -84,13 +92,13 @@ struct Peer {
     floor: u64,
 }
 
-/// What a member is owed: the own chain as it was at that moment, shared by all who are owed the
-/// same. Overwritten when the last of them has it.
+/// What a member is owed: the own chain as it was at that moment.
 struct Owed {
-    distribution: Arc<SecretBytes>,
+    distribution: SecretBytes,
     sent: u8,
 }
 
+#[derive(Clone, Copy)]
 struct Ack {
     chain: [u8; 8],
     sent: u8,
@@ -145,7 +153,8 @@ enum Next {
 
 impl Group {
     pub(crate) fn new(account: Account, limits: Limits) -> Self {
-        Self { account, limits, state: State::default(), staged: Staged::default() }
+        let (state, staged) = (State::default(), Staged::default());
+        Self { account, limits, state, staged, before: None }
     }
 
     pub(crate) fn account(&self) -> &Account {
@@ -153,14 +162,12 @@ impl Group {
     }
 
     pub(crate) fn account_mut(&mut self) -> &mut Account {
+        self.state.touched.add(Part::Account);
         &mut self.account
     }
 
-    /// Whether something is staged that a state saved now would not have. That a message was sealed
-    /// is none of it: what must not be forgotten of it is applied at once.
-    pub(crate) fn is_staged(&self) -> bool {
-        let Staged { place, founds, received, sent: _, acked: _, next } = &self.staged;
-        place.is_some() || *founds || received.is_some() || next.is_some()
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(crate) fn identity_of(&self, member: MemberId) -> Option<&IdentityKey> {
@@ -189,6 +196,7 @@ impl Group {
         if self.state.keys.is_none() {
             // Nobody knows this chain yet, so it may stay when the place is refused.
             self.state.keys = Some(SenderKeys::generate(self.limits)?);
+            self.state.touched.add(Part::Own);
         }
         self.staged.place = Some((me, founds));
         Ok(())
@@ -244,9 +252,7 @@ impl Group {
 
     pub(crate) fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {
         let me = self.me()?;
-        if matches!(self.standing(), Standing::Member { .. }) {
-            return Err(LayerError::misuse("this member is in a group already"));
-        }
+        self.state.touched.add(Part::Account);
         if self.account.unpublished() == 0 {
             self.account.replenish(1)?;
         }
@@ -291,7 +297,7 @@ impl Group {
 
         let mut added = Vec::with_capacity(newcomers.len());
         for (new, one_time) in &newcomers {
-            let mut peer = Peer::new(new.bundle.clone(), self.limits);
+            let mut peer = Peer::new(Arc::new(new.bundle.clone()), self.limits, epoch);
             let bundle = one_time.as_ref().unwrap_or(&new.bundle);
             peer.sessions.begin(&self.account, bundle, Agree::Pqxdh)?;
             added.push((new.id, peer));
@@ -382,7 +388,8 @@ impl Group {
         let removed_self = commit.removed.binary_search(&me).is_ok();
         let mut added = Vec::new();
         for new in &commit.added {
-            added.push((new.id, Peer::new(new.bundle.clone(), self.limits)));
+            let bundle = Arc::new(new.bundle.clone());
+            added.push((new.id, Peer::new(bundle, self.limits, commit.epoch)));
         }
         let rotate = !commit.removed.is_empty() && !removed_self;
         let chain = if rotate { Some(SenderChain::generate()?) } else { None };
@@ -404,11 +411,9 @@ impl Group {
         part: &[u8],
         context: &PartContext<'_>,
     ) -> Result<MemberId, LayerError> {
-        if matches!(self.standing(), Standing::Member { .. }) {
-            return Err(LayerError::misuse("this member is in a group already"));
-        }
         let joined = self.read_welcome(self.me()?, part, &context.binding)?;
         let committer = joined.committer;
+        self.staged.founds = false;
         self.staged.next = Some(Next::Join(Box::new(joined)));
         Ok(committer)
     }
@@ -430,16 +435,16 @@ impl Group {
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<(), LayerError> {
-        if self.staged.received.is_some() {
-            return Err(not_applied());
-        }
+        self.expect_settled()?;
         let me = self.me()?;
         self.expect_member()?;
         let ad = context.associated_data();
         let Self { account, state, staged, .. } = self;
+        state.touched.add(Part::Own);
         let mut entries = Vec::with_capacity(state.owed.len());
         for (id, owed) in &state.owed {
             let Some(peer) = state.peers.get_mut(id) else { continue };
+            state.touched.add(Part::Sessions(*id));
             let message = peer.hand_over(account, &ad, state.generation, &owed.distribution)?;
             entries.push((*id, message));
         }
@@ -471,9 +476,7 @@ impl Group {
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<Opened, LayerError> {
-        if self.staged.received.is_some() {
-            return Err(not_applied());
-        }
+        self.expect_settled()?;
         let me = self.me()?;
         let keys = match (self.state.phase, &self.state.keys) {
             (Phase::Member | Phase::Removed, Some(keys)) => keys,
@@ -501,8 +504,16 @@ impl Group {
                     // Perhaps a newcomer, whose commit is still to come.
                     return Err(self.unknown_chain(&chain));
                 };
-                let (staged, generation, mut receiver) =
-                    peer.take_over(&self.account, &ad, entry, self.limits)?;
+                let taken = peer.take_over(&self.account, &ad, entry, self.limits);
+                if taken.is_err() && self.brings_back(&sender) {
+                    return Err(self.unknown_chain(&chain));
+                }
+                let (staged, generation, mut receiver) = taken?;
+                if generation > self.state.epoch {
+                    // Made in an epoch that is still to come here, perhaps by a member that comes back
+                    // in it. Taken now, the session would be forgotten with who it is today.
+                    return Err(self.unknown_chain(&chain));
+                }
                 let (range, opened) = receiver.open_in_place(&sealed, body)?;
                 receiver.apply(opened)?;
                 let chain = Box::new(receiver);
@@ -522,20 +533,19 @@ impl Group {
         Ok(Opened::by(sender))
     }
 
-    pub(crate) fn apply(&mut self) {
-        let staged = core::mem::take(&mut self.staged);
+    /// What was staged is the state.
+    fn keep(&mut self, staged: Staged) {
         let state = &mut self.state;
         if let Some((me, founds)) = staged.place {
+            state.touched.add(Part::Group);
             state.me = Some(me);
             if founds {
-                state.phase = Phase::Member;
-                state.epoch = 0;
-                state.plan = None;
+                state.found();
+                state.set_plan(None);
             }
         }
         if staged.founds {
-            state.phase = Phase::Member;
-            state.epoch = 0;
+            state.found();
         }
         state.count(&staged.sent, &staged.acked);
         if let Some(received) = staged.received {
@@ -543,30 +553,34 @@ impl Group {
         }
         match staged.next {
             None => {}
-            Some(Next::Plan(plan)) => state.plan = Some(plan),
+            Some(Next::Plan(plan)) => state.set_plan(Some(plan)),
             Some(Next::Confirm) => {
                 if let Some(plan) = state.plan.take() {
                     state.enter(plan.transition);
                 }
             }
             Some(Next::Discard) => {
-                let plan = state.plan.take();
-                if plan.is_some_and(|plan| plan.founds) {
+                if state.plan.as_ref().is_some_and(|plan| plan.founds) {
                     state.phase = Phase::Outside;
                 }
+                state.set_plan(None);
             }
             Some(Next::Commit(transition)) => state.enter(transition),
             Some(Next::Join(joined)) => state.join(&mut self.account, *joined),
         }
     }
 
-    pub(crate) fn revert(&mut self) {
-        self.staged = Staged::default();
-    }
-
     fn me(&self) -> Result<MemberId, LayerError> {
         let me = self.staged.place.map(|(me, _)| me).or(self.state.me);
         me.ok_or_else(|| LayerError::not_ready("put the layer into a stack first"))
+    }
+
+    /// One message at a time, and nothing more once it is saved.
+    fn expect_settled(&self) -> Result<(), LayerError> {
+        if self.staged.received.is_some() || self.before.is_some() {
+            return Err(not_applied());
+        }
+        Ok(())
     }
 
     fn expect_member(&self) -> Result<(), LayerError> {
@@ -575,6 +589,13 @@ impl Group {
             Standing::Outside => Err(outside()),
             Standing::Removed => Err(removed()),
         }
+    }
+
+    /// Whether a change that is not confirmed yet adds this member, so that its sessions are those of
+    /// the change.
+    fn brings_back(&self, id: &MemberId) -> bool {
+        let plan = self.state.plan.as_ref();
+        plan.is_some_and(|plan| plan.transition.added.iter().any(|(new, _)| new == id))
     }
 
     /// What to answer to a message whose chain is not known and does not come with it.
@@ -587,7 +608,8 @@ impl Group {
         }
     }
 
-    /// Whether these may go, and these may come. Both in the order of ids. `Err` says what is wrong.
+    /// Whether these may go, and these may come; who is among both comes back. Both in the order of
+    /// ids. `Err` says what is wrong.
     fn check_change<'a>(
         &self,
         me: MemberId,
@@ -600,19 +622,25 @@ impl Group {
             return Err("only a member can be removed, and only once");
         }
         let added: Vec<_> = added.into_iter().collect();
-        // Also those who go: nobody is removed and added in one change.
-        if !added.is_sorted_by(|a, b| a.id < b.id) || added.iter().any(|new| known(&new.id)) {
+        let goes = |id: &MemberId| removed.binary_search(id).is_ok();
+        let stays = |id: &MemberId| known(id) && !goes(id);
+        if !added.is_sorted_by(|a, b| a.id < b.id) || added.iter().any(|new| stays(&new.id)) {
             return Err("the member is in the group already");
         }
-        if 1 + peers.len() + added.len() > MAX_MEMBERS {
+        if 1 + peers.len() + added.len() > MAX_MEMBERS + removed.len() {
             return Err(TOO_MANY);
         }
         if added.is_empty() {
             return Ok(());
         }
-        let mut identities: BTreeSet<_> =
-            peers.values().map(|peer| peer.sessions.peer().keys()).collect();
-        identities.insert(self.account.identity().keys());
+        let mut identities: BTreeSet<_> = peers
+            .iter()
+            .filter(|(id, _)| !goes(id))
+            .map(|(_, peer)| peer.sessions.peer().keys())
+            .collect();
+        if !goes(&me) {
+            identities.insert(self.account.identity().keys());
+        }
         if !added.iter().all(|new| identities.insert(new.bundle.identity().keys())) {
             return Err("another member has this identity: let the new member make a new one");
         }
@@ -621,7 +649,20 @@ impl Group {
 }
 
 impl State {
+    fn found(&mut self) {
+        self.phase = Phase::Member;
+        self.epoch = 0;
+        self.touched.add(Part::Group);
+    }
+
+    fn set_plan(&mut self, plan: Option<Plan>) {
+        self.plan = plan;
+        self.touched.add(Part::Plan);
+        self.touched.add(Part::Group);
+    }
+
     fn count(&mut self, sent: &[MemberId], acked: &[MemberId]) {
+        sent.iter().chain(acked).for_each(|id| self.touched.add(Part::Debts(*id)));
         for id in sent {
             if let Some(owed) = self.owed.get_mut(id) {
                 owed.sent += 1;
@@ -645,10 +686,16 @@ impl State {
         let (Some(peer), Some(keys)) = (self.peers.get_mut(&sender), &mut self.keys) else {
             return;
         };
+        self.touched.add(Part::Chains(sender));
+        self.touched.add(Part::Debts(sender));
         // None of this fails: nothing else has changed since the message was opened.
         let applied = match via {
             Via::Known(staged) => keys.apply(staged),
             Via::New { staged, generation, chain } => {
+                self.touched.add(Part::Sessions(sender));
+                if staged.begins() {
+                    self.touched.add(Part::Account);
+                }
                 peer.remember(generation);
                 peer.sessions
                     .apply(account, staged)
@@ -671,10 +718,12 @@ impl State {
 
     fn enter(&mut self, transition: Transition) {
         let Transition { epoch, added, removed, removed_self, chain } = transition;
-        self.plan = None;
+        self.set_plan(None);
         if removed_self {
             // Messages of the time before may still open.
             self.phase = Phase::Removed;
+            let debts = self.owed.keys().chain(self.acks.keys());
+            debts.for_each(|id| self.touched.add(Part::Debts(*id)));
             self.owed.clear();
             self.acks.clear();
             return;
@@ -682,6 +731,7 @@ impl State {
         self.phase = Phase::Member;
         self.epoch = epoch;
         for id in removed {
+            self.touched.member(id);
             self.peers.remove(&id);
             self.owed.remove(&id);
             self.acks.remove(&id);
@@ -690,11 +740,13 @@ impl State {
             }
         }
         let newcomers: Vec<_> = added.iter().map(|(id, _)| *id).collect();
+        newcomers.iter().for_each(|id| self.touched.member(*id));
         self.peers.extend(added);
         match (chain, &mut self.keys) {
             (Some(chain), Some(keys)) => {
                 *keys.own_mut() = chain;
-                self.generation += 1;
+                self.generation = epoch;
+                self.touched.add(Part::Own);
                 self.owe_everyone();
             }
             _ => self.owe(newcomers),
@@ -707,13 +759,15 @@ impl State {
             let applied = peer.sessions.apply(account, session);
             debug_assert!(applied.is_ok());
         }
-        // What was known of a group that removed this member is forgotten.
+        // What was known of the group before is forgotten, a staged change too.
         *self = Self {
             me: self.me,
             phase: Phase::Member,
             epoch,
             peers,
             keys: Some(keys),
+            generation: epoch,
+            touched: Touched::everything(),
             ..Self::default()
         };
         self.owe_everyone();
@@ -726,16 +780,18 @@ impl State {
 
     fn owe(&mut self, members: impl IntoIterator<Item = MemberId>) {
         let Some(keys) = &self.keys else { return };
-        let distribution = Arc::new(keys.own().distribution());
-        let owed = |id| (id, Owed { distribution: Arc::clone(&distribution), sent: 0 });
-        self.owed.extend(members.into_iter().map(owed));
+        for id in members {
+            self.owed.insert(id, Owed { distribution: keys.own().distribution(), sent: 0 });
+            self.touched.add(Part::Debts(id));
+        }
     }
 }
 
 impl Peer {
-    fn new(bundle: Bundle, limits: Limits) -> Self {
+    /// `floor`: the epoch in which it came, as far as that is known.
+    fn new(bundle: Arc<Bundle>, limits: Limits, floor: u64) -> Self {
         let sessions = Sessions::new(*bundle.identity(), limits);
-        Self { bundle, sessions, generations: Vec::new(), floor: 0 }
+        Self { bundle, sessions, generations: Vec::new(), floor }
     }
 
     /// A message of the pair session with a chain in it.

@@ -103,6 +103,10 @@ impl HeaderKey {
     pub(crate) fn secret(&self) -> &Secret<32> {
         &self.key
     }
+
+    pub(crate) fn duplicate(&self) -> Self {
+        Self { key: self.key.duplicate(), aead: self.aead.clone() }
+    }
 }
 
 impl fmt::Debug for HeaderKey {

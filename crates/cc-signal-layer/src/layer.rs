@@ -32,14 +32,16 @@ use core::fmt;
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
     GroupLayer, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member, MemberId,
-    Opened, PartContext, Properties, SecretBytes, Standing,
+    Opened, PartContext, Properties, Restore, Standing,
+    store::{ScopeReader, ScopeWriter},
 };
 
 use crate::{
     Account, Agree, Bundle, Error, IdentityKey, Limits, SafetyNumber,
-    codec::{Reader, Writer},
+    codec::Reader,
     group::{self, Group},
-    state::{self, State},
+    ledger::Ledger,
+    state::{Records, Source, VERSION},
 };
 
 mod pairwise;
@@ -48,7 +50,11 @@ pub use crate::group::DISTRIBUTION_REPEATS;
 use pairwise::Pairwise;
 
 /// The Signal protocol as a layer, for two people or for a group.
-pub struct SignalLayer(Mode);
+pub struct SignalLayer {
+    mode: Mode,
+    /// What the store has, where there is one.
+    ledger: Ledger,
+}
 
 enum Mode {
     Pairwise(Box<Pairwise>),
@@ -68,14 +74,14 @@ impl SignalLayer {
         limits: Limits,
     ) -> Result<Self, Error> {
         let pairwise = Pairwise::initiate(account, bundle, agree, limits)?;
-        Ok(Self(Mode::Pairwise(Box::new(pairwise))))
+        Ok(Self::new(Mode::Pairwise(Box::new(pairwise))))
     }
 
     /// A layer with `peer`, who begins the session by its first message. Until then nothing can be
     /// sealed.
     #[must_use]
     pub fn respond(account: Account, peer: IdentityKey, limits: Limits) -> Self {
-        Self(Mode::Pairwise(Box::new(Pairwise::respond(account, peer, limits))))
+        Self::new(Mode::Pairwise(Box::new(Pairwise::respond(account, peer, limits))))
     }
 
     /// A layer for a group. It founds one when another layer of the stack does, or when it adds the
@@ -85,19 +91,19 @@ impl SignalLayer {
     /// [`MAX_PART_LEN`](cc_core::limits::MAX_PART_LEN), which is enough for 35 000.
     #[must_use]
     pub fn group(account: Account) -> Self {
-        Self(Mode::Group(Box::new(Group::new(account, Limits::default()))))
+        Self::group_with(account, Limits::default())
     }
 
     /// As [`group`](Self::group), with other bounds on what members can make this one store.
     #[must_use]
     pub fn group_with(account: Account, limits: Limits) -> Self {
-        Self(Mode::Group(Box::new(Group::new(account, limits))))
+        Self::new(Mode::Group(Box::new(Group::new(account, limits))))
     }
 
     /// One's own identity and prekeys.
     #[must_use]
     pub fn account(&self) -> &Account {
-        match &self.0 {
+        match &self.mode {
             Mode::Pairwise(pairwise) => pairwise.account(),
             Mode::Group(group) => group.account(),
         }
@@ -106,7 +112,7 @@ impl SignalLayer {
     /// One's own identity and prekeys, to rotate and replenish them. Only between messages, when
     /// nothing is staged.
     pub fn account_mut(&mut self) -> &mut Account {
-        match &mut self.0 {
+        match &mut self.mode {
             Mode::Pairwise(pairwise) => pairwise.account_mut(),
             Mode::Group(group) => group.account_mut(),
         }
@@ -116,7 +122,7 @@ impl SignalLayer {
     /// the two people permanently.
     #[must_use]
     pub fn safety_number(&self, own: &[u8], peer: &[u8]) -> Option<SafetyNumber> {
-        match &self.0 {
+        match &self.mode {
             Mode::Pairwise(pairwise) => {
                 Some(SafetyNumber::new(self.account().identity(), own, pairwise.peer(), peer))
             }
@@ -132,7 +138,7 @@ impl SignalLayer {
         own: &[u8],
         theirs: &[u8],
     ) -> Option<SafetyNumber> {
-        match &self.0 {
+        match &self.mode {
             Mode::Pairwise(_) => None,
             Mode::Group(group) => {
                 let peer = group.identity_of(member)?;
@@ -152,42 +158,19 @@ impl SignalLayer {
         self.as_group_mut()?.redistribute()
     }
 
-    /// Everything this layer must remember, account, limits and a change that is neither confirmed
-    /// nor discarded among it, as bytes for an encrypted store.
-    ///
-    /// It is what was applied, and of messages sealed since then that their keys are used up. So apply,
-    /// export, store, and only then let bytes or text out: then no key is used twice and no message
-    /// opens twice, whenever the program ends.
-    ///
-    /// # Errors
-    /// [`Error::Unapplied`] while something other than sealed messages is staged.
-    pub fn export(&self) -> Result<SecretBytes, Error> {
-        let staged = match &self.0 {
-            Mode::Pairwise(pairwise) => pairwise.is_staged(),
-            Mode::Group(group) => group.is_staged(),
-        };
-        if staged { Err(Error::Unapplied) } else { Ok(state::export(self)) }
-    }
-
-    /// A layer from the bytes of [`export`](Self::export), in the same mode and with the same limits.
-    /// A layer of a group knows its place; to give it the same one again changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::UnknownVersion`] for a state of a later version, [`Error::InvalidState`] for anything
-    /// else that is wrong.
-    pub fn load(bytes: &[u8]) -> Result<Self, Error> {
-        state::load(bytes, &Limits::default())
+    fn new(mode: Mode) -> Self {
+        Self { mode, ledger: Ledger::default() }
     }
 
     fn as_group(&self) -> Result<&Group, LayerError> {
-        match &self.0 {
+        match &self.mode {
             Mode::Group(group) => Ok(group),
             Mode::Pairwise(_) => Err(not_a_group()),
         }
     }
 
     fn as_group_mut(&mut self) -> Result<&mut Group, LayerError> {
-        match &mut self.0 {
+        match &mut self.mode {
             Mode::Group(group) => Ok(group),
             Mode::Pairwise(_) => Err(not_a_group()),
         }
@@ -196,7 +179,7 @@ impl SignalLayer {
 
 impl fmt::Debug for SignalLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = match &self.0 {
+        let mode = match &self.mode {
             Mode::Pairwise(_) => "pairwise",
             Mode::Group(_) => "group",
         };
@@ -209,15 +192,15 @@ impl fmt::Debug for SignalLayer {
 
 impl CipherLayer for SignalLayer {
     fn descriptor(&self) -> LayerDescriptor {
-        let mode = match &self.0 {
+        let mode = match &self.mode {
             Mode::Pairwise(_) => PAIRWISE,
             Mode::Group(_) => GROUP,
         };
-        LayerDescriptor { id: "cc.signal", version: 1, parameters: alloc::vec![mode] }
+        LayerDescriptor { id: ID, version: 1, parameters: alloc::vec![mode] }
     }
 
     fn properties(&self) -> Properties {
-        match &self.0 {
+        match &self.mode {
             Mode::Pairwise(_) => Properties {
                 pairwise: true,
                 refuses_replays: true,
@@ -232,14 +215,14 @@ impl CipherLayer for SignalLayer {
     }
 
     fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
-        match &mut self.0 {
+        match &mut self.mode {
             Mode::Pairwise(_) => Ok(()),
             Mode::Group(group) => group.attach(place),
         }
     }
 
     fn seal(&mut self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError> {
-        match &mut self.0 {
+        match &mut self.mode {
             Mode::Pairwise(pairwise) => pairwise.seal(context, buffer),
             Mode::Group(group) => group.seal(context, buffer),
         }
@@ -250,35 +233,52 @@ impl CipherLayer for SignalLayer {
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<Opened, LayerError> {
-        match &mut self.0 {
+        match &mut self.mode {
             Mode::Pairwise(pairwise) => pairwise.open(context, buffer),
             Mode::Group(group) => group.open(context, buffer),
         }
     }
 
     fn apply(&mut self) {
-        match &mut self.0 {
-            Mode::Pairwise(pairwise) => pairwise.apply(),
-            Mode::Group(group) => group.apply(),
+        let saved = self.ledger.apply();
+        match &mut self.mode {
+            Mode::Pairwise(pairwise) => pairwise.apply(saved),
+            Mode::Group(group) => group.apply(saved),
         }
     }
 
     fn revert(&mut self) {
-        match &mut self.0 {
+        self.ledger.revert();
+        match &mut self.mode {
             Mode::Pairwise(pairwise) => pairwise.revert(),
             Mode::Group(group) => group.revert(),
         }
     }
 
+    fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
+        let mut saving = self.ledger.begin(to);
+        match &mut self.mode {
+            Mode::Pairwise(pairwise) => {
+                let head = write_head(PAIRWISE, *pairwise.limits());
+                pairwise.save(&mut saving, head);
+            }
+            Mode::Group(group) => {
+                let head = write_head(GROUP, *group.limits());
+                group.save(&mut saving, head);
+            }
+        }
+        Ok(())
+    }
+
     fn group(&self) -> Option<&dyn GroupLayer> {
-        match &self.0 {
+        match &self.mode {
             Mode::Group(_) => Some(self),
             Mode::Pairwise(_) => None,
         }
     }
 
     fn group_mut(&mut self) -> Option<&mut dyn GroupLayer> {
-        match &self.0 {
+        match &self.mode {
             Mode::Group(_) => Some(self),
             Mode::Pairwise(_) => None,
         }
@@ -346,30 +346,48 @@ impl GroupLayer for SignalLayer {
     }
 }
 
-impl State for SignalLayer {
-    const KIND: u8 = state::LAYER;
+impl Restore for SignalLayer {
+    const ID: &'static str = ID;
 
-    fn write(&self, writer: &mut Writer) {
-        match &self.0 {
-            Mode::Pairwise(pairwise) => {
-                writer.u8(PAIRWISE);
-                pairwise.write(writer);
-            }
-            Mode::Group(group) => {
-                writer.u8(GROUP);
-                group.write(writer);
-            }
-        }
+    fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError> {
+        let records = from.list(b"")?;
+        let ledger = Ledger::of(&records);
+        let mode = read(Source::new(records)).map_err(LayerError::storage)?;
+        Ok(Self { mode, ledger })
     }
+}
 
-    /// The limits are in the state.
-    fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, Error> {
-        match reader.u8()? {
-            PAIRWISE => Ok(Self(Mode::Pairwise(Box::new(Pairwise::read(reader)?)))),
-            GROUP => Ok(Self(Mode::Group(Box::new(Group::read(reader)?)))),
-            _ => Err(Error::InvalidState),
-        }
+/// The record that says what the others are: 1 version, 1 mode, 12 limits.
+fn write_head(mode: u8, limits: Limits) -> impl FnOnce(&mut Records) {
+    move |to| {
+        to.put(HEAD, |writer| {
+            writer.u8(VERSION);
+            writer.u8(mode);
+            limits.write(writer);
+        });
     }
+}
+
+fn read(mut from: Source) -> Result<Mode, Error> {
+    let (version, rest) =
+        from.take(HEAD, |reader| Ok((reader.u8()?, Vec::from(reader.take(reader.remaining())?))))?;
+    if version != VERSION {
+        return Err(Error::UnknownVersion(version));
+    }
+    let mut read = || {
+        let mut reader = Reader::new(&rest);
+        let (mode, limits) = (reader.u8()?, Limits::read(&mut reader)?);
+        reader.finish()?;
+        let mode = match mode {
+            PAIRWISE => Mode::Pairwise(Box::new(Pairwise::read(&mut from, &limits)?)),
+            GROUP => Mode::Group(Box::new(Group::read(&mut from, limits)?)),
+            _ => return Err(Error::InvalidState),
+        };
+        from.finish()?;
+        Ok(mode)
+    };
+    // Whatever is wrong inside, the caller can do nothing with the detail.
+    read().map_err(|_: Error| Error::InvalidState)
 }
 
 impl From<Error> for LayerError {
@@ -386,7 +404,6 @@ impl From<Error> for LayerError {
             Error::ChainExhausted | Error::LimitExceeded => {
                 Self::local(LayerErrorKind::Limit, error)
             }
-            Error::Unapplied => Self::local(LayerErrorKind::Misuse, error),
             Error::InvalidState => Self::local(LayerErrorKind::Storage, error),
             Error::Stale | Error::Primitive => Self::local(LayerErrorKind::Internal, error),
             Error::Random(error) => error.into(),
@@ -403,6 +420,9 @@ fn not_a_group() -> LayerError {
     LayerError::misuse("a pairwise layer has no group: make it with SignalLayer::group")
 }
 
+const ID: &str = "cc.signal";
+/// The name of the first record.
+const HEAD: &[u8] = b"v";
 /// The mode, in the descriptor and in the saved state.
 const PAIRWISE: u8 = 1;
 const GROUP: u8 = 2;

@@ -27,6 +27,7 @@ mod entropy;
 mod group;
 mod header;
 mod kdf;
+mod ledger;
 mod message_key;
 mod pqxdh;
 mod ratchet;

@@ -89,6 +89,16 @@ pub(crate) mod tests {
         USED.with_borrow(HashSet::len)
     }
 
+    /// The keys that have encrypted in this thread.
+    pub(crate) fn keys() -> HashSet<[u8; 32]> {
+        USED.with_borrow(HashSet::clone)
+    }
+
+    /// Forgets some keys, under which nothing has left.
+    pub(crate) fn forgive(keys: impl IntoIterator<Item = [u8; 32]>) {
+        USED.with_borrow_mut(|used| keys.into_iter().for_each(|key| assert!(used.remove(&key))));
+    }
+
     /// Forgets the keys of this thread, for a test that repeats a fixed transcript on purpose.
     pub(crate) fn forget() {
         USED.with_borrow_mut(HashSet::clear);

@@ -78,29 +78,32 @@ impl Period {
         self.seen.len()
     }
 
+    /// Takes back that an initial message was remembered.
+    pub(crate) fn forget(&mut self, ephemeral: &[u8; 32]) {
+        self.seen.remove(ephemeral);
+    }
+
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.seen.iter()
+    }
+
+    /// Without the record of initial messages, but for how many there are.
     pub(crate) fn write(&self, writer: &mut Writer) {
         writer.u32(self.id);
         writer.put(self.signed.secret().expose());
         writer.put(self.last_resort.seed().expose());
         writer.count(self.seen.len());
-        for ephemeral in &self.seen {
-            writer.put(ephemeral);
-        }
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let mut period = Self {
+    /// The period, and how many initial messages it has seen.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(Self, u32), Error> {
+        let period = Self {
             id: reader.u32()?,
             signed: KeyPair::from_secret(reader.secret()?),
             last_resort: KemKeyPair::from_seed(reader.secret()?),
             seen: BTreeSet::new(),
         };
-        for _ in 0..reader.count(32, MAX_SEEN)? {
-            if !period.seen.insert(reader.array()?) {
-                return Err(Error::InvalidState);
-            }
-        }
-        Ok(period)
+        Ok((period, reader.u32()?))
     }
 }
 
@@ -149,31 +152,24 @@ impl<const N: usize> OneTime<N> {
         self.published.len()
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.count(self.unpublished.len());
-        for (id, secret) in &self.unpublished {
-            writer.u32(*id);
-            writer.put(secret.expose());
-        }
-        writer.count(self.published.len());
-        for (id, secret) in &self.published {
-            writer.u32(*id);
-            writer.put(secret.expose());
-        }
+    /// Takes back that a key was removed.
+    pub(crate) fn put_back(&mut self, id: u32, secret: Secret<N>) {
+        self.published.insert(id, secret);
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let mut keys = Self::default();
-        for _ in 0..reader.count(4 + N, MAX_ONE_TIME)? {
-            keys.unpublished.push_back((reader.u32()?, reader.secret()?));
+    /// All keys, with their ids and whether they were published.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, bool, &Secret<N>)> {
+        let unpublished = self.unpublished.iter().map(|(id, secret)| (*id, false, secret));
+        unpublished.chain(self.published.iter().map(|(id, secret)| (*id, true, secret)))
+    }
+
+    /// Adds a key that was saved, later than those that are here.
+    pub(crate) fn restore(&mut self, id: u32, published: bool, secret: Secret<N>) {
+        if published {
+            self.published.insert(id, secret);
+        } else {
+            self.unpublished.push_back((id, secret));
         }
-        for _ in 0..reader.count(4 + N, MAX_ONE_TIME)? {
-            let id = reader.u32()?;
-            if keys.published.insert(id, reader.secret()?).is_some() {
-                return Err(Error::InvalidState);
-            }
-        }
-        Ok(keys)
     }
 }
 

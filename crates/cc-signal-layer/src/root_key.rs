@@ -40,6 +40,10 @@ impl RootKey {
     pub(crate) fn secret(&self) -> &Secret<32> {
         &self.0
     }
+
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.duplicate())
+    }
 }
 
 const INFO: &[u8] = b"cc-signal/1 root";

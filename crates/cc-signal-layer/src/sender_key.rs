@@ -38,7 +38,7 @@ use crate::{
     message_key::{MessageKey, TAG_LEN},
     session::Framing,
     skipped::ChainSkips,
-    state::{self, State},
+    state::{self, Records, Source, State},
     wire,
 };
 
@@ -283,20 +283,50 @@ impl ReceiverChain {
         writer.put(self.chain.secret().expose());
         writer.u32(self.number);
         writer.u64(self.revision);
-        self.skipped.write(writer);
+        writer.count(self.skipped.len());
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
-        let mut chain = Self {
+    /// In records by 4 bytes for the block.
+    pub(crate) fn write_skipped(&self, to: &mut Records) {
+        self.skipped.write(&[], to);
+    }
+
+    /// The chain, and how many skipped keys it had.
+    pub(crate) fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<(Self, u32), Error> {
+        let chain = Self {
             verifying: verifying_key(&reader.array()?)?,
             chain: ChainKey::new(reader.secret()?),
             number: reader.u32()?,
             revision: reader.u64()?,
-            skipped: ChainSkips::read(reader)?,
+            skipped: ChainSkips::default(),
             limits: *limits,
         };
-        chain.enforce();
-        Ok(chain)
+        Ok((chain, reader.u32()?))
+    }
+
+    /// Everything that is left in `from`.
+    pub(crate) fn read_skipped(&mut self, count: u32, from: &mut Source) -> Result<(), Error> {
+        while let Some(name) = from.next_name() {
+            let block = <[u8; 4]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
+            from.take(&name, |reader| self.skipped.read(u32::from_be_bytes(block), reader))?;
+        }
+        if u32::try_from(self.skipped.len()) != Ok(count) {
+            return Err(Error::InvalidState);
+        }
+        self.enforce();
+        Ok(())
+    }
+
+    /// For taking back what a failed store leaves undone.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            verifying: self.verifying,
+            chain: self.chain.duplicate(),
+            number: self.number,
+            skipped: self.skipped.duplicate(),
+            limits: self.limits,
+            revision: self.revision,
+        }
     }
 
     fn find_key(&self, number: u32) -> Option<(MessageKey, Change)> {
@@ -379,19 +409,30 @@ const SIGNATURE_LABEL: &[u8] = b"cc-signal/1 sender key message";
 impl State for SenderChain {
     const KIND: u8 = state::SENDER_CHAIN;
 
-    fn write(&self, writer: &mut Writer) {
-        writer.put(self.signing.as_bytes());
-        writer.put(self.chain.secret().expose());
-        writer.u32(self.number);
+    fn write(&self, to: &mut Records) {
+        to.put(b"", |writer| {
+            writer.put(self.signing.as_bytes());
+            writer.put(self.chain.secret().expose());
+            writer.u32(self.number);
+        });
     }
 
-    fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, Error> {
-        let signing: Secret<32> = reader.secret()?;
-        Ok(Self {
-            signing: SigningKey::from_bytes(signing.expose()),
-            chain: ChainKey::new(reader.secret()?),
-            number: reader.u32()?,
+    fn read(from: &mut Source, _: &Limits) -> Result<Self, Error> {
+        from.take(b"", |reader| {
+            let signing: Secret<32> = reader.secret()?;
+            Ok(Self {
+                signing: SigningKey::from_bytes(signing.expose()),
+                chain: ChainKey::new(reader.secret()?),
+                number: reader.u32()?,
+            })
         })
+    }
+}
+
+impl SenderChain {
+    /// For taking back what a failed store leaves undone.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self { signing: self.signing.clone(), chain: self.chain.duplicate(), number: self.number }
     }
 }
 

@@ -8,10 +8,10 @@ use cc_core::SecretBytes;
 
 use crate::{
     Error,
-    codec::{Reader, Writer},
+    codec::Reader,
     limits::Limits,
     sender_key::{ReceiverChain, SenderChain, StagedReceive, message_chain_id},
-    state::{self, State},
+    state::{self, Records, Source, State},
     wire,
 };
 
@@ -167,6 +167,11 @@ impl SenderKeys {
         self.senders.keys().map(Vec::as_slice)
     }
 
+    /// How many chains of a sender are known.
+    pub(crate) fn count(&self, sender: &[u8]) -> usize {
+        self.senders.get(sender).map_or(0, Vec::len)
+    }
+
     pub(crate) fn insert_chain(
         &mut self,
         sender: &[u8],
@@ -196,35 +201,27 @@ impl SenderKeys {
 impl State for SenderKeys {
     const KIND: u8 = state::SENDER_KEYS;
 
-    fn write(&self, writer: &mut Writer) {
-        self.own.write(writer);
-        writer.count(self.senders.len());
-        for (sender, chains) in &self.senders {
-            writer.bytes(sender);
-            writer.count(chains.len());
-            for chain in chains {
-                chain.write(writer);
-            }
+    fn write(&self, to: &mut Records) {
+        to.within(OWN, |to| self.own.write(to));
+        for sender in self.senders.keys() {
+            to.within(&record_of(sender), |to| self.write_sender(sender, to));
         }
     }
 
-    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
+    fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
         let mut keys = Self {
-            own: SenderChain::read(reader, limits)?,
+            own: from.within(OWN, |from| SenderChain::read(from, limits))?,
             senders: BTreeMap::new(),
             by_chain: BTreeMap::new(),
             limits: *limits,
         };
         let mut known = 0;
-        for _ in 0..reader.count(8, MAX_SENDERS)? {
-            let sender = reader.bytes(MAX_NAME_LEN)?;
-            let chains = reader.count(80, CHAINS_PER_SENDER)?;
-            if chains == 0 || keys.senders().next_back().is_some_and(|last| last >= sender) {
-                return Err(Error::InvalidState);
-            }
-            known += chains;
-            for _ in 0..chains {
-                keys.insert_chain(sender, ReceiverChain::read(reader, limits)?)?;
+        while let Some(name) = from.next_name() {
+            let sender = sender_of(&name)?;
+            let chains = from.within(&record_of(sender), |from| read_sender(from, limits))?;
+            known += chains.len();
+            for chain in chains {
+                keys.insert_chain(sender, chain)?;
             }
         }
         if known != keys.by_chain.len() {
@@ -233,3 +230,81 @@ impl State for SenderKeys {
         Ok(keys)
     }
 }
+
+impl SenderKeys {
+    /// All chains of a sender in one record, and the skipped keys of each by its id.
+    pub(crate) fn write_sender(&self, sender: &[u8], to: &mut Records) {
+        let Some(chains) = self.senders.get(sender) else { return };
+        to.put(b"", |writer| chains.iter().for_each(|chain| chain.write(writer)));
+        for chain in chains {
+            to.within(&chain.id(), |to| chain.write_skipped(to));
+        }
+    }
+
+    /// For taking back what a failed store leaves undone.
+    pub(crate) fn duplicate(&self) -> Self {
+        let copy = |chains: &Vec<_>| chains.iter().map(ReceiverChain::duplicate).collect();
+        Self {
+            own: self.own.duplicate(),
+            senders: self
+                .senders
+                .iter()
+                .map(|(name, chains)| (name.clone(), copy(chains)))
+                .collect(),
+            by_chain: self.by_chain.clone(),
+            limits: self.limits,
+        }
+    }
+
+    /// The chains of one sender, for the same.
+    pub(crate) fn duplicate_sender(&self, sender: &[u8]) -> Vec<ReceiverChain> {
+        self.senders.get(sender).into_iter().flatten().map(ReceiverChain::duplicate).collect()
+    }
+
+    /// Puts back what [`duplicate_sender`](Self::duplicate_sender) gave.
+    pub(crate) fn put_back(&mut self, sender: &[u8], chains: Vec<ReceiverChain>) {
+        self.remove(sender);
+        for chain in &chains {
+            self.by_chain.insert(chain.id(), Vec::from(sender));
+        }
+        if !chains.is_empty() {
+            self.senders.insert(Vec::from(sender), chains);
+        }
+    }
+}
+
+/// The name of the record of one's own chain.
+pub(crate) const OWN: &[u8] = b"o";
+
+/// The name of a sender's record: its length (4) is before it, so that none is the beginning of another.
+pub(crate) fn record_of(sender: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(sender.len()).unwrap_or(u32::MAX);
+    [SENDER, &len.to_be_bytes(), sender].concat()
+}
+
+fn sender_of(name: &[u8]) -> Result<&[u8], Error> {
+    let mut reader = Reader::new(name);
+    if reader.take(SENDER.len())? != SENDER {
+        return Err(Error::InvalidState);
+    }
+    reader.bytes(MAX_NAME_LEN)
+}
+
+fn read_sender(from: &mut Source, limits: &Limits) -> Result<Vec<ReceiverChain>, Error> {
+    let mut chains = from.take(b"", |reader| {
+        let mut chains = Vec::new();
+        while chains.is_empty() || reader.remaining() > 0 {
+            if chains.len() >= CHAINS_PER_SENDER {
+                return Err(Error::InvalidState);
+            }
+            chains.push(ReceiverChain::read(reader, limits)?);
+        }
+        Ok(chains)
+    })?;
+    for (chain, count) in &mut chains {
+        from.within(&chain.id(), |from| chain.read_skipped(*count, from))?;
+    }
+    Ok(chains.into_iter().map(|(chain, _)| chain).collect())
+}
+
+const SENDER: &[u8] = b"c";

@@ -9,14 +9,13 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error,
-    codec::{Reader, Writer},
     entropy::{Entropy, System},
     identity::IdentityKey,
     initial_message,
     limits::Limits,
     message_key::TAG_LEN,
     ratchet::{Change, PREFIX_LEN, Ratchet},
-    state::{self, State},
+    state::{self, Records, Source, State},
     wire,
 };
 
@@ -199,6 +198,18 @@ impl Session {
         Self { binding, role, handshake, ratchet, limits, revision: 0 }
     }
 
+    /// For taking back what a failed store leaves undone.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            binding: self.binding.clone(),
+            role: self.role,
+            handshake: self.handshake.clone(),
+            ratchet: self.ratchet.duplicate(),
+            limits: self.limits,
+            revision: self.revision,
+        }
+    }
+
     pub(crate) fn encrypt_with(
         &mut self,
         ad: &[u8],
@@ -308,30 +319,38 @@ const ID_LABEL: &[u8] = b"cc-signal/1 session";
 impl State for Session {
     const KIND: u8 = state::SESSION;
 
-    fn write(&self, writer: &mut Writer) {
-        writer.put(&self.binding.0);
-        writer.u8(match self.role {
-            Role::Initiator => 0,
-            Role::Responder => 1,
+    fn write(&self, to: &mut Records) {
+        to.put(b"", |writer| {
+            writer.put(&self.binding.0);
+            writer.u8(match self.role {
+                Role::Initiator => 0,
+                Role::Responder => 1,
+            });
+            writer.u64(self.revision);
+            writer.bytes(self.handshake.as_deref().unwrap_or_default());
+            self.ratchet.write(writer);
         });
-        writer.u64(self.revision);
-        writer.bytes(self.handshake.as_deref().unwrap_or_default());
-        self.ratchet.write(writer);
+        self.ratchet.write_skipped(to);
     }
 
-    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
-        let binding = Binding(reader.array()?);
-        let role = match reader.u8()? {
-            0 => Role::Initiator,
-            1 => Role::Responder,
-            _ => return Err(Error::InvalidState),
-        };
-        let revision = reader.u64()?;
-        let handshake = reader.bytes(initial_message::MAX_LEN)?;
-        let handshake = (!handshake.is_empty()).then(|| Box::from(handshake));
-        let mut ratchet = Ratchet::read(reader)?;
-        ratchet.enforce(limits);
-        Ok(Self { revision, ..Self::new(binding, role, handshake, ratchet, *limits) })
+    fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
+        let (mut session, missing) = from.take(b"", |reader| {
+            let binding = Binding(reader.array()?);
+            let role = match reader.u8()? {
+                0 => Role::Initiator,
+                1 => Role::Responder,
+                _ => return Err(Error::InvalidState),
+            };
+            let revision = reader.u64()?;
+            let handshake = reader.bytes(initial_message::MAX_LEN)?;
+            let handshake = (!handshake.is_empty()).then(|| Box::from(handshake));
+            let (ratchet, missing) = Ratchet::read(reader)?;
+            let session = Self::new(binding, role, handshake, ratchet, *limits);
+            Ok((Self { revision, ..session }, missing))
+        })?;
+        session.ratchet.read_skipped(missing, from)?;
+        session.ratchet.enforce(limits);
+        Ok(session)
     }
 }
 

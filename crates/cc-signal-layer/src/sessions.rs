@@ -23,15 +23,14 @@ use cc_core::SecretBytes;
 
 use crate::{
     Error,
-    account::{Account, Agree, StagedSession},
+    account::{Account, Agree, Spent, StagedSession},
     bundle::Bundle,
-    codec::{Reader, Writer},
     entropy::{Entropy, System},
     identity::IdentityKey,
     initial_message,
     limits::Limits,
     session::{Framing, Role, Session, StagedOpen},
-    state::{self, State},
+    state::{self, Records, Source, State},
     wire,
 };
 
@@ -319,39 +318,45 @@ impl Sessions {
 impl State for Sessions {
     const KIND: u8 = state::SESSIONS;
 
-    fn write(&self, writer: &mut Writer) {
-        writer.put(&self.peer.to_bytes());
-        self.write_without_peer(writer);
+    fn write(&self, to: &mut Records) {
+        to.put(PEER, |writer| writer.put(&self.peer.to_bytes()));
+        self.write_without_peer(to);
     }
 
-    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
-        let peer = IdentityKey::read(reader)?;
-        Self::read_without_peer(peer, reader, limits)
+    fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
+        let peer = from.take(PEER, IdentityKey::read)?;
+        Self::read_without_peer(peer, from, limits)
     }
 }
 
 impl Sessions {
-    pub(crate) fn write_without_peer(&self, writer: &mut Writer) {
-        writer.u64(self.created);
-        writer.u8(self.strikes);
-        writer.count(self.sessions.len());
+    /// A record of what sessions there are, and each by its number.
+    pub(crate) fn write_without_peer(&self, to: &mut Records) {
+        to.put(b"", |writer| {
+            writer.u64(self.created);
+            writer.u8(self.strikes);
+            writer.count(self.sessions.len());
+            self.sessions.iter().for_each(|entry| writer.u64(entry.order));
+        });
         for entry in &self.sessions {
-            writer.u64(entry.order);
-            entry.session.write(writer);
+            to.within(&entry.order.to_be_bytes(), |to| entry.session.write(to));
         }
     }
 
     pub(crate) fn read_without_peer(
         peer: IdentityKey,
-        reader: &mut Reader<'_>,
+        from: &mut Source,
         limits: &Limits,
     ) -> Result<Self, Error> {
         let mut sessions = Self::new(peer, *limits);
-        sessions.created = reader.u64()?;
-        sessions.strikes = reader.u8()?;
-        for _ in 0..reader.count(9, Limits::MAX_SESSIONS_CAP)? {
-            let order = reader.u64()?;
-            let session = Session::read(reader, limits)?;
+        let orders = from.take(b"", |reader| {
+            sessions.created = reader.u64()?;
+            sessions.strikes = reader.u8()?;
+            let count = reader.count(8, Limits::MAX_SESSIONS_CAP)?;
+            (0..count).map(|_| reader.u64()).collect::<Result<Vec<_>, _>>()
+        })?;
+        for order in orders {
+            let session = from.within(&order.to_be_bytes(), |from| Session::read(from, limits))?;
             if session.peer() != sessions.peer.keys() {
                 return Err(Error::WrongIdentity);
             }
@@ -360,7 +365,38 @@ impl Sessions {
         sessions.sessions.truncate(limits.max_sessions());
         Ok(sessions)
     }
+
+    /// For taking back what a failed store leaves undone.
+    pub(crate) fn duplicate(&self) -> Self {
+        let entry =
+            |entry: &Entry| Entry { session: entry.session.duplicate(), order: entry.order };
+        Self {
+            peer: self.peer,
+            sessions: self.sessions.iter().map(entry).collect(),
+            created: self.created,
+            strikes: self.strikes,
+            limits: self.limits,
+        }
+    }
 }
+
+impl Staged {
+    /// Whether the message begins a session.
+    pub(crate) fn begins(&self) -> bool {
+        matches!(self.0, Change::Begun(_))
+    }
+
+    /// What applying this takes from the account.
+    pub(crate) fn spends(&self, account: &Account) -> Option<Spent> {
+        match &self.0 {
+            Change::Message(_) => None,
+            Change::Begun(staged) => Some(account.spends(staged)),
+        }
+    }
+}
+
+/// The name of the record with the peer's identity.
+const PEER: &[u8] = b"p";
 
 #[cfg(test)]
 impl Sessions {

@@ -9,10 +9,11 @@ use alloc::collections::VecDeque;
 use crate::{
     Error,
     chain_key::ChainKey,
-    codec::{Reader, Writer},
+    codec::Reader,
     header::{ENCRYPTED_LEN, HeaderKey},
     limits::Limits,
     message_key::MessageKey,
+    state::Records,
 };
 
 /// Skipped keys of one chain, in ascending order of message number.
@@ -59,25 +60,41 @@ impl ChainSkips {
         self.0.len()
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.count(self.0.len());
-        for (number, key) in &self.0 {
-            writer.u32(*number);
-            writer.put(key.secret().expose());
+    /// For taking back what a failed store leaves undone.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.iter().map(|(number, key)| (*number, key.duplicate())).collect())
+    }
+
+    /// A record for every [`BLOCK`] numbers of which some are here: what `head` is, then for each 1
+    /// byte its number in the block, 32 key.
+    pub(crate) fn write(&self, head: &[u8], to: &mut Records) {
+        let mut keys = self.0.iter().peekable();
+        while let Some(block) = keys.peek().map(|(number, _)| number / BLOCK) {
+            to.put(&block.to_be_bytes(), |writer| {
+                writer.put(head);
+                while let Some((number, key)) = keys.next_if(|(n, _)| n / BLOCK == block) {
+                    writer.u8((number % BLOCK).to_be_bytes()[3]);
+                    writer.put(key.secret().expose());
+                }
+            });
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let count = reader.count(36, Limits::MAX_SKIPPED_CAP)?;
-        let mut keys = VecDeque::<(u32, MessageKey)>::with_capacity(count);
-        for _ in 0..count {
-            let number = reader.u32()?;
-            if keys.back().is_some_and(|(last, _)| *last >= number) {
+    /// Adds the keys of a block, which must be later than what is here. What `head` was is read.
+    pub(crate) fn read(&mut self, block: u32, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let first = block.checked_mul(BLOCK).ok_or(Error::InvalidState)?;
+        loop {
+            let place = u32::from(reader.u8()?);
+            let number = first + place;
+            let ascends = self.0.back().is_none_or(|(last, _)| *last < number);
+            if place >= BLOCK || !ascends || self.0.len() >= Limits::MAX_SKIPPED_CAP {
                 return Err(Error::InvalidState);
             }
-            keys.push_back((number, MessageKey::new(reader.secret()?)));
+            self.0.push_back((number, MessageKey::new(reader.secret()?)));
+            if reader.remaining() == 0 {
+                return Ok(());
+            }
         }
-        Ok(Self(keys))
     }
 
     fn find(&self, number: u32) -> Option<usize> {
@@ -87,77 +104,79 @@ impl ChainSkips {
 
 /// Skipped keys of former receiving chains, oldest chain first.
 #[derive(Debug, Default)]
-pub(crate) struct SkippedStore(VecDeque<(HeaderKey, ChainSkips)>);
+pub(crate) struct SkippedStore(VecDeque<Former>);
+
+/// A chain that has ended.
+#[derive(Debug)]
+pub(crate) struct Former {
+    /// How many receiving chains came before it.
+    pub(crate) chain: u64,
+    pub(crate) header_key: HeaderKey,
+    pub(crate) keys: ChainSkips,
+}
 
 impl SkippedStore {
-    /// Keeps what is missing of a chain that has ended.
-    pub(crate) fn retire(&mut self, header_key: HeaderKey, keys: ChainSkips) {
-        if keys.len() > 0 {
-            self.0.push_back((header_key, keys));
+    /// Keeps what is missing of a chain that has ended, later than those before.
+    pub(crate) fn retire(&mut self, former: Former) {
+        if former.keys.len() > 0 {
+            self.0.push_back(former);
         }
     }
 
     /// The place and the key of a message, newest chain first.
     pub(crate) fn find(&self, header: &[u8; ENCRYPTED_LEN]) -> Option<(Place, &MessageKey)> {
-        self.0.iter().enumerate().rev().find_map(|(chain, (header_key, keys))| {
-            let number = header_key.decrypt(header)?.number;
-            Some((Place { chain, number }, keys.get(number)?))
+        self.0.iter().enumerate().rev().find_map(|(chain, former)| {
+            let number = former.header_key.decrypt(header)?.number;
+            Some((Place { chain, number }, former.keys.get(number)?))
         })
     }
 
     pub(crate) fn remove(&mut self, place: Place) {
-        if let Some((_, keys)) = self.0.get_mut(place.chain) {
-            keys.remove(place.number);
-            if keys.len() == 0 {
+        if let Some(former) = self.0.get_mut(place.chain) {
+            former.keys.remove(place.number);
+            if former.keys.len() == 0 {
                 self.0.remove(place.chain);
             }
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(|(_, keys)| keys.len()).sum()
+        self.0.iter().map(|former| former.keys.len()).sum()
     }
 
     /// Drops the oldest `count` keys, and chains that have none left. Returns how many of the
     /// `count` were not there to be dropped.
     pub(crate) fn drop_oldest(&mut self, mut count: usize) -> usize {
         while count > 0 {
-            let Some((_, keys)) = self.0.front_mut() else {
+            let Some(oldest) = self.0.front_mut() else {
                 break;
             };
-            keys.drop_oldest();
+            oldest.keys.drop_oldest();
             count -= 1;
-            if keys.len() == 0 {
+            if oldest.keys.len() == 0 {
                 self.0.pop_front();
             }
         }
         count
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.count(self.0.len());
-        for (header_key, keys) in &self.0 {
-            writer.put(header_key.secret().expose());
-            keys.write(writer);
-        }
+    pub(crate) fn duplicate(&self) -> Self {
+        let former = |former: &Former| Former {
+            chain: former.chain,
+            header_key: former.header_key.duplicate(),
+            keys: former.keys.duplicate(),
+        };
+        Self(self.0.iter().map(former).collect())
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let count = reader.count(72, Limits::MAX_SKIPPED_CAP)?;
-        let mut store = Self::default();
-        let mut total = 0_usize;
-        for _ in 0..count {
-            let header_key = HeaderKey::new(reader.secret()?);
-            let keys = ChainSkips::read(reader)?;
-            total = total.saturating_add(keys.len());
-            if keys.len() == 0 || total > Limits::MAX_SKIPPED_CAP {
-                return Err(Error::InvalidState);
-            }
-            store.0.push_back((header_key, keys));
-        }
-        Ok(store)
+    pub(crate) fn chains(&self) -> impl Iterator<Item = &Former> {
+        self.0.iter()
     }
 }
+
+/// How many message numbers share a record: few enough that a late message rewrites little, enough
+/// that a gap is no crowd of records.
+const BLOCK: u32 = 32;
 
 /// Where in a [`SkippedStore`] a key is.
 #[derive(Debug, Clone, Copy)]
@@ -179,15 +198,16 @@ mod tests {
     #[test]
     fn the_oldest_is_dropped_first_and_empty_chains_go() {
         let mut store = SkippedStore::default();
-        for _ in 0..2 {
+        for chain_number in 0..2 {
             let (_, keys) = ChainSkips::walk(&chain(), 5, 8);
-            store.retire(HeaderKey::new(Secret::random().unwrap()), keys);
+            let header_key = HeaderKey::new(Secret::random().unwrap());
+            store.retire(Former { chain: chain_number, header_key, keys });
         }
         assert_eq!(store.drop_oldest(4), 0);
         assert_eq!(store.len(), 2);
         assert_eq!(store.0.len(), 1);
-        assert!(store.0[0].1.get(5).is_none());
-        assert!(store.0[0].1.get(6).is_some());
+        assert!(store.0[0].keys.get(5).is_none());
+        assert!(store.0[0].keys.get(6).is_some());
         assert_eq!(store.drop_oldest(4), 2);
         assert!(store.0.is_empty());
     }

@@ -1,4 +1,4 @@
-//! What a message and a saved state cost as the group grows. A measurement, to be run by hand:
+//! What a message costs as the group grows, without a store and with one. A measurement, to be run by hand:
 //! `cargo test --release -p cc-signal-layer --test cost -- --ignored --nocapture`
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use cc_core::{
     Attachment, Buffer, ChangeRequest, CipherLayer, GroupLayer, Header, Kind, LayerContext,
-    MemberId, NewMember, PartContext, StackId,
+    MemberId, NewMember, PartContext, Restore, StackId,
+    store::{Batch, Change, MemoryStore, Scope, Store},
 };
 use cc_signal_layer::{Account, SignalLayer};
 
@@ -51,28 +52,37 @@ fn the_cost_of_a_message() {
             receive.push(start.elapsed());
             len = wire.len();
         }
-        let state = peers[0].layer.export().unwrap();
-        let mut export: Vec<_> = (0..15)
-            .map(|_| {
-                let start = Instant::now();
-                drop(peers[0].layer.export().unwrap());
-                start.elapsed()
-            })
-            .collect();
-        let start = Instant::now();
-        peers[0].layer = SignalLayer::load(state.expose()).unwrap();
-        let load = start.elapsed();
         println!(
             "{members} members, assembled in {assembled:?}: send {:?} mean {:?}, receive {:?} mean \
-             {:?}, {len} bytes; first message {first_time:?}, {} bytes; state {} bytes, export \
-             {:?}, load {load:?}",
+             {:?}, {len} bytes; first message {first_time:?}, {} bytes",
             median(&mut send),
             mean(&send),
             median(&mut receive),
             mean(&receive),
             first.len(),
-            state.expose().len(),
-            median(&mut export),
+        );
+        let (mut stores, mut saving) = ([MemoryStore::new(), MemoryStore::new()], Vec::new());
+        let all = [0, 1].map(|n| peers[n].save(&mut stores[n]));
+        let (mut sent, mut received) = (0, 0);
+        for _ in 0..100 {
+            let wire = peers[1].seal_unapplied();
+            let start = Instant::now();
+            sent = peers[1].save(&mut stores[1]);
+            saving.push(start.elapsed());
+            peers[0].open_unapplied(&wire);
+            let start = Instant::now();
+            received = peers[0].save(&mut stores[0]);
+            saving.push(start.elapsed());
+        }
+        let start = Instant::now();
+        peers[0].layer = SignalLayer::restore(&scope().of(&stores[0])).unwrap();
+        let restore = start.elapsed();
+        println!(
+            "    in a store: {} bytes in {} records, restored in {restore:?}; a save {:?}, for a \
+             message sent {sent} bytes, received {received} bytes",
+            all[0],
+            stores[0].len(),
+            median(&mut saving),
         );
     }
 }
@@ -95,18 +105,48 @@ impl Peer {
 
     /// A message of 100 bytes.
     fn seal(&mut self) -> Vec<u8> {
+        let wire = self.seal_unapplied();
+        self.layer.apply();
+        wire
+    }
+
+    fn seal_unapplied(&mut self) -> Vec<u8> {
         let mut buffer = Buffer::new(&[7; 100]);
         in_context(|context| self.layer.seal(context, &mut buffer)).unwrap();
-        self.layer.apply();
         buffer.into_vec()
     }
 
     fn open(&mut self, wire: &[u8]) {
+        self.open_unapplied(wire);
+        self.layer.apply();
+    }
+
+    fn open_unapplied(&mut self, wire: &[u8]) {
         let mut buffer = Buffer::new(wire);
         in_context(|context| self.layer.open(context, &mut buffer)).unwrap();
-        self.layer.apply();
         assert_eq!(buffer.as_slice(), [7; 100]);
     }
+
+    /// Saves and applies; how many bytes of names and values were written.
+    fn save(&mut self, store: &mut MemoryStore) -> usize {
+        let mut batch = Batch::new();
+        let mut to = match store.is_empty() {
+            true => batch.new_scope(scope()),
+            false => batch.scope(scope()),
+        };
+        self.layer.save(&mut to).unwrap();
+        store.commit(&batch).unwrap();
+        self.layer.apply();
+        let len = |(_, name, change): (_, &[u8], Change<'_>)| match change {
+            Change::Put(value) => name.len() + value.expose().len(),
+            Change::Delete => name.len(),
+        };
+        batch.changes().map(len).sum()
+    }
+}
+
+fn scope() -> Scope {
+    Scope::new("layer")
 }
 
 /// The first one founds the group and adds the others.

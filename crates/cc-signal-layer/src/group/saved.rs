@@ -1,24 +1,25 @@
-//! The state of a group at rest, behind the kind, version and mode of the layer's:
+//! The state of a group at rest, part by part. The names of the records, and what is in them:
 //!
-//! | bytes | what |
+//! | name | record |
 //! |---|---|
-//! | 12 | limits: skip, skipped, sessions |
-//! | n | account |
-//! | 1 (+ 32) | 0, or 1 and the id of this member |
-//! | 1 + 8 + 8 | phase, epoch, number of one's own chain |
-//! | 4 | how many others; for each 32 id, and the peer |
-//! | 1 (+ n) | 0, or 1 and the Sender Keys |
-//! | 4 | how many different chain states are owed; for each 69 distribution |
-//! | 4 | to how many members; for each 32 id, 4 which of these states, 1 how often sent |
-//! | 4 | how many acknowledgements; for each 32 id, 8 chain, 1 how often sent |
-//! | 1 (+ n) | 0, or 1 and the change that is neither confirmed nor discarded |
+//! | `a`... | the account |
+//! | `g` | 1 (+ 32) 0, or 1 and the id of this member; 1 phase, 8 epoch, 8 the epoch of one's own chain, 4 how many others, 1 + 1 whether there are chains and a staged change |
+//! | `ko` | one's own chain |
+//! | `kc` 4 32... | the chains of the member with this id, and skipped keys |
+//! | `b` 32 | a member's bundle |
+//! | `s` 32... | the pair sessions with it |
+//! | `m` 32 | 1 how many of its chains are known, for each 8 its epoch; 8 the least epoch of another; 1 (+ 69 + 1) 0, or 1, what it is owed and how often that was sent; 1 (+ 8 + 1) 0, or 1, the chain to acknowledge and how often that was done |
+//! | `n` | of the staged change 1 whether it founds the group, 8 epoch, 4 how many come, 4 how many go, for each 32 id, 1 whether there is a new own chain |
+//! | `no` | that chain |
+//! | `nb` 32, `ns` 32... | bundle and pair sessions of each who comes |
 //!
-//! A peer is 4 + n bundle, n sessions, 4 how many known chains, for each 8 number, and 8 floor. A
-//! change is 1 whether it founds the group, 8 epoch, 4 how many come, for each 32 id and the peer, 4
-//! how many go, for each 32 id, and 1 (+ n) 0, or 1 and the new own chain. Lists are in the order of
-//! ids, owed states in that of the first member who is owed them.
+//! So a message writes the chain it is in, and the sessions that hand chains over: the same in any group.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 use cc_core::{MemberId, SecretBytes, limits::MAX_MEMBERS};
 
@@ -26,85 +27,187 @@ use super::{Ack, DISTRIBUTION_REPEATS, Group, Owed, Peer, Phase, Plan, Staged, T
 use crate::{
     Account, Bundle, Error, Limits, ReceiverChain, SenderChain, SenderKeys, Sessions,
     codec::{Reader, Writer},
+    ledger::Saving,
     sender_key::DISTRIBUTION_LEN,
-    sender_keys::CHAINS_PER_SENDER,
-    state::State,
+    sender_keys::{self, CHAINS_PER_SENDER},
+    state::{Records, Source, State},
 };
 
-impl Group {
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        self.limits.write(writer);
-        self.account.write(writer);
-        self.state.write(writer);
+/// What may differ from what the store has.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Touched {
+    everything: bool,
+    parts: BTreeSet<Part>,
+}
+
+/// A part of the state: the records whose names begin alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Account,
+    Group,
+    Own,
+    Plan,
+    Bundle(MemberId),
+    Sessions(MemberId),
+    Debts(MemberId),
+    Chains(MemberId),
+}
+
+impl Touched {
+    pub(super) fn everything() -> Self {
+        Self { everything: true, parts: BTreeSet::new() }
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let limits = Limits::read(reader)?;
-        let account = Account::read(reader, &limits)?;
-        let state = super::State::read(reader, &limits)?;
-        Ok(Self { account, limits, state, staged: Staged::default() })
+    pub(super) fn add(&mut self, part: Part) {
+        self.parts.insert(part);
+    }
+
+    /// Everything about a member, who came or went.
+    pub(super) fn member(&mut self, id: MemberId) {
+        self.parts.extend(Part::of_member(id));
+    }
+}
+
+impl Part {
+    fn of_member(id: MemberId) -> [Self; 4] {
+        [Self::Bundle(id), Self::Sessions(id), Self::Debts(id), Self::Chains(id)]
+    }
+
+    fn prefix(&self) -> Vec<u8> {
+        match self {
+            Self::Account => ACCOUNT.to_vec(),
+            Self::Group => GROUP.to_vec(),
+            Self::Own => [KEYS, sender_keys::OWN].concat(),
+            Self::Plan => PLAN.to_vec(),
+            Self::Bundle(id) => named(BUNDLE, id),
+            Self::Sessions(id) => named(SESSIONS, id),
+            Self::Debts(id) => named(DEBTS, id),
+            Self::Chains(id) => [KEYS, &sender_keys::record_of(id.as_bytes())].concat(),
+        }
+    }
+}
+
+impl Group {
+    /// What changed, with what is staged in force.
+    pub(crate) fn save(&mut self, saving: &mut Saving<'_, '_>, head: impl FnOnce(&mut Records)) {
+        self.put_into_force();
+        if saving.is_anew() || self.state.touched.everything {
+            saving.part(b"", |to| {
+                head(to);
+                self.write_all(to);
+            });
+            return;
+        }
+        for part in &self.state.touched.parts {
+            saving.part(&part.prefix(), |to| self.write(*part, to));
+        }
+    }
+
+    pub(crate) fn read(from: &mut Source, limits: Limits) -> Result<Self, Error> {
+        let account = from.within(ACCOUNT, |from| Account::read(from, &limits))?;
+        let state = super::State::read(from, &limits)?;
+        Ok(Self { account, limits, state, staged: Staged::default(), before: None })
+    }
+
+    pub(crate) fn write_all(&self, to: &mut Records) {
+        let members = self.state.peers.keys().flat_map(|id| Part::of_member(*id));
+        let others = [Part::Account, Part::Group, Part::Own, Part::Plan];
+        for part in others.into_iter().chain(members) {
+            to.within(&part.prefix(), |to| self.write(part, to));
+        }
+    }
+
+    /// Nothing where there is nothing any more.
+    fn write(&self, part: Part, to: &mut Records) {
+        let state = &self.state;
+        match part {
+            Part::Account => self.account.write(to),
+            Part::Group => to.put(b"", |writer| state.write_head(writer)),
+            Part::Own => {
+                if let Some(keys) = &state.keys {
+                    keys.own().write(to);
+                }
+            }
+            Part::Plan => {
+                if let Some(plan) = &state.plan {
+                    plan.write(to);
+                }
+            }
+            Part::Bundle(id) => {
+                if let Some(peer) = state.peers.get(&id) {
+                    to.put(b"", |writer| writer.put(&peer.bundle.to_bytes()));
+                }
+            }
+            Part::Sessions(id) => {
+                if let Some(peer) = state.peers.get(&id) {
+                    peer.sessions.write_without_peer(to);
+                }
+            }
+            Part::Debts(id) => {
+                if let Some(peer) = state.peers.get(&id) {
+                    to.put(b"", |writer| {
+                        write_debts(peer, state.owed.get(&id), state.acks.get(&id), writer);
+                    });
+                }
+            }
+            Part::Chains(id) => {
+                if let Some(keys) = &state.keys {
+                    keys.write_sender(id.as_bytes(), to);
+                }
+            }
+        }
     }
 }
 
 impl super::State {
-    fn write(&self, writer: &mut Writer) {
-        let Self { me, phase, epoch, peers, keys, generation, owed, acks, plan } = self;
-        writer.flag(me.is_some());
-        if let Some(me) = me {
+    fn write_head(&self, writer: &mut Writer) {
+        writer.flag(self.me.is_some());
+        if let Some(me) = self.me {
             writer.put(me.as_bytes());
         }
-        writer.u8(match phase {
+        writer.u8(match self.phase {
             Phase::Outside => 0,
             Phase::Member => 1,
             Phase::Removed => 2,
         });
-        writer.u64(*epoch);
-        writer.u64(*generation);
-        writer.count(peers.len());
-        for (id, peer) in peers {
-            writer.put(id.as_bytes());
-            peer.write(writer);
-        }
-        writer.flag(keys.is_some());
-        if let Some(keys) = keys {
-            keys.write(writer);
-        }
-        write_owed(owed, writer);
-        writer.count(acks.len());
-        for (id, ack) in acks {
-            writer.put(id.as_bytes());
-            writer.put(&ack.chain);
-            writer.u8(ack.sent);
-        }
-        writer.flag(plan.is_some());
-        if let Some(plan) = plan {
-            plan.write(writer);
-        }
+        writer.u64(self.epoch);
+        writer.u64(self.generation);
+        writer.count(self.peers.len());
+        writer.flag(self.keys.is_some());
+        writer.flag(self.plan.is_some());
     }
 
-    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
-        let me = if reader.flag()? { Some(read_id(reader)?) } else { None };
-        let phase = match reader.u8()? {
-            0 => Phase::Outside,
-            1 => Phase::Member,
-            2 => Phase::Removed,
-            _ => return Err(Error::InvalidState),
-        };
-        let (epoch, generation) = (reader.u64()?, reader.u64()?);
-        let peers = read_map(reader, PEER_MIN_LEN, |reader| Peer::read(reader, limits))?;
-        let keys = if reader.flag()? { Some(SenderKeys::read(reader, limits)?) } else { None };
-        let owed = read_owed(reader)?;
-        let acks = read_map(reader, 8 + 1, |reader| {
-            Ok(Ack { chain: reader.array()?, sent: read_sent(reader)? })
+    fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
+        let (mut state, others, keys, plan) = from.take(GROUP, |reader| {
+            let me = if reader.flag()? { Some(read_id(reader)?) } else { None };
+            let phase = match reader.u8()? {
+                0 => Phase::Outside,
+                1 => Phase::Member,
+                2 => Phase::Removed,
+                _ => return Err(Error::InvalidState),
+            };
+            let (epoch, generation) = (reader.u64()?, reader.u64()?);
+            let state = Self { me, phase, epoch, generation, ..Self::default() };
+            Ok((state, reader.u32()?, reader.flag()?, reader.flag()?))
         })?;
-        let plan = if reader.flag()? { Some(Plan::read(reader, limits)?) } else { None };
-        let state = Self { me, phase, epoch, peers, keys, generation, owed, acks, plan };
+        state.peers = read_peers(from, others, 0, limits)?;
+        for (id, peer) in &mut state.peers {
+            let (owed, ack) = from.take(&named(DEBTS, id), |reader| read_debts(peer, reader))?;
+            state.owed.extend(owed.map(|owed| (*id, owed)));
+            state.acks.extend(ack.map(|ack| (*id, ack)));
+        }
+        if keys {
+            state.keys = Some(from.within(KEYS, |from| SenderKeys::read(from, limits))?);
+        }
+        if plan {
+            state.plan = Some(from.within(PLAN, |from| Plan::read(from, limits))?);
+        }
         if state.is_consistent() { Ok(state) } else { Err(Error::InvalidState) }
     }
 
     /// What the rest of the code relies on, and damage could break.
     fn is_consistent(&self) -> bool {
-        let Self { me, phase, epoch, peers, keys, generation, owed, acks, plan } = self;
+        let Self { me, phase, epoch, peers, keys, generation, owed, plan, .. } = self;
         let is_peer = |id: &MemberId| peers.contains_key(id);
         let placed = me.is_some() && keys.is_some();
         let phase = match phase {
@@ -112,127 +215,147 @@ impl super::State {
             Phase::Member => placed && !me.as_ref().is_some_and(is_peer),
             Phase::Removed => placed && owed.is_empty() && plan.is_none(),
         };
-        let known = keys.iter().flat_map(SenderKeys::senders).all(|name| {
-            <[u8; 32]>::try_from(name).is_ok_and(|id| is_peer(&MemberId::from_bytes(id)))
+        let strangers = keys.iter().flat_map(SenderKeys::senders).any(|name| {
+            !<[u8; 32]>::try_from(name).is_ok_and(|id| is_peer(&MemberId::from_bytes(id)))
         });
+        let chains = |id: &MemberId| keys.as_ref().map_or(0, |keys| keys.count(id.as_bytes()));
+        let counted = peers.iter().all(|(id, peer)| peer.generations.len() == chains(id));
         let change = plan.as_ref().is_none_or(|Plan { transition, founds }| {
+            let goes = |id: &MemberId| transition.removed.binary_search(id).is_ok();
             epoch.checked_add(1) == Some(transition.epoch)
                 && (!founds || peers.is_empty())
                 && transition.removed.iter().all(is_peer)
-                && !transition.added.iter().any(|(id, _)| is_peer(id) || Some(id) == me.as_ref())
-                && 1 + peers.len() + transition.added.len() <= MAX_MEMBERS
+                && !transition
+                    .added
+                    .iter()
+                    .any(|(id, _)| (is_peer(id) && !goes(id)) || Some(id) == me.as_ref())
+                && 1 + peers.len() + transition.added.len()
+                    <= MAX_MEMBERS + transition.removed.len()
         });
-        let countable = *generation < u64::MAX;
-        phase && known && change && countable && owed.keys().chain(acks.keys()).all(is_peer)
-    }
-}
-
-impl Peer {
-    fn write(&self, writer: &mut Writer) {
-        let Self { bundle, sessions, generations, floor } = self;
-        writer.bytes(&bundle.to_bytes());
-        // The peer is whoever the bundle is of.
-        sessions.write_without_peer(writer);
-        writer.count(generations.len());
-        for generation in generations {
-            writer.u64(*generation);
-        }
-        writer.u64(*floor);
-    }
-
-    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
-        let bundle = Bundle::from_bytes(reader.bytes(Bundle::MAX_LEN)?)?;
-        if bundle.is_one_time() || !bundle.is_post_quantum() {
-            return Err(Error::InvalidState);
-        }
-        let sessions = Sessions::read_without_peer(*bundle.identity(), reader, limits)?;
-        let mut generations = Vec::new();
-        for _ in 0..reader.count(8, CHAINS_PER_SENDER)? {
-            let generation = reader.u64()?;
-            if generations.contains(&generation) {
-                return Err(Error::InvalidState);
-            }
-            generations.push(generation);
-        }
-        Ok(Self { bundle, sessions, generations, floor: reader.u64()? })
+        phase && !strangers && counted && change && generation <= epoch
     }
 }
 
 impl Plan {
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, to: &mut Records) {
         // One's own change never removes oneself.
         let Transition { epoch, added, removed, removed_self: _, chain } = &self.transition;
-        writer.flag(self.founds);
-        writer.u64(*epoch);
-        writer.count(added.len());
-        for (id, peer) in added {
-            writer.put(id.as_bytes());
-            peer.write(writer);
-        }
-        writer.count(removed.len());
-        for id in removed {
-            writer.put(id.as_bytes());
-        }
-        writer.flag(chain.is_some());
+        to.put(b"", |writer| {
+            writer.flag(self.founds);
+            writer.u64(*epoch);
+            writer.count(added.len());
+            writer.count(removed.len());
+            removed.iter().for_each(|id| writer.put(id.as_bytes()));
+            writer.flag(chain.is_some());
+        });
         if let Some(chain) = chain {
-            chain.write(writer);
+            to.within(sender_keys::OWN, |to| chain.write(to));
+        }
+        for (id, peer) in added {
+            to.put(&named(BUNDLE, id), |writer| writer.put(&peer.bundle.to_bytes()));
+            to.within(&named(SESSIONS, id), |to| peer.sessions.write_without_peer(to));
         }
     }
 
-    fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<Self, Error> {
-        let founds = reader.flag()?;
-        let epoch = reader.u64()?;
-        let added = read_map(reader, PEER_MIN_LEN, |reader| Peer::read(reader, limits))?;
-        let removed = read_map(reader, 0, |_| Ok(()))?.into_keys().collect();
-        let chain = if reader.flag()? { Some(SenderChain::read(reader, limits)?) } else { None };
-        let added = added.into_iter().collect();
+    fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
+        let (founds, epoch, come, removed, chain) = from.take(b"", |reader| {
+            let (founds, epoch, come) = (reader.flag()?, reader.u64()?, reader.u32()?);
+            let mut removed = Vec::new();
+            for _ in 0..reader.count(32, MAX_MEMBERS)? {
+                let id = read_id(reader)?;
+                if removed.last().is_some_and(|last| *last >= id) {
+                    return Err(Error::InvalidState);
+                }
+                removed.push(id);
+            }
+            Ok((founds, epoch, come, removed, reader.flag()?))
+        })?;
+        let chain = if chain {
+            Some(from.within(sender_keys::OWN, |from| SenderChain::read(from, limits))?)
+        } else {
+            None
+        };
+        let added = read_peers(from, come, epoch, limits)?.into_iter().collect();
         let transition = Transition { epoch, added, removed, removed_self: false, chain };
         Ok(Self { transition, founds })
     }
 }
 
-/// Each state once, however many are owed it.
-fn write_owed(owed: &BTreeMap<MemberId, Owed>, writer: &mut Writer) {
-    let mut states: Vec<&Arc<SecretBytes>> = Vec::new();
-    let mut indices = Vec::with_capacity(owed.len());
-    for owed in owed.values() {
-        // Newest last, and nearly all are owed the same.
-        let known = states.iter().rposition(|state| Arc::ptr_eq(state, &owed.distribution));
-        indices.push(known.unwrap_or(states.len()));
-        if known.is_none() {
-            states.push(&owed.distribution);
+/// Bundles and sessions of `count` members; what else is known of them is still to come.
+fn read_peers(
+    from: &mut Source,
+    count: u32,
+    floor: u64,
+    limits: &Limits,
+) -> Result<BTreeMap<MemberId, Peer>, Error> {
+    let mut peers = BTreeMap::new();
+    from.within(BUNDLE, |from| {
+        while let Some(name) = from.next_name() {
+            let id = <[u8; 32]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
+            let bundle =
+                from.take(&name, |reader| Bundle::from_bytes(reader.take(reader.remaining())?))?;
+            if bundle.is_one_time() || !bundle.is_post_quantum() || peers.len() >= MAX_MEMBERS {
+                return Err(Error::InvalidState);
+            }
+            peers.insert(MemberId::from_bytes(id), Peer::new(Arc::new(bundle), *limits, floor));
         }
+        Ok(())
+    })?;
+    if u32::try_from(peers.len()) != Ok(count) {
+        return Err(Error::InvalidState);
     }
-    writer.count(states.len());
-    for state in states {
-        writer.put(state.expose());
+    for (id, peer) in &mut peers {
+        let identity = *peer.bundle.identity();
+        peer.sessions = from.within(&named(SESSIONS, id), |from| {
+            Sessions::read_without_peer(identity, from, limits)
+        })?;
     }
-    writer.count(owed.len());
-    for ((id, owed), index) in owed.iter().zip(indices) {
-        writer.put(id.as_bytes());
-        writer.count(index);
+    Ok(peers)
+}
+
+fn write_debts(peer: &Peer, owed: Option<&Owed>, ack: Option<&Ack>, writer: &mut Writer) {
+    writer.u8(u8::try_from(peer.generations.len()).unwrap_or(u8::MAX));
+    peer.generations.iter().for_each(|generation| writer.u64(*generation));
+    writer.u64(peer.floor);
+    writer.flag(owed.is_some());
+    if let Some(owed) = owed {
+        writer.put(owed.distribution.expose());
         writer.u8(owed.sent);
+    }
+    writer.flag(ack.is_some());
+    if let Some(ack) = ack {
+        writer.put(&ack.chain);
+        writer.u8(ack.sent);
     }
 }
 
-fn read_owed(reader: &mut Reader<'_>) -> Result<BTreeMap<MemberId, Owed>, Error> {
-    let mut states = Vec::new();
-    for _ in 0..reader.count(DISTRIBUTION_LEN, MAX_MEMBERS)? {
-        let state = reader.take(DISTRIBUTION_LEN)?;
-        ReceiverChain::from_distribution(state, Limits::default())?;
-        states.push(Arc::new(SecretBytes::new(Vec::from(state))));
-    }
-    let mut used = 0;
-    let owed = read_map(reader, 4 + 1, |reader| {
-        let index = usize::try_from(reader.u32()?).map_err(|_| Error::InvalidState)?;
-        if index > used {
+fn read_debts(
+    peer: &mut Peer,
+    reader: &mut Reader<'_>,
+) -> Result<(Option<Owed>, Option<Ack>), Error> {
+    let count = usize::from(reader.u8()?);
+    for _ in 0..count {
+        let generation = reader.u64()?;
+        if peer.generations.contains(&generation) || count > CHAINS_PER_SENDER {
             return Err(Error::InvalidState);
         }
-        used = used.max(index + 1);
-        let distribution = Arc::clone(states.get(index).ok_or(Error::InvalidState)?);
-        Ok(Owed { distribution, sent: read_sent(reader)? })
-    })?;
-    if used == states.len() { Ok(owed) } else { Err(Error::InvalidState) }
+        peer.generations.push(generation);
+    }
+    peer.floor = reader.u64()?;
+    let owed = if reader.flag()? {
+        let state = reader.take(DISTRIBUTION_LEN)?;
+        ReceiverChain::from_distribution(state, Limits::default())?;
+        let distribution = SecretBytes::new(Vec::from(state));
+        Some(Owed { distribution, sent: read_sent(reader)? })
+    } else {
+        None
+    };
+    let ack = if reader.flag()? {
+        Some(Ack { chain: reader.array()?, sent: read_sent(reader)? })
+    } else {
+        None
+    };
+    Ok((owed, ack))
 }
 
 /// How often something was sent that is to be sent again.
@@ -241,26 +364,18 @@ fn read_sent(reader: &mut Reader<'_>) -> Result<u8, Error> {
     if sent < DISTRIBUTION_REPEATS { Ok(sent) } else { Err(Error::InvalidState) }
 }
 
-/// Entries of at least `size` bytes behind their ids, in the order of ids.
-fn read_map<T>(
-    reader: &mut Reader<'_>,
-    size: usize,
-    mut entry: impl FnMut(&mut Reader<'_>) -> Result<T, Error>,
-) -> Result<BTreeMap<MemberId, T>, Error> {
-    let mut map = BTreeMap::new();
-    for _ in 0..reader.count(32 + size, MAX_MEMBERS)? {
-        let id = read_id(reader)?;
-        if map.last_key_value().is_some_and(|(last, _)| *last >= id) {
-            return Err(Error::InvalidState);
-        }
-        map.insert(id, entry(reader)?);
-    }
-    Ok(map)
-}
-
 fn read_id(reader: &mut Reader<'_>) -> Result<MemberId, Error> {
     Ok(MemberId::from_bytes(reader.array()?))
 }
 
-/// Everything that is of variable length left out.
-const PEER_MIN_LEN: usize = 4 + (8 + 1 + 4) + 4 + 8;
+fn named(kind: &[u8], id: &MemberId) -> Vec<u8> {
+    [kind, id.as_bytes()].concat()
+}
+
+const ACCOUNT: &[u8] = b"a";
+const BUNDLE: &[u8] = b"b";
+const DEBTS: &[u8] = b"m";
+const GROUP: &[u8] = b"g";
+const KEYS: &[u8] = b"k";
+const PLAN: &[u8] = b"n";
+const SESSIONS: &[u8] = b"s";

@@ -11,12 +11,13 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | epoch |
+//! | 1 | 1 if everybody has a new chain from this epoch on, otherwise 0 |
 //! | 32 | id of the committer |
 //! | 4 | how many members, the newcomers included; for each 32 id, 4 + n reusable bundle |
 //!
 //! in the order of ids.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use cc_core::{
     LayerError, MemberId, Secret,
@@ -57,9 +58,10 @@ impl Group {
             self.state.peers.iter().map(|(id, peer)| (*id, peer.bundle.clone())).collect();
         removed.iter().for_each(|id| drop(bundles.remove(id)));
         bundles.extend(added.iter().map(|(id, peer)| (*id, peer.bundle.clone())));
-        bundles.insert(me, self.account.bundle());
+        bundles.insert(me, Arc::new(self.account.bundle()));
         let mut roster = Vec::new();
         roster.extend_from_slice(&epoch.to_be_bytes());
+        roster.push(u8::from(!removed.is_empty()));
         roster.extend_from_slice(me.as_bytes());
         put_len(&mut roster, bundles.len());
         for (id, bundle) in &bundles {
@@ -114,6 +116,8 @@ impl Group {
 
         let mut reader = Reader::new(body);
         let epoch = reader.u64()?;
+        // Whoever comes back takes no chain again that it may have had: its account may be an old copy.
+        let floor = if reader.flag()? { epoch } else { 0 };
         let committer = MemberId::from_bytes(reader.array()?);
         let mut peers = BTreeMap::new();
         let mut identities = alloc::collections::BTreeSet::new();
@@ -132,7 +136,7 @@ impl Group {
             if id == me {
                 listed = bundle.identity() == own;
             } else {
-                peers.insert(id, Peer::new(bundle, self.limits));
+                peers.insert(id, Peer::new(Arc::new(bundle), self.limits, floor));
             }
         }
         reader.finish()?;

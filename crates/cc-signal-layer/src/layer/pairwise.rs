@@ -5,10 +5,11 @@ use cc_core::{Buffer, LayerContext, LayerError, Opened};
 use super::not_applied;
 use crate::{
     Account, Agree, Bundle, Error, IdentityKey, Limits, Sessions,
-    codec::{Reader, Writer},
+    account::Spent,
+    ledger::Saving,
     message_key::TAG_LEN,
     sessions::Staged,
-    state::State,
+    state::{Records, Source, State},
 };
 
 /// The sessions with the one peer.
@@ -17,6 +18,21 @@ pub(crate) struct Pairwise {
     sessions: Sessions,
     /// What `apply` keeps and `revert` drops.
     staged: Option<Staged>,
+    /// How to go back from what was saved, until it is applied.
+    before: Option<Before>,
+    touched: Touched,
+}
+
+struct Before {
+    sessions: Sessions,
+    spent: Option<Spent>,
+}
+
+/// What may differ from what the store has.
+#[derive(Default)]
+struct Touched {
+    account: bool,
+    sessions: bool,
 }
 
 impl Pairwise {
@@ -28,28 +44,44 @@ impl Pairwise {
     ) -> Result<Self, Error> {
         let mut sessions = Sessions::new(*bundle.identity(), limits);
         sessions.begin(&account, bundle, agree)?;
-        Ok(Self { account, sessions, staged: None })
+        Ok(Self::new(account, sessions))
     }
 
     pub(crate) fn respond(account: Account, peer: IdentityKey, limits: Limits) -> Self {
-        Self { account, sessions: Sessions::new(peer, limits), staged: None }
+        Self::new(account, Sessions::new(peer, limits))
     }
 
-    pub(crate) fn is_staged(&self) -> bool {
-        self.staged.is_some()
+    /// What changed, with what is staged in force.
+    pub(crate) fn save(&mut self, saving: &mut Saving<'_, '_>, head: impl FnOnce(&mut Records)) {
+        self.put_into_force();
+        if saving.is_anew() {
+            saving.part(b"", |to| {
+                head(to);
+                self.write_all(to);
+            });
+            return;
+        }
+        if self.touched.account {
+            saving.part(ACCOUNT, |to| self.account.write(to));
+        }
+        if self.touched.sessions {
+            saving.part(SESSIONS, |to| self.sessions.write(to));
+        }
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        self.sessions.limits().write(writer);
-        self.account.write(writer);
-        self.sessions.write(writer);
+    pub(crate) fn write_all(&self, to: &mut Records) {
+        to.within(ACCOUNT, |to| self.account.write(to));
+        to.within(SESSIONS, |to| self.sessions.write(to));
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let limits = Limits::read(reader)?;
-        let account = Account::read(reader, &limits)?;
-        let sessions = Sessions::read(reader, &limits)?;
-        Ok(Self { account, sessions, staged: None })
+    pub(crate) fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
+        let account = from.within(ACCOUNT, |from| Account::read(from, limits))?;
+        let sessions = from.within(SESSIONS, |from| Sessions::read(from, limits))?;
+        Ok(Self::new(account, sessions))
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        self.sessions.limits()
     }
 
     pub(crate) fn account(&self) -> &Account {
@@ -57,6 +89,7 @@ impl Pairwise {
     }
 
     pub(crate) fn account_mut(&mut self) -> &mut Account {
+        self.touched.account = true;
         &mut self.account
     }
 
@@ -70,9 +103,8 @@ impl Pairwise {
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<(), LayerError> {
-        if self.staged.is_some() {
-            return Err(not_applied());
-        }
+        self.expect_settled()?;
+        self.touched.sessions = true;
         let ad = context.associated_data();
         let framing = self.sessions.encrypt_in_place(&ad, buffer.as_mut_slice())?;
         buffer.prepend(&framing.head);
@@ -85,9 +117,7 @@ impl Pairwise {
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<Opened, LayerError> {
-        if self.staged.is_some() {
-            return Err(not_applied());
-        }
+        self.expect_settled()?;
         let ad = context.associated_data();
         let (range, staged) =
             self.sessions.open_in_place(&self.account, &ad, buffer.as_mut_slice())?;
@@ -98,15 +128,56 @@ impl Pairwise {
         Ok(Opened::default())
     }
 
-    pub(crate) fn apply(&mut self) {
-        if let Some(staged) = self.staged.take() {
-            // Nothing else changes sessions and account while a message is staged.
-            let applied = self.sessions.apply(&mut self.account, staged);
-            debug_assert!(applied.is_ok());
+    /// `saved`: the store has what was in force when it was saved.
+    pub(crate) fn apply(&mut self, saved: bool) {
+        self.before = None;
+        self.keep();
+        if saved {
+            self.touched = Touched::default();
         }
     }
 
     pub(crate) fn revert(&mut self) {
         self.staged = None;
+        if let Some(Before { sessions, spent }) = self.before.take() {
+            self.sessions = sessions;
+            if let Some(spent) = spent {
+                self.account.give_back(spent);
+            }
+        }
+    }
+
+    fn new(account: Account, sessions: Sessions) -> Self {
+        Self { account, sessions, staged: None, before: None, touched: Touched::default() }
+    }
+
+    /// One message at a time, and nothing more once it is saved.
+    fn expect_settled(&self) -> Result<(), LayerError> {
+        if self.staged.is_some() || self.before.is_some() {
+            return Err(not_applied());
+        }
+        Ok(())
+    }
+
+    fn put_into_force(&mut self) {
+        if let Some(staged) = &self.staged {
+            let spent = staged.spends(&self.account);
+            self.before = Some(Before { sessions: self.sessions.duplicate(), spent });
+            self.keep();
+        }
+    }
+
+    fn keep(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            self.touched.sessions = true;
+            self.touched.account |= staged.begins();
+            // Nothing else changes sessions and account while a message is staged.
+            let applied = self.sessions.apply(&mut self.account, staged);
+            debug_assert!(applied.is_ok());
+        }
     }
 }
+
+/// What names of records begin with.
+const ACCOUNT: &[u8] = b"a";
+const SESSIONS: &[u8] = b"s";

@@ -3,12 +3,20 @@
 mod group;
 mod hostile;
 mod pairwise;
+mod returning;
 mod saved;
 mod sequences;
+mod sizes;
+mod versions;
 
-use alloc::{vec, vec::Vec};
+use core::ops::{Deref, DerefMut};
 
-use cc_core::*;
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+
+use cc_core::{
+    store::{Batch, Change as Write, MemoryStore, Scope, Store, StoreError},
+    *,
+};
 
 use super::*;
 
@@ -47,7 +55,7 @@ fn open_staged(
     Ok((buffer.into_vec(), opened))
 }
 
-/// Keeps what succeeded, drops what failed.
+/// Keeps what succeeded, drops what failed: as a manager without a store.
 fn settle<T>(layer: &mut SignalLayer, result: Result<T, LayerError>) -> Result<T, LayerError> {
     match result {
         Ok(_) => layer.apply(),
@@ -66,10 +74,119 @@ fn open(layer: &mut SignalLayer, wire: &[u8]) -> Result<Vec<u8>, LayerError> {
     settle(layer, result)
 }
 
+/// A layer and its store.
+struct Kept {
+    layer: SignalLayer,
+    store: MemoryStore,
+    /// What the last save wrote: how many records, and the bytes of their names and values.
+    written: (usize, usize),
+}
+
+impl Kept {
+    fn new(layer: SignalLayer) -> Self {
+        let mut kept = Self { layer, store: MemoryStore::new(), written: (0, 0) };
+        kept.settle(Ok(())).unwrap();
+        kept
+    }
+
+    /// As a manager with a store: what succeeded is saved and then applied. In the store is all of it,
+    /// and nothing else.
+    fn settle<T>(&mut self, result: Result<T, LayerError>) -> Result<T, LayerError> {
+        let result = result.and_then(|value| Ok(self.save().map(|()| value)?));
+        match result {
+            Ok(_) => {
+                self.layer.apply();
+                assert_eq!(everything(&self.layer), self.stored());
+            }
+            Err(_) => self.layer.revert(),
+        }
+        result
+    }
+
+    fn save(&mut self) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        let mut to = match self.store.is_empty() {
+            true => batch.new_scope(scope()),
+            false => batch.scope(scope()),
+        };
+        self.layer.save(&mut to).unwrap();
+        let len = |(_, name, change): (_, &[u8], Write<'_>)| match change {
+            Write::Put(value) => name.len() + value.expose().len(),
+            Write::Delete => name.len(),
+        };
+        self.written = (batch.len(), batch.changes().map(len).sum());
+        self.store.commit(&batch)
+    }
+
+    fn seal(&mut self, text: &[u8]) -> Vec<u8> {
+        let result = seal_staged(&mut self.layer, text);
+        self.settle(result).unwrap()
+    }
+
+    /// The text, and the sender where the layer knows it.
+    fn open_kept(&mut self, wire: &[u8]) -> Result<(Vec<u8>, Opened), LayerError> {
+        let result = open_staged(&mut self.layer, wire, b"ad");
+        self.settle(result)
+    }
+
+    fn stored(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let records = scope().of(&self.store).list(b"").unwrap();
+        records.into_iter().map(|(name, value)| (name, value.expose().to_vec())).collect()
+    }
+
+    /// A second layer with the same state, as a thief or a backup has it.
+    fn copy(&self) -> Kept {
+        let store = self.store.reopened();
+        let layer = SignalLayer::restore(&scope().of(&store)).unwrap();
+        Kept { layer, store, written: (0, 0) }
+    }
+
+    /// As after a crash: all that is left is what was saved.
+    fn restart(&mut self) {
+        *self = self.copy();
+        assert_eq!(everything(&self.layer), self.stored());
+    }
+}
+
+fn scope() -> Scope {
+    Scope::new("layer")
+}
+
+/// The records of the layer as it is.
+fn everything(layer: &SignalLayer) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut records = Records::default();
+    match &layer.mode {
+        Mode::Pairwise(pairwise) => {
+            write_head(PAIRWISE, *pairwise.limits())(&mut records);
+            pairwise.write_all(&mut records);
+        }
+        Mode::Group(group) => {
+            write_head(GROUP, *group.limits())(&mut records);
+            group.write_all(&mut records);
+        }
+    }
+    let records = records.into_map().into_iter();
+    records.map(|(name, value)| (name, value.expose().to_vec())).collect()
+}
+
 /// A member of a group, or one to be.
 struct Person {
     id: MemberId,
-    layer: SignalLayer,
+    kept: Kept,
+}
+
+impl Deref for Person {
+    type Target = Kept;
+
+    fn deref(&self) -> &Kept {
+        &self.kept
+    }
+}
+
+impl DerefMut for Person {
+    fn deref_mut(&mut self) -> &mut Kept {
+        &mut self.kept
+    }
 }
 
 fn person(founding: bool) -> Person {
@@ -77,8 +194,7 @@ fn person(founding: bool) -> Person {
     let id = MemberId::of([(&layer.descriptor(), layer.commitment())]);
     let stack = StackId::of(&[layer.descriptor()]);
     layer.attach(&Attachment { stack, position: 0, member: Some(id), founding }).unwrap();
-    layer.apply();
-    Person { id, layer }
+    Person { id, kept: Kept::new(layer) }
 }
 
 /// A change as it travels: the commit is sealed.
@@ -89,9 +205,8 @@ struct Change {
 
 impl Person {
     fn package(&mut self) -> Vec<u8> {
-        let part = self.layer.key_package(&parts(0)).unwrap();
-        self.layer.apply();
-        part
+        let part = self.layer.key_package(&parts(0));
+        self.settle(part).unwrap()
     }
 
     fn try_stage(
@@ -109,7 +224,7 @@ impl Person {
             let commit = seal_staged(&mut self.layer, &change.commit)?;
             Ok(Change { commit, welcome: change.welcome })
         });
-        settle(&mut self.layer, result)
+        self.settle(result)
     }
 
     fn stage(&mut self, added: &mut [&mut Person], removed: &[MemberId], binding: u8) -> Change {
@@ -118,33 +233,33 @@ impl Person {
     }
 
     fn confirm(&mut self) {
-        self.layer.confirm_change().unwrap();
-        self.layer.apply();
+        let result = self.layer.confirm_change();
+        self.settle(result).unwrap();
     }
 
     fn discard(&mut self) {
-        self.layer.discard_change().unwrap();
-        self.layer.apply();
+        let result = self.layer.discard_change();
+        self.settle(result).unwrap();
+    }
+
+    fn redistribute(&mut self) {
+        let result = self.layer.redistribute();
+        self.settle(result).unwrap();
     }
 
     fn process(&mut self, commit: &[u8], binding: u8) -> Result<CommitOutcome, LayerError> {
         let result = open_staged(&mut self.layer, commit, b"ad")
             .and_then(|(part, _)| self.layer.process_commit(&part, &parts(binding)));
-        settle(&mut self.layer, result)
+        self.settle(result)
     }
 
     fn join(&mut self, welcome: &[u8], binding: u8) -> Result<Option<MemberId>, LayerError> {
         let result = self.layer.join(welcome, &parts(binding));
-        settle(&mut self.layer, result)
-    }
-
-    fn seal(&mut self, text: &[u8]) -> Vec<u8> {
-        seal(&mut self.layer, text).unwrap()
+        self.settle(result)
     }
 
     fn open(&mut self, wire: &[u8]) -> Result<(Vec<u8>, MemberId), LayerError> {
-        let result = open_staged(&mut self.layer, wire, b"ad");
-        let (text, opened) = settle(&mut self.layer, result)?;
+        let (text, opened) = self.open_kept(wire)?;
         Ok((text, opened.sender.unwrap()))
     }
 
@@ -152,19 +267,14 @@ impl Person {
         assert_eq!(self.open(wire).unwrap(), (text.to_vec(), sender));
     }
 
-    fn state(&self) -> Vec<u8> {
-        self.layer.export().unwrap().expose().to_vec()
-    }
-
-    /// As after a crash: all that is left is the state, which takes its place in the stack again.
+    /// As after a crash; then the layer takes its place in the stack again, which changes nothing.
     fn restart(&mut self) {
-        let state = self.state();
-        self.layer = SignalLayer::load(&state).unwrap();
+        self.kept.restart();
         let stack = StackId::of(&[self.layer.descriptor()]);
         let place = Attachment { stack, position: 0, member: Some(self.id), founding: false };
-        self.layer.attach(&place).unwrap();
-        self.layer.apply();
-        assert_eq!(self.state(), state);
+        let result = self.layer.attach(&place);
+        self.settle(result).unwrap();
+        assert_eq!(self.written, (0, 0));
     }
 
     fn epoch(&self) -> u64 {

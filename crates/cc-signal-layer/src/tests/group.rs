@@ -57,7 +57,7 @@ fn a_member_cannot_forge() {
     distribution[37..].copy_from_slice(&theirs[37..]);
     let forged = {
         let mut keys = mallory.export().expose().to_vec();
-        keys[34..66].copy_from_slice(&distribution[5..37]);
+        keys[46..78].copy_from_slice(&distribution[5..37]);
         let mut forger = SenderChain::load(&keys).unwrap();
         let mut message = forger.encrypt(AD, b"forged").unwrap();
         message[1..9].copy_from_slice(&sender.id());

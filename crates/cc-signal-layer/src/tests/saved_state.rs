@@ -185,7 +185,7 @@ fn debug_output_shows_no_secret() {
     shown.push(format!("{:?}", alice.sessions));
     let secret = alice.account.export();
     for text in shown {
-        for window in secret.expose()[2..66].windows(4) {
+        for window in secret.expose()[14..78].windows(4) {
             let list = format!("{}, {}, {}, {}", window[0], window[1], window[2], window[3]);
             assert!(!text.contains(&list));
         }

@@ -74,7 +74,7 @@ fn in_the_steady_state_a_message_costs_the_same_in_any_group() {
         assert!(alice.seal(b"").len() > STEADY);
     }
     assert_eq!(alice.seal(b"").len(), STEADY);
-    alice.layer.redistribute().unwrap();
+    alice.redistribute();
     assert!(alice.seal(b"").len() > STEADY);
     assert_eq!(kind(dora.layer.redistribute()), LayerErrorKind::NotReady);
 }
@@ -106,7 +106,7 @@ fn the_first_message_with_a_chain_is_lost_or_late() {
     }
     let without = alice.seal(b"without the chain");
     assert_eq!(kind(charlie.open(&without)), LayerErrorKind::Early);
-    alice.layer.redistribute().unwrap();
+    alice.redistribute();
     let again = alice.seal(b"again");
     charlie.reads(&again, b"again", alice.id);
     assert_eq!(kind(charlie.open(&without)), LayerErrorKind::Rejected, "older than the chain");

@@ -98,7 +98,7 @@ fn a_damaged_welcome_is_refused() {
     refused(bob.join(welcome, 2));
     refused(person(false).join(welcome, 1));
     bob.join(welcome, 1).unwrap();
-    assert_eq!(kind(bob.join(welcome, 1)), LayerErrorKind::Misuse);
+    refused(bob.join(welcome, 1));
     charlie.join(welcome, 1).unwrap();
     all_to_all(&mut [&mut alice, &mut bob, &mut charlie]);
 }
@@ -163,7 +163,6 @@ fn changes_that_cannot_be_made_are_refused() {
     for removed in [vec![stranger], vec![bob.id, bob.id], vec![alice.id]] {
         assert_eq!(kind(alice.try_stage(&[], &removed, 3)), LayerErrorKind::Misuse);
     }
-    assert_eq!(kind(alice.layer.key_package(&parts(0))), LayerErrorKind::Misuse);
     let mut dora = person(false);
     let package = (dora.id, dora.package());
     let twice = [package.clone(), package];

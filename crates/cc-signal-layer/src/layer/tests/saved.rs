@@ -1,60 +1,107 @@
-//! Layers that were saved and loaded again: at rest, in the middle of things, and written by earlier
-//! versions.
+//! Layers that were saved and restored: at rest, in the middle of things, and damaged.
 
-use std::{fs, path::PathBuf};
-
-use alloc::{format, string::String};
-
-use serde_json::{Value, json};
+use cc_core::{SecretBytes, store::Failure};
+use proptest::{prelude::*, sample::Index};
 
 use super::{pairwise::strangers, *};
 use crate::message_key::tests::{forget, used};
 
-/// What comes back from the store.
-fn reloaded(layer: &SignalLayer) -> SignalLayer {
-    let state = layer.export().unwrap();
-    let loaded = SignalLayer::load(state.expose()).unwrap();
-    assert_eq!(loaded.export().unwrap(), state);
-    loaded
+/// Two with stores.
+fn pair() -> (Kept, Kept) {
+    let (alice, bob) = strangers();
+    (Kept::new(alice), Kept::new(bob))
 }
 
 #[test]
 fn two_go_on_after_every_message() {
-    let (mut alice, mut bob) = strangers();
-    let early = seal(&mut alice, b"early").unwrap();
+    let (mut alice, mut bob) = pair();
+    let early = alice.seal(b"early");
     for round in 0..6u8 {
-        (alice, bob) = (reloaded(&alice), reloaded(&bob));
-        let missing = seal(&mut alice, b"missing").unwrap();
-        alice = reloaded(&alice);
-        let wire = seal(&mut alice, &[round]).unwrap();
-        assert_eq!(open(&mut bob, &wire).unwrap(), [round]);
-        bob = reloaded(&bob);
-        assert_eq!(kind(open(&mut bob, &wire)), LayerErrorKind::Rejected);
-        assert_eq!(open(&mut bob, &missing).unwrap(), b"missing");
-        let wire = seal(&mut bob, b"answer").unwrap();
-        assert_eq!(open(&mut alice, &wire).unwrap(), b"answer");
+        alice.restart();
+        bob.restart();
+        let missing = alice.seal(b"missing");
+        alice.restart();
+        let wire = alice.seal(&[round]);
+        assert_eq!(bob.open_kept(&wire).unwrap().0, [round]);
+        bob.restart();
+        assert_eq!(kind(bob.open_kept(&wire)), LayerErrorKind::Rejected);
+        assert_eq!(bob.open_kept(&missing).unwrap().0, b"missing");
+        bob.restart();
+        assert_eq!(kind(bob.open_kept(&missing)), LayerErrorKind::Rejected);
+        let wire = bob.seal(b"answer");
+        assert_eq!(alice.open_kept(&wire).unwrap().0, b"answer");
     }
-    assert_eq!(open(&mut reloaded(&bob), &early).unwrap(), b"early");
-    assert_eq!(alice.safety_number(b"a", b"b"), reloaded(&bob).safety_number(b"b", b"a"));
+    bob.restart();
+    assert_eq!(bob.open_kept(&early).unwrap().0, b"early");
+    assert_eq!(alice.layer.safety_number(b"a", b"b"), bob.layer.safety_number(b"b", b"a"));
 }
 
-/// A crash after the bytes were stored and before they were applied repeats no key.
+/// Bytes that a failed commit kept back are not repeated, and what was opened opens again.
 #[test]
-fn a_seal_is_saved_before_it_is_applied() {
-    let (mut alice, mut bob) = strangers();
+fn a_store_that_fails() {
+    let (mut alice, mut bob) = pair();
     let before = used();
-    for _ in 0..3 {
-        seal_staged(&mut alice, b"same text").unwrap();
-        alice = reloaded(&alice);
+    for failure in [Failure::Full, Failure::Lost, Failure::Kept] {
+        for _ in 0..2 {
+            alice.store.fail_after(0, Failure::Full);
+            let sealed = seal_staged(&mut alice.layer, b"same text");
+            assert_eq!(kind(alice.settle(sealed)), LayerErrorKind::Storage);
+        }
+        let wire = alice.seal(b"same text");
+        bob.store.fail_after(0, failure);
+        assert_eq!(kind(bob.open_kept(&wire)), LayerErrorKind::Storage);
+        if failure != Failure::Full {
+            bob.restart();
+        }
+        let again = bob.open_kept(&wire);
+        if failure == Failure::Kept {
+            assert_eq!(kind(again), LayerErrorKind::Rejected);
+        } else {
+            assert_eq!(again.unwrap().0, b"same text");
+            assert_eq!(kind(bob.open_kept(&wire)), LayerErrorKind::Rejected);
+        }
     }
-    let wire = seal(&mut alice, b"same text").unwrap();
-    assert_eq!(used(), before + 4);
-    assert_eq!(open(&mut bob, &wire).unwrap(), b"same text");
+    assert_eq!(used(), before + 9);
+}
 
+/// The session that a message begins takes a one-time prekey, and gives it back if the store fails.
+#[test]
+fn a_prekey_is_spent_when_the_store_knows() {
+    let (alice, mut bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    bob.replenish(2).unwrap();
+    let (a, limits) = (*alice.identity(), Limits::default());
+    let one_time = bob.one_time_bundles(1).pop().unwrap();
+    for (bundle, keys) in [(one_time, 2), (bob.bundle(), 4)] {
+        let alice = Account::load(alice.export().expose()).unwrap();
+        let account = Account::load(bob.export().expose()).unwrap();
+        let mut alice = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, limits).unwrap();
+        let mut bob = Kept::new(SignalLayer::respond(account, a, limits));
+        let one_time = |bob: &Kept| bob.stored().keys().filter(|n| n.starts_with(b"ak")).count();
+        let seen = |bob: &Kept| bob.stored().keys().filter(|n| n.starts_with(b"ae")).count();
+        assert_eq!((one_time(&bob), seen(&bob)), (4, 0));
+        let before = bob.stored();
+        let hello = seal(&mut alice, b"hello").unwrap();
+        for _ in 0..2 {
+            bob.store.fail_after(0, Failure::Full);
+            assert_eq!(kind(bob.open_kept(&hello)), LayerErrorKind::Storage);
+            assert_eq!(everything(&bob.layer), before);
+        }
+        assert_eq!(bob.open_kept(&hello).unwrap().0, b"hello");
+        assert_eq!((one_time(&bob), seen(&bob)), (keys, usize::from(keys == 4)));
+        bob.restart();
+        assert_eq!(kind(bob.open_kept(&hello)), LayerErrorKind::Rejected);
+    }
+}
+
+#[test]
+fn a_reverted_seal_is_in_the_next_save() {
     let [mut alice, mut bob, mut charlie] = three();
     let before = used();
     for _ in 0..5 {
         seal_staged(&mut alice.layer, b"same text").unwrap();
+        alice.layer.revert();
+        let nothing = Ok(());
+        alice.settle(nothing).unwrap();
         alice.restart();
     }
     // With the chain for both in each, for none of them was applied.
@@ -66,40 +113,89 @@ fn a_seal_is_saved_before_it_is_applied() {
 }
 
 #[test]
-fn what_is_staged_is_not_saved_by_halves() {
-    fn unapplied(layer: &mut SignalLayer) {
-        assert_eq!(layer.export().unwrap_err(), Error::Unapplied);
-        let error = LayerError::from(layer.export().unwrap_err());
-        assert_eq!(error.kind(), LayerErrorKind::Misuse);
-        layer.revert();
-        layer.export().unwrap();
+fn every_step_can_fail_in_the_store() {
+    let [mut alice, mut bob, mut charlie] = three();
+    all_to_all(&mut [&mut alice, &mut bob, &mut charlie]);
+    let mut dora = person(false);
+    fn fails<T>(person: &mut Person, step: impl Fn(&mut Person) -> Result<T, LayerError>) -> T {
+        for _ in 0..2 {
+            let before = everything(&person.layer);
+            let (standing, members) = (person.layer.standing(), person.layer.members());
+            person.store.fail_after(0, Failure::Full);
+            assert_eq!(kind(step(person)), LayerErrorKind::Storage);
+            assert_eq!((person.layer.standing(), person.layer.members()), (standing, members));
+            // But for keys that were used up.
+            let steady: &[&[u8]] = &[b"b", b"g", b"kc", b"m", b"n"];
+            let after = everything(&person.layer);
+            let steady = |name: &[u8]| steady.iter().any(|start| name.starts_with(start));
+            assert!(
+                before
+                    .keys()
+                    .chain(after.keys())
+                    .all(|name| { !steady(name) || before.get(name) == after.get(name) })
+            );
+        }
+        step(person).unwrap()
     }
-    let (mut alice, mut bob) = strangers();
-    let wire = seal(&mut alice, b"x").unwrap();
-    open_staged(&mut bob, &wire, b"ad").unwrap();
-    unapplied(&mut bob);
+    let package = fails(&mut dora, |dora| {
+        let part = dora.layer.key_package(&parts(0));
+        dora.settle(part)
+    });
+    let packages = [(dora.id, package)];
+    let gone = [charlie.id];
+    let change = fails(&mut alice, |alice| alice.try_stage(&packages, &gone, 3));
+    fails(&mut alice, |alice| {
+        let result = alice.layer.discard_change();
+        alice.settle(result)
+    });
+    assert_eq!(kind(alice.layer.confirm_change()), LayerErrorKind::NotReady);
+    let change_again = fails(&mut alice, |alice| alice.try_stage(&packages, &gone, 3));
+    assert_ne!(change.welcome, change_again.welcome);
+    let change = change_again;
+    fails(&mut alice, |alice| {
+        let result = alice.layer.confirm_change();
+        alice.settle(result)
+    });
+    // Bob has a change of his own, which a failure does not take away.
+    let _ = bob.stage(&mut [], &[], 9);
+    let _ = fails(&mut bob, |bob| bob.process(&change.commit, 3));
+    assert!(fails(&mut charlie, |charlie| charlie.process(&change.commit, 3)).removed_self);
+    fails(&mut dora, |dora| dora.join(&change.welcome, 3));
+    let wire = alice.seal(b"hi");
+    assert_eq!(fails(&mut dora, |dora| dora.open(&wire)).0, b"hi");
+    for person in [&mut alice, &mut bob, &mut charlie, &mut dora] {
+        person.restart();
+    }
+    all_to_all(&mut [&mut alice, &mut bob, &mut dora]);
+}
 
+#[test]
+fn saved_and_not_applied_takes_nothing_more() {
     let [mut alice, mut bob, _] = three();
     let wire = alice.seal(b"x");
     open_staged(&mut bob.layer, &wire, b"ad").unwrap();
-    unapplied(&mut bob.layer);
-    let mut dora = person(false);
-    let added = [NewMember { id: dora.id, part: &dora.package(), binding: [0; 32] }];
-    let request = ChangeRequest { added: &added, removed: &[] };
-    let change = alice.layer.stage_change(&request, &parts(3)).unwrap();
-    unapplied(&mut alice.layer);
-    dora.layer.join(&change.welcome, &parts(3)).unwrap();
-    unapplied(&mut dora.layer);
-    let change = alice.layer.stage_change(&request, &parts(4)).unwrap();
-    alice.layer.apply();
-    alice.layer.confirm_change().unwrap();
-    unapplied(&mut alice.layer);
-    alice.layer.discard_change().unwrap();
-    unapplied(&mut alice.layer);
-    // Still there after all this.
-    alice.restart();
-    alice.confirm();
-    dora.join(&change.welcome, 4).unwrap();
+    bob.save().unwrap();
+    assert_eq!(kind(open_staged(&mut bob.layer, &wire, b"ad")), LayerErrorKind::Misuse);
+    assert_eq!(kind(seal_staged(&mut bob.layer, b"x")), LayerErrorKind::Misuse);
+    bob.layer.apply();
+    let (mut alice, mut bob) = pair();
+    let wire = alice.seal(b"x");
+    open_staged(&mut bob.layer, &wire, b"ad").unwrap();
+    bob.save().unwrap();
+    assert_eq!(kind(open_staged(&mut bob.layer, &wire, b"ad")), LayerErrorKind::Misuse);
+    assert_eq!(kind(seal_staged(&mut bob.layer, b"x")), LayerErrorKind::Misuse);
+    bob.layer.revert();
+    assert_eq!(open(&mut bob.layer, &wire).unwrap(), b"x");
+}
+
+#[test]
+fn a_new_scope_gets_everything() {
+    let [mut alice, mut bob, _] = three();
+    let wire = alice.seal(b"x");
+    bob.store = MemoryStore::new();
+    bob.reads(&wire, b"x", alice.id);
+    bob.restart();
+    assert_eq!(kind(bob.open(&wire)), LayerErrorKind::Rejected);
 }
 
 #[test]
@@ -177,14 +273,14 @@ fn the_repeats_go_on_where_they_were() {
 
 #[test]
 fn a_state_opens_nothing_that_was_opened_before_it() {
-    let (mut alice, mut bob) = strangers();
+    let (mut alice, mut bob) = pair();
     for _ in 0..2 {
-        let wire = seal(&mut alice, b"hello").unwrap();
-        open(&mut bob, &wire).unwrap();
-        assert_eq!(kind(open(&mut reloaded(&bob), &wire)), LayerErrorKind::Rejected);
-        let answer = seal(&mut bob, b"answer").unwrap();
-        open(&mut alice, &answer).unwrap();
-        assert_eq!(kind(open(&mut reloaded(&alice), &answer)), LayerErrorKind::Rejected);
+        let wire = alice.seal(b"hello");
+        bob.open_kept(&wire).unwrap();
+        assert_eq!(kind(bob.copy().open_kept(&wire)), LayerErrorKind::Rejected);
+        let answer = bob.seal(b"answer");
+        alice.open_kept(&answer).unwrap();
+        assert_eq!(kind(alice.copy().open_kept(&answer)), LayerErrorKind::Rejected);
     }
     let mut people = three();
     for _ in 0..3 {
@@ -192,16 +288,14 @@ fn a_state_opens_nothing_that_was_opened_before_it() {
             let wire = people[sender].seal(b"x");
             for reader in (0..3).filter(|reader| *reader != sender) {
                 people[reader].open(&wire).unwrap();
-                let mut stolen = reloaded(&people[reader].layer);
-                assert!(open(&mut stolen, &wire).is_err());
+                assert!(people[reader].copy().open_kept(&wire).is_err());
             }
         }
     }
     // A state of before it opens it: this is what the applied state is there to replace.
     let [alice, bob, _] = &mut people;
     let wire = alice.seal(b"x");
-    let mut stolen = reloaded(&bob.layer);
-    assert_eq!(open(&mut stolen, &wire).unwrap(), b"x");
+    assert_eq!(bob.copy().open_kept(&wire).unwrap().0, b"x");
 }
 
 #[test]
@@ -210,62 +304,77 @@ fn limits_are_kept() {
     let limits = Limits::default().with_max_skip(2);
     let (a, bundle) = (*alice.identity(), bob.bundle());
     let mut alice = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, Limits::default()).unwrap();
-    let mut bob = reloaded(&SignalLayer::respond(bob, a, limits));
+    let mut bob = Kept::new(SignalLayer::respond(bob, a, limits));
+    bob.restart();
     let wires: Vec<_> = (0..4).map(|_| seal(&mut alice, b"x").unwrap()).collect();
-    assert_eq!(kind(open(&mut bob, &wires[3])), LayerErrorKind::Rejected);
-    open(&mut bob, &wires[2]).unwrap();
+    assert_eq!(kind(bob.open_kept(&wires[3])), LayerErrorKind::Rejected);
+    bob.open_kept(&wires[2]).unwrap();
 
-    let state = bob.export().unwrap();
     for (at, cap) in [
-        (3, Limits::MAX_SKIP_CAP as usize),
-        (7, Limits::MAX_SKIPPED_CAP),
-        (11, Limits::MAX_SESSIONS_CAP),
+        (2, Limits::MAX_SKIP_CAP as usize),
+        (6, Limits::MAX_SKIPPED_CAP),
+        (10, Limits::MAX_SESSIONS_CAP),
     ] {
-        let mut other = state.expose().to_vec();
-        for (limit, loads) in [(cap, true), (cap + 1, false)] {
-            other[at..at + 4].copy_from_slice(&u32::try_from(limit).unwrap().to_be_bytes());
-            assert_eq!(SignalLayer::load(&other).is_ok(), loads);
+        for (limit, restores) in [(cap, true), (cap + 1, false)] {
+            let mut head = bob.stored()[HEAD].clone();
+            head[at..at + 4].copy_from_slice(&u32::try_from(limit).unwrap().to_be_bytes());
+            assert_eq!(with(&bob, HEAD, Some(head)).is_ok(), restores);
         }
     }
 }
 
 #[test]
-fn states_are_small() {
-    let (mut alice, mut bob) = strangers();
-    for _ in 0..3 {
-        let wire = seal(&mut alice, b"x").unwrap();
-        open(&mut bob, &wire).unwrap();
-        let wire = seal(&mut bob, b"x").unwrap();
-        open(&mut alice, &wire).unwrap();
+fn versions_and_modes_are_told_apart() {
+    let (alice, _) = pair();
+    let head = alice.stored()[HEAD].clone();
+    let error = |at: usize, value: u8| {
+        let mut head = head.clone();
+        head[at] = value;
+        let error = with(&alice, HEAD, Some(head)).unwrap_err();
+        assert_eq!(error.kind(), LayerErrorKind::Storage);
+        std::string::ToString::to_string(&error)
+    };
+    assert!(error(0, 2).contains("version 2"));
+    for wrong in [error(1, GROUP), error(1, 3)] {
+        assert!(wrong.contains("not valid"), "{wrong}");
     }
-    let mut sizes = String::new();
-    for layer in [&alice, &bob] {
-        let whole = layer.export().unwrap().expose().len();
-        let account = layer.account().export().expose().len();
-        assert!(whole < 1024, "{whole} bytes");
-        sizes += &format!("pair: {whole} bytes, of which account {account}\n");
-    }
-    let [mut alice, mut bob, mut charlie] = three();
-    for person in [&alice, &bob, &charlie] {
-        sizes += &format!("three, nobody spoke: {}\n", person.state().len());
-    }
-    for _ in 0..6 {
-        all_to_all(&mut [&mut alice, &mut bob, &mut charlie]);
-    }
-    for person in [&alice, &bob, &charlie] {
-        sizes += &format!("three, all spoke: {}\n", person.state().len());
-    }
-    std::println!("{sizes}");
+    let empty = MemoryStore::new();
+    assert_eq!(kind(SignalLayer::restore(&scope().of(&empty))), LayerErrorKind::Storage);
+    assert_eq!(SignalLayer::ID, alice.layer.descriptor().id);
 }
 
-#[test]
-fn damaged_state_is_refused_or_harmless() {
-    let (mut alice, mut bob) = strangers();
-    let wire = seal(&mut alice, b"x").unwrap();
-    open(&mut bob, &wire).unwrap();
-    let first = bob.export().unwrap();
-    let wire = seal(&mut alice, b"x").unwrap();
-    damage(first.expose(), 1, &wire);
+/// The layer from the same store with one record that is another, or missing.
+fn with(kept: &Kept, name: &[u8], value: Option<Vec<u8>>) -> Result<SignalLayer, LayerError> {
+    let mut store = kept.store.reopened();
+    let mut batch = Batch::new();
+    match value {
+        Some(value) => batch.put(&scope(), name, SecretBytes::new(value)),
+        None => batch.delete(&scope(), name),
+    }
+    store.commit(&batch).unwrap();
+    SignalLayer::restore(&scope().of(&store))
+}
+
+/// A layer with everything in it, and a message it has not seen.
+fn full() -> [(Kept, Vec<u8>); 2] {
+    let (alice, mut bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    bob.replenish(2).unwrap();
+    bob.rotate_prekeys().unwrap();
+    let _ = bob.one_time_bundles(1);
+    let (a, bundle) = (*alice.identity(), bob.bundle());
+    let mut alice = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, Limits::default()).unwrap();
+    let mut pairwise = Kept::new(SignalLayer::respond(bob, a, Limits::default()));
+    // Skipped keys of a former chain and of the present one.
+    for _ in 0..2 {
+        for _ in 0..40 {
+            seal(&mut alice, b"missing").unwrap();
+        }
+        let wire = seal(&mut alice, b"x").unwrap();
+        pairwise.open_kept(&wire).unwrap();
+        let wire = pairwise.seal(b"x");
+        open(&mut alice, &wire).unwrap();
+    }
+    let in_pair = seal(&mut alice, b"x").unwrap();
 
     let [mut alice, mut bob, mut charlie] = three();
     let wire = alice.seal(b"x");
@@ -274,204 +383,70 @@ fn damaged_state_is_refused_or_harmless() {
     bob.open(&wire).unwrap();
     let mut dora = person(false);
     // A change, owed states, acknowledgements and skipped keys.
-    let _ = bob.stage(&mut [&mut dora], &[], 3);
+    let _ = bob.stage(&mut [&mut dora], &[charlie.id], 3);
     for _ in 0..3 {
         alice.seal(b"missing");
     }
     let wire = alice.seal(b"x");
     bob.open(&wire).unwrap();
-    let wire = alice.seal(b"x");
-    damage(&bob.state(), 5, &wire);
+    let in_group = alice.seal(b"x");
+    [(pairwise, in_pair), (bob.kept, in_group)]
 }
 
-/// Cuts everywhere, and flips of every `step`th bit. What still loads is used, and must not panic.
-fn damage(state: &[u8], step: usize, wire: &[u8]) {
-    for len in 0..state.len() {
-        assert_eq!(SignalLayer::load(&state[..len]).unwrap_err(), Error::InvalidState, "{len}");
-    }
-    let mut longer = state.to_vec();
-    longer.push(0);
-    assert_eq!(SignalLayer::load(&longer).unwrap_err(), Error::InvalidState);
-    for bit in (0..state.len() * 8).step_by(step) {
-        let mut flipped = state.to_vec();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        match SignalLayer::load(&flipped) {
-            Ok(mut layer) => {
-                assert_eq!(layer.export().unwrap().expose(), flipped, "{bit}");
-                let _ = open(&mut layer, wire);
-                let _ = seal(&mut layer, b"x");
-                let _ = layer.confirm_change();
-                layer.apply();
-                // A copy of one state after the other seals here.
-                forget();
+#[test]
+fn no_record_may_be_missing_cut_or_added() {
+    for (kept, _) in full() {
+        let refused = |name: &[u8], value: Option<Vec<u8>>| {
+            let error = with(&kept, name, value).unwrap_err();
+            assert_eq!(error.kind(), LayerErrorKind::Storage, "{}", name.escape_ascii());
+        };
+        for (name, value) in kept.stored() {
+            refused(&name, None);
+            for len in (0..value.len()).step_by(1 + value.len() / 50) {
+                refused(&name, Some(value[..len].to_vec()));
             }
-            Err(Error::UnknownVersion(_)) => assert_eq!(bit / 8, 1),
-            Err(error) => assert_eq!(error, Error::InvalidState, "{bit}"),
+            refused(&name, Some([&value[..], &[0]].concat()));
+            let mut other = name.clone();
+            other.push(0);
+            refused(&other, Some(value.clone()));
+            *other.last_mut().unwrap() = 1;
+            other[0] ^= 0x80;
+            refused(&other, Some(value));
+        }
+        refused(b"", Some(vec![]));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// What restores all the same is used, and must not panic.
+    #[test]
+    fn damage_is_refused_or_harmless(
+        damage in proptest::collection::vec((any::<Index>(), any::<Index>(), 1u8..=255), 200),
+    ) {
+        for (kept, wire) in full() {
+            let stored = kept.stored();
+            for (record, byte, flip) in &damage {
+                let (name, value) = stored.iter().nth(record.index(stored.len())).unwrap();
+                if value.is_empty() {
+                    continue;
+                }
+                let mut value = value.clone();
+                let at = byte.index(value.len());
+                value[at] ^= flip;
+                match with(&kept, name, Some(value)) {
+                    Ok(mut layer) => {
+                        let _ = open(&mut layer, &wire);
+                        let _ = seal(&mut layer, b"x");
+                        let _ = layer.confirm_change();
+                        layer.apply();
+                        // A copy of one state after the other seals here.
+                        forget();
+                    }
+                    Err(error) => prop_assert_eq!(error.kind(), LayerErrorKind::Storage),
+                }
+            }
         }
     }
-}
-
-#[test]
-fn kinds_and_versions_are_told_apart() {
-    let (alice, _) = strangers();
-    let state = alice.export().unwrap();
-    assert_eq!(Account::load(state.expose()).unwrap_err(), Error::InvalidState);
-    let account = alice.account().export();
-    assert_eq!(SignalLayer::load(account.expose()).unwrap_err(), Error::InvalidState);
-    let mut other = state.expose().to_vec();
-    other[1] = 2;
-    assert_eq!(SignalLayer::load(&other).unwrap_err(), Error::UnknownVersion(2));
-    other[1] = 1;
-    other[2] = 2;
-    assert_eq!(SignalLayer::load(&other).unwrap_err(), Error::InvalidState, "the other mode");
-}
-
-/// A layer for two of version 1, as this code wrote it when the format was new.
-#[test]
-fn a_pair_of_version_1_goes_on() {
-    let fixture = Fixture::read("layer-pair-v1.json");
-    let (mut alice, mut bob) = (fixture.layer("alice"), fixture.layer("bob"));
-    assert_eq!(kind(open(&mut bob, &fixture.bytes("opened"))), LayerErrorKind::Rejected);
-    for name in ["skipped", "late", "next"] {
-        assert_eq!(open(&mut bob, &fixture.bytes(name)).unwrap(), name.as_bytes());
-    }
-    assert_eq!(open(&mut alice, &fixture.bytes("answer")).unwrap(), b"answer");
-    for _ in 0..2 {
-        let wire = seal(&mut alice, b"on").unwrap();
-        assert_eq!(open(&mut bob, &wire).unwrap(), b"on");
-        let wire = seal(&mut bob, b"and on").unwrap();
-        assert_eq!(open(&mut alice, &wire).unwrap(), b"and on");
-    }
-    assert_eq!(alice.safety_number(b"a", b"b"), bob.safety_number(b"b", b"a"));
-}
-
-/// A group of version 1. Alice is about to put Dora in Charlie's place, who knows it already; Bob has opened a message of
-/// hers and missed one before it.
-#[test]
-fn a_group_of_version_1_goes_on() {
-    let fixture = Fixture::read("layer-group-v1.json");
-    let [mut alice, mut bob, mut dora] = ["alice", "bob", "dora"].map(|name| Person {
-        id: MemberId::from_bytes(fixture.bytes(&format!("{name}_id")).try_into().unwrap()),
-        layer: fixture.layer(name),
-    });
-    assert_eq!((alice.epoch(), bob.epoch()), (1, 1));
-    assert_eq!(dora.layer.standing(), Standing::Outside);
-    for name in ["skipped", "next"] {
-        bob.reads(&fixture.bytes(name), name.as_bytes(), alice.id);
-    }
-    assert_eq!(kind(bob.open(&fixture.bytes("opened"))), LayerErrorKind::Rejected);
-    alice.reads(&fixture.bytes("answer"), b"answer", bob.id);
-    alice.confirm();
-    let outcome = bob.process(&fixture.bytes("commit"), 2).unwrap();
-    assert_eq!((outcome.committer, outcome.added), (Some(alice.id), vec![dora.id]));
-    dora.join(&fixture.bytes("welcome"), 2).unwrap();
-    for _ in 0..2 {
-        all_to_all(&mut [&mut alice, &mut bob, &mut dora]);
-    }
-    let change = dora.stage(&mut [], &[alice.id], 3);
-    dora.confirm();
-    assert!(alice.process(&change.commit, 3).unwrap().removed_self);
-    let _ = bob.process(&change.commit, 3).unwrap();
-    all_to_all(&mut [&mut bob, &mut dora]);
-}
-
-/// Writes the fixtures. To be run by hand once for every new version of the format, never again for
-/// an old one: `cargo test -p cc-signal-layer write_layer_fixtures -- --ignored`.
-#[test]
-#[ignore = "writes files"]
-fn write_layer_fixtures() {
-    let (alice, mut bob) = (Account::generate().unwrap(), Account::generate().unwrap());
-    bob.replenish(2).unwrap();
-    let (a, bundle) = (*alice.identity(), bob.one_time_bundles(1).pop().unwrap());
-    let limits = Limits::default();
-    let mut alice = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, limits).unwrap();
-    let mut bob = SignalLayer::respond(bob, a, limits);
-    let hello = seal(&mut alice, b"hello").unwrap();
-    open(&mut bob, &hello).unwrap();
-    let answer = seal(&mut bob, b"answer").unwrap();
-    let skipped = seal(&mut alice, b"skipped").unwrap();
-    let opened = seal(&mut alice, b"opened").unwrap();
-    open(&mut bob, &opened).unwrap();
-    open(&mut alice, &answer).unwrap();
-    let late = seal(&mut alice, b"late").unwrap();
-    let last = seal(&mut alice, b"opened").unwrap();
-    open(&mut bob, &last).unwrap();
-    let answer = seal(&mut bob, b"answer").unwrap();
-    let next = seal(&mut alice, b"next").unwrap();
-    write_fixture(
-        "layer-pair-v1.json",
-        &[
-            ("alice", alice.export().unwrap().expose()),
-            ("bob", bob.export().unwrap().expose()),
-            ("opened", &opened),
-            ("skipped", &skipped),
-            ("late", &late),
-            ("answer", &answer),
-            ("next", &next),
-        ],
-    );
-
-    let [mut alice, mut bob, mut charlie, mut dora] = [true, false, false, false].map(person);
-    let change = alice.stage(&mut [&mut bob, &mut charlie], &[], 1);
-    alice.confirm();
-    bob.join(&change.welcome, 1).unwrap();
-    let first = bob.seal(b"first");
-    alice.open(&first).unwrap();
-    let skipped = alice.seal(b"skipped");
-    let opened = alice.seal(b"opened");
-    bob.open(&opened).unwrap();
-    let change = alice.stage(&mut [&mut dora], &[charlie.id], 2);
-    let next = alice.seal(b"next");
-    let answer = bob.seal(b"answer");
-    write_fixture(
-        "layer-group-v1.json",
-        &[
-            ("alice_id", alice.id.as_bytes()),
-            ("bob_id", bob.id.as_bytes()),
-            ("dora_id", dora.id.as_bytes()),
-            ("alice", &alice.state()),
-            ("bob", &bob.state()),
-            ("dora", &dora.state()),
-            ("opened", &opened),
-            ("skipped", &skipped),
-            ("next", &next),
-            ("answer", &answer),
-            ("commit", &change.commit),
-            ("welcome", &change.welcome),
-        ],
-    );
-}
-
-/// Names, and bytes in hexadecimal.
-struct Fixture(Value);
-
-impl Fixture {
-    fn read(name: &str) -> Self {
-        Self(serde_json::from_slice(&fs::read(fixture_path(name)).unwrap()).unwrap())
-    }
-
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        hex::decode(self.0[name].as_str().unwrap()).unwrap()
-    }
-
-    fn layer(&self, name: &str) -> SignalLayer {
-        let state = self.bytes(name);
-        let layer = SignalLayer::load(&state).unwrap();
-        assert_eq!(layer.export().unwrap().expose(), state);
-        layer
-    }
-}
-
-fn write_fixture(name: &str, fields: &[(&str, &[u8])]) {
-    let fixture: serde_json::Map<_, _> = fields
-        .iter()
-        .map(|(name, bytes)| (String::from(*name), json!(hex::encode(bytes))))
-        .collect();
-    let mut file = serde_json::to_string_pretty(&fixture).unwrap();
-    file.push('\n');
-    fs::write(fixture_path(name), file).unwrap();
-}
-
-fn fixture_path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }

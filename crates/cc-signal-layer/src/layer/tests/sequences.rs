@@ -1,97 +1,279 @@
-//! Random lives of groups.
+//! Random lives of pairs and groups whose members lose everything but their store, whose stores fail, and
+//! who go back to old copies.
 
-use proptest::prelude::*;
+use std::collections::HashSet;
 
-use super::*;
+use cc_core::store::Failure;
+use proptest::{prelude::*, sample::Index};
+
+use super::{pairwise::strangers, *};
+use crate::message_key::tests::{forget, forgive, keys};
+
+/// What becomes of a save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Save {
+    Works,
+    /// Not even tried: some other layer failed.
+    Reverted,
+    Fails(Failure),
+}
+
+fn save() -> impl Strategy<Value = Save> {
+    prop_oneof![
+        5 => Just(Save::Works),
+        1 => Just(Save::Reverted),
+        1 => Just(Save::Fails(Failure::Full)),
+        1 => Just(Save::Fails(Failure::Lost)),
+        1 => Just(Save::Fails(Failure::Kept)),
+    ]
+}
+
+/// The keys that a member used since it last saved, in messages that never left: they are used again
+/// when it restarts before it saves again, and only then.
+#[derive(Default)]
+struct Burned(HashSet<[u8; 32]>);
+
+impl Burned {
+    /// Does `step`, which may seal, and settles it as `save` says. `None` where it is not in force.
+    fn run<T>(
+        &mut self,
+        kept: &mut Kept,
+        save: Save,
+        step: impl FnOnce(&mut SignalLayer) -> Result<T, LayerError>,
+    ) -> Result<Option<T>, LayerError> {
+        let before = keys();
+        let result = step(&mut kept.layer);
+        self.0.extend(keys().difference(&before));
+        if result.is_err() || save == Save::Reverted {
+            kept.layer.revert();
+            return result.map(|_| None);
+        }
+        if let Save::Fails(failure) = save {
+            kept.store.fail_after(0, failure);
+        }
+        let empty = kept.save().is_ok();
+        if empty {
+            kept.layer.apply();
+            assert_eq!(everything(&kept.layer), kept.stored());
+            self.0.clear();
+            // Where there is nothing to write, nothing fails.
+            kept.store.fail_after(u64::MAX, Failure::Full);
+            return result.map(Some);
+        }
+        kept.layer.revert();
+        match save {
+            Save::Fails(Failure::Lost) => self.restart(kept),
+            Save::Fails(Failure::Kept) => {
+                self.0.clear();
+                self.restart(kept);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn restart(&mut self, kept: &mut Kept) {
+        kept.restart();
+        forgive(self.0.drain());
+    }
+}
 
 /// A message under way to one member.
 struct Parcel {
     to: usize,
-    from: MemberId,
+    from: usize,
     wire: Vec<u8>,
     text: Vec<u8>,
-    /// How often its sender had begun to distribute its chain anew.
-    restarts: usize,
+    /// How often its sender had begun to distribute its chain anew, or had left, and how often its
+    /// reader had left.
+    turns: (usize, usize),
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Whatever is added, removed, updated, lost and delivered out of order: the members agree, what
-    /// is delivered opens once to what its sender wrote, and outsiders read nothing. Whenever nothing but
-    /// a message of its own is staged, a member may be gone and come back from its saved state.
+    /// Every message opens once, in whatever order, and never again.
+    #[test]
+    fn two_read_each_other(
+        steps in proptest::collection::vec((0u8..6, 0usize..2, any::<Index>(), save()), 1..100),
+    ) {
+        forget();
+        let (alice, bob) = strangers();
+        let mut people = [Kept::new(alice), Kept::new(bob)];
+        let mut burned = [Burned::default(), Burned::default()];
+        let mut under_way: [Vec<(Vec<u8>, Vec<u8>)>; 2] = Default::default();
+        let mut delivered: [Vec<Vec<u8>>; 2] = Default::default();
+        for (n, (step, who, which, save)) in (0u8..).zip(steps) {
+            let (person, burned) = (&mut people[who], &mut burned[who]);
+            match step {
+                0 | 1 => {
+                    let sealed = burned.run(person, save, |layer| seal_staged(layer, &[n]));
+                    match sealed {
+                        Ok(Some(wire)) => under_way[1 - who].push((wire, vec![n])),
+                        Ok(None) => {}
+                        Err(error) => prop_assert_eq!(error.kind(), LayerErrorKind::NotReady),
+                    }
+                }
+                2 | 3 if !under_way[who].is_empty() => {
+                    let at = which.index(under_way[who].len());
+                    let (wire, text) = under_way[who].swap_remove(at);
+                    let opened = burned.run(person, save, |layer| open_staged(layer, &wire, b"ad"));
+                    match opened.unwrap() {
+                        Some((opened, _)) => {
+                            prop_assert_eq!(opened, text);
+                            delivered[who].push(wire);
+                        }
+                        // In the store, and nobody was told.
+                        None if save == Save::Fails(Failure::Kept) => delivered[who].push(wire),
+                        None => under_way[who].push((wire, text)),
+                    }
+                }
+                4 if !delivered[who].is_empty() => {
+                    let wire = &delivered[who][which.index(delivered[who].len())];
+                    let opened = burned.run(person, save, |layer| open_staged(layer, wire, b"ad"));
+                    prop_assert_eq!(kind(opened), LayerErrorKind::Rejected);
+                }
+                _ => burned.restart(person),
+            }
+        }
+        for (who, person) in people.iter_mut().enumerate() {
+            for (wire, text) in under_way[who].drain(..).rev() {
+                prop_assert_eq!(person.open_kept(&wire).unwrap().0, text);
+                delivered[who].push(wire);
+            }
+            person.restart();
+            for wire in &delivered[who] {
+                prop_assert!(person.open_kept(wire).is_err());
+            }
+        }
+    }
+
+    /// Whatever is added, removed, updated, lost and delivered out of order, whoever comes back: the
+    /// members agree, what is delivered opens once to what its sender wrote, and outsiders read nothing.
     #[test]
     fn members_agree_and_read_each_other(
-        steps in proptest::collection::vec((0u8..10, 0usize..5, 0usize..8, 0u8..128), 1..40),
+        steps in proptest::collection::vec(
+            (0u8..13, any::<Index>(), any::<Index>(), 0u8..128, save()),
+            1..50,
+        ),
     ) {
+        forget();
         let mut people: Vec<_> = (0..5).map(|n| person(n == 0)).collect();
+        let mut burned: Vec<_> = people.iter().map(|_| Burned::default()).collect();
+        let mut old: Vec<_> = people.iter().map(|person| person.copy()).collect();
         let mut inside = vec![0usize];
         let mut under_way: Vec<Parcel> = Vec::new();
-        let mut restarts = [0usize; 5];
-        for (binding, (step, actor, other, restart)) in (1u8..).zip(steps) {
-            let actor = inside[actor % inside.len()];
-            for (n, person) in people.iter_mut().enumerate() {
+        let mut delivered: Vec<(usize, Vec<u8>)> = Vec::new();
+        let mut turns = [0usize; 5];
+        for (binding, (step, actor, other, restart, save)) in (1u8..).zip(steps) {
+            let actor = inside[actor.index(inside.len())];
+            let target = other.index(5);
+            for n in 0..5 {
                 if restart >> n & 1 == 1 {
-                    person.restart();
+                    burned[n].restart(&mut people[n].kept);
                 }
             }
-            let in_between = restart >> 5 == 0;
             match step {
-                // A change, of which the delivery service takes three in four.
-                0..=3 => {
-                    let target = other % 5;
+                // A change.
+                0..=4 => {
                     let (mut packages, mut removed) = (vec![], vec![]);
-                    if step < 2 && !inside.contains(&target) {
+                    let known = inside.contains(&target);
+                    if step < 2 && !known {
                         people[target] = person(false);
-                        let package = people[target].package();
-                        packages.push((people[target].id, package));
-                    } else if step == 2 && target != actor && inside.contains(&target) {
+                        burned[target] = Burned::default();
+                        old[target] = people[target].copy();
+                        packages.push((people[target].id, people[target].package()));
+                    } else if known && target != actor && step >= 2 {
                         removed.push(people[target].id);
+                        if step > 2 {
+                            // It comes back, as it is or as it was.
+                            if step == 4 {
+                                let now = people[target].copy();
+                                people[target].kept = core::mem::replace(&mut old[target], now);
+                                burned[target] = Burned::default();
+                            }
+                            packages.push((people[target].id, people[target].package()));
+                        }
                     }
                     // Whoever lost every message with the committer's chain could not open its commit.
-                    people[actor].layer.redistribute().unwrap();
-                    restarts[actor] += 1;
-                    let change = people[actor].try_stage(&packages, &removed, binding).unwrap();
-                    if in_between {
-                        people[actor].restart();
-                    }
-                    if other % 4 == 3 {
-                        people[actor].discard();
-                        continue;
+                    people[actor].redistribute();
+                    burned[actor].0.clear();
+                    turns[actor] += 1;
+                    let change = burned[actor].run(&mut people[actor].kept, save, |layer| {
+                        let added: Vec<_> = packages
+                            .iter()
+                            .map(|(id, part)| NewMember { id: *id, part, binding: [0; 32] })
+                            .collect();
+                        let request = ChangeRequest { added: &added, removed: &removed };
+                        let change = layer.stage_change(&request, &parts(binding))?;
+                        let commit = seal_staged(layer, &change.commit)?;
+                        Ok(Change { commit, welcome: change.welcome })
+                    });
+                    let change = match change.unwrap() {
+                        Some(change) if restart >> 5 != 3 => change,
+                        // Another commit won, or nobody knows whether it is staged.
+                        _ => {
+                            people[actor].discard();
+                            burned[actor].0.clear();
+                            if step == 4 && !removed.is_empty() {
+                                // The old copy cannot go on: it is as good as gone until it is back.
+                                people[target].kept =
+                                    core::mem::replace(&mut old[target], people[target].copy());
+                            }
+                            continue;
+                        }
+                    };
+                    if restart >> 5 == 0 {
+                        burned[actor].restart(&mut people[actor].kept);
                     }
                     // Commits come to everybody in order; other messages are lost or late as they like.
                     people[actor].confirm();
-                    for member in inside.iter().filter(|member| **member != actor) {
-                        let outcome = people[*member].process(&change.commit, binding);
-                        match outcome {
-                            Ok(outcome) => prop_assert_eq!(outcome.committer, Some(people[actor].id)),
-                            Err(error) => return Err(TestCaseError::fail(std::format!("{error}"))),
+                    burned[actor].0.clear();
+                    for member in inside.iter().copied().filter(|member| *member != actor) {
+                        if member == target && !packages.is_empty() {
+                            continue;
+                        }
+                        let mut process = |save| {
+                            burned[member].run(&mut people[member].kept, save, |layer| {
+                                let (part, _) = open_staged(layer, &change.commit, b"ad")?;
+                                layer.process_commit(&part, &parts(binding))
+                            })
+                        };
+                        let mut outcome = process(save).unwrap();
+                        if outcome.is_none() && save != Save::Fails(Failure::Kept) {
+                            outcome = process(Save::Works).unwrap();
+                        }
+                        if let Some(outcome) = outcome {
+                            prop_assert_eq!(outcome.committer, Some(people[actor].id));
                         }
                     }
-                    for (id, _) in &packages {
-                        let new = people.iter().position(|p| p.id == *id).unwrap();
-                        people[new].join(&change.welcome, binding).unwrap();
-                        inside.push(new);
-                    }
-                    if !removed.is_empty() {
+                    if !packages.is_empty() {
+                        let mut join = |save| {
+                            burned[target].run(&mut people[target].kept, save, |layer| {
+                                layer.join(&change.welcome, &parts(binding))
+                            })
+                        };
+                        if join(save).unwrap().is_none() && save != Save::Fails(Failure::Kept) {
+                            prop_assert!(join(Save::Works).unwrap().is_some());
+                        }
+                        turns[target] += 1;
+                        if removed.is_empty() {
+                            inside.push(target);
+                        }
+                    } else if !removed.is_empty() {
                         inside.retain(|member| *member != target);
-                        under_way.retain(|parcel| parcel.to != target && parcel.from != removed[0]);
+                        under_way.retain(|parcel| parcel.to != target && parcel.from != target);
                     }
                 }
-                4..=6 => {
-                    let text = vec![binding; other];
-                    if step == 6 {
-                        seal_staged(&mut people[actor].layer, b"reverted").unwrap();
-                        if in_between {
-                            people[actor].restart();
-                        }
-                        people[actor].layer.revert();
-                    }
-                    let wire = people[actor].seal(&text);
-                    let from = people[actor].id;
+                5..=7 => {
+                    let text = vec![binding; target];
+                    let wire = burned[actor]
+                        .run(&mut people[actor].kept, save, |layer| seal_staged(layer, &text));
+                    let Some(wire) = wire.unwrap() else { continue };
                     for to in inside.iter().copied().filter(|to| *to != actor) {
                         let (wire, text) = (wire.clone(), text.clone());
-                        under_way.push(Parcel { to, from, wire, text, restarts: restarts[actor] });
+                        let turns = (turns[actor], turns[to]);
+                        under_way.push(Parcel { to, from: actor, wire, text, turns });
                     }
                     for (n, person) in people.iter_mut().enumerate() {
                         if !inside.contains(&n) {
@@ -99,19 +281,24 @@ proptest! {
                         }
                     }
                 }
-                7 | 8 if !under_way.is_empty() => {
-                    let parcel = under_way.swap_remove((actor * 7 + other) % under_way.len());
-                    let reader = &mut people[parcel.to];
-                    match reader.open(&parcel.wire) {
-                        Ok(opened) => {
-                            prop_assert_eq!(opened, (parcel.text, parcel.from));
-                            prop_assert!(reader.open(&parcel.wire).is_err());
+                8 | 9 if !under_way.is_empty() => {
+                    let parcel = under_way.swap_remove(other.index(under_way.len()));
+                    let Parcel { to, from, ref wire, ref text, .. } = parcel;
+                    let opened = burned[to]
+                        .run(&mut people[to].kept, save, |layer| open_staged(layer, wire, b"ad"));
+                    match opened {
+                        Ok(Some((opened, by))) => {
+                            prop_assert_eq!((&opened, by.sender), (text, Some(people[from].id)));
+                            delivered.push((to, parcel.wire));
                         }
+                        Ok(None) if save == Save::Fails(Failure::Kept) => {
+                            delivered.push((to, parcel.wire));
+                        }
+                        Ok(None) => under_way.push(parcel),
                         // Every message that carried the chain is lost or still to come, or brought a
-                        // later state.
+                        // later state, or the two were others then.
                         Err(error) => {
-                            let from = people.iter().position(|p| p.id == parcel.from).unwrap();
-                            let later = restarts[from] > parcel.restarts;
+                            let later = (turns[from], turns[to]) != parcel.turns;
                             prop_assert!(match error.kind() {
                                 LayerErrorKind::Early => true,
                                 LayerErrorKind::Rejected => later,
@@ -120,12 +307,20 @@ proptest! {
                         }
                     }
                 }
+                10 | 11 if !delivered.is_empty() => {
+                    let (to, wire) = &delivered[other.index(delivered.len())];
+                    let opened = burned[*to]
+                        .run(&mut people[*to].kept, save, |layer| open_staged(layer, wire, b"ad"));
+                    prop_assert!(opened.is_err());
+                }
                 _ => {
                     if !under_way.is_empty() {
-                        under_way.swap_remove(other % under_way.len());
+                        under_way.swap_remove(other.index(under_way.len()));
                     }
-                    people[actor].layer.redistribute().unwrap();
-                    restarts[actor] += 1;
+                    old[target] = people[target].copy();
+                    people[actor].redistribute();
+                    burned[actor].0.clear();
+                    turns[actor] += 1;
                 }
             }
             let members = people[inside[0]].layer.members();
@@ -136,6 +331,9 @@ proptest! {
                 expected.sort_by_key(|member| member.id);
                 prop_assert_eq!(theirs, expected);
             }
+        }
+        for (to, wire) in &delivered {
+            prop_assert!(people[*to].open(wire).is_err());
         }
     }
 }
