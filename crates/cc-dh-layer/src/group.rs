@@ -11,13 +11,15 @@ use crate::{
     DhError, DhKeyPair, DhPublicKey,
     hpke::Sealer,
     key::WireKey,
-    root::{Generation, Root, Secrets},
+    root::{Generation, Reading, Root},
     roster::{Entry, Roster, WireEntry},
     wire::{
-        self, Commit, Grant, Invitation, Welcome, WelcomeFront, WelcomeRoster, ascending,
-        commit_info, recipient_tag, welcome_info,
+        self, Commit, Grant, Invitation, Welcome, WelcomeFront, ascending, commit_info,
+        recipient_tag, welcome_info,
     },
 };
+
+mod records;
 
 /// Past generations of which late messages still open, unless the caller asks for another number.
 pub const DEFAULT_PAST_GENERATIONS: usize = 3;
@@ -27,17 +29,22 @@ pub const MAX_PAST_GENERATIONS: usize = 64;
 /// The group mode of the layer: this member's key pair and the generations it knows.
 pub(crate) struct Group {
     keys: DhKeyPair,
-    window: usize,
     current: State,
     /// What `apply` makes current and `revert` drops.
     staged: Option<State>,
+    /// What the store has, where there is one.
+    saved: State,
+    /// What `apply` makes saved and `revert` drops.
+    saving: Option<State>,
 }
 
 /// Everything a method may change. Its pieces are shared, so that a copy is cheap.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct State {
     /// This member, once the layer has its place.
     me: Option<MemberId>,
+    /// How many generations that are over stay readable.
+    window: usize,
     phase: Phase,
     /// Oldest first, at most `window` of them.
     past: Vec<Past>,
@@ -46,9 +53,8 @@ struct State {
     arrived: bool,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 enum Phase {
-    #[default]
     Outside,
     Member(Generation),
     Removed,
@@ -58,7 +64,7 @@ enum Phase {
 #[derive(Clone)]
 struct Past {
     number: u64,
-    secrets: Arc<Secrets>,
+    reading: Arc<Reading>,
 }
 
 /// A change of this member's that is neither confirmed nor discarded.
@@ -69,13 +75,41 @@ struct Change {
     founds: bool,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            me: None,
+            window: DEFAULT_PAST_GENERATIONS,
+            phase: Phase::Outside,
+            past: Vec::new(),
+            change: None,
+            arrived: false,
+        }
+    }
+}
+
+impl State {
+    /// `me` in a group of which only this generation is known.
+    fn started(&self, me: MemberId, generation: Generation) -> Self {
+        let phase = Phase::Member(generation);
+        Self { me: Some(me), window: self.window, phase, ..Self::default() }
+    }
+}
+
 impl Group {
     pub(crate) fn new(keys: DhKeyPair) -> Self {
-        Self { keys, window: DEFAULT_PAST_GENERATIONS, current: State::default(), staged: None }
+        let nothing = State::default();
+        Self { keys, current: nothing.clone(), staged: None, saved: nothing, saving: None }
     }
 
     pub(crate) fn set_window(&mut self, generations: usize) {
-        self.window = generations.min(MAX_PAST_GENERATIONS);
+        for state in core::iter::once(&mut self.current).chain(&mut self.staged) {
+            state.window = generations.min(MAX_PAST_GENERATIONS);
+        }
+    }
+
+    pub(crate) fn private_key(&self) -> &Secret<32> {
+        self.keys.private_key()
     }
 
     /// Takes the place and founds the group where this member is to. A second call with the same place
@@ -112,7 +146,7 @@ impl Group {
 
     pub(crate) fn recall(&self, hint: &[u8]) -> Result<Secret<32>, LayerError> {
         let number = hint.try_into().map_err(|_| LayerError::rejected())?;
-        Ok(self.secrets(u64::from_be_bytes(number))?.contribution.duplicate())
+        Ok(self.reading(u64::from_be_bytes(number))?.contribution.duplicate())
     }
 
     pub(crate) fn seal(
@@ -121,7 +155,7 @@ impl Group {
         buffer: &mut Buffer,
     ) -> Result<(), LayerError> {
         let now = self.generation()?;
-        now.secrets.message.seal(&context.associated_data(), buffer)?;
+        now.secrets.reading.message.seal(&context.associated_data(), buffer)?;
         buffer.prepend(&now.number.to_be_bytes());
         Ok(())
     }
@@ -132,8 +166,8 @@ impl Group {
         buffer: &mut Buffer,
     ) -> Result<Opened, LayerError> {
         let number = buffer.take_front().ok_or(LayerError::rejected())?;
-        let secrets = self.secrets(u64::from_be_bytes(number))?;
-        secrets.message.open(&context.associated_data(), buffer)?;
+        let reading = self.reading(u64::from_be_bytes(number))?;
+        reading.message.open(&context.associated_data(), buffer)?;
         // The key is everyone's: which member sealed it, this layer cannot tell.
         Ok(Opened::default())
     }
@@ -143,10 +177,14 @@ impl Group {
             staged.arrived = false;
             self.current = staged;
         }
+        if let Some(saving) = self.saving.take() {
+            self.saved = saving;
+        }
     }
 
     pub(crate) fn revert(&mut self) {
         self.staged = None;
+        self.saving = None;
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -165,9 +203,7 @@ impl Group {
     }
 
     pub(crate) fn key_package(&self) -> Result<Vec<u8>, LayerError> {
-        if matches!(self.view().phase, Phase::Member(_)) {
-            return Err(LayerError::misuse("this member is in a group already"));
-        }
+        self.me()?;
         Ok(self.keys.public_key().to_bytes())
     }
 
@@ -240,7 +276,7 @@ impl Group {
     pub(crate) fn confirm_change(&mut self) -> Result<(), LayerError> {
         let mut state = self.view().clone();
         let change = state.change.take().ok_or_else(no_change)?;
-        self.enter(&mut state, Phase::Member(change.next));
+        Self::enter(&mut state, Phase::Member(change.next));
         self.staged = Some(state);
         Ok(())
     }
@@ -314,7 +350,7 @@ impl Group {
             let root = Root::from_bytes(opened.expose()).ok_or(DhError::Rejected)?;
             Phase::Member(root.generation(commit.generation, roster, binding)?)
         };
-        self.enter(&mut state, phase);
+        Self::enter(&mut state, phase);
         state.arrived = true;
         self.staged = Some(state);
         Ok(CommitOutcome {
@@ -332,9 +368,6 @@ impl Group {
     ) -> Result<MemberId, LayerError> {
         let me = self.me()?;
         let own = self.keys.public_key();
-        if matches!(self.view().phase, Phase::Member(_)) {
-            return Err(LayerError::misuse("this member is in a group already"));
-        }
         let binding = &context.binding;
         let Welcome { front, roster } = Welcome::decode(part)?;
         let sender_key = DhPublicKey::try_from(&front.sender)?;
@@ -352,15 +385,7 @@ impl Group {
 
         let mut buffer = Buffer::new(roster.as_slice());
         root.roster_key(binding)?.open(&wire::digest(&wire::encode(&front)?), &mut buffer)?;
-        let entries = wire::decode::<WelcomeRoster>(buffer.as_slice())?.entries;
-        if entries.len() > MAX_MEMBERS {
-            return Err(LayerError::rejected());
-        }
-        let entries = entries.iter().map(Entry::try_from).collect::<Result<Vec<_>, DhError>>()?;
-        if !entries.is_sorted_by(|a, b| a.id < b.id) {
-            return Err(LayerError::rejected());
-        }
-        let roster = Roster::new(self.keys.curve(), entries).map_err(|_| LayerError::rejected())?;
+        let roster = Roster::decode(buffer.as_slice())?;
         let sender = MemberId::from_bytes(grant.sender);
         if roster.digest() != grant.roster_digest
             || roster.key(&me) != Some(own)
@@ -371,16 +396,10 @@ impl Group {
             return Err(LayerError::rejected());
         }
 
-        // What was known of a group that removed this member is forgotten: its generations may have
-        // the same numbers.
+        // What was known of the group until now, or of one that removed this member, is forgotten: its
+        // generations may have the same numbers.
         let generation = root.generation(grant.generation, roster, binding)?;
-        self.staged = Some(State {
-            me: Some(me),
-            phase: Phase::Member(generation),
-            past: Vec::new(),
-            change: None,
-            arrived: true,
-        });
+        self.staged = Some(State { arrived: true, ..self.view().started(me, generation) });
         Ok(sender)
     }
 
@@ -405,30 +424,31 @@ impl Group {
     fn founded(&self, me: MemberId, binding: &[u8; 32]) -> Result<State, DhError> {
         let roster = Roster::founded_by(me, *self.keys.public_key());
         let generation = Root::random()?.generation(0, roster, binding)?;
-        Ok(State { me: Some(me), phase: Phase::Member(generation), ..State::default() })
+        Ok(self.view().started(me, generation))
     }
 
     /// Moves the current generation to the past and `phase` into its place.
-    fn enter(&self, state: &mut State, phase: Phase) {
+    fn enter(state: &mut State, phase: Phase) {
         if let Phase::Member(over) = core::mem::replace(&mut state.phase, phase) {
-            state.past.push(Past { number: over.number, secrets: over.secrets });
+            let reading = Arc::clone(&over.secrets.reading);
+            state.past.push(Past { number: over.number, reading });
         }
-        let surplus = state.past.len().saturating_sub(self.window);
+        let surplus = state.past.len().saturating_sub(state.window);
         state.past.drain(..surplus);
     }
 
     /// The secrets of a generation that is current or within the window.
-    fn secrets(&self, number: u64) -> Result<&Secrets, LayerError> {
+    fn reading(&self, number: u64) -> Result<&Reading, LayerError> {
         let state = self.view();
         match &state.phase {
             Phase::Outside => return Err(outside()),
-            Phase::Member(now) if now.number == number => return Ok(&now.secrets),
+            Phase::Member(now) if now.number == number => return Ok(&now.secrets.reading),
             Phase::Member(now) if now.number < number => return Err(LayerError::early()),
             // Whoever was removed reaches no later generation.
             Phase::Member(_) | Phase::Removed => {}
         }
         let past = state.past.iter().find(|past| past.number == number);
-        past.map(|past| &*past.secrets).ok_or(LayerError::rejected())
+        past.map(|past| &*past.reading).ok_or(LayerError::rejected())
     }
 }
 
@@ -436,7 +456,7 @@ impl Generation {
     fn contribution(&self) -> Contribution {
         Contribution {
             hint: self.number.to_be_bytes().to_vec(),
-            secret: self.secrets.contribution.duplicate(),
+            secret: self.secrets.reading.contribution.duplicate(),
         }
     }
 
@@ -509,8 +529,7 @@ impl Outgoing<'_> {
             return Err(DhError::Internal);
         }
         let front = WelcomeFront { sender: WireKey::from(self.keys.public_key()), invitations };
-        let entries = roster.entries().iter().map(WireEntry::from).collect();
-        let mut buffer = Buffer::new(&wire::encode(&WelcomeRoster { entries })?);
+        let mut buffer = Buffer::new(&roster.encode()?);
         root.roster_key(self.binding)?.seal(&wire::digest(&wire::encode(&front)?), &mut buffer)?;
         wire::encode(&Welcome { front, roster: buffer.as_slice().into() })
     }

@@ -33,6 +33,11 @@ impl Prk {
         hkdf.expand_multi_info(&info, secret.expose_mut()).map_err(|_| DhError::Internal)?;
         Ok(secret)
     }
+
+    /// To be stored.
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
 }
 
 impl From<Secret<32>> for Prk {

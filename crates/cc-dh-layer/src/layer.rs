@@ -6,18 +6,22 @@ use core::fmt;
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
     GroupLayer, LayerContext, LayerDescriptor, LayerError, Member, MemberId, Opened, PartContext,
-    Properties, Secret, Standing,
+    Properties, Restore, Secret, Standing, key_commitment, store::ScopeWriter,
 };
 
-use crate::{Curve, DhError, DhKeyPair, DhPublicKey, group::Group, pairwise::Pairwise};
+use crate::{Curve, DhError, DhKeyPair, DhPublicKey, group::Group, pairwise::Pairwise, store};
 
 /// A Diffie-Hellman layer, for two people or for a group.
+///
+/// A store keeps a pair's derived keys (not the private key), and a group's member key with the
+/// generations that are readable and the staged change. Only what changes the group writes anything: a
+/// message writes nothing.
 pub struct DhLayer {
     public: DhPublicKey,
     mode: Mode,
 }
 
-enum Mode {
+pub(crate) enum Mode {
     Pairwise(Pairwise),
     Group(Box<Group>),
 }
@@ -66,6 +70,10 @@ impl DhLayer {
         self.public.curve()
     }
 
+    pub(crate) const fn from_parts(public: DhPublicKey, mode: Mode) -> Self {
+        Self { public, mode }
+    }
+
     fn as_group(&self) -> Result<&Group, LayerError> {
         match &self.mode {
             Mode::Group(group) => Ok(group),
@@ -101,7 +109,7 @@ impl CipherLayer for DhLayer {
             Mode::Group(_) => 2,
         };
         let [high, low] = self.curve().id().to_be_bytes();
-        LayerDescriptor { id: "cc.dh", version: 1, parameters: alloc::vec![mode, high, low] }
+        LayerDescriptor { id: Self::ID, version: 1, parameters: alloc::vec![mode, high, low] }
     }
 
     fn properties(&self) -> Properties {
@@ -165,10 +173,20 @@ impl CipherLayer for DhLayer {
         }
     }
 
+    fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
+        if to.is_new() {
+            to.put(store::LAYER, store::encode(&self.public, &self.mode));
+        }
+        match &mut self.mode {
+            Mode::Group(group) => group.save(to),
+            Mode::Pairwise(_) => Ok(()),
+        }
+    }
+
     fn key_commitment(&self) -> Option<Secret<32>> {
         match &self.mode {
             Mode::Pairwise(pairwise) => Some(pairwise.commitment()),
-            Mode::Group(_) => None,
+            Mode::Group(_) => Some(key_commitment(&self.public.to_bytes())),
         }
     }
 

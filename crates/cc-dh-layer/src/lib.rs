@@ -15,10 +15,13 @@ mod key;
 mod layer;
 mod message;
 mod pairwise;
+#[cfg(test)]
+mod restarts;
 mod root;
 mod roster;
 #[cfg(test)]
 mod scenarios;
+mod store;
 mod wire;
 
 pub use curve::Curve;

@@ -20,6 +20,11 @@ impl MessageKey {
         Self(key.into())
     }
 
+    /// To be stored.
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
     /// Makes of the buffer's content `salt ‖ AES-256-GCM ciphertext ‖ tag`: 48 bytes more.
     pub(crate) fn seal(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), DhError> {
         let salt: [u8; SALT_LEN] = random::array()?;

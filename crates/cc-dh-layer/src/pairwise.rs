@@ -37,6 +37,17 @@ impl Pairwise {
         Ok(Self { sending, receiving, contribution })
     }
 
+    /// What it takes to make this one again, without the private key: the keys for sending and receiving,
+    /// and the contribution.
+    pub(crate) fn secrets(&self) -> [&[u8; 32]; 3] {
+        [self.sending.expose(), self.receiving.expose(), self.contribution.expose()]
+    }
+
+    pub(crate) fn from_secrets([sending, receiving, contribution]: [Secret<32>; 3]) -> Self {
+        let [sending, receiving] = [sending, receiving].map(MessageKey::new);
+        Self { sending, receiving, contribution }
+    }
+
     /// The same for every message and for both directions; the hint is empty.
     pub(crate) fn contribute(&self) -> Contribution {
         Contribution { hint: Vec::new(), secret: self.contribution.duplicate() }
@@ -167,8 +178,23 @@ mod tests {
         let commitment = alice.key_commitment().unwrap();
         assert_eq!(bob.key_commitment().unwrap(), commitment);
         assert_ne!(pair(Curve::X25519).0.key_commitment().unwrap(), commitment);
-        let group = DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap());
-        assert!(group.key_commitment().is_none());
+    }
+
+    /// So that a stack with two group layers of one member key is refused as well.
+    #[test]
+    fn the_same_member_key_has_the_same_commitment() {
+        let group = |byte| {
+            let private = Secret::copy_from(&[byte; 32]).unwrap();
+            DhLayer::group(DhKeyPair::from_private_key(Curve::X25519, private).unwrap())
+        };
+        let commitment = group(8).key_commitment().unwrap();
+        assert_eq!(group(8).key_commitment().unwrap(), commitment);
+        // 8 and 9 are the same private key once they are clamped (RFC 7748 section 5).
+        let mut clamped = Secret::copy_from(&[8; 32]).unwrap();
+        clamped.expose_mut()[0] = 9;
+        let clamped = DhKeyPair::from_private_key(Curve::X25519, clamped).unwrap();
+        assert_eq!(DhLayer::group(clamped).key_commitment().unwrap(), commitment);
+        assert_ne!(group(16).key_commitment().unwrap(), commitment);
     }
 
     #[test]

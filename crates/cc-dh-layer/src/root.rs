@@ -37,12 +37,11 @@ impl Root {
             .prk()
             .expand::<32>(b"generation", &[&number_bytes, &roster.digest(), binding])?
             .into();
-        let secrets = Secrets {
-            contribution: secret.expand(b"contribution", &[])?,
-            message: MessageKey::new(secret.expand(b"messages", &[])?),
-            membership: secret.expand::<32>(b"membership", &[])?.into(),
-            link: secret.expand(b"link", &[])?,
-        };
+        let secrets = Secrets::new(
+            Reading::new(secret.expand(b"contribution", &[])?, secret.expand(b"messages", &[])?),
+            secret.expand(b"membership", &[])?,
+            secret.expand(b"link", &[])?,
+        );
         Ok(Generation { number, roster: Arc::new(roster), secrets: Arc::new(secrets) })
     }
 
@@ -68,15 +67,36 @@ pub(crate) struct Generation {
 
 /// What all members of a generation share, and nobody else.
 pub(crate) struct Secrets {
-    /// For the layers above.
-    pub(crate) contribution: Secret<32>,
-    pub(crate) message: MessageKey,
+    pub(crate) reading: Arc<Reading>,
     membership: Prk,
     /// Binds a change to the generation it starts from.
     pub(crate) link: Secret<32>,
 }
 
+/// What is left of the secrets once the generation is over.
+pub(crate) struct Reading {
+    /// For the layers above.
+    pub(crate) contribution: Secret<32>,
+    pub(crate) message: MessageKey,
+}
+
+impl Reading {
+    pub(crate) fn new(contribution: Secret<32>, message: Secret<32>) -> Self {
+        Self { contribution, message: MessageKey::new(message) }
+    }
+}
+
 impl Secrets {
+    pub(crate) fn new(reading: Reading, membership: Secret<32>, link: Secret<32>) -> Self {
+        Self { reading: Arc::new(reading), membership: membership.into(), link }
+    }
+
+    /// All of them, to be stored, in the order in which [`new`](Self::new) takes them.
+    pub(crate) fn expose(&self) -> [&[u8; 32]; 4] {
+        let Reading { contribution, message } = &*self.reading;
+        [contribution.expose(), message.expose(), self.membership.expose(), self.link.expose()]
+    }
+
     /// The tag by which the members of a generation know that the change that ends it comes from one
     /// of them: checked before anything that costs.
     pub(crate) fn membership_tag(

@@ -1,12 +1,20 @@
 //! Who is in a generation, and with which key.
 
-use alloc::{collections::BTreeSet, format, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
 
 use cc_core::{MemberId, limits::MAX_MEMBERS};
 use sha2::{Digest, Sha256};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
-use crate::{Curve, DhError, DhPublicKey, key::WireKey};
+use crate::{
+    Curve, DhError, DhPublicKey,
+    key::WireKey,
+    wire::{self, WelcomeRoster},
+};
 
 /// The members of one generation in the order of their ids. No id and no key occurs twice, and all keys
 /// are on one curve.
@@ -42,7 +50,7 @@ impl Roster {
         }
         let keys: BTreeSet<_> = entries.iter().map(|entry| &entry.key).collect();
         if keys.len() != entries.len() {
-            return Err("another member has this public key: let the new member make a new one");
+            return Err(KEY_IN_USE);
         }
         Ok(Self { curve, entries })
     }
@@ -57,12 +65,35 @@ impl Roster {
         if gone.len() != removed.len() || !gone.iter().all(|id| self.key(id).is_some()) {
             return Err("only a member can be removed, and only once");
         }
-        let mut entries = self.entries.clone();
-        entries.extend(added);
-        // Before the removed ones go: nobody is removed and added in one change.
-        let mut roster = Self::new(self.curve, entries)?;
-        roster.entries.retain(|entry| !gone.contains(&entry.id));
-        Ok(roster)
+        let (left, mut entries): (Vec<_>, Vec<_>) =
+            self.entries.iter().copied().partition(|entry| gone.contains(&entry.id));
+        let left: BTreeMap<_, _> = left.iter().map(|entry| (&entry.key, &entry.id)).collect();
+        for entry in added {
+            // Who goes may come back in the same change, with a new key or the old one. Nobody else
+            // comes with the key of somebody who goes, and is to go.
+            if left.get(&entry.key).is_some_and(|id| **id != entry.id) {
+                return Err(KEY_IN_USE);
+            }
+            entries.push(entry);
+        }
+        Self::new(self.curve, entries)
+    }
+
+    /// [`WelcomeRoster`], which [`decode`](Self::decode) reads.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, DhError> {
+        let entries = self.entries.iter().map(WireEntry::from).collect();
+        wire::encode(&WelcomeRoster { entries })
+    }
+
+    /// Reads a roster that is not empty. Only the canonical encoding passes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DhError> {
+        let WelcomeRoster { entries } = wire::decode(bytes)?;
+        let entries = entries.iter().map(Entry::try_from).collect::<Result<Vec<_>, DhError>>()?;
+        let curve = entries.first().ok_or(DhError::Rejected)?.key.curve();
+        if !entries.is_sorted_by(|a, b| a.id < b.id) {
+            return Err(DhError::Rejected);
+        }
+        Self::new(curve, entries).map_err(|_| DhError::Rejected)
     }
 
     pub(crate) fn key(&self, id: &MemberId) -> Option<&DhPublicKey> {
@@ -88,6 +119,8 @@ impl Roster {
         hash.finalize().into()
     }
 }
+
+const KEY_IN_USE: &str = "another member has this public key: let the new member make a new one";
 
 /// A member and its key as they travel.
 #[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]

@@ -9,16 +9,16 @@ use crate::*;
 
 const CURVES: [Curve; 2] = [Curve::X25519, Curve::P256];
 
-struct Person {
-    id: MemberId,
-    layer: DhLayer,
+pub(crate) struct Person {
+    pub(crate) id: MemberId,
+    pub(crate) layer: DhLayer,
 }
 
 fn stack(curve: Curve) -> StackId {
     StackId::of(&[DhLayer::group(DhKeyPair::generate(curve).unwrap()).descriptor()])
 }
 
-fn person(curve: Curve, founding: bool) -> Person {
+pub(crate) fn person(curve: Curve, founding: bool) -> Person {
     let mut layer = DhLayer::group(DhKeyPair::generate(curve).unwrap());
     let id = MemberId::of([(&layer.descriptor(), layer.commitment())]);
     let place = Attachment { stack: stack(curve), position: 0, member: Some(id), founding };
@@ -27,7 +27,7 @@ fn person(curve: Curve, founding: bool) -> Person {
     Person { id, layer }
 }
 
-fn parts(binding: u8) -> PartContext<'static> {
+pub(crate) fn parts(binding: u8) -> PartContext<'static> {
     PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false }
 }
 
@@ -91,7 +91,7 @@ impl Person {
         result
     }
 
-    fn seal(&mut self, text: &[u8]) -> Result<Vec<u8>, LayerError> {
+    pub(crate) fn seal(&mut self, text: &[u8]) -> Result<Vec<u8>, LayerError> {
         let binding = binding();
         let context = LayerContext { binding: &binding, position: 0, chain: None };
         let mut buffer = Buffer::new(text);
@@ -99,7 +99,7 @@ impl Person {
         Ok(buffer.as_slice().to_vec())
     }
 
-    fn open(&mut self, wire: &[u8]) -> Result<Vec<u8>, LayerError> {
+    pub(crate) fn open(&mut self, wire: &[u8]) -> Result<Vec<u8>, LayerError> {
         self.open_at(wire, 0)
     }
 
@@ -128,7 +128,7 @@ fn binding() -> Binding {
     Header::new(Kind::Application, &stack, vec![]).binding(&stack, b"ad")
 }
 
-fn kind(result: Result<impl Sized, LayerError>) -> LayerErrorKind {
+pub(crate) fn kind(result: Result<impl Sized, LayerError>) -> LayerErrorKind {
     result.err().unwrap().kind()
 }
 
@@ -342,12 +342,11 @@ fn attaching_again_changes_nothing() {
 #[test]
 fn changes_that_cannot_be_made_are_refused() {
     let curve = Curve::X25519;
-    let [mut alice, mut bob, charlie] = three(curve);
-    let stranger = MemberId::from_bytes([1; 32]);
+    let [mut alice, bob, charlie] = three(curve);
+    let (alice_id, stranger) = (alice.id, MemberId::from_bytes([1; 32]));
     for removed in [vec![stranger], vec![bob.id, bob.id], vec![alice.id]] {
         assert_eq!(kind(alice.try_change(&mut [], &removed, 3)), LayerErrorKind::Misuse);
     }
-    assert_eq!(kind(bob.layer.key_package(&parts(0))), LayerErrorKind::Misuse);
     let of_bob = bob.layer.public_key().to_bytes();
     let of_dora = person(curve, false).package();
     let p256 = person(Curve::P256, false).package();
@@ -358,13 +357,58 @@ fn changes_that_cannot_be_made_are_refused() {
     use LayerErrorKind::{Misuse, Rejected};
     assert_eq!(stage(&[new(stranger, &of_bob)], &[]), Misuse, "a key that is there already");
     assert_eq!(stage(&[new(bob.id, &of_dora)], &[]), Misuse, "an id that is there already");
-    assert_eq!(stage(&[new(charlie.id, &of_dora)], &[charlie.id]), Misuse, "out and in");
+    let of_charlie = charlie.layer.public_key().to_bytes();
+    assert_eq!(stage(&[new(stranger, &of_charlie)], &[charlie.id]), Misuse, "the key of who goes");
+    assert_eq!(stage(&[new(alice_id, &of_dora)], &[alice_id]), Misuse, "oneself");
     assert_eq!(stage(&[new(stranger, &p256)], &[]), Misuse, "the other curve");
     assert_eq!(stage(&[new(stranger, &[1, 2, 3])], &[]), Rejected);
     let twice = [new(stranger, &of_dora), new(stranger, &of_dora)];
     assert_eq!(stage(&twice, &[]), Misuse);
     assert_eq!(alice.epoch(), 2);
     let _ = alice.change(&mut [], &[], 3);
+}
+
+/// A member that lost its way is removed and added in one change, and takes the group anew.
+#[test]
+fn who_fell_out_of_step_comes_back() {
+    for curve in CURVES {
+        let [mut alice, mut bob, mut charlie] = three(curve);
+        let lost = alice.change(&mut [], &[], 3);
+        alice.confirm();
+        let _ = bob.process(&lost.commit, 3).unwrap();
+        // Charlie never sees it, and has a change of its own staged.
+        let _ = charlie.change(&mut [], &[], 9);
+        let before = charlie.secret().secret;
+        let id = charlie.id;
+        let change = alice.change(&mut [&mut charlie], &[id], 4);
+        alice.confirm();
+        let outcome = bob.process(&change.commit, 4).unwrap();
+        assert_eq!((outcome.added, outcome.removed), (vec![charlie.id], vec![charlie.id]));
+        assert!(!outcome.removed_self);
+        assert_eq!(kind(charlie.process(&change.commit, 4)), LayerErrorKind::Rejected);
+
+        charlie.layer.join(&change.welcome, &parts(4)).unwrap();
+        charlie.layer.revert();
+        assert_eq!((charlie.epoch(), charlie.secret().secret), (2, before));
+        assert!(charlie.layer.next_contribution().is_ok(), "the staged change is still there");
+        charlie.join(&change.welcome, 4).unwrap();
+        assert_eq!(kind(charlie.layer.next_contribution()), LayerErrorKind::NotReady);
+        assert_eq!(kind(charlie.layer.confirm_change()), LayerErrorKind::NotReady);
+        assert_eq!(charlie.layer.members(), alice.layer.members());
+        let wire = charlie.seal(b"back").unwrap();
+        assert!(alice.open(&wire).is_ok() && bob.open(&wire).is_ok());
+        // What it knew of the group before is forgotten.
+        assert_eq!(kind(charlie.layer.recall(&2u64.to_be_bytes())), LayerErrorKind::Rejected);
+
+        // Had it been in step, it would see that it went, and that it comes again.
+        let change = bob.change(&mut [&mut charlie], &[id], 5);
+        bob.confirm();
+        let outcome = charlie.process(&change.commit, 5).unwrap();
+        assert_eq!((outcome.added, outcome.removed), (vec![charlie.id], vec![charlie.id]));
+        assert!(outcome.removed_self);
+        charlie.join(&change.welcome, 5).unwrap();
+        assert_eq!(charlie.secret().secret, bob.secret().secret);
+    }
 }
 
 proptest! {

@@ -78,7 +78,7 @@ impl Drop for Grant {
     }
 }
 
-/// The members in the order of ids.
+/// The members in the order of ids, in a welcome and in a store.
 #[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes)]
 pub(crate) struct WelcomeRoster {
     pub(crate) entries: Vec<WireEntry>,

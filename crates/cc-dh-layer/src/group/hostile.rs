@@ -165,7 +165,11 @@ fn every_flip_and_truncation_of_a_welcome_is_refused() {
         assert_eq!(d.join(&part, &parts(9)).unwrap(), ID[0]);
         assert_eq!(e.join(&part, &parts(9)).unwrap(), ID[0]);
         d.apply();
-        assert_eq!(d.join(&part, &parts(9)).unwrap_err().kind(), LayerErrorKind::Misuse);
+        // In the group, it keeps what it has when a welcome is refused.
+        let before = snapshot(&d);
+        let spoiled = &part[..part.len() - 1];
+        assert_eq!(d.join(spoiled, &parts(9)).unwrap_err().kind(), LayerErrorKind::Rejected);
+        assert_eq!(snapshot(&d), before);
     }
 }
 
