@@ -1,5 +1,5 @@
-//! The cryptography that openmls works with: RustCrypto's, and Ed25519 signatures that can be
-//! verified together.
+//! The cryptography that openmls works with: RustCrypto's, with Ed25519 signatures that can be
+//! verified together and hashes of leaves that are kept.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,13 +14,17 @@ use openmls_traits::{
     },
 };
 
-use crate::ed25519::{Claim, verify_all};
+use crate::{
+    ed25519::{Claim, verify_all},
+    leaf_hash::LeafHashes,
+};
 
 #[derive(Default)]
 pub(crate) struct Crypto {
     rust_crypto: RustCrypto,
     /// Signatures that were not verified yet; `None` where each is verified at once.
     unverified: Mutex<Option<Vec<Claim>>>,
+    leaves: Mutex<LeafHashes>,
 }
 
 impl Crypto {
@@ -124,7 +128,13 @@ impl OpenMlsCrypto for Crypto {
     }
 
     fn hash(&self, hash_type: HashType, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        self.rust_crypto.hash(hash_type, data)
+        let leaves = || self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hash) = leaves().get(hash_type, data) {
+            return Ok(hash);
+        }
+        let hash = self.rust_crypto.hash(hash_type, data)?;
+        leaves().put(hash_type, data, &hash);
+        Ok(hash)
     }
 
     fn aead_encrypt(

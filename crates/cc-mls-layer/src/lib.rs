@@ -14,6 +14,7 @@ mod identity;
 mod journal;
 mod key_package;
 mod layer;
+mod leaf_hash;
 mod member;
 mod membership;
 mod outstanding;

@@ -107,7 +107,8 @@ impl Storage {
         value: &impl Serialize,
     ) -> Result<(), StorageError> {
         let key = key(kind, id)?;
-        let value = encode(kind, value)?;
+        let len = self.state().value(&key).map_or(0, |value| value.len());
+        let value = encode(kind, value, len)?;
         self.state().staged.insert(key, Some(value));
         Ok(())
     }
@@ -120,7 +121,7 @@ impl Storage {
         value: &impl Serialize,
     ) -> Result<(), StorageError> {
         let key = key(kind, id)?;
-        let value = encode(kind, value)?;
+        let value = encode(kind, value, 0)?;
         let mut state = self.state();
         state.staged.remove(&key);
         #[cfg(test)]
@@ -216,11 +217,13 @@ fn key(kind: Kind, id: &impl Serialize) -> Result<Key, StorageError> {
     postcard::to_extend(id, vec![kind as u8]).map_err(|_| StorageError { kind })
 }
 
-fn encode(kind: Kind, value: &impl Serialize) -> Result<Value, StorageError> {
+/// `len`: what the value had for its length before. It will be much the same.
+fn encode(kind: Kind, value: &impl Serialize, len: usize) -> Result<Value, StorageError> {
     if kind == Kind::JoinConfig {
         return serde_json::to_vec(value).map(Value::new).map_err(|_| StorageError { kind });
     }
-    postcard::serialize_with_flavor(value, Wiping::default()).map_err(|_| StorageError { kind })
+    postcard::serialize_with_flavor(value, Wiping::with_capacity(len + len / 8))
+        .map_err(|_| StorageError { kind })
 }
 
 fn decode<T: DeserializeOwned>(kind: Kind, value: &Value) -> Result<T, StorageError> {
@@ -231,32 +234,42 @@ fn decode<T: DeserializeOwned>(kind: Kind, value: &Value) -> Result<T, StorageEr
 }
 
 /// A vector that overwrites the block it leaves when it grows.
-#[derive(Default)]
 struct Wiping(Value);
 
 impl Wiping {
-    fn reserve(&mut self, more: usize) {
-        if self.0.capacity() - self.0.len() < more {
-            let mut grown =
-                Vec::with_capacity((self.0.capacity() * 2).max(self.0.len() + more).max(64));
-            grown.extend_from_slice(&self.0);
-            std::mem::swap(&mut *self.0, &mut grown);
-            grown.zeroize();
-        }
+    fn with_capacity(capacity: usize) -> Self {
+        Self(Value::new(Vec::with_capacity(capacity)))
+    }
+
+    // Out of the way of every byte that has room.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, more: usize) {
+        let capacity = (self.0.capacity() * 2).max(self.0.len() + more).max(64);
+        let mut grown = Vec::with_capacity(capacity);
+        grown.extend_from_slice(&self.0);
+        std::mem::swap(&mut *self.0, &mut grown);
+        grown.zeroize();
     }
 }
 
 impl Flavor for Wiping {
     type Output = Value;
 
+    #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.reserve(1);
+        if self.0.len() == self.0.capacity() {
+            self.grow(1);
+        }
         self.0.push(byte);
         Ok(())
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.reserve(bytes.len());
+        if self.0.capacity() - self.0.len() < bytes.len() {
+            self.grow(bytes.len());
+        }
         self.0.extend_from_slice(bytes);
         Ok(())
     }
