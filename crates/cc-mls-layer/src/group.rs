@@ -15,6 +15,7 @@ use crate::{
     provider::Provider,
     roster::Roster,
     storage::Kind,
+    update::Renewed,
 };
 
 /// The exporter's label for what this layer contributes (RFC 9420 section 8.5); the context is empty.
@@ -25,6 +26,7 @@ pub(crate) struct Group {
     pub(crate) roster: Roster,
     pub(crate) own_commit: Option<[u8; 32]>,
     pub(crate) journal: Journal,
+    pub(crate) renewed: Renewed,
     /// The exporter secret of the current epoch; `None` once removed.
     exporter: Option<Secret<32>>,
     /// Oldest first.
@@ -43,6 +45,8 @@ impl Group {
         for kind in [Kind::PastEpoch, Kind::OwnCommit, Kind::Received] {
             storage.delete_all(kind, &()).map_err(failed)?;
         }
+        let renewed = Renewed::now(mls.epoch().as_u64());
+        storage.put(Kind::Renewed, &(), &renewed).map_err(failed)?;
         let mut group = Self::assemble(mls, provider)?;
         group.burn(provider, identity)?;
         group.checkpoint(provider)?;
@@ -74,6 +78,10 @@ impl Group {
         Ok(Self {
             roster,
             journal,
+            renewed: storage
+                .get(Kind::Renewed, &())
+                .map_err(failed)?
+                .ok_or_else(|| failed("a part of the group's state is missing"))?,
             exporter,
             own_commit: storage.get(Kind::OwnCommit, &()).map_err(failed)?,
             past: storage.list(Kind::PastEpoch, &()).map_err(failed)?.into(),
@@ -111,6 +119,11 @@ impl Group {
         self.roster.id(self.mls.own_leaf_index().u32())
     }
 
+    /// Messages that this member sent in the current epoch.
+    pub(crate) fn sent_in_epoch(&self) -> u32 {
+        self.journal.used(self.mls.epoch_authenticator().as_slice()).application
+    }
+
     /// `change` moves the group to its next epoch: the records follow.
     ///
     /// # Errors
@@ -123,6 +136,8 @@ impl Group {
         change: impl FnOnce(&mut MlsGroup) -> Result<(), LayerError>,
     ) -> Result<(), LayerError> {
         let storage = provider.storage();
+        let key = |mls: &MlsGroup| mls.own_leaf_node().map(|leaf| leaf.encryption_key().clone());
+        let (sent, key_before) = (self.sent_in_epoch(), key(&self.mls));
         let over = self
             .exporter
             .take()
@@ -142,6 +157,12 @@ impl Group {
         if self.mls.is_active() {
             self.exporter = Some(export(&self.mls, provider)?);
         }
+        self.renewed = if key(&self.mls) == key_before {
+            self.renewed.passed(sent)
+        } else {
+            Renewed::now(self.epoch())
+        };
+        storage.put(Kind::Renewed, &(), &self.renewed).map_err(failed)?;
         self.own_commit = None;
         storage.delete(Kind::OwnCommit, &()).map_err(failed)?;
         let oldest = self.past.front().map_or(self.epoch(), |past| past.epoch);

@@ -178,7 +178,8 @@ impl Journal {
         Ok(())
     }
 
-    fn used(&self, authenticator: &[u8]) -> Generations {
+    /// Generations that were used in the epoch with this authenticator.
+    pub(crate) fn used(&self, authenticator: &[u8]) -> Generations {
         self.sent
             .iter()
             .find(|sent| sent.epoch == authenticator)

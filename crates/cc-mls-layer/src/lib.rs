@@ -22,6 +22,8 @@ mod provider;
 mod psk;
 mod roster;
 mod storage;
+mod tree_shape;
+mod update;
 mod wire;
 #[cfg(test)]
 mod written;
@@ -33,3 +35,4 @@ pub use identity::MlsIdentity;
 pub use layer::MlsLayer;
 pub use member::MlsMember;
 pub use outstanding::MlsKeyPackage;
+pub use update::{CommitCost, UpdateAge, UpdatePolicy};

@@ -53,6 +53,7 @@ pub(crate) enum Kind {
     Sent = 35,
     Checkpoint = 36,
     Received = 37,
+    Renewed = 39,
 }
 
 #[derive(Default)]
