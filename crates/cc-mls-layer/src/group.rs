@@ -178,9 +178,9 @@ impl Group {
             return Ok(());
         }
         let count = self.journal.to_burn(self.mls.epoch_authenticator().as_slice()).application;
-        for _ in 0..count {
-            self.mls.create_message(provider, identity.keys(), b"").map_err(internal)?;
-        }
+        self.without_proposals(provider, count, |mls| {
+            mls.create_message(provider, identity.keys(), b"").map(|_| ()).map_err(internal)
+        })?;
         self.journal.burnt(count, 0);
         Ok(())
     }
@@ -193,12 +193,30 @@ impl Group {
         identity: &MlsIdentity,
     ) -> Result<(), LayerError> {
         let count = self.journal.to_burn(self.mls.epoch_authenticator().as_slice()).handshake;
-        for _ in 0..count {
-            self.mls.leave_group(provider, identity.keys()).map_err(internal)?;
-            self.mls.clear_pending_proposals(provider.storage()).map_err(failed)?;
-        }
+        self.without_proposals(provider, count, |mls| {
+            mls.leave_group(provider, identity.keys()).map_err(internal)?;
+            mls.clear_pending_proposals(provider.storage()).map_err(failed)
+        })?;
         self.journal.burnt(0, count);
         Ok(())
+    }
+
+    /// `work`, so many times, while no proposal is pending: openmls sends nothing beside one.
+    fn without_proposals(
+        &mut self,
+        provider: &Provider,
+        count: u32,
+        work: impl Fn(&mut MlsGroup) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let pending: Vec<_> = self.mls.pending_proposals().cloned().collect();
+        self.mls.clear_pending_proposals(provider.storage()).map_err(failed)?;
+        (0..count).try_for_each(|_| work(&mut self.mls))?;
+        pending.into_iter().try_for_each(|proposal| {
+            self.mls.store_pending_proposal(provider.storage(), proposal).map_err(failed)
+        })
     }
 
     /// The group in memory used generations to send.

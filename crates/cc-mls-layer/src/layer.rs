@@ -359,6 +359,9 @@ impl CipherLayer for MlsLayer {
 
     fn seal(&mut self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError> {
         let Parts { group, provider, identity, config, .. } = self.parts()?;
+        if group.mls.has_pending_proposals() {
+            return Err(LayerError::not_ready("commit to the pending proposals first"));
+        }
         group.mls.set_aad(context.associated_data().to_vec());
         let message = group
             .mls

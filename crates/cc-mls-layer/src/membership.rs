@@ -117,7 +117,7 @@ impl GroupLayer for MlsLayer {
             builder = builder.propose_group_context_extensions(extensions).map_err(internal)?;
         }
         let bundle = builder
-            .consume_proposal_store(false)
+            .consume_proposal_store(config.plain_peers())
             .force_self_update(true)
             .propose_adds(added)
             .propose_removals(removed.into_iter().map(LeafNodeIndex::new))
@@ -282,7 +282,7 @@ impl GroupLayer for MlsLayer {
 }
 
 impl MlsLayer {
-    fn check_outside(&self) -> Result<(), LayerError> {
+    pub(crate) fn check_outside(&self) -> Result<(), LayerError> {
         match &self.state {
             State::Outside => Ok(()),
             State::Inside(group) if !group.mls.is_active() => Ok(()),
@@ -412,7 +412,7 @@ fn judge(
     Ok(outcome)
 }
 
-fn check_same_member(
+pub(crate) fn check_same_member(
     group: &Group,
     provider: &Provider,
     index: LeafNodeIndex,

@@ -3,7 +3,8 @@
 use cc_core::LayerError;
 use openmls::prelude::{
     ContentType, DeserializeBytes as _, KeyPackageIn, MlsMessageBodyIn, MlsMessageIn,
-    PrivateMessageIn, Welcome, tls_codec::Serialize as _,
+    PrivateMessageIn, PublicMessageIn, Welcome, group_info::VerifiableGroupInfo,
+    tls_codec::Serialize as _,
 };
 
 pub(crate) fn private_message(
@@ -14,6 +15,25 @@ pub(crate) fn private_message(
         MlsMessageBodyIn::PrivateMessage(message) if message.content_type() == content => {
             Ok(message)
         }
+        _ => Err(LayerError::rejected()),
+    }
+}
+
+pub(crate) fn public_message(
+    bytes: &[u8],
+    content: ContentType,
+) -> Result<PublicMessageIn, LayerError> {
+    match message(bytes)? {
+        MlsMessageBodyIn::PublicMessage(message) if message.content_type() == content => {
+            Ok(message)
+        }
+        _ => Err(LayerError::rejected()),
+    }
+}
+
+pub(crate) fn group_info(bytes: &[u8]) -> Result<VerifiableGroupInfo, LayerError> {
+    match message(bytes)? {
+        MlsMessageBodyIn::GroupInfo(info) => Ok(info),
         _ => Err(LayerError::rejected()),
     }
 }
