@@ -490,9 +490,16 @@ impl Group {
         let chain = message::chain_id(body)?;
         let (sender, start, via) = match keys.claimed_sender(body) {
             Some(_) => {
-                let (name, range, staged) = keys.open_in_place(&sealed, body)?;
+                let (name, range, opened) = keys.open_in_place(&sealed, body)?;
                 let name = <[u8; 32]>::try_from(name).map_err(|_| LayerError::rejected())?;
-                (MemberId::from_bytes(name), range.start, Via::Known(staged))
+                let sender = MemberId::from_bytes(name);
+                let again = self.state.peers.get(&sender).zip(front.entry.as_deref());
+                let again = again.and_then(|(peer, entry)| {
+                    let (text, staged) = peer.sessions.open(&self.account, &ad, entry).ok()?;
+                    drop(SecretBytes::new(text));
+                    Some(staged)
+                });
+                (sender, range.start, Via::Known { opened, again })
             }
             None => {
                 let (sender, entry) = match (&front.sender, &front.entry) {
@@ -682,6 +689,12 @@ impl State {
     }
 
     fn receive(&mut self, account: &mut Account, received: Received) {
+        if let Some(staged) = received.in_session() {
+            self.touched.add(Part::Sessions(received.sender));
+            if staged.begins() {
+                self.touched.add(Part::Account);
+            }
+        }
         let Received { sender, via, carried, acked } = received;
         let (Some(peer), Some(keys)) = (self.peers.get_mut(&sender), &mut self.keys) else {
             return;
@@ -690,12 +703,11 @@ impl State {
         self.touched.add(Part::Debts(sender));
         // None of this fails: nothing else has changed since the message was opened.
         let applied = match via {
-            Via::Known(staged) => keys.apply(staged),
+            Via::Known { opened, again } => {
+                let again = again.map_or(Ok(()), |staged| peer.sessions.apply(account, staged));
+                keys.apply(opened).and(again)
+            }
             Via::New { staged, generation, chain } => {
-                self.touched.add(Part::Sessions(sender));
-                if staged.begins() {
-                    self.touched.add(Part::Account);
-                }
                 peer.remember(generation);
                 peer.sessions
                     .apply(account, staged)

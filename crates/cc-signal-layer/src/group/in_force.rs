@@ -5,7 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use cc_core::MemberId;
 
-use super::{Ack, Group, Next, Owed, Peer, Plan, Staged, State, Transition, message::Via};
+use super::{Ack, Group, Next, Owed, Peer, Plan, Staged, State, Transition};
 use crate::{Account, ReceiverChain, account::Spent};
 
 /// What was different. Messages touch the little that they touch, changes of the group everything.
@@ -79,9 +79,8 @@ impl Before {
     fn new(state: &State, account: &Account, staged: &Staged) -> Self {
         let mut spent = Vec::new();
         let received = staged.received.as_ref();
-        if let Some(Via::New { staged, .. }) = received.map(|received| &received.via) {
-            spent.extend(staged.spends(account));
-        }
+        let session = received.and_then(|received| received.in_session());
+        spent.extend(session.and_then(|staged| staged.spends(account)));
         if let Some(Next::Join(joined)) = &staged.next {
             spent.extend(joined.session.spends(account));
         }

@@ -26,13 +26,11 @@ pub(super) struct Received {
 }
 
 pub(super) enum Via {
-    Known(StagedGroupOpen),
+    /// The chain may have come with the message once more. Then that is opened as well, so that the pair
+    /// session keeps no key to an old state of the chain.
+    Known { opened: StagedGroupOpen, again: Option<sessions::Staged> },
     /// The chain came with the message, which has moved it on already.
-    New {
-        staged: sessions::Staged,
-        generation: u64,
-        chain: Box<ReceiverChain>,
-    },
+    New { staged: sessions::Staged, generation: u64, chain: Box<ReceiverChain> },
 }
 
 /// Everything before the Sender Key message.
@@ -42,6 +40,16 @@ pub(super) struct Front {
     pub(super) sender: Option<MemberId>,
     /// What the block has for this member.
     pub(super) entry: Option<Vec<u8>>,
+}
+
+impl Received {
+    /// What changes in the pair session with the sender.
+    pub(super) fn in_session(&self) -> Option<&sessions::Staged> {
+        match &self.via {
+            Via::Known { again, .. } => again.as_ref(),
+            Via::New { staged, .. } => Some(staged),
+        }
+    }
 }
 
 impl Front {

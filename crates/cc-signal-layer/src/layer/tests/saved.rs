@@ -1,10 +1,12 @@
 //! Layers that were saved and restored: at rest, in the middle of things, and damaged.
 
+use std::collections::HashSet;
+
 use cc_core::{SecretBytes, store::Failure};
 use proptest::{prelude::*, sample::Index};
 
 use super::{pairwise::strangers, *};
-use crate::message_key::tests::{forget, used};
+use crate::message_key::tests::{forget, keys, used};
 
 /// Two with stores.
 fn pair() -> (Kept, Kept) {
@@ -167,6 +169,73 @@ fn every_step_can_fail_in_the_store() {
         person.restart();
     }
     all_to_all(&mut [&mut alice, &mut bob, &mut dora]);
+}
+
+/// Nobody has to save at every step: what was applied without is in the next save.
+#[test]
+fn what_was_applied_unsaved_is_saved_later() {
+    let [mut alice, mut bob, _] = three();
+    let (mut first, mut second) = pair();
+    let wire = first.seal(b"x");
+    open(&mut second.layer, &wire).unwrap();
+    second.settle(Ok(())).unwrap();
+    second.restart();
+    assert_eq!(kind(second.open_kept(&wire)), LayerErrorKind::Rejected);
+    let wire = alice.seal(b"x");
+    open(&mut bob.layer, &wire).unwrap();
+    bob.settle(Ok(())).unwrap();
+    bob.restart();
+    assert_eq!(kind(bob.open(&wire)), LayerErrorKind::Rejected);
+}
+
+/// No message key that was used, at either end, late or in order, and no one-time prekey.
+#[test]
+fn what_was_used_is_not_in_the_store() {
+    fn holds(kept: &Kept, secrets: &HashSet<Vec<u8>>) -> bool {
+        kept.stored().values().any(|value| value.windows(32).any(|w| secrets.contains(w)))
+    }
+    forget();
+    let (alice, mut bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    bob.replenish(1).unwrap();
+    let (a, limits) = (*alice.identity(), Limits::default());
+    let bundle = bob.one_time_bundles(1).pop().unwrap();
+    let alice = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, limits).unwrap();
+    let (mut alice, mut bob) = (Kept::new(alice), Kept::new(SignalLayer::respond(bob, a, limits)));
+    let prekeys = bob.stored().into_iter().filter(|(name, _)| name.starts_with(b"ak"));
+    let mut used: HashSet<_> = prekeys.map(|(_, value)| value[2..34].to_vec()).collect();
+    assert_eq!(used.len(), 2);
+    assert!(holds(&bob, &used));
+    for round in 0..3 {
+        let wires: Vec<_> = (0..3).map(|_| alice.seal(b"x")).collect();
+        used.extend(keys().into_iter().map(Vec::from));
+        assert!(!holds(&alice, &used));
+        bob.open_kept(&wires[2]).unwrap();
+        assert!(holds(&bob, &used), "two are missing");
+        if round == 1 {
+            bob.restart();
+        }
+        let answer = bob.seal(b"answer");
+        alice.open_kept(&answer).unwrap();
+        for late in [0, 1] {
+            bob.open_kept(&wires[late]).unwrap();
+        }
+        used.extend(keys().into_iter().map(Vec::from));
+        assert!(!holds(&alice, &used) && !holds(&bob, &used));
+    }
+
+    forget();
+    let mut people = three();
+    for sender in [0, 1, 2, 0, 1] {
+        let wires = [people[sender].seal(b"early"), people[sender].seal(b"late")];
+        let used = keys().into_iter().map(Vec::from).collect();
+        for reader in (0..3).filter(|reader| *reader != sender) {
+            people[reader].open(&wires[1]).unwrap();
+            assert!(holds(&people[reader], &used));
+            people[reader].open(&wires[0]).unwrap();
+            assert!(!holds(&people[reader], &used));
+        }
+        assert!(!holds(&people[sender], &used));
+    }
 }
 
 #[test]

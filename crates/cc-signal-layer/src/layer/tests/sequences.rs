@@ -188,9 +188,9 @@ proptest! {
                         if step > 2 {
                             // It comes back, as it is or as it was.
                             if step == 4 {
+                                burned[target].restart(&mut people[target].kept);
                                 let now = people[target].copy();
                                 people[target].kept = core::mem::replace(&mut old[target], now);
-                                burned[target] = Burned::default();
                             }
                             packages.push((people[target].id, people[target].package()));
                         }
