@@ -25,6 +25,8 @@ mod roster;
 mod storage;
 mod tree_shape;
 mod update;
+#[cfg(test)]
+mod vectors;
 mod wire;
 #[cfg(test)]
 mod written;
