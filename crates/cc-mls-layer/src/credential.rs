@@ -74,7 +74,13 @@ fn certificates(mut content: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// Who decides which credentials enter the group: the application, or without it nobody but basic
 /// credentials.
 #[derive(Clone, Default)]
-pub(crate) struct Policy(Option<Arc<Decide>>);
+pub(crate) enum Policy {
+    #[default]
+    Basic,
+    Application(Arc<Decide>),
+    /// The application's, until it is set again after a restart: no store keeps a function.
+    Lost,
+}
 
 type Decide = dyn Fn(&MlsCredential, &[u8]) -> bool + Send + Sync;
 
@@ -82,24 +88,29 @@ impl Policy {
     pub(crate) fn new(
         decide: impl Fn(&MlsCredential, &[u8]) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self(Some(Arc::new(decide)))
+        Self::Application(Arc::new(decide))
     }
 
     pub(crate) const fn is_set(&self) -> bool {
-        self.0.is_some()
+        !matches!(self, Self::Basic)
     }
 
     /// Lets the member of `leaf` in.
     ///
     /// # Errors
-    /// `Rejected`.
+    /// `Rejected`; `NotReady` where the policy has to be set again.
     pub(crate) fn admit(&self, leaf: &LeafNode) -> Result<(), LayerError> {
-        let admitted = match (&self.0, MlsCredential::of(leaf.credential())) {
-            (Some(decide), Some(credential)) => {
+        let admitted = match (self, MlsCredential::of(leaf.credential())) {
+            (Self::Lost, _) => {
+                return Err(LayerError::not_ready(
+                    "no store keeps a credential policy: call MlsLayer::set_credential_policy first",
+                ));
+            }
+            (Self::Application(decide), Some(credential)) => {
                 decide(&credential, leaf.signature_key().as_slice())
             }
-            (None, Some(MlsCredential::Basic { .. })) => true,
-            (None, Some(MlsCredential::X509 { .. })) | (_, None) => false,
+            (Self::Basic, Some(MlsCredential::Basic { .. })) => true,
+            (Self::Basic, Some(MlsCredential::X509 { .. })) | (_, None) => false,
         };
         if admitted { Ok(()) } else { Err(LayerError::rejected()) }
     }
@@ -107,16 +118,20 @@ impl Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_set() { "the application's" } else { "basic only" })
+        f.write_str(match self {
+            Self::Basic => "basic only",
+            Self::Application(_) => "the application's",
+            Self::Lost => "the application's, to be set again",
+        })
     }
 }
 
 impl PartialEq for Policy {
     /// Whether both are the same, not whether they decide alike.
     fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        match (self, other) {
+            (Self::Basic, Self::Basic) | (Self::Lost, Self::Lost) => true,
+            (Self::Application(a), Self::Application(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }

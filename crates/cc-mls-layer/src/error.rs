@@ -60,6 +60,18 @@ impl From<MlsError> for LayerError {
     }
 }
 
+impl From<crate::storage::StorageError> for MlsError {
+    fn from(error: crate::storage::StorageError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+impl From<crate::storage::StorageError> for LayerError {
+    fn from(error: crate::storage::StorageError) -> Self {
+        storage(error)
+    }
+}
+
 /// openmls failed where nothing remote is to blame.
 pub(crate) fn internal(error: impl std::fmt::Display) -> LayerError {
     MlsError::Library(error.to_string()).into()

@@ -53,11 +53,20 @@ impl Group {
         Ok(group)
     }
 
-    /// The group as the storage has it; `None` before there is one.
+    /// The group as the storage has it, ready to go on; `None` before there is one.
     pub(crate) fn load(
         provider: &Provider,
         identity: &MlsIdentity,
     ) -> Result<Option<Self>, LayerError> {
+        let Some(mut group) = Self::read(provider)? else {
+            return Ok(None);
+        };
+        group.burn(provider, identity)?;
+        Ok(Some(group))
+    }
+
+    /// The group as the storage has it, which must not send before it was [burnt](Self::burn).
+    pub(crate) fn read(provider: &Provider) -> Result<Option<Self>, LayerError> {
         let storage = provider.storage();
         let Some(id) = storage.get::<GroupId>(Kind::Group, &()).map_err(failed)? else {
             return Ok(None);
@@ -65,9 +74,7 @@ impl Group {
         let mls = MlsGroup::load(storage, &id)
             .map_err(failed)?
             .ok_or_else(|| failed("a part of the group's state is missing"))?;
-        let mut group = Self::assemble(mls, provider)?;
-        group.burn(provider, identity)?;
-        Ok(Some(group))
+        Self::assemble(mls, provider).map(Some)
     }
 
     fn assemble(mls: MlsGroup, provider: &Provider) -> Result<Self, LayerError> {
@@ -173,7 +180,11 @@ impl Group {
 
     /// Uses up the application generations that a reverted or lost message had. Those of handshakes
     /// wait for [`burn_handshakes`](Self::burn_handshakes).
-    fn burn(&mut self, provider: &Provider, identity: &MlsIdentity) -> Result<(), LayerError> {
+    pub(crate) fn burn(
+        &mut self,
+        provider: &Provider,
+        identity: &MlsIdentity,
+    ) -> Result<(), LayerError> {
         if !self.mls.is_active() {
             return Ok(());
         }

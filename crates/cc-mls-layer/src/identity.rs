@@ -5,7 +5,9 @@ use openmls::prelude::CredentialWithKey;
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::{crypto::OpenMlsCrypto as _, signatures::Signer as _, types::SignatureScheme};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroize as _;
 
 use crate::{
     config::{Ciphersuite, MlsConfig, check_ciphersuite, check_name},
@@ -72,10 +74,7 @@ impl MlsIdentity {
         private_key: &SecretBytes,
         public_key: &[u8],
     ) -> Result<Self, MlsError> {
-        let complete = !chain.is_empty() && chain.iter().all(|certificate| !certificate.is_empty());
-        if !complete || chain.iter().map(Vec::len).sum::<usize>() > Self::MAX_CHAIN_LEN {
-            return Err(MlsError::Chain);
-        }
+        check_chain(&chain)?;
         check_ciphersuite(ciphersuite)?;
         let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
         Ok(Self { name: String::new(), chain, ciphersuite, keys })
@@ -109,6 +108,28 @@ impl MlsIdentity {
         self.keys.public()
     }
 
+    /// The identity of a stored layer.
+    ///
+    /// # Errors
+    /// [`MlsError::Name`], [`MlsError::Chain`] or [`MlsError::KeyPair`] for what no identity has.
+    pub(crate) fn restore(
+        name: String,
+        chain: Vec<Vec<u8>>,
+        ciphersuite: Ciphersuite,
+        keys: StoredKeys,
+    ) -> Result<Self, MlsError> {
+        check_name(&name)?;
+        check_ciphersuite(ciphersuite)?;
+        if !chain.is_empty() {
+            check_chain(&chain)?;
+        }
+        Ok(Self { name, chain, ciphersuite, keys: keys.check(ciphersuite)? })
+    }
+
+    pub(crate) fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
     pub(crate) const fn keys(&self) -> &SignatureKeyPair {
         &self.keys
     }
@@ -129,6 +150,14 @@ impl MlsIdentity {
     }
 }
 
+fn check_chain(chain: &[Vec<u8>]) -> Result<(), MlsError> {
+    let complete = !chain.is_empty() && chain.iter().all(|certificate| !certificate.is_empty());
+    if !complete || chain.iter().map(Vec::len).sum::<usize>() > MlsIdentity::MAX_CHAIN_LEN {
+        return Err(MlsError::Chain);
+    }
+    Ok(())
+}
+
 /// The two halves, if the private one signs what the public one verifies.
 fn key_pair(
     scheme: SignatureScheme,
@@ -147,6 +176,30 @@ fn key_pair(
         .verify_signature(scheme, probe, public_key, &signature)
         .map_err(|_| MlsError::KeyPair)?;
     Ok(keys)
+}
+
+/// A signature key pair as its serde form has it.
+#[derive(Deserialize)]
+pub(crate) struct StoredKeys {
+    private: Vec<u8>,
+    public: Vec<u8>,
+    scheme: SignatureScheme,
+}
+
+impl StoredKeys {
+    fn check(mut self, ciphersuite: Ciphersuite) -> Result<SignatureKeyPair, MlsError> {
+        let private = SecretBytes::new(std::mem::take(&mut self.private));
+        if self.scheme != ciphersuite.signature_algorithm() {
+            return Err(MlsError::KeyPair);
+        }
+        key_pair(self.scheme, &private, &self.public)
+    }
+}
+
+impl Drop for StoredKeys {
+    fn drop(&mut self) {
+        self.private.zeroize();
+    }
 }
 
 /// What a member id commits to in this layer: SHA-256 over a label, the ciphersuite and the

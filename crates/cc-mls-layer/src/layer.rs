@@ -2,7 +2,7 @@
 
 use cc_core::{
     Attachment, Buffer, CipherLayer, Contribution, GroupLayer, LayerContext, LayerDescriptor,
-    LayerError, MemberId, Opened, Properties, Secret,
+    LayerError, MemberId, Opened, Properties, Secret, store::ScopeWriter,
 };
 use openmls::prelude::{
     ContentType, GroupId, MlsGroup, ProcessedMessageContent, Sender, tls_codec::Serialize as _,
@@ -11,13 +11,14 @@ use openmls_traits::OpenMlsProvider as _;
 use zeroize::Zeroizing;
 
 use crate::{
-    MlsConfig, MlsError, MlsIdentity, MlsMember,
+    MlsConfig, MlsCredential, MlsError, MlsIdentity, MlsMember,
     config::check_name,
     error::internal,
     group::Group,
     key_package,
     provider::Provider,
     roster::{Ids, descriptor},
+    storage::Storage,
     wire,
 };
 
@@ -42,7 +43,7 @@ pub struct MlsLayer {
     pub(crate) last_resort: bool,
     pub(crate) own_id: Option<MemberId>,
     /// The id before the layer was attached anew, until that is applied.
-    own_id_before: Option<Option<MemberId>>,
+    pub(crate) own_id_before: Option<Option<MemberId>>,
     /// The group in memory is ahead of the storage by more than sends: a revert must load it again.
     pub(crate) dirty: bool,
     /// A commit or welcome came into force since the last `apply` or `revert`.
@@ -117,8 +118,8 @@ impl MlsLayer {
         if identity.is_x509() && !config.policy.is_set() {
             return Err(MlsError::Config("an X.509 identity needs a credential policy"));
         }
-        let provider = Provider::new(Ids::under(&config));
-        Ok(Self {
+        let provider = Provider::new(Ids::under(&config), Storage::default());
+        let layer = Self {
             identity,
             config,
             provider,
@@ -130,7 +131,9 @@ impl MlsLayer {
             own_id_before: None,
             dirty: false,
             changed: false,
-        })
+        };
+        layer.remember()?;
+        Ok(layer)
     }
 
     /// This member's name.
@@ -203,6 +206,23 @@ impl MlsLayer {
             .export_secret(self.provider.crypto(), label, context, len)
             .map(cc_core::SecretBytes::new)
             .map_err(|error| MlsError::Library(error.to_string()))
+    }
+
+    /// Sets who decides which credentials are let in, as
+    /// [`MlsConfig::with_credential_policy`]. In force at once, whatever is reverted.
+    ///
+    /// A policy is a function, which no store keeps. A layer that had one and comes back from a store
+    /// takes no change of the group until it is set again: whatever would ask it is
+    /// [`NotReady`](cc_core::LayerErrorKind::NotReady).
+    ///
+    /// # Errors
+    /// [`MlsError::Storage`].
+    pub fn set_credential_policy(
+        &mut self,
+        decide: impl Fn(&MlsCredential, &[u8]) -> bool + Send + Sync + 'static,
+    ) -> Result<(), MlsError> {
+        self.config = self.config.clone().with_credential_policy(decide);
+        Ok(self.remember()?)
     }
 
     pub(crate) fn inside(&self) -> Option<&Group> {
@@ -330,8 +350,11 @@ impl CipherLayer for MlsLayer {
             self.dirty = true;
             self.found(&name, id)?;
         }
-        self.own_id_before.get_or_insert(known);
-        self.own_id = Some(id);
+        if known != Some(id) {
+            self.own_id_before.get_or_insert(known);
+            self.own_id = Some(id);
+            self.stage_record()?;
+        }
         Ok(())
     }
 
@@ -434,6 +457,11 @@ impl CipherLayer for MlsLayer {
         } else if let State::Inside(group) = &mut self.state {
             group.journal.checkpoint_lost();
         }
+    }
+
+    fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
+        self.provider.storage().save(to);
+        Ok(())
     }
 
     fn group(&self) -> Option<&dyn GroupLayer> {

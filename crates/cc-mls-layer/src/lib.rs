@@ -21,6 +21,7 @@ mod outstanding;
 mod plain;
 mod provider;
 mod psk;
+mod restore;
 mod roster;
 mod storage;
 mod tree_shape;

@@ -60,7 +60,7 @@ impl GroupLayer for MlsLayer {
     }
 
     fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {
-        self.check_outside()?;
+        self.check_whole()?;
         let id = self.own_id()?;
         outstanding::tidy(&self.provider)?;
         key_package::create(self, &id, &context.binding)
@@ -229,7 +229,7 @@ impl GroupLayer for MlsLayer {
         part: &[u8],
         context: &PartContext<'_>,
     ) -> Result<Option<MemberId>, LayerError> {
-        self.check_outside()?;
+        self.check_whole()?;
         let own = self.own_id()?;
         let welcome = wire::welcome(part)?;
         let psk = BindingPsk::demanded(context);
@@ -238,11 +238,13 @@ impl GroupLayer for MlsLayer {
         }
         self.dirty = true;
         let mut left_at = None;
+        // Whatever the member was in goes first: openmls keeps no two groups of one id.
         if let State::Inside(left) = &mut self.state {
             left_at = Some((left.mls.group_id().clone(), left.epoch()));
             left.mls.delete(self.provider.storage()).map_err(failed)?;
         }
         let rejected = |_| LayerError::rejected();
+        let packages = self.provider.storage().count(Kind::KeyPackage);
         let builder =
             StagedWelcome::build_from_welcome(&self.provider, &self.config.join_config(), welcome)
                 .map_err(rejected)?;
@@ -269,10 +271,12 @@ impl GroupLayer for MlsLayer {
         let mls = mls?;
         mls.treesync().full_leaves().try_for_each(|(_, leaf)| self.config.policy.admit(leaf))?;
         let group = Group::begin(mls, &self.provider, &self.identity)?;
+        let last_resort = self.provider.storage().count(Kind::KeyPackage) == packages;
         // A last-resort key package still opens the welcome of long ago: nobody goes back by it.
+        // Any other one opens one welcome only, which may lead back from an epoch of this member's own.
         let stale = left_at
             .is_some_and(|(id, epoch)| id == *group.mls.group_id() && group.epoch() <= epoch);
-        if stale || group.own_id() != Some(own) {
+        if (last_resort && stale) || group.own_id() != Some(own) {
             return Err(LayerError::rejected());
         }
         self.state = State::Inside(Box::new(group));
@@ -282,11 +286,19 @@ impl GroupLayer for MlsLayer {
 }
 
 impl MlsLayer {
+    /// Whether this member can join, as one who is in no group.
     pub(crate) fn check_outside(&self) -> Result<(), LayerError> {
         match &self.state {
-            State::Outside => Ok(()),
-            State::Inside(group) if !group.mls.is_active() => Ok(()),
-            State::Inside(_) => Err(LayerError::misuse("this member is in a group already")),
+            State::Inside(group) if group.mls.is_active() => {
+                Err(LayerError::misuse("this member is in a group already"))
+            }
+            _ => self.check_whole(),
+        }
+    }
+
+    fn check_whole(&self) -> Result<(), LayerError> {
+        match &self.state {
+            State::Outside | State::Inside(_) => Ok(()),
             State::Broken => Err(failed("the group could not be loaded again")),
         }
     }

@@ -13,8 +13,8 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    pub(crate) fn new(ids: Ids) -> Self {
-        Self { crypto: Crypto::default(), storage: Storage::default(), ids }
+    pub(crate) fn new(ids: Ids, storage: Storage) -> Self {
+        Self { crypto: Crypto::default(), storage, ids }
     }
 }
 

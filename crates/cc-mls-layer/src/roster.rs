@@ -91,7 +91,10 @@ impl Ids {
     }
 }
 
+/// The id in the layer's descriptor.
+pub(crate) const LAYER_ID: &str = "cc.mls";
+
 /// What both ends of the layer must agree on.
 pub(crate) fn descriptor(suite: Ciphersuite) -> LayerDescriptor {
-    LayerDescriptor { id: "cc.mls", version: 1, parameters: (suite as u16).to_be_bytes().to_vec() }
+    LayerDescriptor { id: LAYER_ID, version: 1, parameters: (suite as u16).to_be_bytes().to_vec() }
 }

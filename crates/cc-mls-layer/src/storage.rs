@@ -1,12 +1,13 @@
 //! Where openmls and this crate keep their state: a map, and over it what was staged since the last
-//! [`apply`](Storage::apply) or [`revert`](Storage::revert).
+//! [`apply`](Storage::apply) or [`revert`](Storage::revert). A store on disk follows the map by
+//! [`save`](Storage::save).
 //!
 //! Values are in postcard, which is as compact as the state itself; all but the join config, whose
 //! serde form needs a self-describing format. They are overwritten when they are dropped, and so are
 //! the blocks that a growing value leaves behind.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,6 +16,7 @@ use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::{Zeroize as _, Zeroizing};
 
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +55,7 @@ pub(crate) enum Kind {
     Sent = 35,
     Checkpoint = 36,
     Received = 37,
+    Layer = 38,
     Renewed = 39,
 }
 
@@ -70,28 +73,36 @@ struct State {
     /// `None` for what was deleted.
     staged: BTreeMap<Key, Option<Value>>,
     writes_secrets: bool,
-    /// Bytes of keys and values that were applied or written for good, by kind.
-    #[cfg(test)]
-    written: BTreeMap<u8, usize>,
+    /// What was applied and the store does not have so, beside what is staged. `None` until there is
+    /// a store.
+    unsaved: Option<BTreeSet<Key>>,
+    /// The store gets all that holds, once what is staged is applied.
+    saved: bool,
 }
 
 impl Storage {
     /// Keeps what was staged.
     pub(crate) fn apply(&self) {
         let mut state = self.state();
-        for (key, value) in std::mem::take(&mut state.staged) {
-            #[cfg(test)]
-            state.count(&key, value.as_ref());
+        let State { applied, staged, unsaved, saved, .. } = &mut *state;
+        if std::mem::take(saved) {
+            *unsaved = Some(BTreeSet::new());
+        } else if let Some(unsaved) = unsaved {
+            unsaved.extend(staged.keys().cloned());
+        }
+        for (key, value) in std::mem::take(staged) {
             match value {
-                Some(value) => state.applied.insert(key, value),
-                None => state.applied.remove(&key),
+                Some(value) => applied.insert(key, value),
+                None => applied.remove(&key),
             };
         }
     }
 
     /// Drops what was staged.
     pub(crate) fn revert(&self) {
-        self.state().staged.clear();
+        let mut state = self.state();
+        state.staged.clear();
+        state.saved = false;
     }
 
     /// Whether openmls's message secrets are written when it asks for it. They grow with the group,
@@ -110,7 +121,7 @@ impl Storage {
         let key = key(kind, id)?;
         let len = self.state().value(&key).map_or(0, |value| value.len());
         let value = encode(kind, value, len)?;
-        self.state().staged.insert(key, Some(value));
+        self.state().stage(key, Some(value));
         Ok(())
     }
 
@@ -125,8 +136,10 @@ impl Storage {
         let value = encode(kind, value, 0)?;
         let mut state = self.state();
         state.staged.remove(&key);
-        #[cfg(test)]
-        state.count(&key, Some(&value));
+        state.saved = false;
+        if let Some(unsaved) = &mut state.unsaved {
+            unsaved.insert(key.clone());
+        }
         state.applied.insert(key, value);
         Ok(())
     }
@@ -143,7 +156,7 @@ impl Storage {
 
     pub(crate) fn delete(&self, kind: Kind, id: &impl Serialize) -> Result<(), StorageError> {
         let key = key(kind, id)?;
-        self.state().staged.insert(key, None);
+        self.state().stage(key, None);
         Ok(())
     }
 
@@ -167,15 +180,9 @@ impl Storage {
         let prefix = key(kind, id)?;
         let mut state = self.state();
         for key in state.keys(&prefix) {
-            state.staged.insert(key, None);
+            state.stage(key, None);
         }
         Ok(())
-    }
-
-    /// What was written since this was last asked for: bytes by kind.
-    #[cfg(test)]
-    pub(crate) fn take_written(&self) -> BTreeMap<u8, usize> {
-        std::mem::take(&mut self.state().written)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -185,10 +192,9 @@ impl Storage {
 }
 
 impl State {
-    #[cfg(test)]
-    fn count(&mut self, key: &[u8], value: Option<&Value>) {
-        let bytes = key.len() + value.map_or(0, |value| value.len());
-        *self.written.entry(key[0]).or_default() += bytes;
+    fn stage(&mut self, key: Key, value: Option<Value>) {
+        self.saved = false;
+        self.staged.insert(key, value);
     }
 
     fn value(&self, key: &[u8]) -> Option<&Value> {

@@ -1,12 +1,12 @@
-//! Tests that count what a message writes.
+//! Tests that count what a message writes to the store, keys and values.
 
 use std::collections::BTreeMap;
 
 use cc_core::{
     Attachment, Buffer, ChangeRequest, CipherLayer, GroupLayer, Header, Kind as Envelope,
     LayerContext, MemberId, NewMember, PartContext, StackId,
+    store::{Batch, Change, Scope},
 };
-use openmls_traits::OpenMlsProvider as _;
 
 use crate::{MlsConfig, MlsIdentity, MlsLayer, storage::Kind};
 
@@ -64,6 +64,10 @@ fn group(size: usize, interval: u32) -> (MlsLayer, MlsLayer) {
         hellos.push(seal(joiner));
     }
     let (mut other, ..) = joiners.swap_remove(0);
+    for layer in [&mut founder, &mut other] {
+        layer.save(&mut Batch::new().new_scope(Scope::new("layer"))).unwrap();
+        layer.apply();
+    }
     for (at, hello) in hellos.iter().enumerate() {
         open(&mut founder, hello);
         if at > 0 {
@@ -72,22 +76,50 @@ fn group(size: usize, interval: u32) -> (MlsLayer, MlsLayer) {
     }
     let hello = seal(&mut founder);
     open(&mut other, &hello);
+    let _ = (save(&mut founder), save(&mut other));
     (founder, other)
 }
 
-fn seal(layer: &mut MlsLayer) -> Vec<u8> {
+/// Neither saves nor applies.
+fn seal_only(layer: &mut MlsLayer) -> Vec<u8> {
     let mut buffer = Buffer::new(&[7; 100]);
     transact(|context| layer.seal(context, &mut buffer).unwrap());
-    layer.apply();
     buffer.as_slice().to_vec()
 }
 
-fn open(layer: &mut MlsLayer, wire: &[u8]) {
+/// Neither saves nor applies.
+fn open_only(layer: &mut MlsLayer, wire: &[u8]) {
     let mut buffer = Buffer::new(wire);
     transact(|context| {
         let _ = layer.open(context, &mut buffer).unwrap();
     });
+}
+
+fn seal(layer: &mut MlsLayer) -> Vec<u8> {
+    let wire = seal_only(layer);
     layer.apply();
+    wire
+}
+
+fn open(layer: &mut MlsLayer, wire: &[u8]) {
+    open_only(layer, wire);
+    layer.apply();
+}
+
+/// Saves and applies; gives the bytes that went into the batch, by kind.
+fn save(layer: &mut MlsLayer) -> BTreeMap<u8, usize> {
+    let mut batch = Batch::new();
+    layer.save(&mut batch.scope(Scope::new("layer"))).unwrap();
+    layer.apply();
+    let mut written = BTreeMap::new();
+    for (_, key, change) in batch.changes() {
+        let value = match change {
+            Change::Put(value) => value.expose().len(),
+            Change::Delete => 0,
+        };
+        *written.entry(key[0]).or_default() += key.len() + value;
+    }
+    written
 }
 
 fn transact(f: impl FnOnce(&LayerContext<'_>)) {
@@ -97,8 +129,8 @@ fn transact(f: impl FnOnce(&LayerContext<'_>)) {
 }
 
 /// What `layer` wrote for one message: beside a checkpoint, and for a checkpoint if there was one.
-fn split(layer: &MlsLayer) -> (usize, usize) {
-    let written: BTreeMap<u8, usize> = layer.provider.storage().take_written();
+fn split(layer: &mut MlsLayer) -> (usize, usize) {
+    let written = save(layer);
     if !written.contains_key(&(Kind::MessageSecrets as u8)) {
         return (written.values().sum(), 0);
     }
@@ -108,14 +140,13 @@ fn split(layer: &MlsLayer) -> (usize, usize) {
 
 fn measure(size: usize, interval: u32) -> Written {
     let (mut founder, mut other) = group(size, interval);
-    let _ = (split(&founder), split(&other));
     let mut worst = Written::default();
     let mut checkpoints = 0;
     let messages = 2 * interval.max(1);
     for _ in 0..messages {
-        let wire = seal(&mut founder);
-        open(&mut other, &wire);
-        let ((send, a), (receive, b)) = (split(&founder), split(&other));
+        let wire = seal_only(&mut founder);
+        open_only(&mut other, &wire);
+        let ((send, a), (receive, b)) = (split(&mut founder), split(&mut other));
         worst.send = worst.send.max(send);
         worst.receive = worst.receive.max(receive);
         worst.checkpoint = worst.checkpoint.max(a).max(b);

@@ -334,3 +334,34 @@ fn the_halves_of_a_key_pair_belong_together() {
         }
     }
 }
+
+#[test]
+fn a_policy_is_set_again_after_a_restart() {
+    let authority = Authority::new();
+    let joiners = vec![authority.peer("CN=Bob", false).stored()];
+    let mut peers = assemble(authority.peer("CN=Alice", true), joiners);
+    peers[1].restart();
+    assert_eq!(peers[1].layer.identity().credential(), {
+        let members = peers[0].layer.mls_members();
+        members.iter().find(|member| member.id == peers[1].id).unwrap().credential.clone()
+    });
+    // It reads and writes, but nobody gets in unseen: neither by this member nor by another's change.
+    let wire = peers[0].seal(b"hello");
+    peers[1].open(&wire).unwrap();
+    let package = authority.peer("CN=Charlie", false).key_package();
+    let refused = Err(LayerErrorKind::NotReady);
+    assert_eq!(peers[1].stage(std::slice::from_ref(&package), &[]).map(|_| ()), refused);
+    let staged = peers[0].stage(&[package], &[]).unwrap();
+    assert_eq!(peers[1].process(&staged).map(|_| ()), refused);
+
+    peers[1].layer.set_credential_policy(authority.policy()).unwrap();
+    peers[1].keep().unwrap();
+    settle(&mut peers, 0, &staged, &[]);
+
+    // Set on a layer that had none, it is remembered to have been there.
+    let mut dora = Peer::joiner("Dora").stored();
+    dora.layer.set_credential_policy(|_, _| true).unwrap();
+    dora.keep().unwrap();
+    dora.restart();
+    assert!(format!("{:?}", dora.layer.config()).contains("to be set again"));
+}

@@ -205,12 +205,6 @@ fn changes_that_make_no_sense_are_misuse() {
     let mut charlie = Peer::joiner("Charlie");
     let twice = [charlie.key_package(), charlie.key_package()];
     assert_eq!(peers[0].stage(&twice, &[]).map(|_| ()), Err(LayerErrorKind::Misuse));
-    assert_eq!(
-        peers[1]
-            .transact(|layer| layer.key_package(&common::context([0; 32], None, None)))
-            .map(|_| ()),
-        Err(LayerErrorKind::Misuse)
-    );
     let removed = peers[0].stage(&[], &[bob, bob]).unwrap();
     settle(&mut peers, 0, &removed, &[]);
     assert_eq!(peers[0].layer.members().len(), 1);

@@ -1,5 +1,6 @@
 //! A group on a simulated network: application messages are lost, delayed, duplicated and reordered,
-//! commits compete for their epoch, members fall behind, crash, are removed and come back.
+//! commits compete for their epoch, members fall behind, die and start again from their stores, go back
+//! to an old copy of the store, are removed and come back.
 //!
 //! The schedule follows from a seed, which is printed. `CC_MLS_SEED=<seed>` replays it,
 //! `CC_MLS_STEPS=<steps>` changes its length. The long form has 50 members:
@@ -11,7 +12,10 @@ mod common;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use cc_core::{CipherLayer as _, GroupLayer as _, LayerErrorKind, MemberId, Secret, Standing};
+use cc_core::{
+    CipherLayer as _, GroupLayer as _, LayerErrorKind, MemberId, Secret, Standing,
+    store::MemoryStore,
+};
 use cc_mls_layer::MlsConfig;
 use common::{KeyPackage, Peer, Staged, Wire, all_read_all};
 
@@ -47,6 +51,8 @@ struct Shown {
     crashes: u64,
     rejoined: u64,
     removed: u64,
+    fallen: u64,
+    returned: u64,
 }
 
 /// SplitMix64.
@@ -75,6 +81,8 @@ impl Dice {
 enum Intent {
     Add(usize),
     Remove(usize),
+    /// Remove and add in one.
+    Return(usize),
     Update,
 }
 
@@ -90,6 +98,10 @@ struct Node {
     welcome: Option<u64>,
     /// The first epoch of the present membership.
     since: u64,
+    /// A copy of the store from some time ago.
+    backup: Option<MemoryStore>,
+    /// The member went back to the copy, and is silent until it is brought back.
+    fallen: bool,
 }
 
 impl Node {
@@ -139,6 +151,7 @@ impl World {
         world.settle();
         let shown = &world.shown;
         assert!(shown.commits > 0 && shown.read > 0 && shown.crashes > 0, "{shown:?}");
+        assert!(shown.returned > 0, "{shown:?}");
         world.shown
     }
 
@@ -150,7 +163,7 @@ impl World {
                 // Some write every message to the ratchets' state, some hardly ever do.
                 let interval = [1, 3, 64][dice.below(3)];
                 let config = MlsConfig::default().with_checkpoint_interval(interval);
-                let peer = Peer::with(&format!("member {i}"), i == 0, config);
+                let peer = Peer::with(&format!("member {i}"), i == 0, config).stored();
                 Node {
                     peer,
                     arriving: vec![],
@@ -159,6 +172,8 @@ impl World {
                     package: None,
                     welcome: None,
                     since: 0,
+                    backup: None,
+                    fallen: false,
                 }
             })
             .collect();
@@ -196,12 +211,14 @@ impl World {
             76..84 => self.wish(who),
             84..91 => self.stage(who),
             91..96 => self.submit(who),
+            96..99 => self.crash(who),
+            _ if self.dice.percent(50) => self.fall(who),
             _ => self.crash(who),
         }
     }
 
     fn send(&mut self, who: usize) {
-        let Some(epoch) = self.nodes[who].epoch() else {
+        let Some(epoch) = self.nodes[who].epoch().filter(|_| !self.nodes[who].fallen) else {
             return;
         };
         let number = self.messages.len();
@@ -223,7 +240,7 @@ impl World {
     /// One of the messages that are under way, in no order.
     fn deliver(&mut self, who: usize) {
         let count = self.nodes[who].arriving.len();
-        if count > 0 {
+        if count > 0 && !self.nodes[who].fallen {
             let at = self.dice.below(count);
             let number = self.nodes[who].arriving.swap_remove(at);
             if !self.open(who, number) {
@@ -280,7 +297,11 @@ impl World {
             node.welcome = None;
             node.since = epoch + 1;
             self.shown.rejoined += u64::from(again);
+            self.shown.returned += u64::from(std::mem::take(&mut node.fallen));
             return self.check(who);
+        }
+        if self.nodes[who].fallen {
+            return;
         }
         let Some(epoch) = self.nodes[who].epoch() else {
             return self.publish(who);
@@ -302,6 +323,11 @@ impl World {
             let outcome = node.peer.process(&accepted.staged).unwrap();
             assert_eq!(outcome.committer, Some(author));
             assert_eq!(outcome.removed_self, accepted.intent == Intent::Remove(who));
+            if let Intent::Return(other) = accepted.intent {
+                let other = vec![self.nodes[other].peer.id];
+                assert_eq!((&outcome.added, &outcome.removed), (&other, &other));
+            }
+            let node = &mut self.nodes[who];
             if outcome.removed_self {
                 node.intent = None;
                 self.shown.removed += 1;
@@ -337,14 +363,24 @@ impl World {
 
     /// A member forms an intent.
     fn wish(&mut self, who: usize) {
+        if self.nodes[who].fallen {
+            return;
+        }
         if self.nodes[who].epoch().is_none() || self.nodes[who].intent.is_some() {
             return self.publish(who);
         }
-        let other = self.dice.below(self.nodes.len());
+        let fallen: Vec<usize> =
+            (0..self.nodes.len()).filter(|at| self.nodes[*at].fallen).collect();
+        let other = match fallen.len() {
+            0 => self.dice.below(self.nodes.len()),
+            count if self.dice.percent(50) => fallen[self.dice.below(count)],
+            _ => self.dice.below(self.nodes.len()),
+        };
         let inside = self.rosters[self.log.len()].contains(&self.nodes[other].peer.id);
         let intent = match self.dice.below(10) {
             0..2 => Intent::Update,
             _ if !inside => Intent::Add(other),
+            _ if self.nodes[other].fallen => Intent::Return(other),
             _ if self.dice.percent(25) => Intent::Remove(other),
             _ => Intent::Update,
         };
@@ -353,6 +389,9 @@ impl World {
 
     fn stage(&mut self, who: usize) {
         let node = &self.nodes[who];
+        if node.fallen {
+            return;
+        }
         if let (Some(_), None, Some(intent)) = (node.epoch(), &node.staged, node.intent) {
             match self.stage_only(who, intent) {
                 Some(staged) => self.nodes[who].staged = Some((staged, intent, false)),
@@ -372,6 +411,9 @@ impl World {
             }
             Intent::Remove(other) if other != who && knows(other) && roster.len() > 2 => {
                 (vec![], vec![self.nodes[other].peer.id])
+            }
+            Intent::Return(other) if other != who && knows(other) => {
+                (vec![self.nodes[other].package.clone()?], vec![self.nodes[other].peer.id])
             }
             Intent::Update => (vec![], vec![]),
             _ => return None,
@@ -399,6 +441,10 @@ impl World {
                 self.nodes[other].package = None;
                 self.nodes[other].welcome = Some(next);
             }
+            Intent::Return(other) => {
+                self.nodes[other].package = None;
+                self.nodes[other].welcome = Some(next);
+            }
             Intent::Remove(other) => {
                 roster.remove(&self.nodes[other].peer.id);
             }
@@ -409,8 +455,31 @@ impl World {
         self.shown.commits += 1;
     }
 
+    /// The member goes back to an old copy of its store, if it has one, and asks to be brought back.
+    fn fall(&mut self, who: usize) {
+        let standing = self.nodes.iter().filter(|node| node.epoch().is_some() && !node.fallen);
+        let fallen = self.nodes.iter().filter(|node| node.fallen).count();
+        let few = standing.count() < 3 || fallen * 6 >= self.nodes.len();
+        let node = &mut self.nodes[who];
+        let involved = node.package.is_some() || node.welcome.is_some() || node.fallen;
+        match node.backup.take().filter(|_| !involved && !few && node.epoch().is_some()) {
+            Some(backup) => {
+                node.peer.restart_from(backup);
+                node.staged = None;
+                node.intent = None;
+                node.package = Some(node.peer.key_package());
+                node.fallen = true;
+                self.shown.fallen += 1;
+            }
+            None => node.backup = node.peer.store.as_ref().map(MemoryStore::reopened),
+        }
+    }
+
     /// The member does something, and dies before it is in force.
     fn crash(&mut self, who: usize) {
+        if self.nodes[who].fallen {
+            return self.nodes[who].peer.restart();
+        }
         let number = self.nodes[who].arriving.last().copied();
         let readable = number.is_some_and(|number| self.readable(who, number));
         let node = &mut self.nodes[who];
@@ -450,15 +519,46 @@ impl World {
             }
             _ => return,
         }
-        node.peer.layer.revert();
+        if self.dice.percent(25) {
+            node.peer.layer.revert();
+        } else {
+            node.peer.restart();
+        }
         self.shown.crashes += 1;
+    }
+
+    /// Who fell and is still a member is brought back, all at once.
+    fn bring_back_the_fallen(&mut self) {
+        let inside = &self.rosters[self.log.len()];
+        let is_fallen = |node: &Node| node.fallen && inside.contains(&node.peer.id);
+        let fallen: Vec<usize> =
+            (0..self.nodes.len()).filter(|at| is_fallen(&self.nodes[*at])).collect();
+        let ids: Vec<MemberId> = fallen.iter().map(|at| self.nodes[*at].peer.id).collect();
+        let packages: Vec<KeyPackage> =
+            fallen.iter().map(|at| self.nodes[*at].peer.key_package()).collect();
+        let by = self.nodes.iter().position(|node| node.epoch().is_some() && !node.fallen).unwrap();
+        self.nodes[by].peer.transact(|layer| layer.discard_change()).unwrap();
+        let staged = self.nodes[by].peer.stage(&packages, &ids).unwrap();
+        self.nodes[by].peer.confirm();
+        for (at, node) in self.nodes.iter_mut().enumerate().filter(|(at, _)| *at != by) {
+            if fallen.contains(&at) {
+                node.peer.join(&staged).unwrap();
+                node.fallen = false;
+            } else if node.epoch().is_some() && !node.fallen {
+                let outcome = node.peer.process(&staged).unwrap();
+                assert_eq!(outcome.added.len(), ids.len());
+            }
+        }
     }
 
     /// The network recovers: everything arrives, and all who are inside agree.
     fn settle(&mut self) {
         for who in 0..self.nodes.len() {
             loop {
-                while let Some(number) = self.nodes[who].arriving.pop() {
+                while let (Some(number), false) =
+                    (self.nodes[who].arriving.last().copied(), self.nodes[who].fallen)
+                {
+                    self.nodes[who].arriving.pop();
                     if !self.open(who, number) {
                         self.nodes[who].arriving.push(number);
                         break;
@@ -468,15 +568,17 @@ impl World {
                 self.advance(who);
                 let node = &self.nodes[who];
                 if (node.epoch(), node.welcome) == before {
-                    assert!(node.arriving.is_empty(), "a message of an epoch to come is left");
+                    let read = node.arriving.is_empty() || node.fallen;
+                    assert!(read, "a message of an epoch to come is left");
                     break;
                 }
             }
         }
+        self.bring_back_the_fallen();
         let inside = &self.rosters[self.log.len()];
         let mut peers: Vec<Peer> = std::mem::take(&mut self.nodes)
             .into_iter()
-            .filter(|node| node.epoch().is_some())
+            .filter(|node| node.epoch().is_some() && !node.fallen)
             .map(|node| node.peer)
             .collect();
         assert_eq!(peers.iter().map(|peer| peer.id).collect::<BTreeSet<_>>(), *inside);

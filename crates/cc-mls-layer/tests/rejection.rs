@@ -139,7 +139,7 @@ fn every_damaged_welcome_and_key_package_is_refused() {
     }
     settle(&mut peers, 0, &staged, &[]);
     assert_eq!(charlie.join(&staged), Ok(Some(peers[0].id)));
-    assert_eq!(charlie.join(&staged), Err(LayerErrorKind::Misuse));
+    assert_eq!(charlie.join(&staged), Err(LayerErrorKind::Rejected));
     peers.push(charlie);
     all_read_all(&mut peers);
 }

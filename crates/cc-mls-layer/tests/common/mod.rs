@@ -5,8 +5,9 @@
 use cc_core::{
     Attachment, Binding, Buffer, ChainSecret, ChangeParts, ChangeRequest, CipherLayer,
     CommitOutcome, Contribution, GroupLayer, Header, Hint, Kind, LayerContext, LayerDescriptor,
-    LayerError, LayerErrorKind, MemberId, NewMember, Opened, PartContext, Secret, StackId,
-    Standing,
+    LayerError, LayerErrorKind, MemberId, NewMember, Opened, PartContext, Restore as _, Secret,
+    StackId, Standing,
+    store::{Batch, MemoryStore, Scope, Store as _},
 };
 use cc_mls_layer::{MlsConfig, MlsIdentity, MlsLayer};
 
@@ -20,6 +21,8 @@ pub(crate) struct Peer {
     pub(crate) stack: StackId,
     /// What the layers below contribute; `None` where there are none.
     pub(crate) below: Option<u8>,
+    /// Where its layer is kept, if it is.
+    pub(crate) store: Option<MemoryStore>,
 }
 
 /// A sealed message with what travels around it.
@@ -71,7 +74,44 @@ impl Peer {
             .attach(&Attachment { stack, position: POSITION, member: Some(id), founding })
             .unwrap();
         layer.apply();
-        Self { layer, id, stack, below: Some(7) }
+        Self { layer, id, stack, below: Some(7), store: None }
+    }
+
+    /// From here on the layer is kept in a store.
+    pub(crate) fn stored(mut self) -> Self {
+        self.store = Some(MemoryStore::new());
+        self.keep().unwrap();
+        self
+    }
+
+    /// What a manager does once an operation succeeded: save, commit, apply.
+    pub(crate) fn keep(&mut self) -> Result<(), LayerError> {
+        if let Some(store) = &mut self.store {
+            let mut batch = Batch::new();
+            let mut to = match store.is_empty() {
+                true => batch.new_scope(scope()),
+                false => batch.scope(scope()),
+            };
+            let saved = self.layer.save(&mut to);
+            if let Err(error) = saved.and_then(|()| Ok(store.commit(&batch)?)) {
+                self.layer.revert();
+                return Err(error);
+            }
+        }
+        self.layer.apply();
+        Ok(())
+    }
+
+    /// The process dies, and starts again from the store.
+    pub(crate) fn restart(&mut self) {
+        let store = self.store.as_ref().unwrap().reopened();
+        self.restart_from(store);
+    }
+
+    /// As [`restart`](Self::restart), from some other state of the store.
+    pub(crate) fn restart_from(&mut self, store: MemoryStore) {
+        self.layer = MlsLayer::restore(&scope().of(&store)).unwrap();
+        self.store = Some(store);
     }
 
     /// Nothing below: plain RFC 9420.
@@ -87,7 +127,7 @@ impl Peer {
     ) -> Result<T, LayerErrorKind> {
         match f(&mut self.layer) {
             Ok(value) => {
-                self.layer.apply();
+                self.keep().map_err(|error| error.kind())?;
                 Ok(value)
             }
             Err(error) => {
@@ -170,34 +210,25 @@ impl Peer {
 
     /// Seals without applying or reverting.
     pub(crate) fn seal_only(&mut self, text: &[u8]) -> Result<Wire, LayerError> {
-        let hint = self.layer.contribute()?.unwrap().hint;
-        let hint = Hint { position: POSITION, value: hint.as_slice().into() };
-        let header = Header::new(Kind::Application, &self.stack, vec![hint]);
-        let mut buffer = Buffer::new(text);
-        let binding = header.binding(&self.stack, b"");
-        self.layer.seal(&message_context(&binding), &mut buffer)?;
-        Ok(Wire { header, body: buffer.as_slice().to_vec() })
+        seal(&mut self.layer, &self.stack, text)
     }
 
     pub(crate) fn seal(&mut self, text: &[u8]) -> Wire {
         let wire = self.seal_only(text).unwrap();
-        self.layer.apply();
+        self.keep().unwrap();
         wire
     }
 
     /// Opens without applying or reverting.
     pub(crate) fn open_only(&mut self, wire: &Wire) -> Result<(Opened, Vec<u8>), LayerError> {
-        let mut buffer = Buffer::new(&wire.body);
-        let binding = wire.header.binding(&self.stack, b"");
-        let opened = self.layer.open(&message_context(&binding), &mut buffer)?;
-        Ok((opened, buffer.as_slice().to_vec()))
+        open(&mut self.layer, &self.stack, wire)
     }
 
     pub(crate) fn open(&mut self, wire: &Wire) -> Result<(Opened, Vec<u8>), LayerErrorKind> {
         let result = self.open_only(wire);
         match result {
             Ok(opened) => {
-                self.layer.apply();
+                self.keep().map_err(|error| error.kind())?;
                 Ok(opened)
             }
             Err(error) => {
@@ -210,6 +241,11 @@ impl Peer {
     pub(crate) fn exporter(&mut self) -> Secret<32> {
         self.layer.contribute().unwrap().unwrap().secret
     }
+}
+
+/// Where a layer is in its store.
+pub(crate) fn scope() -> Scope {
+    Scope::new("stack").indexed(POSITION.into())
 }
 
 /// A group of these names, the first its founder.
@@ -270,6 +306,27 @@ pub(crate) fn all_read_all(peers: &mut [Peer]) {
         assert_eq!(own.name.as_deref(), Some(peer.layer.own_name()));
         assert_eq!(peer.layer.epoch_authenticator(), peers[0].layer.epoch_authenticator());
     }
+}
+
+pub(crate) fn seal(layer: &mut MlsLayer, stack: &StackId, text: &[u8]) -> Result<Wire, LayerError> {
+    let hint = layer.contribute()?.unwrap().hint;
+    let hint = Hint { position: POSITION, value: hint.as_slice().into() };
+    let header = Header::new(Kind::Application, stack, vec![hint]);
+    let mut buffer = Buffer::new(text);
+    let binding = header.binding(stack, b"");
+    layer.seal(&message_context(&binding), &mut buffer)?;
+    Ok(Wire { header, body: buffer.as_slice().to_vec() })
+}
+
+pub(crate) fn open(
+    layer: &mut MlsLayer,
+    stack: &StackId,
+    wire: &Wire,
+) -> Result<(Opened, Vec<u8>), LayerError> {
+    let mut buffer = Buffer::new(&wire.body);
+    let binding = wire.header.binding(stack, b"");
+    let opened = layer.open(&message_context(&binding), &mut buffer)?;
+    Ok((opened, buffer.as_slice().to_vec()))
 }
 
 pub(crate) fn context(
