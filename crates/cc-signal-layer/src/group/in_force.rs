@@ -1,37 +1,16 @@
 //! What is staged comes into force: at once where there is no store, and otherwise when it is saved, so
 //! that what is saved is the state itself. Until the store has it, [`Before`] says how to go back.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
 use cc_core::MemberId;
 
-use super::{Ack, Group, Next, Owed, Peer, Plan, Staged, State, Transition};
-use crate::{Account, ReceiverChain, account::Spent};
-
-/// What was different. Messages touch the little that they touch, changes of the group everything.
-pub(super) struct Before {
-    spent: Vec<Spent>,
-    state: Was,
-}
-
-enum Was {
-    Whole(Box<State>),
-    Parts { sender: Option<Box<Sender>>, debts: Vec<Debts> },
-}
-
-/// Whose message was opened.
-struct Sender {
-    id: MemberId,
-    peer: Peer,
-    chains: Vec<ReceiverChain>,
-}
-
-/// What a member was owed, and what it was to be told.
-struct Debts {
-    member: MemberId,
-    owed: Option<Owed>,
-    ack: Option<Ack>,
-}
+use super::{
+    Ack, Before, DISTRIBUTION_REPEATS, Group, Joined, Next, Owed, Part, Peer, Phase, Plan, Staged,
+    State, Touched, Transition,
+    message::{Received, Via},
+};
+use crate::{Account, sender_keys::CHAINS_PER_SENDER};
 
 impl Group {
     pub(super) fn put_into_force(&mut self) {
@@ -52,102 +31,195 @@ impl Group {
         }
     }
 
-    pub(crate) fn revert(&mut self) {
-        self.staged = Staged::default();
-        let Some(Before { spent, state }) = self.before.take() else { return };
-        spent.into_iter().for_each(|spent| self.account.give_back(spent));
-        match state {
-            Was::Whole(state) => self.state = *state,
-            Was::Parts { sender, debts } => {
-                if let (Some(sender), Some(keys)) = (sender, &mut self.state.keys) {
-                    let Sender { id, peer, chains } = *sender;
-                    self.state.peers.insert(id, peer);
-                    keys.put_back(id.as_bytes(), chains);
-                }
-                for Debts { member, owed, ack } in debts {
-                    self.state.owed.remove(&member);
-                    self.state.owed.extend(owed.map(|owed| (member, owed)));
-                    self.state.acks.remove(&member);
-                    self.state.acks.extend(ack.map(|ack| (member, ack)));
-                }
+    /// What was staged is the state.
+    fn keep(&mut self, staged: Staged) {
+        let state = &mut self.state;
+        if let Some((me, founds)) = staged.place {
+            state.touched.add(Part::Group);
+            state.me = Some(me);
+            if founds {
+                state.found();
+                state.set_plan(None);
             }
         }
-    }
-}
-
-impl Before {
-    fn new(state: &State, account: &Account, staged: &Staged) -> Self {
-        let mut spent = Vec::new();
-        let received = staged.received.as_ref();
-        let session = received.and_then(|received| received.in_session());
-        spent.extend(session.and_then(|staged| staged.spends(account)));
-        if let Some(Next::Join(joined)) = &staged.next {
-            spent.extend(joined.session.spends(account));
+        if staged.founds {
+            state.found();
         }
-        if staged.place.is_some() || staged.founds || staged.next.is_some() {
-            return Self { spent, state: Was::Whole(Box::new(state.duplicate())) };
+        state.count(&staged.sent, &staged.acked);
+        if let Some(received) = staged.received {
+            state.receive(&mut self.account, received);
         }
-        let sender = received.map(|received| received.sender);
-        let debts = staged.sent.iter().chain(&staged.acked).chain(&sender);
-        let debts = debts.map(|member| Debts {
-            member: *member,
-            owed: state.owed.get(member).map(Owed::duplicate),
-            ack: state.acks.get(member).copied(),
-        });
-        let debts = debts.collect();
-        let sender = sender.and_then(|id| {
-            let peer = state.peers.get(&id)?.duplicate();
-            let chains = state.keys.as_ref()?.duplicate_sender(id.as_bytes());
-            Some(Box::new(Sender { id, peer, chains }))
-        });
-        Self { spent, state: Was::Parts { sender, debts } }
+        match staged.next {
+            None => {}
+            Some(Next::Plan(plan)) => state.set_plan(Some(plan)),
+            Some(Next::Confirm) => {
+                if let Some(plan) = state.plan.take() {
+                    state.enter(plan.transition);
+                }
+            }
+            Some(Next::Discard) => {
+                if state.plan.as_ref().is_some_and(|plan| plan.founds) {
+                    state.phase = Phase::Outside;
+                }
+                state.set_plan(None);
+            }
+            Some(Next::Commit(transition)) => state.enter(transition),
+            Some(Next::Join(joined)) => state.join(&mut self.account, *joined),
+        }
     }
 }
 
 impl State {
-    fn duplicate(&self) -> Self {
-        Self {
+    fn found(&mut self) {
+        self.phase = Phase::Member;
+        self.epoch = 0;
+        self.touched.add(Part::Group);
+    }
+
+    fn set_plan(&mut self, plan: Option<Plan>) {
+        self.plan = plan;
+        self.touched.add(Part::Plan);
+        self.touched.add(Part::Group);
+    }
+
+    fn count(&mut self, sent: &[MemberId], acked: &[MemberId]) {
+        sent.iter().chain(acked).for_each(|id| self.touched.add(Part::Debts(*id)));
+        for id in sent {
+            if let Some(owed) = self.owed.get_mut(id) {
+                owed.sent += 1;
+                if owed.sent >= DISTRIBUTION_REPEATS {
+                    self.owed.remove(id);
+                }
+            }
+        }
+        for id in acked {
+            if let Some(ack) = self.acks.get_mut(id) {
+                ack.sent += 1;
+                if ack.sent >= DISTRIBUTION_REPEATS {
+                    self.acks.remove(id);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, account: &mut Account, received: Received) {
+        if let Some(staged) = received.in_session() {
+            self.touched.add(Part::Sessions(received.sender));
+            if staged.begins() {
+                self.touched.add(Part::Account);
+            }
+        }
+        let Received { sender, via, carried, acked } = received;
+        let (Some(peer), Some(keys)) = (self.peers.get_mut(&sender), &mut self.keys) else {
+            return;
+        };
+        self.touched.add(Part::Chains(sender));
+        self.touched.add(Part::Debts(sender));
+        // None of this fails: nothing else has changed since the message was opened.
+        let applied = match via {
+            Via::Known { opened, again } => {
+                let again = again.map_or(Ok(()), |staged| peer.sessions.apply(account, staged));
+                keys.apply(opened).and(again)
+            }
+            Via::New { staged, generation, chain } => {
+                peer.remember(generation);
+                peer.sessions
+                    .apply(account, staged)
+                    .and_then(|()| keys.insert_chain(sender.as_bytes(), *chain))
+            }
+        };
+        debug_assert!(applied.is_ok());
+        match carried {
+            Some(chain) => {
+                self.acks.insert(sender, Ack { chain, sent: 0 });
+            }
+            None => {
+                self.acks.remove(&sender);
+            }
+        }
+        if acked {
+            self.owed.remove(&sender);
+        }
+    }
+
+    fn enter(&mut self, transition: Transition) {
+        let Transition { epoch, added, removed, removed_self, chain } = transition;
+        self.set_plan(None);
+        if removed_self {
+            // Messages of the time before may still open.
+            self.phase = Phase::Removed;
+            let debts = self.owed.keys().chain(self.acks.keys());
+            debts.for_each(|id| self.touched.add(Part::Debts(*id)));
+            self.owed.clear();
+            self.acks.clear();
+            return;
+        }
+        self.phase = Phase::Member;
+        self.epoch = epoch;
+        for id in removed {
+            self.touched.member(id);
+            self.peers.remove(&id);
+            self.owed.remove(&id);
+            self.acks.remove(&id);
+            if let Some(keys) = &mut self.keys {
+                keys.remove(id.as_bytes());
+            }
+        }
+        let newcomers: Vec<_> = added.iter().map(|(id, _)| *id).collect();
+        newcomers.iter().for_each(|id| self.touched.member(*id));
+        self.peers.extend(added);
+        match (chain, &mut self.keys) {
+            (Some(chain), Some(keys)) => {
+                *keys.own_mut() = chain;
+                self.generation = epoch;
+                self.touched.add(Part::Own);
+                self.owe_everyone();
+            }
+            _ => self.owe(newcomers),
+        }
+    }
+
+    fn join(&mut self, account: &mut Account, joined: Joined) {
+        let Joined { epoch, mut peers, keys, committer, session } = joined;
+        if let Some(peer) = peers.get_mut(&committer) {
+            let applied = peer.sessions.apply(account, session);
+            debug_assert!(applied.is_ok());
+        }
+        // What was known of the group before is forgotten, a staged change too.
+        *self = Self {
             me: self.me,
-            phase: self.phase,
-            epoch: self.epoch,
-            peers: self.peers.iter().map(|(id, peer)| (*id, peer.duplicate())).collect(),
-            keys: self.keys.as_ref().map(|keys| keys.duplicate()),
-            generation: self.generation,
-            owed: self.owed.iter().map(|(id, owed)| (*id, owed.duplicate())).collect(),
-            acks: self.acks.clone(),
-            plan: self.plan.as_ref().map(Plan::duplicate),
-            touched: self.touched.clone(),
+            phase: Phase::Member,
+            epoch,
+            peers,
+            keys: Some(keys),
+            generation: epoch,
+            touched: Touched::everything(),
+            ..Self::default()
+        };
+        self.owe_everyone();
+    }
+
+    pub(super) fn owe_everyone(&mut self) {
+        let everyone: Vec<_> = self.peers.keys().copied().collect();
+        self.owe(everyone);
+    }
+
+    fn owe(&mut self, members: impl IntoIterator<Item = MemberId>) {
+        let Some(keys) = &self.keys else { return };
+        for id in members {
+            self.owed.insert(id, Owed { distribution: keys.own().distribution(), sent: 0 });
+            self.touched.add(Part::Debts(id));
         }
     }
 }
 
 impl Peer {
-    fn duplicate(&self) -> Self {
-        Self {
-            bundle: self.bundle.clone(),
-            sessions: self.sessions.duplicate(),
-            generations: self.generations.clone(),
-            floor: self.floor,
+    /// As [`SenderKeys`] does: the chain that came first gives way.
+    fn remember(&mut self, generation: u64) {
+        if self.generations.len() >= CHAINS_PER_SENDER {
+            let over = self.generations.remove(0);
+            self.floor = self.floor.max(over.saturating_add(1));
         }
-    }
-}
-
-impl Plan {
-    fn duplicate(&self) -> Self {
-        let Transition { epoch, added, removed, removed_self, chain } = &self.transition;
-        let transition = Transition {
-            epoch: *epoch,
-            added: added.iter().map(|(id, peer)| (*id, peer.duplicate())).collect(),
-            removed: removed.clone(),
-            removed_self: *removed_self,
-            chain: chain.as_ref().map(|chain| chain.duplicate()),
-        };
-        Self { transition, founds: self.founds }
-    }
-}
-
-impl Owed {
-    pub(super) fn duplicate(&self) -> Self {
-        Self { distribution: self.distribution.duplicate(), sent: self.sent }
+        self.generations.push(generation);
     }
 }
