@@ -13,14 +13,14 @@ use openmls_traits::{
 };
 use serde_json::Value;
 
-use crate::{provider::Provider, roster::Ids, wire};
+use crate::{provider::Provider, roster::Ids, storage::Storage, wire};
 
 /// One passive client: joins, and follows. `false` for a ciphersuite that does not work here.
 fn follow(vector: &Value) -> Result<bool, String> {
     let suite = vector["cipher_suite"].as_u64().and_then(|suite| u16::try_from(suite).ok());
     let suite =
         Ciphersuite::try_from(suite.ok_or("no suite")?).map_err(|error| error.to_string())?;
-    let provider = Provider::new(Ids::ApplicationId);
+    let provider = Provider::new(Ids::ApplicationId, Storage::default());
     if provider.crypto().supports(suite).is_err() {
         return Ok(false);
     }
