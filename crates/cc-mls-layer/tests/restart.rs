@@ -454,3 +454,27 @@ fn a_refused_replay_is_refused_after_a_restart() {
         }
     }
 }
+
+#[test]
+fn pending_proposals_survive_a_restart() {
+    let config = MlsConfig::default().with_plain_peers(true);
+    let peer = |name, founder| Peer::with(name, founder, config.clone()).alone().stored();
+    let mut peers = common::assemble(peer("Alice", true), vec![peer("Bob", false)]);
+    let wires: Vec<_> = (0u8..3).map(|i| peers[0].seal(&[i])).collect();
+    let proposal = peers[1].transact(|layer| layer.propose_update()).unwrap();
+    peers[0].transact(|layer| layer.process_proposal(&proposal)).unwrap();
+    let pending = peers[0].layer.pending_proposals();
+    assert_eq!(pending.len(), 1);
+    for peer in &mut peers {
+        peer.restart();
+        assert_eq!(peer.layer.pending_proposals(), pending);
+    }
+    for wire in &wires {
+        peers[1].open(wire).unwrap();
+    }
+    let staged = peers[0].stage(&[], &[]).unwrap();
+    peers.iter_mut().for_each(Peer::restart);
+    common::settle(&mut peers, 0, &staged, &[]);
+    peers.iter_mut().for_each(Peer::restart);
+    all_read_all(&mut peers);
+}

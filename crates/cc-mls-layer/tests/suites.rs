@@ -64,7 +64,7 @@ fn the_others_are_refused_by_name() {
 fn every_ciphersuite_lives_a_whole_life() {
     for suite in MlsConfig::ciphersuites() {
         let config = MlsConfig::default().with_ciphersuite(suite);
-        let peer = |name, founds| Peer::with(name, founds, config.clone());
+        let peer = |name, founds| Peer::with(name, founds, config.clone()).stored();
         let mut peers = assemble(peer("Alice", true), vec![peer("Bob", false)]);
         all_read_all(&mut peers);
 
@@ -78,6 +78,7 @@ fn every_ciphersuite_lives_a_whole_life() {
         for who in 0..3 {
             let staged = peers[who].stage(&[], &[]).unwrap();
             settle(&mut peers, who, &staged, &[]);
+            peers[who].restart();
             all_read_all(&mut peers);
         }
 
