@@ -1,4 +1,4 @@
-//! Maintainers' commands: `cargo xtask ci|bench|fuzz|no-std|publish-check`.
+//! Maintainers' commands: `cargo xtask ci|bench|crash|fuzz|no-std|publish-check`.
 
 use std::{
     env,
@@ -12,8 +12,8 @@ const CRATES: [&str; 7] = [
     "cc-dh-layer",
     "cc-signal-layer",
     "cc-mls-layer",
-    "cc-manager",
     "cc-store-sqlite",
+    "cc-manager",
 ];
 
 /// Crates that build without the standard library.
@@ -29,11 +29,13 @@ fn main() -> ExitCode {
     let result = match command {
         "ci" => ci(),
         "bench" => bench(rest),
+        "crash" => crash(rest),
         "fuzz" => fuzz(rest),
         "publish-check" => publish_check(),
         "no-std" => no_std(),
         _ => Err(
-            "usage: cargo xtask ci | bench [name] | fuzz TARGET [SECONDS] | no-std | publish-check"
+            "usage: cargo xtask ci | bench [NAME] | crash [KILLS] | fuzz TARGET [SECONDS] | no-std | \
+             publish-check"
                 .into(),
         ),
     };
@@ -68,6 +70,20 @@ fn bench(names: &[String]) -> Outcome {
         arguments.extend(["--bench", name]);
     }
     cargo(&arguments)
+}
+
+/// Kills members at random moments, 2000 times for each stack unless told otherwise. The tests do it 50
+/// times.
+fn crash(arguments: &[String]) -> Outcome {
+    let kills = match arguments {
+        [] => "2000",
+        [kills] => kills.as_str(),
+        _ => return Err("usage: cargo xtask crash [KILLS]".into()),
+    };
+    run(Command::new("cargo")
+        .args(["test", "--release", "--package", "cc-manager", "--test", "crash"])
+        .args(["--", "--nocapture", "--test-threads", "1"])
+        .env("CC_CRASH_KILLS", kills))
 }
 
 /// One target under libFuzzer, for an hour unless told otherwise. Needs cargo-fuzz and a C++ compiler; the

@@ -95,7 +95,8 @@ impl CascadingCipherManager {
     /// missed a commit for good, went back to an old copy of its state, or was removed. Somebody
     /// [readmits](Self::readmit_members) it, and it [joins](Self::join) by the welcome, with the same
     /// id. Until then it stays as it is; from now on it takes a welcome, and with it the group that
-    /// the welcome is for in place of its own.
+    /// the welcome is for in place of its own. Any key package of this member that was never used will
+    /// do for that, so compare [`Joined::inviter`] and the members with who was asked.
     ///
     /// # Errors
     /// [`Error::NoGroupLayer`].
