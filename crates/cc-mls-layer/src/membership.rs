@@ -286,17 +286,7 @@ impl GroupLayer for MlsLayer {
 }
 
 impl MlsLayer {
-    /// Whether this member can join, as one who is in no group.
-    pub(crate) fn check_outside(&self) -> Result<(), LayerError> {
-        match &self.state {
-            State::Inside(group) if group.mls.is_active() => {
-                Err(LayerError::misuse("this member is in a group already"))
-            }
-            _ => self.check_whole(),
-        }
-    }
-
-    fn check_whole(&self) -> Result<(), LayerError> {
+    pub(crate) fn check_whole(&self) -> Result<(), LayerError> {
         match &self.state {
             State::Outside | State::Inside(_) => Ok(()),
             State::Broken => Err(failed("the group could not be loaded again")),

@@ -161,19 +161,19 @@ impl MlsLayer {
     /// Joins by a GroupInfo, without being added. The bytes are the commit that the members process
     /// with the same `binding`, which it carries as `authenticated_data`. `apply` once the delivery
     /// service has taken it; if it has not, because another commit came first, `revert` and ask for a
-    /// newer GroupInfo. A leaf with this member's signature key that is in the group already, from a
-    /// state that was lost, is replaced.
+    /// newer GroupInfo. A leaf with this member's signature key that is in the group already, of a
+    /// member that fell out of step, is replaced, and so is the group that it was in until now.
     ///
     /// # Errors
     /// [`Rejected`](LayerErrorKind::Rejected) for anything wrong with the GroupInfo,
-    /// [`Misuse`](LayerErrorKind::Misuse) without plain peers or inside a group.
+    /// [`Misuse`](LayerErrorKind::Misuse) without plain peers.
     pub fn join_from_outside(
         &mut self,
         group_info: &[u8],
         binding: &[u8; 32],
     ) -> Result<Vec<u8>, LayerError> {
         self.check_plain()?;
-        self.check_outside()?;
+        self.check_whole()?;
         let own = self.own_id()?;
         let info = wire::group_info(group_info)?;
         if info.ciphersuite() != self.config.ciphersuite() {

@@ -165,6 +165,78 @@ fn a_member_that_lost_its_state_comes_back_in_its_own_place() {
 }
 
 #[test]
+fn a_member_that_fell_out_of_step_comes_back_from_outside() {
+    let suite = SUITES[0];
+    let mut xenia = foreign("Xenia", suite.1);
+    let (mut alice, mut bob) = group(suite.0, &mut xenia);
+    // Bob never hears of a change, and has one of his own staged.
+    let staged = alice.stage(&[], &[]).unwrap();
+    alice.confirm();
+    xenia.process(&staged.parts.commit);
+    let _ = bob.stage(&[], &[]).unwrap();
+
+    let before = bob.layer.epoch_authenticator().unwrap().to_vec();
+    let info = alice.layer.group_info().unwrap();
+    assert!(bob.transact(|layer| layer.join_from_outside(&info[1..], &BINDING)).is_err());
+    let _ = bob.layer.join_from_outside(&info, &BINDING).unwrap();
+    bob.layer.revert();
+    assert_eq!(bob.layer.epoch_authenticator(), Some(&before[..]));
+    let commit = bob.transact(|layer| layer.join_from_outside(&info, &BINDING)).unwrap();
+    let outcome = alice.transact(|layer| layer.process_external_commit(&commit, &BINDING)).unwrap();
+    assert_eq!((outcome.added, outcome.removed), (vec![bob.id], vec![bob.id]));
+    xenia.process(&commit);
+    agree(&mut [&mut alice, &mut bob], &mut [&mut xenia]);
+}
+
+#[test]
+fn all_of_it_is_there_after_a_restart() {
+    let suite = SUITES[0];
+    let mut xenia = foreign("Xenia", suite.1);
+    let (alice, bob) = group(suite.0, &mut xenia);
+    let (mut alice, mut bob) = (alice.stored(), bob.stored());
+    let mut charlie = peer("Charlie", false, suite.0).stored();
+    let info = alice.layer.group_info().unwrap();
+    let commit = charlie.transact(|layer| layer.join_from_outside(&info, &BINDING)).unwrap();
+    charlie.restart();
+    for peer in [&mut alice, &mut bob] {
+        external(peer, &commit).unwrap();
+        peer.restart();
+    }
+    xenia.process(&commit);
+    agree(&mut [&mut alice, &mut bob, &mut charlie], &mut [&mut xenia]);
+
+    // A message lost on its way, proposals of oneself and of others, and a restart beside them.
+    let _ = alice.seal(b"lost");
+    let update = alice.transact(MlsLayer::propose_update).unwrap();
+    let proposal = xenia.group().propose_update(Vec::new()).unwrap().to_bytes().unwrap();
+    xenia.process(&update);
+    alice.transact(|layer| layer.process_proposal(&proposal)).unwrap();
+    for peer in [&mut bob, &mut charlie] {
+        for proposal in [&update, &proposal] {
+            peer.transact(|layer| layer.process_proposal(proposal)).unwrap();
+        }
+    }
+    for peer in [&mut alice, &mut bob, &mut charlie] {
+        let pending = peer.layer.pending_proposals();
+        peer.restart();
+        let after = peer.layer.pending_proposals();
+        assert_eq!(pending.len(), 2);
+        assert!(pending.iter().all(|proposed| after.contains(proposed)) && after.len() == 2);
+        let again = peer.transact(|layer| layer.process_proposal(&proposal));
+        assert_eq!(again, Err(LayerErrorKind::Rejected));
+    }
+    let staged = bob.stage(&[], &[]).unwrap();
+    bob.restart();
+    bob.confirm();
+    for peer in [&mut alice, &mut charlie] {
+        assert!(peer.process(&staged).is_ok());
+        peer.restart();
+    }
+    xenia.process(&staged.parts.commit);
+    agree(&mut [&mut alice, &mut bob, &mut charlie], &mut [&mut xenia]);
+}
+
+#[test]
 fn proposals_of_either_library_are_committed_by_the_other() {
     for suite in SUITES {
         let mut xenia = foreign("Xenia", suite.1);
