@@ -190,7 +190,7 @@ impl Group {
         }
         let count = self.journal.to_burn(self.mls.epoch_authenticator().as_slice()).application;
         self.without_proposals(provider, count, |mls| {
-            mls.create_message(provider, identity.keys(), b"").map(|_| ()).map_err(internal)
+            mls.create_message(provider, identity.signer(), b"").map(|_| ()).map_err(internal)
         })?;
         self.journal.burnt(count, 0);
         Ok(())
@@ -205,7 +205,7 @@ impl Group {
     ) -> Result<(), LayerError> {
         let count = self.journal.to_burn(self.mls.epoch_authenticator().as_slice()).handshake;
         self.without_proposals(provider, count, |mls| {
-            mls.leave_group(provider, identity.keys()).map_err(internal)?;
+            mls.leave_group(provider, identity.signer()).map_err(internal)?;
             mls.clear_pending_proposals(provider.storage()).map_err(failed)
         })?;
         self.journal.burnt(0, count);

@@ -13,6 +13,7 @@ use crate::{
     config::{Ciphersuite, MlsConfig, check_ciphersuite, check_name},
     credential::MlsCredential,
     error::MlsError,
+    signer::Signing,
 };
 
 /// A member's credential and signature key pair, RFC 9420 section 5.3.
@@ -25,7 +26,7 @@ pub struct MlsIdentity {
     /// The certificates; none for a basic credential.
     chain: Vec<Vec<u8>>,
     ciphersuite: Ciphersuite,
-    keys: SignatureKeyPair,
+    keys: Signing,
 }
 
 impl MlsIdentity {
@@ -53,7 +54,7 @@ impl MlsIdentity {
         check_ciphersuite(ciphersuite)?;
         let keys = SignatureKeyPair::new(ciphersuite.signature_algorithm())
             .map_err(|_| MlsError::SignatureKey)?;
-        Ok(Self { name, chain: Vec::new(), ciphersuite, keys })
+        Ok(Self { name, chain: Vec::new(), ciphersuite, keys: keys.into() })
     }
 
     /// An identity with an X.509 credential: a certificate chain in DER, the member's own first, and
@@ -77,7 +78,7 @@ impl MlsIdentity {
         check_chain(&chain)?;
         check_ciphersuite(ciphersuite)?;
         let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
-        Ok(Self { name: String::new(), chain, ciphersuite, keys })
+        Ok(Self { name: String::new(), chain, ciphersuite, keys: keys.into() })
     }
 
     /// The name; empty with an X.509 credential.
@@ -105,7 +106,7 @@ impl MlsIdentity {
     /// The public key, as it stands in the leaf node: 32 bytes for Ed25519, 65 for P-256.
     #[must_use]
     pub fn signature_key(&self) -> &[u8] {
-        self.keys.public()
+        self.keys.pair().public()
     }
 
     /// The identity of a stored layer.
@@ -123,7 +124,7 @@ impl MlsIdentity {
         if !chain.is_empty() {
             check_chain(&chain)?;
         }
-        Ok(Self { name, chain, ciphersuite, keys: keys.check(ciphersuite)? })
+        Ok(Self { name, chain, ciphersuite, keys: keys.check(ciphersuite)?.into() })
     }
 
     pub(crate) fn chain(&self) -> &[Vec<u8>] {
@@ -131,13 +132,17 @@ impl MlsIdentity {
     }
 
     pub(crate) const fn keys(&self) -> &SignatureKeyPair {
+        self.keys.pair()
+    }
+
+    pub(crate) const fn signer(&self) -> &Signing {
         &self.keys
     }
 
     pub(crate) fn credential_with_key(&self) -> CredentialWithKey {
         CredentialWithKey {
             credential: self.credential().to_mls(),
-            signature_key: self.keys.public().into(),
+            signature_key: self.keys.pair().public().into(),
         }
     }
 

@@ -388,7 +388,7 @@ impl CipherLayer for MlsLayer {
         group.mls.set_aad(context.associated_data().to_vec());
         let message = group
             .mls
-            .create_message(provider, identity.keys(), buffer.as_slice())
+            .create_message(provider, identity.signer(), buffer.as_slice())
             .map_err(internal)?;
         group.sent(provider, 1, 0)?;
         if group.journal.since_checkpoint() >= config.checkpoint_interval() {

@@ -23,6 +23,7 @@ mod provider;
 mod psk;
 mod restore;
 mod roster;
+mod signer;
 mod storage;
 mod tree_shape;
 mod update;

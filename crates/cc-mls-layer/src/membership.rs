@@ -125,7 +125,7 @@ impl GroupLayer for MlsLayer {
             .load_psks(provider.storage())
             .map_err(internal)?
             .create_group_info(false)
-            .build(provider.rand(), provider.crypto(), identity.keys(), |_| true)
+            .build(provider.rand(), provider.crypto(), identity.signer(), |_| true)
             .map_err(|error| LayerError::local(cc_core::LayerErrorKind::Misuse, error.to_string()))?
             .stage_commit(provider)
             .map_err(internal)?;
