@@ -63,13 +63,22 @@ fn ci() -> Outcome {
         .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// All benchmarks, or the one that is named.
+/// All benchmarks, or those that are named. The peer of `store` is a program of its own: see its manifest.
 fn bench(names: &[String]) -> Outcome {
-    let mut arguments = vec!["bench", "--package", "cc-benches"];
+    let mut command = Command::new("cargo");
+    command.args(["bench", "--package", "cc-benches"]);
     for name in names {
-        arguments.extend(["--bench", name]);
+        command.args(["--bench", name]);
     }
-    cargo(&arguments)
+    if names.is_empty() || names.iter().any(|name| name == "store") {
+        let target = env::current_dir().map_err(|error| error.to_string())?.join("target/openmls");
+        run(Command::new("cargo")
+            .args(["build", "--release", "--manifest-path", "benches/openmls-sqlite/Cargo.toml"])
+            .arg("--target-dir")
+            .arg(&target))?;
+        command.env("CC_BENCH_OPENMLS", target.join("release/cc-bench-openmls-sqlite"));
+    }
+    run(&mut command)
 }
 
 /// Kills members at random moments, 2000 times for each stack unless told otherwise. The tests do it 50
