@@ -15,6 +15,7 @@ mod keeper;
 mod manager;
 mod message;
 mod own;
+mod parts;
 mod proposal;
 mod records;
 mod report;

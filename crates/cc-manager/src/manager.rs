@@ -15,9 +15,9 @@ use cc_core::{
 use crate::{
     Catalog, Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
     builder::default_clock,
-    group::{check_roster, expect_fit},
     keeper::{Keeper, When},
     own::{Draft, Own},
+    parts::{check_roster, expect_fit},
     records,
     stack::{Reports, Stack},
     validate::validate,

@@ -8,7 +8,7 @@ use tls_codec::{
 };
 
 use crate::{
-    CascadingCipherManager, Change, Error, group::NewBundle, keeper::When, own::Own, stack::Stack,
+    CascadingCipherManager, Change, Error, keeper::When, own::Own, parts::NewBundle, stack::Stack,
 };
 
 /// Proposals of one epoch that a member remembers.

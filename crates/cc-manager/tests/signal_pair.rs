@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::{Arc, Mutex};
+
 use cc_aes_layer::{AesKey, AesLayer};
-use cc_manager::CascadingCipherManager;
+use cc_core::store::MemoryStore;
+use cc_manager::{CascadingCipherManager, Catalog};
 use cc_signal_layer::{Account, Agree, Limits, SignalLayer};
 
 fn stack(signal: SignalLayer) -> CascadingCipherManager {
@@ -36,6 +39,42 @@ fn a_conversation_of_two_survives_loss_reordering_and_replay() {
         assert_eq!(bob.decrypt(&answer).unwrap(), "answer");
     }
     assert!(alice.stack_report().refuses_replays && alice.stack_report().pairwise);
+}
+
+/// Both programs end and start again between any two messages.
+#[test]
+fn a_pair_goes_on_after_restarts() {
+    let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    let (of_alice, of_bob) = (*alice.identity(), bob.bundle());
+    let initiator = SignalLayer::initiate(alice, &of_bob, Agree::Pqxdh, Limits::default()).unwrap();
+    let responder = SignalLayer::respond(bob, of_alice, Limits::default());
+    let key = || AesLayer::new(AesKey::copy_from(&[1; 32]).unwrap());
+    let [mut alice, mut bob] = [initiator, responder].map(|signal| {
+        let store = Arc::new(Mutex::new(MemoryStore::new()));
+        let builder = CascadingCipherManager::builder().layer(key()).layer(signal);
+        (builder.create(Arc::clone(&store), "pair").unwrap(), store)
+    });
+    let catalog = Catalog::new().with::<AesLayer>().with::<SignalLayer>();
+    let restart = |end: &mut (CascadingCipherManager, Arc<Mutex<MemoryStore>>)| {
+        let store = Arc::new(Mutex::new(end.1.lock().unwrap().reopened()));
+        let manager = CascadingCipherManager::open(Arc::clone(&store), "pair", &catalog).unwrap();
+        *end = (manager, store);
+    };
+    for round in 0..4 {
+        for _ in 0..2 {
+            restart(&mut alice);
+            let wires = ["one", "two", "three"].map(|text| alice.0.encrypt(text).unwrap());
+            restart(&mut alice);
+            for (at, text) in [(2, "three"), (0, "one")] {
+                restart(&mut bob);
+                assert_eq!(bob.0.decrypt(&wires[at]).unwrap(), text, "round {round}");
+                restart(&mut bob);
+                assert!(bob.0.decrypt(&wires[at]).unwrap_err().is_rejected(), "a replay");
+            }
+            assert_eq!(bob.0.decrypt(&wires[1]).unwrap(), "two");
+            std::mem::swap(&mut alice, &mut bob);
+        }
+    }
 }
 
 #[test]

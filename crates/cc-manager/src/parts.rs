@@ -1,0 +1,317 @@
+//! The parts of key package bundles, commits and welcomes: fanned out to every group layer, bottom to
+//! top, and bound into one object.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use cc_core::{
+    Bundle, ChangeRequest, CipherLayer, CommitOutcome, Contribution, DecodeError, Kind, MemberId,
+    NewMember, Opaque, Part, PartContext, PartList, Standing, Transcript, part_digest,
+};
+
+use crate::{
+    ChangeId, ChangeSummary, Error, Joined,
+    stack::{Cascade, Stack, agree, check_contribution, failed},
+};
+
+impl Stack {
+    /// The epoch of the group, if this member is in one.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        // All group layers move together, so any of them can tell.
+        match self.groups().next_back()?.1.standing() {
+            Standing::Member { epoch } => Some(epoch),
+            Standing::Outside | Standing::Removed => None,
+        }
+    }
+
+    /// All members, in whatever layer.
+    pub(crate) fn member_ids(&self) -> BTreeSet<MemberId> {
+        self.groups().flat_map(|(_, group)| group.members()).map(|member| member.id).collect()
+    }
+
+    pub(crate) fn group_positions(&self) -> impl DoubleEndedIterator<Item = u16> + use<> {
+        self.groups().map(|(position, _)| position).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The layers that have a part in a change, bottom first: those that know groups, and those below one
+    /// that contribute to its key cascade and have to tell their hint. Above all group layers nothing
+    /// takes what is contributed to a change, and nothing would authenticate the part.
+    fn part_positions(&self) -> impl Iterator<Item = u16> + use<> {
+        let topmost = self.groups().next_back().map(|(topmost, _)| topmost);
+        let has_part = |layer: &dyn CipherLayer, position| {
+            layer.group().is_some() || (layer.properties().contributes && Some(position) < topmost)
+        };
+        let layers = self.positions().zip(self.layers());
+        let parts = layers.filter(|(position, layer)| has_part(layer.as_ref(), *position));
+        parts.map(|(position, _)| position).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// Somebody's key package bundle, taken apart. Each layer still has to verify its part.
+pub(crate) struct NewBundle {
+    pub(crate) id: MemberId,
+    /// Position, part, and what the part is bound to.
+    parts: Vec<(u16, Vec<u8>, [u8; 32])>,
+}
+
+impl NewBundle {
+    pub(crate) fn read(stack: &Stack, bundle: &[u8]) -> Result<Self, Error> {
+        let list = Bundle::decode(bundle, Kind::KeyPackage, stack.id())?.into_parts();
+        if list.change != [0; 16]
+            || !list.parts.iter().map(|p| p.position).eq(stack.group_positions())
+        {
+            return Err(DecodeError::Malformed.into());
+        }
+        let mut transcript = Transcript::new(Kind::KeyPackage, stack.id(), &[0; 16]);
+        let mut commitments = Vec::new();
+        let mut parts = Vec::new();
+        for ((position, group), part) in stack.groups().zip(list.parts) {
+            if part.counterpart != [0; 32] {
+                return Err(DecodeError::Malformed.into());
+            }
+            let commitment = group
+                .key_package_commitment(part.value.as_slice())
+                .map_err(|source| failed(position, group, source))?;
+            let descriptor = stack.descriptors().get(usize::from(position));
+            commitments.extend(descriptor.map(|descriptor| (descriptor, commitment)));
+            let digest = part_digest(part.value.as_slice());
+            parts.push((position, part.value.0, transcript.binding()));
+            transcript = transcript.extend(position, &digest, &[0; 32]);
+        }
+        Ok(Self { id: MemberId::of(commitments), parts })
+    }
+
+    fn for_layer(&self, position: u16) -> Option<NewMember<'_>> {
+        let (_, part, binding) = self.parts.iter().find(|(at, ..)| *at == position)?;
+        Some(NewMember { id: self.id, part, binding: *binding })
+    }
+}
+
+/// Asks each layer for its parts, bottom to top. Gives those of the commit and of the welcome.
+pub(crate) fn stage(
+    stack: &mut Stack,
+    id: ChangeId,
+    bundles: &[NewBundle],
+    removed: &[MemberId],
+) -> Result<(PartList, PartList), Error> {
+    let mut pass = Pass::new(Kind::Commit, stack, &id.0);
+    let (mut commit, mut welcome) = (Vec::new(), Vec::new());
+    for position in stack.part_positions() {
+        let context = pass.context(position);
+        let (commit_part, welcome_part, next) = if stack.is_group(position) {
+            let added: Vec<_> =
+                bundles.iter().filter_map(|bundle| bundle.for_layer(position)).collect();
+            let request = ChangeRequest { added: &added, removed };
+            let parts =
+                stack.call_group(position, |group| group.stage_change(&request, &context))?;
+            (parts.commit, parts.welcome, next_contribution(stack, position)?)
+        } else {
+            let contribution = stack.contribute(position)?;
+            let hint = contribution.as_ref().map(|c| c.hint.clone()).unwrap_or_default();
+            (hint.clone(), hint, contribution)
+        };
+        let (commit_digest, welcome_digest) =
+            (part_digest(&commit_part), part_digest(&welcome_part));
+        pass.finish(stack, position, (&commit_digest, &welcome_digest), next.as_ref());
+        commit.push(Part { position, value: Opaque(commit_part), counterpart: welcome_digest });
+        welcome.push(Part { position, value: Opaque(welcome_part), counterpart: commit_digest });
+    }
+    // Nothing lies above the topmost part to authenticate its counterpart.
+    for parts in [&mut commit, &mut welcome] {
+        if let Some(topmost) = parts.last_mut() {
+            topmost.counterpart = [0; 32];
+        }
+    }
+    let change = id.0;
+    Ok((PartList { change, parts: commit }, PartList { change, parts: welcome }))
+}
+
+/// Brings a commit into force in each layer, bottom to top.
+pub(crate) fn process_commit(
+    stack: &mut Stack,
+    list: &PartList,
+    sender: Option<MemberId>,
+) -> Result<ChangeSummary, Error> {
+    let mut committer = sender;
+    let mut agreed: Option<CommitOutcome> = None;
+    check_parts(stack, &list.parts)?;
+    let mut pass = Pass::new(Kind::Commit, stack, &list.change);
+    for part in &list.parts {
+        let position = part.position;
+        let context = pass.context(position);
+        let digests = (&part_digest(part.value.as_slice()), &part.counterpart);
+        let next = if stack.is_group(position) {
+            let mut outcome = stack.call_group(position, |group| {
+                group.process_commit(part.value.as_slice(), &context)
+            })?;
+            agree(&mut committer, outcome.committer.take())?;
+            outcome.added.sort_unstable();
+            outcome.removed.sort_unstable();
+            let removed_self = outcome.removed_self;
+            if *agreed.get_or_insert_with(|| outcome.clone()) != outcome {
+                return Err(Error::Disagreement);
+            }
+            if removed_self { None } else { next_contribution(stack, position)? }
+        } else {
+            stack.recall(position, Some(part.value.as_slice()))?
+        };
+        pass.finish(stack, position, digests, next.as_ref());
+    }
+    let outcome = agreed.ok_or(DecodeError::Malformed)?;
+    if !outcome.removed_self {
+        check_roster(stack)?;
+        let members = stack.member_ids();
+        if committer.is_some_and(|committer| !members.contains(&committer)) {
+            return Err(Error::Disagreement);
+        }
+        expect_fit(stack.layers(), members.len())?;
+    }
+    Ok(ChangeSummary {
+        id: ChangeId(list.change),
+        committer,
+        added: outcome.added,
+        removed: outcome.removed,
+        removed_self: outcome.removed_self,
+        superseded: None,
+    })
+}
+
+/// Joins the group of a welcome in each layer, bottom to top.
+pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
+    let list = Bundle::decode(welcome, Kind::Welcome, stack.id())?.into_parts();
+    let mut inviter = None;
+    check_parts(stack, &list.parts)?;
+    let mut pass = Pass::new(Kind::Commit, stack, &list.change);
+    for part in &list.parts {
+        let position = part.position;
+        let context = pass.context(position);
+        let digests = (&part.counterpart, &part_digest(part.value.as_slice()));
+        let next = if stack.is_group(position) {
+            let sender =
+                stack.call_group(position, |group| group.join(part.value.as_slice(), &context))?;
+            agree(&mut inviter, sender)?;
+            next_contribution(stack, position)?
+        } else {
+            stack.recall(position, Some(part.value.as_slice()))?
+        };
+        pass.finish(stack, position, digests, next.as_ref());
+    }
+    check_roster(stack)?;
+    let members = stack.member_ids();
+    if inviter.is_some_and(|inviter| !members.contains(&inviter)) {
+        return Err(Error::Disagreement);
+    }
+    expect_fit(stack.layers(), members.len())?;
+    Ok(Joined { id: ChangeId(list.change), inviter })
+}
+
+/// There is a part for each layer that has one, and nothing where nothing authenticates it.
+fn check_parts(stack: &Stack, parts: &[Part]) -> Result<(), Error> {
+    let complete = parts.iter().map(|part| part.position).eq(stack.part_positions());
+    if complete && parts.last().is_none_or(|topmost| topmost.counterpart == [0; 32]) {
+        Ok(())
+    } else {
+        Err(DecodeError::Malformed.into())
+    }
+}
+
+/// Passes the layers that have a part, bottom to top, keeping what binds the parts and what each
+/// inherits.
+struct Pass {
+    transcript: Transcript,
+    cascade: Cascade,
+    passed: u16,
+    group_below: bool,
+}
+
+impl Pass {
+    fn new(kind: Kind, stack: &Stack, change: &[u8; 16]) -> Self {
+        Self {
+            transcript: Transcript::new(kind, stack.id(), change),
+            cascade: Cascade::default(),
+            passed: 0,
+            group_below: false,
+        }
+    }
+
+    fn context(&self, position: u16) -> PartContext<'_> {
+        PartContext {
+            binding: self.transcript.binding(),
+            position,
+            chain: self.cascade.top(),
+            group_below: self.group_below,
+        }
+    }
+
+    fn finish(
+        &mut self,
+        stack: &Stack,
+        position: u16,
+        (commit, welcome): (&[u8; 32], &[u8; 32]),
+        contribution: Option<&Contribution>,
+    ) {
+        for skipped in self.passed..position {
+            self.cascade.pass(stack, skipped, None);
+        }
+        self.cascade.pass(stack, position, contribution);
+        self.passed = position + 1;
+        self.transcript = self.transcript.extend(position, commit, welcome);
+        self.group_below = true;
+    }
+}
+
+fn next_contribution(stack: &mut Stack, position: u16) -> Result<Option<Contribution>, Error> {
+    stack.call_group(position, |group| {
+        let contribution = group.next_contribution()?;
+        check_contribution(group, contribution)
+    })
+}
+
+/// A bundle with each layer's key package.
+pub(crate) fn key_package(stack: &mut Stack) -> Result<Vec<u8>, Error> {
+    let mut pass = Pass::new(Kind::KeyPackage, stack, &[0; 16]);
+    let mut parts = Vec::new();
+    for position in stack.group_positions() {
+        let context = pass.context(position);
+        let part = stack.call_group(position, |group| group.key_package(&context))?;
+        pass.finish(stack, position, (&part_digest(&part), &[0; 32]), None);
+        parts.push(Part { position, value: Opaque(part), counterpart: [0; 32] });
+    }
+    let parts = PartList { change: [0; 16], parts };
+    Ok(Bundle::new(Kind::KeyPackage, stack.id(), parts).encode()?)
+}
+
+/// All group layers have the same members, and each member's id is the digest of the keys that the
+/// layers have for it: nobody's key in one layer stands beside somebody else's in another.
+pub(crate) fn check_roster(stack: &Stack) -> Result<(), Error> {
+    let mut commitments = BTreeMap::<MemberId, Vec<_>>::new();
+    let mut layers = 0;
+    for (position, group) in stack.groups() {
+        let descriptor =
+            stack.descriptors().get(usize::from(position)).ok_or(Error::Disagreement)?;
+        for member in group.members() {
+            let known = commitments.entry(member.id).or_default();
+            if known.len() != layers {
+                return Err(Error::Disagreement);
+            }
+            known.push((descriptor, member.commitment));
+        }
+        layers += 1;
+    }
+    let consistent = commitments
+        .into_iter()
+        .all(|(id, known)| known.len() == layers && MemberId::of(known) == id);
+    if consistent { Ok(()) } else { Err(Error::Disagreement) }
+}
+
+/// A layer for two does not fit a group of more.
+pub(crate) fn expect_fit(layers: &[Box<dyn CipherLayer>], members: usize) -> Result<(), Error> {
+    let pairwise = layers.iter().position(|layer| layer.properties().pairwise);
+    match pairwise {
+        Some(position) if members > 2 => Err(Error::PairwiseInGroup { position, members }),
+        _ => Ok(()),
+    }
+}
