@@ -16,7 +16,7 @@ mod common;
 #[path = "shared/groups.rs"]
 mod groups;
 
-const RUNS: usize = 60;
+const RUNS: usize = 30;
 
 /// What one side took, run by run.
 #[derive(Default)]

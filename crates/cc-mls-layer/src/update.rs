@@ -135,7 +135,7 @@ pub struct CommitCost {
 
 impl MlsLayer {
     /// What the next commit of this member costs if it adds and removes nobody; `None` without a group,
-    /// and once removed. Reading it takes time that grows with the group, some 0.1 ms at 1000 members.
+    /// and once removed. Reading it takes time that grows with the group.
     #[must_use]
     pub fn commit_cost(&self) -> Option<CommitCost> {
         let group = self.active().ok()?;
