@@ -9,12 +9,12 @@ use cc_core::{Header, Hint, Kind, LayerDescriptor, MemberId, StackId};
 use cc_mls_layer::Ciphersuite;
 use mls_rs::{
     CipherSuite, CipherSuiteProvider as _, Client, CryptoProvider as _, ExtensionList, Group,
-    MlsMessage,
+    IdentityProvider, MlsMessage,
     client_builder::{MlsConfig, PaddingMode},
     extension::ExtensionType,
     group::ReceivedMessage,
     identity::{
-        SigningIdentity,
+        Credential, SigningIdentity,
         basic::{BasicCredential, BasicIdentityProvider},
     },
     mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions},
@@ -46,6 +46,16 @@ pub(crate) struct Foreign<C: MlsConfig> {
 }
 
 pub(crate) fn foreign(name: &str, suite: CipherSuite) -> Foreign<impl MlsConfig + use<>> {
+    let credential = BasicCredential::new(name.as_bytes().to_vec()).into_credential();
+    foreign_as(suite, BasicIdentityProvider, &|_| credential.clone())
+}
+
+/// A member with the credential for its signature key.
+pub(crate) fn foreign_as<P: IdentityProvider + Clone>(
+    suite: CipherSuite,
+    identity_provider: P,
+    credential: &dyn Fn(&[u8]) -> Credential,
+) -> Foreign<impl MlsConfig + use<P>> {
     let crypto = RustCryptoProvider::default();
     let provider = crypto.cipher_suite_provider(suite).unwrap();
     let (secret, public) = provider.signature_key_generate().unwrap();
@@ -57,14 +67,14 @@ pub(crate) fn foreign(name: &str, suite: CipherSuite) -> Foreign<impl MlsConfig 
     let parameters = u16::from(suite).to_be_bytes().to_vec();
     let layer = LayerDescriptor { id: "cc.mls", version: 1, parameters };
     let id = MemberId::of([(&layer, commitment.finalize().into())]);
-    let credential = BasicCredential::new(name.as_bytes().to_vec()).into_credential();
+    let credential = credential(public.as_bytes());
     let rules = DefaultMlsRules::new()
         .with_commit_options(CommitOptions::new().with_path_required(true))
         .with_encryption_options(EncryptionOptions::new(true, PaddingMode::StepFunction));
     let psks = InMemoryPreSharedKeyStorage::default();
     let client = Client::builder()
         .psk_store(psks.clone())
-        .identity_provider(BasicIdentityProvider)
+        .identity_provider(identity_provider)
         .crypto_provider(crypto)
         .mls_rules(rules)
         .extension_types([ExtensionType::from(NAME_EXTENSION)])
