@@ -55,8 +55,9 @@ fn ci() -> Outcome {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     cargo(&["test", "--workspace"])?;
-    // The same tests on the other backend.
+    // The same tests on the other backend, and the ciphersuites that are off by default.
     cargo(&["test", "--package", "cc-signal-layer", "--features", "graviola"])?;
+    cargo(&["test", "--package", "cc-mls-layer", "--features", "draft-pq", "--test", "suites"])?;
     no_std()?;
     run(Command::new("cargo")
         .args(["doc", "--workspace", "--no-deps"])

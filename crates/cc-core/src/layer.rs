@@ -101,8 +101,9 @@ pub trait CipherLayer: Any + Send {
         ))
     }
 
-    /// A value that tells whether two layers use the same long-lived symmetric key:
-    /// [`key_commitment`](crate::key_commitment) of it. `None` where there is no such key.
+    /// A value that tells whether two layers use the same long-lived key, so that the second adds
+    /// nothing: [`key_commitment`](crate::key_commitment) of it, or of the public key of a pair. `None`
+    /// where there is no such key.
     fn key_commitment(&self) -> Option<Secret<32>> {
         None
     }

@@ -423,7 +423,7 @@ fn what_a_shared_key_does_not_tell() {
 }
 
 #[test]
-fn the_same_two_key_pairs_make_one_layer_only() {
+fn the_same_key_pair_makes_one_layer_only() {
     let own = || {
         DhKeyPair::from_private_key(Curve::X25519, Secret::copy_from(&[7; 32]).unwrap()).unwrap()
     };
@@ -432,6 +432,12 @@ fn the_same_two_key_pairs_make_one_layer_only() {
         .layer(DhLayer::pairwise(own(), peer).unwrap())
         .layer(aes(1))
         .layer(DhLayer::pairwise(own(), peer).unwrap())
+        .build();
+    assert!(matches!(twice, Err(Error::Stack(StackProblem::SharedKey(0, 2)))));
+    let twice = CascadingCipherManager::builder()
+        .layer(DhLayer::group(own()))
+        .layer(aes(1))
+        .layer(DhLayer::group(own()))
         .build();
     assert!(matches!(twice, Err(Error::Stack(StackProblem::SharedKey(0, 2)))));
 }
