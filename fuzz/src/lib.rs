@@ -6,7 +6,10 @@
 //! this package run all of them for a moment.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a finding is a panic")]
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex},
+};
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
 use cc_core::{
@@ -14,7 +17,7 @@ use cc_core::{
     store::{Batch, MemoryStore, Scope, Store},
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPublicKey};
-use cc_manager::CascadingCipherManager;
+use cc_manager::{CascadingCipherManager, Catalog, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 
@@ -22,12 +25,13 @@ use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
     ("signal", signal),
     ("manager", manager),
+    ("store", store),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -144,21 +148,81 @@ pub fn manager(bytes: &[u8]) {
     });
 }
 
-fn group() -> [CascadingCipherManager; 3] {
-    let stack = |name: &str, founder: bool| {
-        let identity = MlsIdentity::generate(name).unwrap();
-        let mls =
-            if founder { MlsLayer::create("g", identity) } else { MlsLayer::member(identity) };
-        CascadingCipherManager::builder()
-            .layer(DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap()))
-            .layer(mls.unwrap())
-            .layer(AesLayer::inherited())
-            .build()
-            .unwrap()
-    };
-    let (mut alice, mut bob) = (stack("alice", true), stack("bob", false));
+/// A member's records, one of them changed: opening them gives an error or a member, and whatever the
+/// member is asked for then gives an error or an answer.
+pub fn store(bytes: &[u8]) {
+    thread_local! {
+        static MEMBER: (Shared, Vec<(Scope, Vec<u8>)>) = member();
+    }
+    let Some((&[record, how], bytes)) = bytes.split_first_chunk() else { return };
+    MEMBER.with(|(member, records)| {
+        let (scope, key) = &records[usize::from(record) % records.len()];
+        let mut value = scope.of(member).get(key).unwrap().unwrap().expose().to_vec();
+        match how {
+            0..=127 => {
+                let start = usize::from(how) * value.len() / 128;
+                for (byte, damage) in value[start..].iter_mut().zip(bytes) {
+                    *byte ^= damage;
+                }
+            }
+            128..=191 => value.truncate(value.len() * usize::from(how - 128) / 64),
+            _ => value = bytes.to_vec(),
+        }
+        let mut damaged = member.lock().unwrap().reopened();
+        let mut batch = Batch::new();
+        batch.put(scope, key.as_slice(), SecretBytes::new(value));
+        damaged.commit(&batch).unwrap();
+        let catalog = Catalog::new().with::<AesLayer>().with::<DhLayer>().with::<MlsLayer>();
+        if let Ok(mut member) = CascadingCipherManager::open(damaged, "member", &catalog) {
+            let staged = member.staged_change().map(cc_manager::Change::id);
+            let _ = (member.inbox(), member.outbox(), member.encrypt("text"));
+            let _ = (staged.map(|id| member.confirm(id)), member.restage(), member.update());
+            let _ = (member.rejoin_package(), member.commit_proposals(), member.members());
+        }
+    });
+}
+
+type Shared = Arc<Mutex<MemoryStore>>;
+
+/// Bob, with something unread, something unsent, a staged change and a proposal; and what there is of
+/// him.
+fn member() -> (Shared, Vec<(Scope, Vec<u8>)>) {
+    let store = Shared::default();
+    let mut alice = stack("alice", true).build().unwrap();
+    let mut bob = stack("bob", false).create(Arc::clone(&store), "member").unwrap();
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
     alice.confirm(change.id()).unwrap();
     bob.join(&change.welcome).unwrap();
-    [alice, bob, stack("outsider", false)]
+    bob.decrypt(alice.encrypt("unread").unwrap()).unwrap();
+    bob.encrypt("unsent").unwrap();
+    let newcomer = stack("newcomer", false).build().unwrap().key_package().unwrap();
+    bob.process(alice.propose_add(&newcomer).unwrap()).unwrap();
+    bob.add_members([newcomer]).map(drop).unwrap();
+    let root = Scope::new("cascade").child("member");
+    let layers = (0..3).map(|slot| root.child("layer").indexed(slot));
+    let scopes = [root.clone(), root.child("inbox"), root.child("outbox")].into_iter();
+    let keys = |scope: Scope| {
+        let records = scope.of(&store).list(b"").unwrap().into_iter();
+        records.map(|(key, _)| (scope.clone(), key)).collect::<Vec<_>>()
+    };
+    let records = scopes.chain(layers).flat_map(keys).collect();
+    (store, records)
+}
+
+fn group() -> [CascadingCipherManager; 3] {
+    let [mut alice, mut bob, outsider] = [("alice", true), ("bob", false), ("outsider", false)]
+        .map(|(name, founder)| stack(name, founder).build().unwrap());
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    alice.confirm(change.id()).unwrap();
+    bob.join(&change.welcome).unwrap();
+    [alice, bob, outsider]
+}
+
+fn stack(name: &str, founder: bool) -> ManagerBuilder {
+    let identity = MlsIdentity::generate(name).unwrap();
+    let mls = if founder { MlsLayer::create("g", identity) } else { MlsLayer::member(identity) };
+    CascadingCipherManager::builder()
+        .layer(DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap()))
+        .layer(mls.unwrap())
+        .layer(AesLayer::inherited())
 }
