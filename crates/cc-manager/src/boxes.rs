@@ -19,7 +19,7 @@ impl CascadingCipherManager {
         &mut self,
         plaintexts: impl IntoIterator<Item = P>,
     ) -> Result<Vec<Vec<u8>>, Error> {
-        self.flush()?;
+        self.prepare()?;
         let mut wires = Vec::new();
         let sealed = plaintexts.into_iter().try_for_each(|plaintext| {
             wires.push(self.encrypt_one(plaintext.as_ref(), &[], When::Flushed)?);
@@ -46,7 +46,7 @@ impl CascadingCipherManager {
         &mut self,
         wires: impl IntoIterator<Item = W>,
     ) -> Result<Vec<Result<Message, Error>>, Error> {
-        self.flush()?;
+        self.prepare()?;
         let messages = wires
             .into_iter()
             .map(|wire| self.decrypt_one(wire.as_ref(), &[], When::Flushed))
@@ -74,7 +74,7 @@ impl CascadingCipherManager {
     /// # Errors
     /// [`Error::Store`]; they are all still there then.
     pub fn acknowledge(&mut self, ids: impl IntoIterator<Item = MessageId>) -> Result<(), Error> {
-        self.change_boxes(|batch, place| {
+        self.forget(|batch, place| {
             ids.into_iter().for_each(|id| records::forget_received(batch, place, id));
         })
     }
@@ -103,19 +103,23 @@ impl CascadingCipherManager {
         &mut self,
         wires: impl IntoIterator<Item = W>,
     ) -> Result<(), Error> {
-        self.change_boxes(|batch, place| {
+        self.forget(|batch, place| {
             wires.into_iter().for_each(|wire| records::forget_sent(batch, place, wire.as_ref()));
         })
     }
 
-    fn change_boxes(
+    fn forget(
         &mut self,
         edit: impl FnOnce(&mut cc_core::store::Batch, &records::Place),
     ) -> Result<(), Error> {
         match &mut self.keeper {
-            Some(keeper) => Ok(keeper.change(edit)?),
+            Some(keeper) => Ok(keeper.forget(edit)?),
             None => Ok(()),
         }
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        Ok(self.keeper.as_mut().map_or(Ok(()), Keeper::prepare)?)
     }
 
     /// Makes durable what is in force.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use cc_core::MemberId;
 
-use crate::Proposed;
+use crate::{MemberInfo, Proposed};
 
 /// A staged change: nothing of it is in force yet.
 ///
@@ -92,4 +92,6 @@ pub struct Joined {
     pub id: ChangeId,
     /// Who committed it, where a layer authenticates members.
     pub inviter: Option<MemberId>,
+    /// All members, this one included, sorted by id.
+    pub members: Vec<MemberInfo>,
 }

@@ -52,6 +52,9 @@ pub enum Error {
     /// The member is in a group, or was.
     #[error("this manager is or was in a group: build another one for another group")]
     GroupExists,
+    /// A welcome by which this member joined before.
+    #[error("this member joined by this welcome before: ask for a new one")]
+    WelcomeUsed,
     /// A layer for two in a group of more.
     #[error(
         "layer {position} is for two parties, and the group would have {members}: \
@@ -96,7 +99,7 @@ impl Error {
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         match self {
-            Self::Decode(_) | Self::Disagreement => true,
+            Self::Decode(_) | Self::Disagreement | Self::WelcomeUsed => true,
             Self::Layer { source, .. } => source.kind() == LayerErrorKind::Rejected,
             _ => false,
         }

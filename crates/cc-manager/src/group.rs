@@ -1,18 +1,13 @@
 //! Groups: who is in them, and how they change.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeSet, string::String, sync::Arc, vec::Vec};
 
 use cc_core::{Bundle, DecodeError, Kind, MemberId, PartList, Standing, random};
 
 use crate::{
     CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Joined, Processed,
     keeper::When,
-    own::{Intent, Own, Staged},
+    own::{Intent, Staged},
     parts::{self, NewBundle, check_roster, expect_fit, key_package, process_commit, stage},
     proposal::process_proposal,
 };
@@ -54,14 +49,7 @@ impl CascadingCipherManager {
     /// All members, this one included, sorted by id; empty outside a group.
     #[must_use]
     pub fn members(&self) -> Vec<MemberInfo> {
-        let mut members = BTreeMap::<MemberId, Option<String>>::new();
-        for (_, group) in self.stack.groups() {
-            for member in group.members() {
-                let name = members.entry(member.id).or_default();
-                *name = name.take().or(member.name);
-            }
-        }
-        members.into_iter().map(|(id, name)| MemberInfo { id, name }).collect()
+        self.stack.member_infos()
     }
 
     /// The members with this name: none, one, or the several devices of one person.
@@ -94,7 +82,8 @@ impl CascadingCipherManager {
     /// [readmits](Self::readmit_members) it, and it [joins](Self::join) by the welcome, with the same
     /// id. Until then it stays as it is; from now on it takes a welcome, and with it the group that
     /// the welcome is for in place of its own. Any key package of this member that was never used will
-    /// do for that, so compare [`Joined::inviter`] and the members with who was asked.
+    /// do for that (and in a stack without MLS, any at all: the keys in them are the same), so look at
+    /// [`Joined`] before it is in force, with [`join_if`](Self::join_if).
     ///
     /// # Errors
     /// [`Error::NoGroupLayer`].
@@ -103,6 +92,18 @@ impl CascadingCipherManager {
         self.transact(When::Now, |stack, _, draft| {
             draft.own.rejoining = true;
             key_package(stack)
+        })
+    }
+
+    /// Takes no welcome any more, after a [`rejoin_package`](Self::rejoin_package) that nobody
+    /// answered.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn cancel_rejoin(&mut self) -> Result<(), Error> {
+        self.transact(When::Now, |_, _, draft| {
+            draft.own.rejoining = false;
+            Ok(())
         })
     }
 
@@ -296,14 +297,31 @@ impl CascadingCipherManager {
     /// [`Error::Disagreement`] for a welcome that is malformed, not for this member, damaged, or put
     /// together from several.
     pub fn join(&mut self, welcome: impl AsRef<[u8]>) -> Result<Joined, Error> {
+        self.join_if(welcome, |_| true).map(|joined| joined.unwrap_or_else(|refused| refused))
+    }
+
+    /// As [`join`](Self::join), but asks `accept` first. Where it answers no, nothing changes and the
+    /// refused group comes back as `Err`. Use it after [`rejoin_package`](Self::rejoin_package), for a
+    /// welcome to another group than the one that was asked for replaces the state all the same.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_if(
+        &mut self,
+        welcome: impl AsRef<[u8]>,
+        accept: impl FnOnce(&Joined) -> bool,
+    ) -> Result<Result<Joined, Joined>, Error> {
         if !self.own.rejoining {
             self.expect_outside()?;
         }
-        self.transact(When::Now, |stack, _, draft| {
+        self.transact_if(When::Now, |stack, _, draft| {
             let joined = parts::join(stack, welcome.as_ref())?;
-            // Whatever was known of a group before is of another one, or of another time.
-            draft.own = Own { next_entry: draft.own.next_entry, ..Own::default() };
-            Ok(joined)
+            if draft.own.joined.contains(joined.id.as_bytes()) {
+                return Err(Error::WelcomeUsed);
+            }
+            draft.own.join(*joined.id.as_bytes());
+            let accepted = accept(&joined);
+            Ok(if accepted { (Ok(joined), true) } else { (Err(joined), false) })
         })
     }
 

@@ -4,15 +4,19 @@
 use alloc::{
     boxed::Box,
     string::{String, ToString as _},
+    vec,
     vec::Vec,
 };
 
-use cc_core::store::{Batch, Scope, Store, StoreError};
+use cc_core::{
+    SecretBytes,
+    store::{Batch, Change, MAX_VALUE_LEN, Scope, Store, StoreError},
+};
 
 use crate::{
     Error,
     own::{Draft, Own},
-    records::{self, Entries, LayerRecord, Place, Shape},
+    records::{self, Counters, Entries, LayerRecord, Place, Shape},
     stack::Stack,
 };
 
@@ -33,9 +37,23 @@ pub(crate) struct Keeper {
     /// Where each layer has its records, bottom first. A number is never used for a second layer.
     slots: Vec<Slot>,
     next_slot: u32,
-    /// In force here but not yet in the store.
+    /// What the store has, unless somebody else commits there as this manager.
+    counters: Counters,
+    /// In force here but not yet in the store, and the number of the next entry after it.
     pending: Batch,
-    in_doubt: bool,
+    next_entry: u64,
+    /// Bytes of a commit that found no room: nothing is sealed until there is.
+    refused: Option<usize>,
+    ended: Option<Ended>,
+}
+
+/// Why nothing more is done until the store is opened anew.
+#[derive(Clone, Copy)]
+enum Ended {
+    /// It is not known whether a commit is in force.
+    InDoubt,
+    /// Another manager of this name committed.
+    Overtaken,
 }
 
 #[derive(Clone, Copy)]
@@ -65,8 +83,11 @@ impl Keeper {
             place,
             slots: Vec::new(),
             next_slot: 0,
+            counters: Counters::default(),
             pending: Batch::new(),
-            in_doubt: false,
+            next_entry: 0,
+            refused: None,
+            ended: None,
         };
         for position in 0..layers {
             keeper.insert_slot(position);
@@ -84,6 +105,7 @@ impl Keeper {
     ) -> Result<(Self, Vec<LayerRecord>), StoreError> {
         let place = Place::of(name);
         let shape = Shape::read(&place.root().of(&*store))?;
+        let counters = Counters::read(&place.root().of(&*store))?;
         let slots = shape.layers.iter().map(|layer| Slot { number: layer.slot, new: false });
         let keeper = Self {
             slots: slots.collect(),
@@ -91,8 +113,11 @@ impl Keeper {
             store,
             name: name.to_string(),
             place,
+            counters,
             pending: Batch::new(),
-            in_doubt: false,
+            next_entry: counters.next_entry,
+            refused: None,
+            ended: None,
         };
         Ok((keeper, shape.layers))
     }
@@ -142,15 +167,36 @@ impl Keeper {
             Shape { next_slot: self.next_slot, layers }.write(&mut batch, &self.place)?;
         }
         draft.own.write(before, &mut batch, &self.place)?;
+        batch.check()?;
         match when {
             When::Flushed => self.pending.extend(batch),
-            When::Now if batch.is_empty() => {}
-            When::Now => self.commit(&batch)?,
+            When::Now => self.commit(&mut batch, draft.own.next_entry)?,
         }
+        self.next_entry = draft.own.next_entry;
         for slot in &mut self.slots {
             slot.new = false;
         }
         Ok(draft.own)
+    }
+
+    /// As [`flush`](Self::flush), and makes sure that there is room again where there was none: a key
+    /// that is used up for a message which the store does not take is gone.
+    ///
+    /// # Errors
+    /// As `flush`; [`StoreError::Full`] and [`StoreError::Io`] while there is no room.
+    pub(crate) fn prepare(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        if let Some(bytes) = self.refused {
+            let (root, key) = (self.place.root().clone(), b"room");
+            let mut batch = Batch::new();
+            batch.put(&root, *key, SecretBytes::new(vec![0; bytes]));
+            self.commit(&mut batch, self.next_entry)?;
+            let mut batch = Batch::new();
+            batch.delete(&root, *key);
+            self.commit(&mut batch, self.next_entry)?;
+            self.refused = None;
+        }
+        Ok(())
     }
 
     /// Makes durable what is in force already.
@@ -158,31 +204,31 @@ impl Keeper {
     /// # Errors
     /// It stays in force here and is tried again.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
-        if self.in_doubt {
-            return Err(StoreError::in_doubt("an earlier change may or may not be in force"));
+        self.usable()?;
+        let mut pending = core::mem::take(&mut self.pending);
+        let committed = self.commit(&mut pending, self.next_entry);
+        if committed.is_err() {
+            self.pending = pending;
         }
-        if !self.pending.is_empty() {
-            let pending = core::mem::take(&mut self.pending);
-            if let Err(error) = self.commit(&pending) {
-                self.pending = pending;
-                return Err(error);
-            }
-        }
-        Ok(())
+        committed
     }
 
-    /// Changes records of the inbox and outbox.
+    /// Deletes records of the inbox and outbox, also where the store has no room for what is pending.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush), and nothing has changed.
-    pub(crate) fn change(
+    /// As [`Store::commit`], and nothing has changed.
+    pub(crate) fn forget(
         &mut self,
         edit: impl FnOnce(&mut Batch, &Place),
     ) -> Result<(), StoreError> {
-        self.flush()?;
+        self.usable()?;
         let mut batch = Batch::new();
         edit(&mut batch, &self.place);
-        if batch.is_empty() { Ok(()) } else { self.commit(&batch) }
+        self.commit(&mut batch, self.counters.next_entry)?;
+        if !self.pending.is_empty() {
+            self.pending.extend(batch);
+        }
+        Ok(())
     }
 
     /// Takes back entries of the outbox that were not handed out.
@@ -232,14 +278,61 @@ impl Keeper {
         let slots = self.slots.iter().map(|slot| slot.number);
         records::erase(&*self.store, &self.place, slots, &mut batch)?;
         batch.delete(&records::index(), self.name.as_str());
-        self.commit(&batch)
+        // Not with a new count, which would stay behind.
+        self.check()?;
+        self.store.commit(&batch)
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    /// Nobody else committed as this manager.
+    fn check(&mut self) -> Result<(), StoreError> {
+        if Counters::read(&self.place.root().of(&*self.store))? == self.counters {
+            return Ok(());
+        }
+        // The other one has moved the ratchets on: this one is an old copy.
+        self.ended = Some(Ended::Overtaken);
+        Err(StoreError::Locked)
+    }
+
+    fn usable(&self) -> Result<(), StoreError> {
+        match self.ended {
+            None => Ok(()),
+            Some(Ended::Overtaken) => Err(StoreError::Locked),
+            Some(Ended::InDoubt) => {
+                Err(StoreError::in_doubt("an earlier change may or may not be in force"))
+            }
+        }
+    }
+
+    /// An empty batch changes nothing.
+    fn commit(&mut self, batch: &mut Batch, next_entry: u64) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.check()?;
+        let counters = Counters { commits: self.counters.commits + 1, next_entry };
+        counters.write(batch, &self.place)?;
+        // A store that panics leaves it open whether the commit is in force.
+        self.ended = Some(Ended::InDoubt);
         let result = self.store.commit(batch);
-        if let Err(error) = &result {
-            self.in_doubt |= error.is_in_doubt();
+        if !result.as_ref().is_err_and(StoreError::is_in_doubt) {
+            self.ended = None;
+        }
+        match &result {
+            Ok(()) => self.counters = counters,
+            Err(StoreError::Full | StoreError::Io(_)) => {
+                self.refused = Some(self.refused.unwrap_or(0).max(size(batch)));
+            }
+            Err(_) => {}
         }
         result
     }
+}
+
+/// Bytes of all values.
+fn size(batch: &Batch) -> usize {
+    let put = |change: Change<'_>| match change {
+        Change::Put(value) => value.expose().len(),
+        Change::Delete => 0,
+    };
+    batch.changes().map(|(_, _, change)| put(change)).sum::<usize>().min(MAX_VALUE_LEN)
 }

@@ -47,6 +47,9 @@ impl CascadingCipherManager {
     /// Ask for the [`inbox`](Self::inbox), the [`outbox`](Self::outbox) and the
     /// [`staged_change`](Self::staged_change) then: they are what a crash may have left undone.
     ///
+    /// Of two managers that are open under one name, the one that was not the last to commit gets
+    /// [`StoreError::Locked`] from then on. Do not let it come to that.
+    ///
     /// # Errors
     /// [`Error::Store`], with [`StoreError::Missing`] where there is none of that name,
     /// [`Error::UnknownLayer`] for a layer that `catalog` does not list, [`Error::Layer`] for one that
@@ -71,7 +74,7 @@ impl CascadingCipherManager {
         }
         validate(&layers)?;
         let stack = Stack::of(layers);
-        // Who was removed keeps what each layer needs to open late messages, and no more.
+        // Of a group that one was removed from, each layer keeps what it likes.
         if stack.epoch().is_some() {
             check_roster(&stack).map_err(|error| StoreError::corrupt(error.to_string()))?;
         }
@@ -130,7 +133,7 @@ impl CascadingCipherManager {
     ) -> Result<T, Error> {
         let Self { stack, reports, own, keeper } = self;
         if let (Some(keeper), When::Now) = (&mut *keeper, when) {
-            keeper.flush()?;
+            keeper.prepare()?;
         }
         let entries = keeper.as_ref().map(Keeper::entries);
         let mut draft = Draft { own: own.clone(), entries, reshaped: false };
@@ -344,6 +347,10 @@ impl CascadingCipherManager {
         if regroups && self.stack.groups().any(|(_, group)| group.standing() != Standing::Outside) {
             return Err(Error::GroupExists);
         }
+        // What is not in the store yet belongs to the layers as they are.
+        if let Some(keeper) = &mut self.keeper {
+            keeper.flush()?;
+        }
         let members = self.members().len();
         let mut layers = self.take_layers();
         let fits = edit(&mut layers).and_then(|undo| {
@@ -365,6 +372,9 @@ impl CascadingCipherManager {
                 if let Some(entries) = &mut draft.entries {
                     entries.extend(erased);
                 }
+                // Key packages are for one stack.
+                draft.own.overtaken = None;
+                draft.own.forget_additions();
                 stack.attach()
             })
         });

@@ -8,7 +8,7 @@ use alloc::{
 
 use cc_core::MemberId;
 
-use crate::{Change, ChangeId, MessageId, Proposed, records::Entries};
+use crate::{Change, ChangeId, MessageId, Proposal, Proposed, records::Entries};
 
 /// Epochs after which a request to leave is no longer taken: no layer keeps more past ones.
 const LEAVE_WINDOW: u64 = 64;
@@ -24,6 +24,8 @@ pub(crate) struct Own {
     pub(crate) roster: Arc<Roster>,
     /// This member asked to be added anew, and takes a welcome although it is in a group.
     pub(crate) rejoining: bool,
+    /// The changes by whose welcomes this member joined, oldest first.
+    pub(crate) joined: Arc<Vec<[u8; 16]>>,
     /// The number of the next entry of the inbox or outbox.
     pub(crate) next_entry: u64,
 }
@@ -55,7 +57,22 @@ pub(crate) struct Intent {
     pub(crate) removed: Vec<MemberId>,
 }
 
+/// Welcomes that are remembered as used.
+const MAX_JOINED: usize = 64;
+
 impl Own {
+    /// The state of who joins by the welcome of `change`: whatever was known of a group before is of
+    /// another one, or of another time.
+    pub(crate) fn join(&mut self, change: [u8; 16]) {
+        let mut joined = core::mem::take(&mut self.joined);
+        let ids = Arc::make_mut(&mut joined);
+        ids.push(change);
+        if ids.len() > MAX_JOINED {
+            ids.remove(0);
+        }
+        *self = Self { joined, next_entry: self.next_entry, ..Self::default() };
+    }
+
     /// Somebody else's commit ends the epoch of the staged change.
     pub(crate) fn overtake(&mut self) {
         if let Some(staged) = self.staged.take() {
@@ -70,6 +87,14 @@ impl Own {
         roster.came.retain(|_, came| came.saturating_add(LEAVE_WINDOW) >= epoch);
         roster.proposed.clear();
         roster.came.extend(added.iter().map(|member| (*member, epoch)));
+    }
+
+    /// The stack is another one, and with it whose key packages are taken.
+    pub(crate) fn forget_additions(&mut self) {
+        if !self.roster.proposed.is_empty() {
+            let proposed = &mut Arc::make_mut(&mut self.roster).proposed;
+            proposed.retain(|proposed| !matches!(proposed.proposal, Proposal::Add(_)));
+        }
     }
 
     /// Whether a request to leave that was made in epoch `asked` is one of `member` as it is in the

@@ -4,6 +4,7 @@
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
+    string::String,
     vec::Vec,
 };
 
@@ -13,7 +14,7 @@ use cc_core::{
 };
 
 use crate::{
-    ChangeId, ChangeSummary, Error, Joined,
+    ChangeId, ChangeSummary, Error, Joined, MemberInfo,
     stack::{Cascade, Stack, agree, check_contribution, failed},
 };
 
@@ -25,6 +26,18 @@ impl Stack {
             Standing::Member { epoch } => Some(epoch),
             Standing::Outside | Standing::Removed => None,
         }
+    }
+
+    /// All members, in whatever layer, with the first name that a layer has for each.
+    pub(crate) fn member_infos(&self) -> Vec<MemberInfo> {
+        let mut members = BTreeMap::<MemberId, Option<String>>::new();
+        for (_, group) in self.groups() {
+            for member in group.members() {
+                let name = members.entry(member.id).or_default();
+                *name = name.take().or(member.name);
+            }
+        }
+        members.into_iter().map(|(id, name)| MemberInfo { id, name }).collect()
     }
 
     /// All members, in whatever layer.
@@ -205,7 +218,7 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
         return Err(Error::Disagreement);
     }
     expect_fit(stack.layers(), members.len())?;
-    Ok(Joined { id: ChangeId(list.change), inviter })
+    Ok(Joined { id: ChangeId(list.change), inviter, members: stack.member_infos() })
 }
 
 /// There is a part for each layer that has one, and nothing where nothing authenticates it.

@@ -13,6 +13,8 @@ use crate::{
 
 /// Proposals of one epoch that a member remembers.
 const MAX_PROPOSALS: usize = 64;
+/// Bytes of a key package bundle in a proposal.
+const MAX_BUNDLE_LEN: usize = 64 << 10;
 
 /// What a member asks for. Whoever commits next may do it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +53,8 @@ impl CascadingCipherManager {
     /// ends.
     ///
     /// # Errors
-    /// As [`leave`](Self::leave); [`Error::Decode`] and [`Error::Layer`] for a malformed bundle,
+    /// As [`leave`](Self::leave); [`Error::Decode`] and [`Error::Layer`] for a bundle that is malformed
+    /// or over 64 KiB,
     /// [`Error::Disagreement`] for one of a member.
     pub fn propose_add(&mut self, key_package: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
         self.propose(Proposal::Add(key_package.as_ref().to_vec()))
@@ -151,6 +154,9 @@ fn note(stack: &Stack, own: &mut Own, proposed: &Proposed) -> Result<(), Error> 
         Proposal::Leave => {
             Arc::make_mut(&mut own.roster).leaving.insert(proposed.proposer);
             return Ok(());
+        }
+        Proposal::Add(bundle) if bundle.len() > MAX_BUNDLE_LEN => {
+            return Err(DecodeError::TooLong.into());
         }
         Proposal::Add(bundle) if members.contains(&NewBundle::read(stack, bundle)?.id) => {
             return Err(Error::Disagreement);

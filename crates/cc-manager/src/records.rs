@@ -23,7 +23,7 @@ const SHAPE: &[u8] = b"shape";
 const GROUP: &[u8] = b"group";
 const STAGED: &[u8] = b"staged";
 const OVERTAKEN: &[u8] = b"overtaken";
-const NEXT_ENTRY: &[u8] = b"next entry";
+const COUNTERS: &[u8] = b"counters";
 
 /// Where the records of one manager are.
 #[derive(Clone)]
@@ -70,6 +70,25 @@ pub(crate) fn names(store: &dyn Store) -> Result<Vec<String>, StoreError> {
 /// There is a manager of this name.
 pub(crate) fn register(batch: &mut Batch, name: &str) {
     batch.put(&index(), name, SecretBytes::new(Vec::new()));
+}
+
+/// What goes up with every commit, or may.
+#[derive(Clone, Copy, Default, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct Counters {
+    /// How often this manager committed.
+    pub(crate) commits: u64,
+    /// The number of the next entry of the inbox or outbox.
+    pub(crate) next_entry: u64,
+}
+
+impl Counters {
+    pub(crate) fn read(root: &ScopeReader<'_>) -> Result<Self, StoreError> {
+        Ok(read(root, COUNTERS)?.unwrap_or_default())
+    }
+
+    pub(crate) fn write(self, batch: &mut Batch, place: &Place) -> Result<(), StoreError> {
+        write(batch, place.root(), COUNTERS, &self)
+    }
 }
 
 /// Which layers there are, bottom first, and where each has its records.
@@ -125,6 +144,7 @@ impl Shape {
 #[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 struct GroupRecord {
     rejoining: u8,
+    joined: Vec<[u8; 16]>,
     leaving: Vec<[u8; 32]>,
     came: Vec<CameRecord>,
     proposed: Vec<ProposedRecord>,
@@ -175,7 +195,8 @@ impl IntentRecord {
 
 impl Own {
     pub(crate) fn read(root: &ScopeReader<'_>) -> Result<Self, StoreError> {
-        let mut own = Self { next_entry: read(root, NEXT_ENTRY)?.unwrap_or(0), ..Self::default() };
+        let Counters { next_entry, .. } = Counters::read(root)?;
+        let mut own = Self { next_entry, ..Self::default() };
         if let Some(group) = read::<GroupRecord>(root, GROUP)? {
             let came = group.came.into_iter();
             let proposed = group.proposed.into_iter().map(|record| {
@@ -183,6 +204,7 @@ impl Own {
                 Some(Proposed { proposer, proposal: record.content.into_proposal()? })
             });
             own.rejoining = group.rejoining != 0;
+            own.joined = Arc::new(group.joined);
             own.roster = Arc::new(Roster {
                 leaving: from_bytes(group.leaving),
                 came: came.map(|came| (MemberId::from_bytes(came.member), came.epoch)).collect(),
@@ -213,10 +235,8 @@ impl Own {
         place: &Place,
     ) -> Result<(), StoreError> {
         let root = place.root();
-        if self.next_entry != before.next_entry {
-            write(batch, root, NEXT_ENTRY, &self.next_entry)?;
-        }
-        if (self.rejoining, &self.roster) != (before.rejoining, &before.roster) {
+        let group = |own: &Self| (own.rejoining, Arc::clone(&own.joined), Arc::clone(&own.roster));
+        if group(self) != group(before) {
             let came = self.roster.came.iter();
             let proposed = self.roster.proposed.iter().map(|proposed| ProposedRecord {
                 proposer: *proposed.proposer.as_bytes(),
@@ -224,6 +244,7 @@ impl Own {
             });
             let record = GroupRecord {
                 rejoining: u8::from(self.rejoining),
+                joined: self.joined.to_vec(),
                 leaving: to_bytes(&self.roster.leaving),
                 came: came
                     .map(|(id, epoch)| CameRecord { member: *id.as_bytes(), epoch: *epoch })

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use cc_aes_layer::{AesKey, AesLayer};
-use cc_core::store::MemoryStore;
+use cc_core::store::{Failure, MemoryStore, Scope};
 use cc_manager::{CascadingCipherManager, Catalog};
 use cc_signal_layer::{Account, Agree, Limits, SignalLayer};
 
@@ -75,6 +75,29 @@ fn a_pair_goes_on_after_restarts() {
             std::mem::swap(&mut alice, &mut bob);
         }
     }
+}
+
+/// A batch that the store had no room for is still in memory when its layer goes.
+#[test]
+fn a_layer_that_goes_leaves_nothing_in_the_store() {
+    let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    let (of_alice, of_bob) = (*alice.identity(), bob.bundle());
+    let initiator = SignalLayer::initiate(alice, &of_bob, Agree::Pqxdh, Limits::default()).unwrap();
+    let responder = SignalLayer::respond(bob, of_alice, Limits::default());
+    let key = || AesLayer::new(AesKey::copy_from(&[1; 32]).unwrap());
+    let builder = CascadingCipherManager::builder().layer(key()).layer(initiator);
+    let wire = builder.build().unwrap().encrypt("first").unwrap();
+    let store = Arc::new(Mutex::new(MemoryStore::new()));
+    let builder = CascadingCipherManager::builder().layer(key()).layer(responder);
+    let mut bob = builder.create(Arc::clone(&store), "pair").unwrap();
+    store.lock().unwrap().fail_after(0, Failure::Full);
+    bob.decrypt_all([&wire]).unwrap_err();
+    bob.remove_layer(1).unwrap();
+    let left = Scope::new("cascade").child("pair").child("layer").indexed(1);
+    assert!(left.of(&store).list(b"").unwrap().is_empty());
+    assert_eq!(bob.inbox().unwrap().len(), 1, "what was opened is not lost");
+    bob.erase().unwrap();
+    assert!(store.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -283,6 +283,95 @@ fn a_member_with_an_old_copy_comes_back() {
     assert!(matches!(people[2].manager.join(&change.commit), Err(Error::GroupExists)));
 }
 
+/// An old key package of Charlie's is in other hands. He sees where he is led before he goes.
+#[test]
+fn a_welcome_to_another_group_can_be_refused() {
+    let mut charlie = Person::new("Charlie", false);
+    let old = charlie.manager.key_package().unwrap();
+    let mut alice = Person::new("Alice", true);
+    let package = charlie.manager.key_package().unwrap();
+    let change = alice.manager.add_members([package]).unwrap();
+    alice.manager.confirm(change.id()).unwrap();
+    charlie.manager.join(&change.welcome).unwrap();
+    let mut mallory = Person::new("Mallory", true);
+    let elsewhere = mallory.manager.add_members([old]).unwrap();
+    mallory.manager.confirm(elsewhere.id()).unwrap();
+
+    let package = charlie.manager.rejoin_package().unwrap();
+    let inviter = alice.manager.member_id();
+    let by_alice = |joined: &cc_manager::Joined| joined.inviter == inviter;
+    let refused = charlie.manager.join_if(&elsewhere.welcome, by_alice).unwrap().unwrap_err();
+    assert_eq!(refused.inviter, mallory.manager.member_id());
+    assert_eq!(refused.members.len(), 2);
+    let wire = alice.manager.encrypt("still in the old group").unwrap();
+    assert_eq!(charlie.manager.decrypt(&wire).unwrap(), "still in the old group");
+    let change = alice.manager.readmit_members([package]).unwrap();
+    alice.manager.confirm(change.id()).unwrap();
+    charlie.manager.join_if(&change.welcome, by_alice).unwrap().unwrap();
+    all_read_all(&mut [alice, charlie]);
+}
+
+#[test]
+fn no_welcome_is_taken_twice() {
+    let person = || {
+        let builder = CascadingCipherManager::builder();
+        let builder = builder.layer(common::dh()).layer(AesLayer::inherited());
+        let store = Shared::default();
+        let manager = builder.create(Arc::clone(&store), NAME).unwrap();
+        Person { manager, store }
+    };
+    let (mut alice, mut bob) = (person(), person());
+    let change = alice.manager.add_members([bob.manager.key_package().unwrap()]).unwrap();
+    alice.manager.confirm(change.id()).unwrap();
+    bob.manager.join(&change.welcome).unwrap();
+    let update = alice.manager.update().unwrap();
+    alice.manager.confirm(update.id()).unwrap();
+    bob.manager.process(&update.commit).unwrap();
+    bob.manager.rejoin_package().unwrap();
+    bob.restart();
+    // Who kept the welcome would lead Bob back to the first epoch.
+    assert!(matches!(bob.manager.join(&change.welcome), Err(Error::WelcomeUsed)));
+    assert_eq!(bob.manager.epoch(), Some(2));
+    bob.manager.cancel_rejoin().unwrap();
+    assert!(matches!(bob.manager.join(&change.welcome), Err(Error::GroupExists)));
+    all_read_all(&mut [alice, bob]);
+}
+
+#[test]
+fn of_two_managers_under_one_name_only_one_goes_on() {
+    let [mut alice, mut bob, _] = three();
+    let mut twin = alice.opened();
+    let first = alice.manager.encrypt("first").unwrap();
+    for _ in 0..2 {
+        let error = twin.encrypt("with the same key").unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::Locked)), "{error}");
+        assert!(matches!(twin.inbox(), Err(Error::Store(StoreError::Locked))));
+    }
+    drop(twin);
+    let second = alice.manager.encrypt("second").unwrap();
+    for (wire, text) in [(first, "first"), (second, "second")] {
+        assert_eq!(bob.manager.decrypt(&wire).unwrap(), text);
+    }
+}
+
+/// A program that does not give up while the store is full can still be understood afterwards.
+#[test]
+fn a_store_that_stays_full_uses_no_keys_up() {
+    let [mut alice, mut bob, _] = three();
+    for _ in 0..1500 {
+        alice.fail_after(0, Failure::Full);
+        let error = alice.manager.encrypt("again").unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
+    }
+    let records = alice.store.lock().unwrap().len();
+    let wire = alice.manager.encrypt("at last").unwrap();
+    assert_eq!(bob.manager.decrypt(&wire).unwrap(), "at last");
+    assert_eq!(alice.store.lock().unwrap().len(), records + 1, "the entry in the outbox");
+    let change = alice.manager.update().unwrap();
+    alice.manager.confirm(change.id()).unwrap();
+    bob.manager.process(&change.commit).unwrap();
+}
+
 #[test]
 fn nobody_is_moved_to_a_group_it_did_not_ask_for() {
     let [_, mut bob, mut charlie] = three();
