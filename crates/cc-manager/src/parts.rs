@@ -175,8 +175,7 @@ pub(crate) fn process_commit(
     }
     let outcome = agreed.ok_or(DecodeError::Malformed)?;
     if !outcome.removed_self {
-        check_roster(stack)?;
-        let members = stack.member_ids();
+        let members = check_roster(stack)?;
         if committer.is_some_and(|committer| !members.contains(&committer)) {
             return Err(Error::Disagreement);
         }
@@ -212,8 +211,7 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
         };
         pass.finish(stack, position, digests, next.as_ref());
     }
-    check_roster(stack)?;
-    let members = stack.member_ids();
+    let members = check_roster(stack)?;
     if inviter.is_some_and(|inviter| !members.contains(&inviter)) {
         return Err(Error::Disagreement);
     }
@@ -298,8 +296,8 @@ pub(crate) fn key_package(stack: &mut Stack) -> Result<Vec<u8>, Error> {
 }
 
 /// All group layers have the same members, and each member's id is the digest of the keys that the
-/// layers have for it: nobody's key in one layer stands beside somebody else's in another.
-pub(crate) fn check_roster(stack: &Stack) -> Result<(), Error> {
+/// layers have for it: nobody's key in one layer stands beside somebody else's in another. Gives the members.
+pub(crate) fn check_roster(stack: &Stack) -> Result<BTreeSet<MemberId>, Error> {
     let mut commitments = BTreeMap::<MemberId, Vec<_>>::new();
     let mut layers = 0;
     for (position, group) in stack.groups() {
@@ -314,10 +312,11 @@ pub(crate) fn check_roster(stack: &Stack) -> Result<(), Error> {
         }
         layers += 1;
     }
-    let consistent = commitments
-        .into_iter()
-        .all(|(id, known)| known.len() == layers && MemberId::of(known) == id);
-    if consistent { Ok(()) } else { Err(Error::Disagreement) }
+    let check = |(id, known): (MemberId, Vec<_>)| {
+        let consistent = known.len() == layers && MemberId::of(known) == id;
+        if consistent { Ok(id) } else { Err(Error::Disagreement) }
+    };
+    commitments.into_iter().map(check).collect()
 }
 
 /// A layer for two does not fit a group of more.

@@ -36,6 +36,17 @@ impl MlsCredential {
         }
     }
 
+    /// Whether this is what [`of`](Self::of) gives for `credential`.
+    pub(crate) fn is(&self, credential: &Credential) -> bool {
+        match self {
+            Self::Basic { identity } => {
+                credential.credential_type() == CredentialType::Basic
+                    && credential.serialized_content() == identity
+            }
+            Self::X509 { .. } => Self::of(credential).as_ref() == Some(self),
+        }
+    }
+
     pub(crate) fn to_mls(&self) -> Credential {
         match self {
             Self::Basic { identity } => BasicCredential::new(identity.clone()).into(),

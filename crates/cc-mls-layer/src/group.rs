@@ -160,7 +160,11 @@ impl Group {
                 storage.delete(Kind::PastEpoch, &gone.epoch.to_be_bytes()).map_err(failed)?;
             }
         }
-        self.roster = Roster::of(&self.mls, provider.ids).ok_or_else(LayerError::rejected)?;
+        self.roster.follow(&self.mls, provider.ids).ok_or_else(LayerError::rejected)?;
+        debug_assert!(
+            Roster::of(&self.mls, provider.ids).as_ref() == Some(&self.roster),
+            "a roster that follows is the one that is read anew"
+        );
         if self.mls.is_active() {
             self.exporter = Some(export(&self.mls, provider)?);
         }

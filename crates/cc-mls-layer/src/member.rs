@@ -18,4 +18,6 @@ pub struct MlsMember {
     pub leaf_index: u32,
     /// The signature public key: 32 bytes for Ed25519, 65 for P-256.
     pub signature_key: Vec<u8>,
+    /// What the member id commits to in this layer: a digest of the signature key.
+    pub(crate) commitment: [u8; 32],
 }

@@ -20,7 +20,6 @@ use crate::{
     context::{check_renamed, renamed},
     error::{internal, storage as failed},
     group::{Group, export_pending},
-    identity::commitment,
     key_package,
     layer::{Parts, State, contribution},
     outstanding,
@@ -48,13 +47,12 @@ impl GroupLayer for MlsLayer {
     }
 
     fn members(&self) -> Vec<Member> {
-        let ciphersuite = self.config.ciphersuite();
         self.mls_members()
             .iter()
             .map(|member| Member {
                 id: member.id,
                 name: member.name.clone(),
-                commitment: commitment(ciphersuite, &member.signature_key),
+                commitment: member.commitment,
             })
             .collect()
     }

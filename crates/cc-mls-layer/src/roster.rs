@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cc_core::{LayerDescriptor, MemberId};
-use openmls::prelude::{LeafNode, MlsGroup};
+use openmls::prelude::{LeafNode, LeafNodeIndex, MlsGroup};
 
 use crate::{
     config::{Ciphersuite, MlsConfig},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Who is in the group. Every member has an id, and no two have the same.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(crate) struct Roster {
     /// By leaf index, ascending.
     members: Vec<MlsMember>,
@@ -25,21 +25,38 @@ impl Roster {
     /// the same id.
     pub(crate) fn of(group: &MlsGroup, ids: Ids) -> Option<Self> {
         let mut roster = Self::default();
+        roster.follow(group, ids)?;
+        Some(roster)
+    }
+
+    /// From here on, who is in `group` now: what [`of`](Self::of) gives, made only where a leaf is another
+    /// than it was. After `None`, as of `of`, the roster is of no use.
+    pub(crate) fn follow(&mut self, group: &MlsGroup, ids: Ids) -> Option<()> {
+        let tree = group.public_group();
+        let Self { members, by_id } = self;
+        members.retain(|member| {
+            let leaf = tree.leaf(LeafNodeIndex::new(member.leaf_index));
+            let stays = leaf.is_some_and(|leaf| ids.same_member(member, leaf));
+            if !stays {
+                by_id.remove(&member.id);
+            }
+            stays
+        });
+        let mut known = members.iter().map(|member| member.leaf_index).peekable();
+        let mut new = Vec::new();
         for (index, leaf) in group.treesync().full_leaves() {
-            let credential = MlsCredential::of(leaf.credential())?;
-            let member = MlsMember {
-                id: ids.of(leaf)?,
-                name: credential.name(),
-                credential,
-                leaf_index: index.u32(),
-                signature_key: leaf.signature_key().as_slice().to_vec(),
-            };
-            if roster.by_id.insert(member.id, index.u32()).is_some() {
+            if known.next_if_eq(&index.u32()).is_none() {
+                new.push(ids.member(index.u32(), leaf, group.ciphersuite())?);
+            }
+        }
+        for member in new {
+            if by_id.insert(member.id, member.leaf_index).is_some() {
                 return None;
             }
-            roster.members.push(member);
+            members.push(member);
         }
-        Some(roster)
+        members.sort_by_key(|member| member.leaf_index);
+        Some(())
     }
 
     pub(crate) fn members(&self) -> &[MlsMember] {
@@ -72,6 +89,32 @@ impl Ids {
         } else {
             Self::ApplicationId
         }
+    }
+
+    /// The member at a leaf; `None` where it has no id or a strange credential.
+    fn member(self, leaf_index: u32, leaf: &LeafNode, suite: Ciphersuite) -> Option<MlsMember> {
+        let credential = MlsCredential::of(leaf.credential())?;
+        let signature_key = leaf.signature_key().as_slice().to_vec();
+        Some(MlsMember {
+            id: self.of(leaf)?,
+            name: credential.name(),
+            credential,
+            leaf_index,
+            commitment: commitment(suite, &signature_key),
+            signature_key,
+        })
+    }
+
+    /// Whether [`member`](Self::member) would give `member` for this leaf.
+    fn same_member(self, member: &MlsMember, leaf: &LeafNode) -> bool {
+        let same_id = match self {
+            Self::ApplicationId => self.of(leaf) == Some(member.id),
+            // It follows from the key.
+            Self::SignatureKey(_) => true,
+        };
+        same_id
+            && leaf.signature_key().as_slice() == member.signature_key
+            && member.credential.is(leaf.credential())
     }
 
     /// `None` where the leaf has no member id.

@@ -8,13 +8,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Deref,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};
 use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroize as _;
 
 mod saved;
 #[cfg(test)]
@@ -65,7 +66,30 @@ pub(crate) struct Storage {
 }
 
 type Key = Vec<u8>;
-type Value = Zeroizing<Vec<u8>>;
+
+/// An encoded value, overwritten when it is dropped.
+struct Value(Vec<u8>);
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// As `Vec::zeroize`, which takes a step for every byte: the values of a large group have some hundred
+/// thousand.
+fn wipe(bytes: &mut Vec<u8>) {
+    bytes.as_mut_slice().zeroize();
+    bytes.spare_capacity_mut().zeroize();
+}
 
 #[derive(Default)]
 struct State {
@@ -227,7 +251,7 @@ fn key(kind: Kind, id: &impl Serialize) -> Result<Key, StorageError> {
 /// `len`: what the value had for its length before. It will be much the same.
 fn encode(kind: Kind, value: &impl Serialize, len: usize) -> Result<Value, StorageError> {
     if kind == Kind::JoinConfig {
-        return serde_json::to_vec(value).map(Value::new).map_err(|_| StorageError { kind });
+        return serde_json::to_vec(value).map(Value).map_err(|_| StorageError { kind });
     }
     postcard::serialize_with_flavor(value, Wiping::with_capacity(len + len / 8))
         .map_err(|_| StorageError { kind })
@@ -245,18 +269,17 @@ struct Wiping(Value);
 
 impl Wiping {
     fn with_capacity(capacity: usize) -> Self {
-        Self(Value::new(Vec::with_capacity(capacity)))
+        Self(Value(Vec::with_capacity(capacity)))
     }
 
     // Out of the way of every byte that has room.
     #[cold]
     #[inline(never)]
     fn grow(&mut self, more: usize) {
-        let capacity = (self.0.capacity() * 2).max(self.0.len() + more).max(64);
+        let capacity = (self.0.0.capacity() * 2).max(self.0.len() + more).max(64);
         let mut grown = Vec::with_capacity(capacity);
         grown.extend_from_slice(&self.0);
-        std::mem::swap(&mut *self.0, &mut grown);
-        grown.zeroize();
+        self.0 = Value(grown);
     }
 }
 
@@ -265,19 +288,19 @@ impl Flavor for Wiping {
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        if self.0.len() == self.0.capacity() {
+        if self.0.len() == self.0.0.capacity() {
             self.grow(1);
         }
-        self.0.push(byte);
+        self.0.0.push(byte);
         Ok(())
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if self.0.capacity() - self.0.len() < bytes.len() {
+        if self.0.0.capacity() - self.0.len() < bytes.len() {
             self.grow(bytes.len());
         }
-        self.0.extend_from_slice(bytes);
+        self.0.0.extend_from_slice(bytes);
         Ok(())
     }
 

@@ -8,7 +8,6 @@ use cc_core::{
     store::{ScopeReader, ScopeWriter},
 };
 use openmls_traits::storage::CURRENT_VERSION;
-use zeroize::Zeroizing;
 
 use super::{Key, Kind, State, Storage, Value};
 use crate::error::storage as failed;
@@ -115,7 +114,7 @@ fn record(value: &Value) -> SecretBytes {
 
 fn value(kind: Kind, record: &SecretBytes) -> Result<Value, LayerError> {
     match record.expose().split_first() {
-        Some((&FORMAT, value)) => Ok(Zeroizing::new(value.to_vec())),
+        Some((&FORMAT, value)) => Ok(Value(value.to_vec())),
         Some((&newer, _)) if newer > FORMAT => Err(failed(format!(
             "the record {kind:?} has format {newer}, newer than {FORMAT}, which this version knows"
         ))),

@@ -31,6 +31,14 @@ fn a_deletion_is_staged_too() {
     assert_eq!(storage.get::<u32>(Kind::PastEpoch, &1u8).unwrap(), None);
 }
 
+#[test]
+fn a_wiped_value_is_all_zeros() {
+    let mut bytes = Vec::with_capacity(300);
+    bytes.extend_from_slice(&[7; 201]);
+    wipe(&mut bytes);
+    assert_eq!(bytes, [0; 201]);
+}
+
 mod saving {
     use cc_core::store::{Batch, Change, MemoryStore, Scope, Store as _};
 
