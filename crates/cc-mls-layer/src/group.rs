@@ -131,6 +131,15 @@ impl Group {
         self.journal.used(self.mls.epoch_authenticator().as_slice()).application
     }
 
+    /// Deletes what openmls keeps of the group.
+    pub(crate) fn delete(&mut self, provider: &Provider) -> Result<(), LayerError> {
+        let storage = provider.storage();
+        // openmls deletes those of the current epoch only. Who was removed still has those of the
+        // epoch before.
+        storage.delete_all(Kind::EpochKeyPairs, self.mls.group_id()).map_err(failed)?;
+        self.mls.delete(storage).map_err(failed)
+    }
+
     /// `change` moves the group to its next epoch: the records follow.
     ///
     /// # Errors

@@ -286,7 +286,7 @@ impl MlsLayer {
             return Ok(false);
         }
         self.dirty = true;
-        group.mls.delete(self.provider.storage()).map_err(crate::error::storage)?;
+        group.delete(&self.provider)?;
         self.state = State::Outside;
         Ok(true)
     }

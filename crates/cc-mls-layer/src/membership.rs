@@ -235,11 +235,13 @@ impl GroupLayer for MlsLayer {
             psk.put(&self.provider)?;
         }
         self.dirty = true;
-        let mut left_at = None;
+        let mut next = None;
         // Whatever the member was in goes first: openmls keeps no two groups of one id.
         if let State::Inside(left) = &mut self.state {
-            left_at = Some((left.mls.group_id().clone(), left.epoch()));
-            left.mls.delete(self.provider.storage()).map_err(failed)?;
+            // Who was removed has taken no part in the last epoch it knows of, and may join in it.
+            let epoch = left.epoch().saturating_add(u64::from(left.mls.is_active()));
+            next = Some((left.mls.group_id().clone(), epoch));
+            left.delete(&self.provider)?;
         }
         let rejected = |_| LayerError::rejected();
         let packages = self.provider.storage().count(Kind::KeyPackage);
@@ -272,8 +274,8 @@ impl GroupLayer for MlsLayer {
         let last_resort = self.provider.storage().count(Kind::KeyPackage) == packages;
         // A last-resort key package still opens the welcome of long ago: nobody goes back by it.
         // Any other one opens one welcome only, which may lead back from an epoch of this member's own.
-        let stale = left_at
-            .is_some_and(|(id, epoch)| id == *group.mls.group_id() && group.epoch() <= epoch);
+        let stale =
+            next.is_some_and(|(id, epoch)| id == *group.mls.group_id() && group.epoch() < epoch);
         if (last_resort && stale) || group.own_id() != Some(own) {
             return Err(LayerError::rejected());
         }

@@ -181,7 +181,7 @@ impl MlsLayer {
         }
         self.dirty = true;
         if let State::Inside(left) = &mut self.state {
-            left.mls.delete(self.provider.storage()).map_err(failed)?;
+            left.delete(&self.provider)?;
         }
         let provider = &self.provider;
         let leaf = LeafNodeParameters::builder()

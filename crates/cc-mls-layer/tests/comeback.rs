@@ -5,7 +5,7 @@
 mod common;
 
 use cc_core::{CipherLayer, GroupLayer, LayerErrorKind, Standing};
-use common::{Peer, Staged, all_read_all, chain, context, group, settle};
+use common::{Peer, Staged, all_read_all, chain, context, group, scope, settle};
 
 /// Everybody but `who` takes a commit of `by` that `who` never sees.
 fn leave_behind(peers: &mut [Peer], by: usize, who: usize) {
@@ -90,6 +90,27 @@ fn who_sees_its_own_removal_comes_back_by_the_same_change() {
 }
 
 #[test]
+fn who_sees_its_own_removal_comes_back_by_a_last_resort_key_package() {
+    let mut peers = group(&["Alice", "Bob"]);
+    let id = peers[1].id;
+    peers[1].layer.set_last_resort(true);
+    let package = peers[1].key_package();
+    let mut over = Vec::new();
+    for _ in 0..2 {
+        let staged = peers[0].stage(std::slice::from_ref(&package), &[id]).unwrap();
+        peers[0].confirm();
+        assert!(peers[1].process(&staged).unwrap().removed_self);
+        for old in &over {
+            assert_eq!(peers[1].join(old), Err(LayerErrorKind::Rejected));
+        }
+        peers[1].join(&staged).unwrap();
+        assert_eq!(peers[1].join(&staged), Err(LayerErrorKind::Rejected), "it is in that epoch");
+        all_read_all(&mut peers);
+        over.push(staged);
+    }
+}
+
+#[test]
 fn a_reverted_or_refused_return_leaves_the_old_group() {
     let mut peers = group(&["Alice", "Bob", "Charlie"]);
     let late = peers[0].seal(b"of the first epoch");
@@ -165,4 +186,26 @@ fn nothing_of_the_old_group_is_left_in_the_store() {
     }
     assert_eq!(records[0], records[1]);
     assert_eq!(records[1], records[2]);
+}
+
+#[test]
+fn nothing_of_before_a_removal_is_left_in_the_store() {
+    let mut peers: Vec<Peer> = group(&["Alice", "Bob"]).into_iter().map(Peer::stored).collect();
+    let id = peers[1].id;
+    let mut records = Vec::new();
+    for round in 0..6 {
+        let package = peers[1].key_package();
+        let staged = peers[0].stage(&[package], &[id]).unwrap();
+        peers[0].confirm();
+        assert!(peers[1].process(&staged).unwrap().removed_self);
+        peers[1].join(&staged).unwrap();
+        all_read_all(&mut peers);
+        // Kind 15 is an epoch's private keys.
+        let keys = scope().of(peers[1].store.as_ref().unwrap()).list(&[15]).unwrap();
+        assert_eq!(keys.len(), 1, "round {round}");
+        let update = peers[1].stage(&[], &[]).unwrap();
+        settle(&mut peers, 1, &update, &[]);
+        records.push(peers[1].store.as_ref().unwrap().len());
+    }
+    assert!(records.iter().all(|len| *len == records[0]), "{records:?}");
 }
