@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use cc_core::LayerError;
-use openmls::prelude::KeyPackageBundle;
-use openmls_traits::{OpenMlsProvider as _, storage::StorageProvider as _};
+use openmls::prelude::{KeyPackageBundle, KeyPackageRef};
+use openmls_traits::OpenMlsProvider as _;
 
 use crate::{MlsError, MlsLayer, provider::Provider, storage::Kind};
 
@@ -33,7 +33,7 @@ impl MlsLayer {
         let list = outstanding(&self.provider)?.into_iter();
         list.map(|(reference, bundle)| {
             Ok(MlsKeyPackage {
-                reference,
+                reference: reference.as_slice().to_vec(),
                 not_after: bundle.key_package().life_time().not_after(),
                 last_resort: bundle.key_package().last_resort(),
             })
@@ -53,62 +53,68 @@ impl MlsLayer {
     }
 
     /// Forgets the private keys of a key package: one that was replaced, or that somebody may have
-    /// stolen. A welcome for it is refused from then on. `false` where there is none. Staged until the
-    /// next `apply`, as all that a layer changes.
+    /// stolen. A welcome for it is refused from then on. `false` where there is none. In force at once,
+    /// whatever is reverted; a store follows with the next `save`.
     ///
     /// # Errors
     /// [`MlsError::Storage`] for a state that cannot be read.
     pub fn forget_key_package(&mut self, reference: &[u8]) -> Result<bool, MlsError> {
-        Ok(forget(&self.provider, |known, _| known == reference)? > 0)
+        let known = those(&self.provider, |known, _| known.as_slice() == reference)?;
+        Ok(self.forget(&known)? > 0)
     }
 
     /// Forgets all that have expired, without the week that welcomes on their way have otherwise;
-    /// gives how many. Staged until the next `apply`.
+    /// gives how many. In force at once, whatever is reverted; a store follows with the next `save`.
     ///
     /// # Errors
     /// [`MlsError::Storage`] for a state that cannot be read.
     pub fn forget_expired_key_packages(&mut self) -> Result<usize, MlsError> {
-        forget_expired(&self.provider, SystemTime::now())
+        let expired = expired(&self.provider, SystemTime::now())?;
+        self.forget(&expired)
     }
-}
 
-/// Forgets those that no welcome can still be on its way for.
-pub(crate) fn tidy(provider: &Provider) -> Result<(), LayerError> {
-    match SystemTime::now().checked_sub(GRACE) {
-        Some(then) => forget_expired(provider, then).map(|_| ()).map_err(LayerError::from),
-        None => Ok(()),
-    }
-}
-
-fn forget_expired(provider: &Provider, now: SystemTime) -> Result<usize, MlsError> {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    forget(provider, |_, bundle| bundle.key_package().life_time().not_after() <= now)
-}
-
-/// Forgets those that `which` is true for; gives how many.
-fn forget(
-    provider: &Provider,
-    which: impl Fn(&[u8], &KeyPackageBundle) -> bool,
-) -> Result<usize, MlsError> {
-    let mut gone = 0;
-    for (reference, bundle) in outstanding(provider)? {
-        if which(&reference, &bundle) {
-            let reference = bundle.key_package().hash_ref(provider.crypto()).map_err(library)?;
-            provider.storage().delete_key_package(&reference).map_err(unreadable)?;
-            gone += 1;
+    fn forget(&mut self, references: &[KeyPackageRef]) -> Result<usize, MlsError> {
+        for reference in references {
+            let storage = self.provider.storage();
+            storage.delete_for_good(Kind::KeyPackage, reference).map_err(unreadable)?;
         }
+        Ok(references.len())
     }
-    Ok(gone)
 }
 
-fn outstanding(provider: &Provider) -> Result<Vec<(Vec<u8>, KeyPackageBundle)>, MlsError> {
+/// Forgets those that no welcome can still be on its way for. Staged.
+pub(crate) fn tidy(provider: &Provider) -> Result<(), LayerError> {
+    let Some(then) = SystemTime::now().checked_sub(GRACE) else {
+        return Ok(());
+    };
+    for reference in expired(provider, then)? {
+        provider.storage().delete(Kind::KeyPackage, &reference).map_err(unreadable)?;
+    }
+    Ok(())
+}
+
+fn expired(provider: &Provider, now: SystemTime) -> Result<Vec<KeyPackageRef>, MlsError> {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    those(provider, |_, bundle| bundle.key_package().life_time().not_after() <= now)
+}
+
+/// Those that `which` is true for.
+fn those(
+    provider: &Provider,
+    which: impl Fn(&KeyPackageRef, &KeyPackageBundle) -> bool,
+) -> Result<Vec<KeyPackageRef>, MlsError> {
+    let all = outstanding(provider)?.into_iter();
+    Ok(all.filter(|(known, bundle)| which(known, bundle)).map(|(known, _)| known).collect())
+}
+
+fn outstanding(provider: &Provider) -> Result<Vec<(KeyPackageRef, KeyPackageBundle)>, MlsError> {
     let bundles: Vec<KeyPackageBundle> =
         provider.storage().list(Kind::KeyPackage, &()).map_err(unreadable)?;
     bundles
         .into_iter()
         .map(|bundle| {
             let reference = bundle.key_package().hash_ref(provider.crypto()).map_err(library)?;
-            Ok((reference.as_slice().to_vec(), bundle))
+            Ok((reference, bundle))
         })
         .collect()
 }
@@ -144,10 +150,7 @@ mod tests {
         // One is expired, but not long enough: it is still there although another was made after.
         assert_eq!(layer.key_packages().unwrap().len(), 2);
         let later = SystemTime::now() + GRACE;
-        assert_eq!(forget_expired(&layer.provider, later - GRACE).unwrap(), 1);
-        assert_eq!(forget_expired(&layer.provider, later).unwrap(), 1);
-        assert_eq!(layer.key_packages().unwrap(), []);
-        layer.revert();
-        assert_eq!(layer.key_packages().unwrap().len(), 2);
+        assert_eq!(expired(&layer.provider, later - GRACE).unwrap().len(), 1);
+        assert_eq!(expired(&layer.provider, later).unwrap().len(), 2);
     }
 }

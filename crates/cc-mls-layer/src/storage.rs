@@ -159,12 +159,21 @@ impl Storage {
         let key = key(kind, id)?;
         let value = encode(kind, value, 0)?;
         let mut state = self.state();
-        state.staged.remove(&key);
-        state.saved = false;
-        if let Some(unsaved) = &mut state.unsaved {
-            unsaved.insert(key.clone());
-        }
+        state.settle(&key);
         state.applied.insert(key, value);
+        Ok(())
+    }
+
+    /// Deletes a value so that a revert does not undo it.
+    pub(crate) fn delete_for_good(
+        &self,
+        kind: Kind,
+        id: &impl Serialize,
+    ) -> Result<(), StorageError> {
+        let key = key(kind, id)?;
+        let mut state = self.state();
+        state.settle(&key);
+        state.applied.remove(&key);
         Ok(())
     }
 
@@ -219,6 +228,15 @@ impl State {
     fn stage(&mut self, key: Key, value: Option<Value>) {
         self.saved = false;
         self.staged.insert(key, value);
+    }
+
+    /// What is applied under `key` is about to change for good.
+    fn settle(&mut self, key: &Key) {
+        self.saved = false;
+        self.staged.remove(key);
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(key.clone());
+        }
     }
 
     fn value(&self, key: &[u8]) -> Option<&Value> {

@@ -49,18 +49,19 @@ fn several_are_outstanding_and_each_works_once() {
 #[test]
 fn a_forgotten_one_joins_nothing() {
     let mut alice = Peer::founder("Alice");
-    let mut bob = Peer::joiner("Bob");
+    let mut bob = Peer::joiner("Bob").stored();
     let old = bob.key_package();
     let reference = bob.layer.key_packages().unwrap().remove(0).reference;
     let new = bob.key_package();
 
-    // Forgotten, which is undone, and forgotten for good.
-    assert!(bob.layer.forget_key_package(&reference).unwrap());
-    bob.layer.revert();
-    assert_eq!(bob.layer.key_packages().unwrap().len(), 2);
     assert!(bob.layer.forget_key_package(&reference).unwrap());
     assert!(!bob.layer.forget_key_package(&reference).unwrap());
-    bob.layer.apply();
+    // Whatever is refused and undone afterwards, it stays forgotten.
+    bob.layer.revert();
+    assert_eq!(bob.layer.key_packages().unwrap().len(), 1);
+    bob.keep().unwrap();
+    bob.restart();
+    assert_eq!(bob.layer.key_packages().unwrap().len(), 1);
 
     let staged = alice.stage(&[old], &[]).unwrap();
     assert_eq!(bob.join(&staged), Err(LayerErrorKind::Rejected));
@@ -79,7 +80,7 @@ fn expired_ones_are_forgotten_when_told() {
     let mut alice = Peer::founder("Alice");
     assert_eq!(alice.stage(&[package], &[]).map(|_| ()), Err(LayerErrorKind::Rejected));
     assert_eq!(bob.layer.forget_expired_key_packages().unwrap(), 1);
-    bob.layer.apply();
+    bob.layer.revert();
     assert_eq!(bob.layer.key_packages().unwrap(), []);
     let _ = alice.stage(&[Peer::joiner("Bob").key_package()], &[]).unwrap();
 }

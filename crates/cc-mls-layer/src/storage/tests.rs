@@ -108,6 +108,23 @@ mod saving {
     }
 
     #[test]
+    fn what_was_deleted_for_good_is_saved_after_a_revert() {
+        let storage = Storage::default();
+        put(&storage, 1);
+        save(&storage, true);
+        storage.apply();
+        put(&storage, 1);
+        put(&storage, 2);
+        storage.delete_for_good(Kind::PastEpoch, &1u8).unwrap();
+        storage.delete_for_good(Kind::PastEpoch, &2u8).unwrap();
+        storage.revert();
+        assert!(storage.list::<u8>(Kind::PastEpoch, &()).unwrap().is_empty());
+        assert_eq!(save(&storage, false), saved(&[], &[1, 2]));
+        storage.apply();
+        assert_eq!(save(&storage, false), saved(&[], &[]));
+    }
+
+    #[test]
     fn what_is_written_after_a_save_is_for_the_next_one() {
         let storage = Storage::default();
         save(&storage, true);
