@@ -47,6 +47,11 @@ type Digest = [u8; 16];
 /// back to, are ever asked for.
 const MAX_EPOCHS: usize = 8;
 
+/// So many messages that were received before a load make checkpoints more frequent by one message.
+/// Nothing but the end of the epoch rids the journal of them, so they must not become ever more: with
+/// this many times the checkpoint interval, every message writes a checkpoint and none is added.
+const CARRIED_PER_MESSAGE: usize = 16;
+
 #[derive(Default)]
 pub(crate) struct Journal {
     sent: Vec<EpochGenerations>,
@@ -55,6 +60,8 @@ pub(crate) struct Journal {
     /// Received before the last load: the group in memory still has these keys.
     carried: HashMap<Digest, u64>,
     since_checkpoint: u32,
+    /// A checkpoint was written since the last `apply`.
+    staged: bool,
 }
 
 impl Journal {
@@ -74,7 +81,9 @@ impl Journal {
             .into_iter()
             .map(|record| (record.digest, record.epoch))
             .collect();
-        Ok(Self { sent, reached, carried, ..Self::default() })
+        // All of them may be since the checkpoint.
+        let since_checkpoint = u32::try_from(carried.len()).unwrap_or(u32::MAX);
+        Ok(Self { sent, reached, carried, since_checkpoint, staged: false })
     }
 
     /// Generations that were used but that the group in memory would use again.
@@ -140,9 +149,16 @@ impl Journal {
         self.since_checkpoint
     }
 
-    /// A checkpoint that was staged is gone; the next message writes another.
-    pub(crate) fn checkpoint_lost(&mut self) {
-        self.since_checkpoint = u32::MAX;
+    /// What is staged is kept.
+    pub(crate) fn apply(&mut self) {
+        self.staged = false;
+    }
+
+    /// What is staged is gone. If a checkpoint was, the next message writes another.
+    pub(crate) fn revert(&mut self) {
+        if std::mem::take(&mut self.staged) {
+            self.since_checkpoint = u32::MAX;
+        }
     }
 
     /// The group enters another epoch. Nothing is remembered of messages before `oldest`.
@@ -174,7 +190,9 @@ impl Journal {
                 storage.delete(Kind::Received, &record.digest).map_err(failed)?;
             }
         }
-        self.since_checkpoint = 0;
+        self.since_checkpoint =
+            u32::try_from(self.carried.len() / CARRIED_PER_MESSAGE).unwrap_or(u32::MAX);
+        self.staged = true;
         Ok(())
     }
 

@@ -437,6 +437,9 @@ impl CipherLayer for MlsLayer {
 
     fn apply(&mut self) {
         self.provider.storage().apply();
+        if let State::Inside(group) = &mut self.state {
+            group.journal.apply();
+        }
         self.own_id_before = None;
         self.dirty = false;
         self.changed = false;
@@ -455,7 +458,7 @@ impl CipherLayer for MlsLayer {
                 Err(_) => State::Broken,
             };
         } else if let State::Inside(group) = &mut self.state {
-            group.journal.checkpoint_lost();
+            group.journal.revert();
         }
     }
 

@@ -264,6 +264,86 @@ fn between_checkpoints_the_store_opens_what_came_since() {
     assert_eq!(peers[0].open(&again), Err(LayerErrorKind::Rejected));
 }
 
+/// The ratchets as the last checkpoint wrote them.
+fn checkpoint(peer: &Peer) -> Vec<u8> {
+    records(peer).into_iter().find(|(key, _)| key[0] == MESSAGE_SECRETS).unwrap().1
+}
+
+#[test]
+fn a_refused_message_makes_no_checkpoint() {
+    let mut peers = watched(64);
+    let before = checkpoint(&peers[1]);
+    for round in 0u8..3 {
+        let wire = peers[0].seal(&[round]);
+        let garbage = Wire { body: vec![round; 9], ..wire.clone() };
+        assert_eq!(peers[1].open(&garbage), Err(LayerErrorKind::Rejected));
+        peers[1].open(&wire).unwrap();
+        assert_eq!(checkpoint(&peers[1]), before);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_undone_is_made_by_the_next_message() {
+    let mut peers = watched(4);
+    let staged = peers[0].stage(&[], &[]).unwrap();
+    common::settle(&mut peers, 0, &staged, &[]);
+    let before = checkpoint(&peers[1]);
+    for _ in 0..3 {
+        peers[1].seal(b"kept");
+    }
+    peers[1].seal_only(b"undone").unwrap();
+    peers[1].layer.revert();
+    peers[1].keep().unwrap();
+    assert_eq!(checkpoint(&peers[1]), before);
+    peers[1].seal(b"the next");
+    assert_ne!(checkpoint(&peers[1]), before);
+}
+
+#[test]
+fn messages_before_a_restart_stay_readable_until_the_window_is_over() {
+    let mut peers = watched(4);
+    let staged = peers[0].stage(&[], &[]).unwrap();
+    common::settle(&mut peers, 0, &staged, &[]);
+    let old = peers[0].seal(b"before the restart");
+    peers[1].open(&old).unwrap();
+    peers[1].restart();
+    let before = checkpoint(&peers[1]);
+    for _ in 0..4 {
+        let wire = peers[0].seal(b"after it");
+        peers[1].open(&wire).unwrap();
+    }
+    assert_ne!(checkpoint(&peers[1]), before);
+    // A checkpoint alone does not end it, as it does without a restart. Bob still refuses the message.
+    assert!(stolen(&peers[1]).open(&old).is_ok());
+    assert_eq!(peers[1].open(&old), Err(LayerErrorKind::Rejected));
+    for _ in 0..=MlsConfig::default().max_past_epochs() {
+        let staged = peers[2].stage(&[], &[]).unwrap();
+        common::settle(&mut peers, 2, &staged, &[]);
+    }
+    assert_eq!(stolen(&peers[1]).open(&old), Err(LayerErrorKind::Rejected));
+    assert!(records(&peers[1]).iter().all(|(key, _)| key[0] != RECEIVED));
+}
+
+#[test]
+fn restarts_do_not_pile_up_records() {
+    let mut peers = watched(4);
+    let mut read = Vec::new();
+    let mut most = 0;
+    for _ in 0..100 {
+        for _ in 0..2 {
+            let wire = peers[0].seal(b"hello");
+            peers[1].open(&wire).unwrap();
+            read.push(wire);
+        }
+        most = most.max(records(&peers[1]).iter().filter(|(key, _)| key[0] == RECEIVED).count());
+        peers[1].restart();
+    }
+    assert!(most <= 4 * 16, "{most} records");
+    for old in &read {
+        assert_eq!(peers[1].open(old), Err(LayerErrorKind::Rejected));
+    }
+}
+
 #[test]
 fn a_change_of_the_group_is_a_checkpoint() {
     let mut peers = watched(64);
