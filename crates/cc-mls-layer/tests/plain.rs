@@ -189,6 +189,28 @@ fn a_member_that_fell_out_of_step_comes_back_from_outside() {
 }
 
 #[test]
+fn nothing_of_before_a_removal_is_left_after_joining_from_outside() {
+    let suite = SUITES[0];
+    let mut xenia = foreign("Xenia", suite.1);
+    let (mut alice, bob) = group(suite.0, &mut xenia);
+    let mut bob = bob.stored();
+    for _ in 0..3 {
+        let staged = alice.stage(&[], &[bob.id]).unwrap();
+        alice.confirm();
+        xenia.process(&staged.parts.commit);
+        assert!(bob.process(&staged).unwrap().removed_self);
+        let info = alice.layer.group_info().unwrap();
+        let commit = bob.transact(|layer| layer.join_from_outside(&info, &BINDING)).unwrap();
+        external(&mut alice, &commit).unwrap();
+        xenia.process(&commit);
+        agree(&mut [&mut alice, &mut bob], &mut [&mut xenia]);
+        // Kind 15 is an epoch's private keys.
+        let keys = common::scope().of(bob.store.as_ref().unwrap()).list(&[15]).unwrap();
+        assert_eq!(keys.len(), 1);
+    }
+}
+
+#[test]
 fn all_of_it_is_there_after_a_restart() {
     let suite = SUITES[0];
     let mut xenia = foreign("Xenia", suite.1);
