@@ -8,8 +8,7 @@
 //! | `send COUNT` | bytes written, then the nanoseconds of each |
 //! | `receive COUNT` | likewise; they are sent first, which does not count |
 //!
-//! A message is one transaction. openmls asks its storage for one write after another, and each would be
-//! a commit of its own otherwise.
+//! A message is one transaction, which for one write makes no difference.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::{
