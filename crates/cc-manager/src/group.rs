@@ -256,9 +256,9 @@ impl CascadingCipherManager {
             for position in stack.group_positions() {
                 stack.call_group(position, |group| group.confirm_change())?;
             }
-            check_roster(stack)?;
+            let members = check_roster(stack)?;
             draft.own.staged = None;
-            draft.own.settle(stack.epoch().unwrap_or(0), &stack.member_ids(), &staged.added);
+            draft.own.settle(stack.epoch().unwrap_or(0), &members, &staged.added);
             if !staged.change.welcome.is_empty() {
                 draft.send(&staged.change.welcome);
             }
@@ -314,14 +314,13 @@ impl CascadingCipherManager {
         if !self.own.rejoining {
             self.expect_outside()?;
         }
-        self.transact_if(When::Now, |stack, _, draft| {
+        self.transact_if(When::Now, accept, |stack, _, draft| {
             let joined = parts::join(stack, welcome.as_ref())?;
             if draft.own.joined.contains(joined.id.as_bytes()) {
                 return Err(Error::WelcomeUsed);
             }
             draft.own.join(*joined.id.as_bytes());
-            let accepted = accept(&joined);
-            Ok(if accepted { (Ok(joined), true) } else { (Err(joined), false) })
+            Ok(joined)
         })
     }
 
@@ -354,27 +353,24 @@ impl CascadingCipherManager {
         if !matches!(kind, Kind::Commit | Kind::Proposal) {
             return Err(DecodeError::Kind(kind).into());
         }
-        self.transact_if(When::Now, |stack, reports, draft| {
+        self.transact_if(When::Now, accept, |stack, reports, draft| {
             let (buffer, sender) = stack.open(kind, wire, &[], reports)?;
-            let processed = if kind == Kind::Proposal {
-                let own = &mut draft.own;
-                process_proposal(stack, own, buffer.as_slice(), sender).map(Processed::Proposal)?
+            let own = &mut draft.own;
+            if kind == Kind::Proposal {
+                return process_proposal(stack, own, buffer.as_slice(), sender)
+                    .map(Processed::Proposal);
+            }
+            let list = PartList::decode(buffer.as_slice())?;
+            let (mut summary, members) = process_commit(stack, &list, sender)?;
+            summary.superseded = own.staged.as_ref().map(|staged| staged.id());
+            own.overtake();
+            if summary.removed_self {
+                own.overtaken = None;
+                own.roster = Arc::default();
             } else {
-                let list = PartList::decode(buffer.as_slice())?;
-                let mut summary = process_commit(stack, &list, sender)?;
-                summary.superseded = draft.own.staged.as_ref().map(|staged| staged.id());
-                draft.own.overtake();
-                if summary.removed_self {
-                    draft.own.overtaken = None;
-                    draft.own.roster = Arc::default();
-                } else {
-                    let epoch = stack.epoch().unwrap_or(0);
-                    draft.own.settle(epoch, &stack.member_ids(), &summary.added);
-                }
-                Processed::Commit(summary)
-            };
-            let accepted = accept(&processed);
-            Ok(if accepted { (Ok(processed), true) } else { (Err(processed), false) })
+                own.settle(stack.epoch().unwrap_or(0), &members, &summary.added);
+            }
+            Ok(Processed::Commit(summary))
         })
     }
 

@@ -167,9 +167,11 @@ impl Keeper {
             Shape { next_slot: self.next_slot, layers }.write(&mut batch, &self.place)?;
         }
         draft.own.write(before, &mut batch, &self.place)?;
-        batch.check()?;
         match when {
-            When::Flushed => self.pending.extend(batch),
+            When::Flushed => {
+                batch.check()?;
+                self.pending.extend(batch);
+            }
             When::Now => self.commit(&mut batch, draft.own.next_entry)?,
         }
         self.next_entry = draft.own.next_entry;

@@ -121,16 +121,17 @@ impl CascadingCipherManager {
         when: When,
         f: impl FnOnce(&mut Stack, &mut Reports, &mut Draft) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.transact_if(when, |stack, reports, draft| Ok((f(stack, reports, draft)?, true)))
+        self.transact_if(when, |_| true, f).map(|kept| kept.unwrap_or_else(|refused| refused))
     }
 
-    /// As [`transact`](Self::transact), for an `f` that may succeed and yet say that nothing is to be
-    /// kept.
+    /// As [`transact`](Self::transact), but keeps nothing where `accept` refuses what `f` gives, which
+    /// comes back as `Err` then.
     pub(crate) fn transact_if<T>(
         &mut self,
         when: When,
-        f: impl FnOnce(&mut Stack, &mut Reports, &mut Draft) -> Result<(T, bool), Error>,
-    ) -> Result<T, Error> {
+        accept: impl FnOnce(&T) -> bool,
+        f: impl FnOnce(&mut Stack, &mut Reports, &mut Draft) -> Result<T, Error>,
+    ) -> Result<Result<T, T>, Error> {
         let Self { stack, reports, own, keeper } = self;
         if let (Some(keeper), When::Now) = (&mut *keeper, when) {
             keeper.prepare()?;
@@ -138,15 +139,16 @@ impl CascadingCipherManager {
         let entries = keeper.as_ref().map(Keeper::entries);
         let mut draft = Draft { own: own.clone(), entries, reshaped: false };
         let mut end = stack.end();
-        let (value, keep) = f(end.stack, reports, &mut draft)?;
-        if keep {
-            *own = match keeper {
-                Some(keeper) => keeper.keep(end.stack, own, draft, when)?,
-                None => draft.own,
-            };
-            end.keep = true;
+        let value = f(end.stack, reports, &mut draft)?;
+        if !accept(&value) {
+            return Ok(Err(value));
         }
-        Ok(value)
+        *own = match keeper {
+            Some(keeper) => keeper.keep(end.stack, own, draft, when)?,
+            None => draft.own,
+        };
+        end.keep = true;
+        Ok(Ok(value))
     }
 
     /// Encrypts `plaintext` through all layers, bottom to top.

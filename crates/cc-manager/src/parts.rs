@@ -142,12 +142,13 @@ pub(crate) fn stage(
     Ok((PartList { change, parts: commit }, PartList { change, parts: welcome }))
 }
 
-/// Brings a commit into force in each layer, bottom to top.
+/// Brings a commit into force in each layer, bottom to top. Gives the members as well, unless this one
+/// was removed.
 pub(crate) fn process_commit(
     stack: &mut Stack,
     list: &PartList,
     sender: Option<MemberId>,
-) -> Result<ChangeSummary, Error> {
+) -> Result<(ChangeSummary, BTreeSet<MemberId>), Error> {
     let mut committer = sender;
     let mut agreed: Option<CommitOutcome> = None;
     check_parts(stack, &list.parts)?;
@@ -174,21 +175,23 @@ pub(crate) fn process_commit(
         pass.finish(stack, position, digests, next.as_ref());
     }
     let outcome = agreed.ok_or(DecodeError::Malformed)?;
+    let mut members = BTreeSet::new();
     if !outcome.removed_self {
-        let members = check_roster(stack)?;
+        members = check_roster(stack)?;
         if committer.is_some_and(|committer| !members.contains(&committer)) {
             return Err(Error::Disagreement);
         }
         expect_fit(stack.layers(), members.len())?;
     }
-    Ok(ChangeSummary {
+    let summary = ChangeSummary {
         id: ChangeId(list.change),
         committer,
         added: outcome.added,
         removed: outcome.removed,
         removed_self: outcome.removed_self,
         superseded: None,
-    })
+    };
+    Ok((summary, members))
 }
 
 /// Joins the group of a welcome in each layer, bottom to top.

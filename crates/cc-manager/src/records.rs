@@ -235,8 +235,8 @@ impl Own {
         place: &Place,
     ) -> Result<(), StoreError> {
         let root = place.root();
-        let group = |own: &Self| (own.rejoining, Arc::clone(&own.joined), Arc::clone(&own.roster));
-        if group(self) != group(before) {
+        let Self { rejoining, joined, roster, .. } = before;
+        if (self.rejoining, &self.joined, &self.roster) != (*rejoining, joined, roster) {
             let came = self.roster.came.iter();
             let proposed = self.roster.proposed.iter().map(|proposed| ProposedRecord {
                 proposer: *proposed.proposer.as_bytes(),
