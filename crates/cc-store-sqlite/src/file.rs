@@ -12,7 +12,7 @@ use cc_core::store::StoreError;
 /// "CCst", at offset 68 of the database file (SQLite file format section 1.3.17).
 pub(crate) const APPLICATION_ID: i32 = 0x4343_7374;
 /// The format that this version writes, at offset 60 of the database file.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The store's files, and the lock that keeps everybody else from them.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Files {
 
 pub(crate) fn check_format(version: u32) -> Result<(), StoreError> {
     match version {
-        FORMAT => Ok(()),
+        1..=FORMAT => Ok(()),
         0 => Err(StoreError::corrupt("format 0, which was never written")),
         version => Err(StoreError::Newer { version }),
     }

@@ -4,10 +4,13 @@ use cc_core::{Secret, random, store::StoreError};
 use rusqlite::{Connection, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Credential, error::sqlite_error, file::FORMAT};
+use crate::{Credential, error::sqlite_error};
 
 /// What tells a store from every other. Random, not secret.
 pub(crate) type StoreId = [u8; 16];
+
+/// The version of the header itself, which formats 1 and 2 of the file have in common.
+const VERSION: u32 = 1;
 
 pub(crate) struct Header {
     pub(crate) store: StoreId,
@@ -66,7 +69,7 @@ impl Header {
     fn checksum(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(b"cascading-cipher/1 store header");
-        hash.update(FORMAT.to_be_bytes());
+        hash.update(VERSION.to_be_bytes());
         hash.update(self.store);
         hash.update([self.kind]);
         hash.update(&self.wrapped);
@@ -75,5 +78,5 @@ impl Header {
 }
 
 fn associated_data(store: &StoreId) -> Vec<u8> {
-    [&b"cascading-cipher/1 store data key"[..], &FORMAT.to_be_bytes(), store].concat()
+    [&b"cascading-cipher/1 store data key"[..], &VERSION.to_be_bytes(), store].concat()
 }

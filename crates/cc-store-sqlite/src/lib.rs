@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod connection;
 mod credential;
 mod error;
 mod file;
 mod header;
+mod journal;
 mod options;
 mod seal;
 mod store;

@@ -7,6 +7,8 @@
 //! id[16]    = HMAC-SHA-256(names, 0x02 || length of scope (4) || scope || key)
 //! sealed    = XAES-256-GCM(values, nonce = random[24], value || key || length of key (2),
 //!                 ad = "cascading-cipher/1 store record" || store id || scope || id)
+//! entry     = XAES-256-GCM(values, nonce = random[24], changes of a commit,
+//!                 ad = "cascading-cipher/1 store entry" || store id || generation (8))
 //! ```
 //!
 //! The key stands behind the value so that the value, once decrypted, need not be moved.
@@ -102,6 +104,23 @@ impl Sealer {
         }
     }
 
+    pub(crate) fn seal_entry(
+        &self,
+        generation: u64,
+        changes: &SecretBytes,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.values.seal(&self.entry_data(generation), changes.expose()).map_err(aes_error)
+    }
+
+    pub(crate) fn open_entry(
+        &self,
+        generation: u64,
+        sealed: &[u8],
+    ) -> Result<SecretBytes, StoreError> {
+        let changes = self.values.open(&self.entry_data(generation), sealed);
+        changes.map(SecretBytes::new).map_err(aes_error)
+    }
+
     pub(crate) fn seal_generation(&self, generation: u64) -> Result<Vec<u8>, StoreError> {
         self.values.seal(&self.generation_data(), &generation.to_be_bytes()).map_err(aes_error)
     }
@@ -117,6 +136,11 @@ impl Sealer {
     fn record_data(&self, place: Place) -> Vec<u8> {
         let label = b"cascading-cipher/1 store record";
         [&label[..], &self.store, &place.scope, &place.id].concat()
+    }
+
+    fn entry_data(&self, generation: u64) -> Vec<u8> {
+        let label = b"cascading-cipher/1 store entry";
+        [&label[..], &self.store, &generation.to_be_bytes()].concat()
     }
 
     fn generation_data(&self) -> Vec<u8> {

@@ -1,21 +1,21 @@
 //! The store.
 
 use core::{fmt, ops::ControlFlow};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use cc_core::{
     Secret, SecretBytes,
     store::{Batch, Change, Scope, Store, StoreError},
 };
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, config::DbConfig, params,
-};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, config::DbConfig, params};
 
 use crate::{
-    Credential, Durability, Options,
+    Credential, Options,
+    connection::{self, blob},
     error::{commit_error, sqlite_error},
-    file::{APPLICATION_ID, FORMAT, Files, check_format},
+    file::{Files, check_format},
     header::Header,
+    journal::{self, Journal},
     seal::{Place, Sealer},
 };
 
@@ -28,6 +28,7 @@ pub struct SqliteStore {
     files: Files,
     sealer: Sealer,
     generation: u64,
+    journal: Journal,
     in_doubt: bool,
 }
 
@@ -93,19 +94,24 @@ impl SqliteStore {
     /// # Errors
     /// As [`Store::commit`]. After [`StoreError::InDoubt`] one of the two opens the store.
     pub fn change_credential(&mut self, mut credential: Credential) -> Result<(), StoreError> {
+        self.usable()?;
         let store = self.sealer.store();
         let header = Header::wrapping(store, &mut credential, self.sealer.data_key())?;
-        self.transact(|connection, _| header.write(connection).map_err(sqlite_error))?;
+        self.fold(self.next_generation()?, &Batch::new(), Some(&header))?;
         self.checkpoint()
     }
 
-    /// Moves the write-ahead log into the database and empties it, so that nothing deleted is left in
-    /// it. SQLite moves it every 1000 pages by itself, and when the store is closed.
+    /// Writes everything to its place in the database and empties the write-ahead log, so that nothing
+    /// deleted is left in the files. When the store is closed that happens by itself, if it can.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Full`]. Nothing is lost then.
+    /// [`StoreError::Io`], [`StoreError::Full`]: nothing is lost then. [`StoreError::InDoubt`] as for
+    /// [`Store::commit`].
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
         self.usable()?;
+        if !self.journal.is_empty() {
+            self.fold(self.generation, &Batch::new(), None)?;
+        }
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(sqlite_error)
@@ -136,7 +142,11 @@ impl SqliteStore {
             };
             self.sealer.open(place, blob(row, 2)?)?;
         }
-        self.check_generation()
+        let (_, generation) = read_journal(&self.connection, &self.sealer)?;
+        if generation != self.generation {
+            return Err(StoreError::corrupt("the generation is not the one that was written"));
+        }
+        Ok(())
     }
 
     pub(crate) fn create_with(
@@ -151,21 +161,10 @@ impl SqliteStore {
         let sealer = Sealer::new(header.store, data_key);
         let draft = files.draft()?;
         let draw_up = || -> Result<(), StoreError> {
-            let connection = connect(&draft)?;
-            connection.execute_batch(SCHEMA).map_err(sqlite_error)?;
-            connection
-                .execute_batch(&format!(
-                    "PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT};"
-                ))
-                .map_err(sqlite_error)?;
+            let connection = connection::connect(&draft)?;
+            connection::draw_up(&connection, &sealer.seal_generation(0)?)?;
             header.write(&connection).map_err(sqlite_error)?;
-            connection
-                .execute(
-                    "INSERT INTO state (one, generation) VALUES (1, ?1)",
-                    [sealer.seal_generation(0)?],
-                )
-                .map_err(sqlite_error)?;
-            set_log(&connection)?;
+            connection::set_log(&connection)?;
             connection.close().map_err(|(_, error)| sqlite_error(error))
         };
         draw_up().and_then(|()| files.publish(&draft)).inspect_err(|_| {
@@ -194,7 +193,7 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         files.recognize()?;
         let left_log = files.left_log();
-        let connection = connect(files.path())?;
+        let connection = connection::connect(files.path())?;
         // Until the credential has proved right, a log that a crash left stays where it is. Where there
         // was none, SQLite removes the one that it makes.
         connection
@@ -204,14 +203,16 @@ impl SqliteStore {
             return Err(StoreError::io("the file cannot be written"));
         }
         // The log may hold a newer format than the database.
-        check_format(
-            connection
-                .query_row("PRAGMA user_version", [], |row| row.get(0))
-                .map_err(sqlite_error)?,
-        )?;
+        let format = connection::format(&connection)?;
+        check_format(format)?;
         let header = Header::read(&connection)?;
         let sealer = Sealer::new(header.store, header.unlock(&mut credential)?);
-        let generation = sealer.open_generation(&sealed_generation(&connection)?)?;
+        let (journal, generation) = if connection::has_journal(format) {
+            read_journal(&connection, &sealer)?
+        } else {
+            let sealed = connection::sealed_generation(&connection)?;
+            (Journal::default(), sealer.open_generation(&sealed)?)
+        };
         if generation < options.min_generation {
             let expected = options.min_generation;
             return Err(StoreError::RolledBack { found: generation, expected });
@@ -219,9 +220,10 @@ impl SqliteStore {
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
             .map_err(sqlite_error)?;
-        set_log(&connection)?;
-        set_options(&connection, options)?;
-        Ok(Self { connection, files, sealer, generation, in_doubt: false })
+        connection::set_log(&connection)?;
+        connection::upgrade(&connection, format)?;
+        connection::set_options(&connection, options)?;
+        Ok(Self { connection, files, sealer, generation, journal, in_doubt: false })
     }
 
     fn usable(&self) -> Result<(), StoreError> {
@@ -231,49 +233,129 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Does `work` and counts the generation, in one transaction.
-    fn transact(
-        &mut self,
-        work: impl FnOnce(&Connection, &Sealer) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        self.usable()?;
-        let generation = self.generation.checked_add(1).ok_or(StoreError::Full)?;
-        let sealed_generation = self.sealer.seal_generation(generation)?;
-        let run = |connection: &mut Connection, sealer: &Sealer| {
-            let transaction = connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(sqlite_error)?;
-            work(&transaction, sealer)?;
-            let changed = transaction
-                .prepare_cached("UPDATE state SET generation = ?1")
-                .and_then(|mut statement| statement.execute([sealed_generation]))
-                .map_err(sqlite_error)?;
-            if changed != 1 {
-                return Err(StoreError::corrupt("there is no generation"));
-            }
-            transaction.commit().map_err(commit_error)
-        };
-        let result = run(&mut self.connection, &self.sealer);
-        match &result {
-            Ok(()) => self.generation = generation,
-            // A transaction that is neither committed nor rolled back is nobody's to go on with.
-            Err(error) => self.in_doubt = error.is_in_doubt() || !self.connection.is_autocommit(),
-        }
-        result
+    fn next_generation(&self) -> Result<u64, StoreError> {
+        self.generation.checked_add(1).ok_or(StoreError::Full)
     }
 
-    fn check_generation(&self) -> Result<(), StoreError> {
-        let stored = self.sealer.open_generation(&sealed_generation(&self.connection)?)?;
-        if stored != self.generation {
-            return Err(StoreError::corrupt("the generation is not the one that was written"));
-        }
+    /// Writes `batch` to the journal, as `len` bytes.
+    fn append(&mut self, generation: u64, batch: &Batch, len: usize) -> Result<(), StoreError> {
+        let entry = self.sealer.seal_entry(generation, &journal::encode(batch, len)?)?;
+        let number = self.journal.rows() + 1;
+        let result = transact(&mut self.connection, |connection| {
+            connection
+                .prepare_cached("INSERT INTO journal (number, sealed) VALUES (?1, ?2)")
+                .and_then(|mut statement| statement.execute(params![number, entry]))
+                .map_err(sqlite_error)?;
+            Ok(())
+        });
+        self.settle(&result);
+        result?;
+        self.journal.add(batch, len);
+        self.generation = generation;
         Ok(())
     }
+
+    /// Writes what the journal changed, and then `batch`, to the record table.
+    fn fold(
+        &mut self,
+        generation: u64,
+        batch: &Batch,
+        header: Option<&Header>,
+    ) -> Result<(), StoreError> {
+        let Self { connection, sealer, journal, .. } = self;
+        let sealed_generation = sealer.seal_generation(generation)?;
+        let result = transact(connection, |connection| {
+            // Before anything is put, so that a store without room finds some.
+            connection.execute("DELETE FROM journal", []).map_err(sqlite_error)?;
+            let newest = || {
+                let overtaken = |scope: &Scope, key: &[u8]| batch.get(scope, key).is_some();
+                let earlier =
+                    journal.changes().filter(move |(scope, key, _)| !overtaken(scope, key));
+                earlier.chain(batch.changes())
+            };
+            let mut delete = connection
+                .prepare_cached("DELETE FROM record WHERE scope = ?1 AND id = ?2")
+                .map_err(sqlite_error)?;
+            for (scope, key, change) in newest() {
+                if change == Change::Delete {
+                    let place = sealer.place(scope, key);
+                    delete.execute(params![place.scope, place.id]).map_err(sqlite_error)?;
+                }
+            }
+            let mut put = connection
+                .prepare_cached(
+                    "INSERT INTO record (scope, id, sealed) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (scope, id) DO UPDATE SET sealed = excluded.sealed",
+                )
+                .map_err(sqlite_error)?;
+            for (scope, key, change) in newest() {
+                if let Change::Put(value) = change {
+                    let place = sealer.place(scope, key);
+                    let sealed = sealer.seal(place, key, value)?;
+                    put.execute(params![place.scope, place.id, sealed]).map_err(sqlite_error)?;
+                }
+            }
+            if let Some(header) = header {
+                header.write(connection).map_err(sqlite_error)?;
+            }
+            let changed = connection
+                .execute("UPDATE state SET generation = ?1", [sealed_generation])
+                .map_err(sqlite_error)?;
+            if changed == 1 { Ok(()) } else { Err(StoreError::corrupt("there is no generation")) }
+        });
+        self.settle(&result);
+        result?;
+        self.journal = Journal::default();
+        self.generation = generation;
+        Ok(())
+    }
+
+    /// A transaction that is neither committed nor rolled back is nobody's to go on with.
+    fn settle(&mut self, result: &Result<(), StoreError>) {
+        if let Err(error) = result {
+            self.in_doubt = error.is_in_doubt() || !self.connection.is_autocommit();
+        }
+    }
+}
+
+fn transact(
+    connection: &mut Connection,
+    work: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sqlite_error)?;
+    work(&transaction)?;
+    transaction.commit().map_err(commit_error)
+}
+
+/// The journal, and the generation that it leads to.
+fn read_journal(connection: &Connection, sealer: &Sealer) -> Result<(Journal, u64), StoreError> {
+    let mut generation = sealer.open_generation(&connection::sealed_generation(connection)?)?;
+    let mut journal = Journal::default();
+    let mut statement = connection
+        .prepare("SELECT number, sealed FROM journal ORDER BY number")
+        .map_err(sqlite_error)?;
+    let mut rows = statement.query([]).map_err(sqlite_error)?;
+    while let Some(row) = rows.next().map_err(sqlite_error)? {
+        if row.get::<_, i64>(0).map_err(sqlite_error)? != journal.rows() + 1 {
+            return Err(StoreError::corrupt("a commit is missing"));
+        }
+        generation =
+            generation.checked_add(1).ok_or_else(|| StoreError::corrupt("too many commits"))?;
+        journal.replay(sealer.open_entry(generation, blob(row, 1)?)?.expose())?;
+    }
+    Ok((journal, generation))
 }
 
 impl Store for SqliteStore {
     fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
         self.usable()?;
+        match self.journal.get(scope, key) {
+            Some(Change::Put(value)) => return Ok(Some(value.duplicate())),
+            Some(Change::Delete) => return Ok(None),
+            None => {}
+        }
         let place = self.sealer.place(scope, key);
         let sealed: Option<Vec<u8>> = self
             .connection
@@ -299,23 +381,30 @@ impl Store for SqliteStore {
         visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.usable()?;
-        let scope = self.sealer.scope(scope);
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         {
+            let tag = self.sealer.scope(scope);
             let mut statement = self
                 .connection
                 .prepare_cached("SELECT id, sealed FROM record WHERE scope = ?1")
                 .map_err(sqlite_error)?;
-            let mut rows = statement.query([scope]).map_err(sqlite_error)?;
+            let mut rows = statement.query([tag]).map_err(sqlite_error)?;
             while let Some(row) = rows.next().map_err(sqlite_error)? {
-                let place = Place { scope, id: row.get(0).map_err(sqlite_error)? };
+                let place = Place { scope: tag, id: row.get(0).map_err(sqlite_error)? };
                 let (key, value) = self.sealer.open(place, blob(row, 1)?)?;
                 if key.starts_with(prefix) {
-                    found.push((key, value));
+                    found.insert(key, value);
                 }
             }
         }
-        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let newer =
+            self.journal.changes().filter(|(at, key, _)| *at == scope && key.starts_with(prefix));
+        for (_, key, change) in newer {
+            match change {
+                Change::Put(value) => found.insert(key.to_vec(), value.duplicate()),
+                Change::Delete => found.remove(key),
+            };
+        }
         for (key, value) in found {
             if visit(&key, value).is_break() {
                 break;
@@ -330,29 +419,25 @@ impl Store for SqliteStore {
         if batch.is_empty() {
             return Ok(());
         }
-        self.transact(|connection, sealer| {
-            let mut put = connection
-                .prepare_cached(
-                    "INSERT INTO record (scope, id, sealed) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (scope, id) DO UPDATE SET sealed = excluded.sealed",
-                )
-                .map_err(sqlite_error)?;
-            let mut delete = connection
-                .prepare_cached("DELETE FROM record WHERE scope = ?1 AND id = ?2")
-                .map_err(sqlite_error)?;
-            for (scope, key, change) in batch.changes() {
-                let place = sealer.place(scope, key);
-                match change {
-                    Change::Put(value) => {
-                        let sealed = sealer.seal(place, key, value)?;
-                        put.execute(params![place.scope, place.id, sealed])
-                    }
-                    Change::Delete => delete.execute(params![place.scope, place.id]),
-                }
-                .map_err(sqlite_error)?;
+        let generation = self.next_generation()?;
+        let len = journal::encoded_len(batch);
+        if self.journal.has_room(len) {
+            match self.append(generation, batch, len) {
+                // There may be room for the records, without what else the journal holds.
+                Err(StoreError::Full) if !self.in_doubt => {}
+                result => return result,
             }
-            Ok(())
-        })
+        }
+        self.fold(generation, batch, None)
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // What fails here is done when the store is used again.
+        if self.usable().is_ok() && !self.journal.is_empty() {
+            let _ = self.fold(self.generation, &Batch::new(), None);
+        }
     }
 }
 
@@ -363,85 +448,4 @@ impl fmt::Debug for SqliteStore {
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
-}
-
-/// Records stand in the order of their scopes, so that one group's records share pages and one commit
-/// touches few of them.
-const SCHEMA: &str = "
-    CREATE TABLE header (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        store BLOB NOT NULL,
-        kind INTEGER NOT NULL,
-        wrapped BLOB NOT NULL,
-        checksum BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE state (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        generation BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE record (
-        scope BLOB NOT NULL,
-        id BLOB NOT NULL,
-        sealed BLOB NOT NULL,
-        PRIMARY KEY (scope, id)
-    ) STRICT, WITHOUT ROWID;
-";
-
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(sqlite_error)?;
-    for (config, on) in [
-        // A schema that somebody else changed must not act.
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-    ] {
-        connection.set_db_config(config, on).map_err(sqlite_error)?;
-    }
-    // Exclusive, against programs that do not know the lock file; it also does without shared memory.
-    // What is deleted is overwritten: forward secrecy on disk rests on it.
-    connection
-        .execute_batch(
-            "PRAGMA locking_mode=EXCLUSIVE; PRAGMA secure_delete=ON; PRAGMA cell_size_check=ON;
-             PRAGMA temp_store=MEMORY; PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;",
-        )
-        .map_err(sqlite_error)?;
-    connection.busy_timeout(std::time::Duration::ZERO).map_err(sqlite_error)?;
-    Ok(connection)
-}
-
-fn set_log(connection: &Connection) -> Result<(), StoreError> {
-    let mode: String = connection
-        .query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))
-        .map_err(sqlite_error)?;
-    if mode == "wal" { Ok(()) } else { Err(StoreError::io("SQLite refuses a write-ahead log")) }
-}
-
-fn set_options(connection: &Connection, options: &Options) -> Result<(), StoreError> {
-    let synchronous = match options.durability {
-        Durability::PowerLoss => "FULL",
-        Durability::ProcessEnd => "NORMAL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous).map_err(sqlite_error)?;
-    if let Some(bytes) = options.max_bytes {
-        // SQLite has no more pages than this, and takes 0 for a question.
-        let pages = (bytes / PAGE_LEN).clamp(1, 0xffff_fffe);
-        connection
-            .query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(()))
-            .map_err(sqlite_error)?;
-    }
-    Ok(())
-}
-
-/// SQLite's default since 3.12, and what a new store gets.
-const PAGE_LEN: u64 = 4096;
-
-fn sealed_generation(connection: &Connection) -> Result<Vec<u8>, StoreError> {
-    connection.query_row("SELECT generation FROM state", [], |row| row.get(0)).map_err(sqlite_error)
-}
-
-fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a [u8], StoreError> {
-    let value = row.get_ref(column).map_err(sqlite_error)?;
-    value.as_blob().map_err(StoreError::corrupt)
 }

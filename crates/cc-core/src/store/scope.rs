@@ -46,6 +46,20 @@ impl Scope {
         &self.0
     }
 
+    /// The scope with this path, as [`as_bytes`](Self::as_bytes) gave it; `None` for what is none.
+    #[must_use]
+    pub fn from_bytes(path: &[u8]) -> Option<Self> {
+        let mut rest = path;
+        loop {
+            let (length, after) = rest.split_first_chunk()?;
+            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+            rest = after.get(length..)?;
+            if rest.is_empty() {
+                return Some(Self(path.to_vec()));
+            }
+        }
+    }
+
     /// The records of this scope in `store`.
     #[must_use]
     pub fn of<'a>(&self, store: &'a dyn Store) -> ScopeReader<'a> {
@@ -156,7 +170,15 @@ mod tests {
         ];
         for (at, path) in paths.iter().enumerate() {
             assert_eq!(paths.iter().position(|other| other == path), Some(at));
+            assert_eq!(Scope::from_bytes(path.as_bytes()).as_ref(), Some(path));
         }
         assert_eq!(Scope::new("a").child("bc").as_bytes(), b"\0\0\0\x01a\0\0\0\x02bc");
+    }
+
+    #[test]
+    fn a_path_that_is_none_is_no_scope() {
+        for bytes in [&b""[..], b"\0\0\0", b"\0\0\0\x02a", b"\0\0\0\x01ab", b"\xff\xff\xff\xffa"] {
+            assert_eq!(Scope::from_bytes(bytes), None, "{bytes:?}");
+        }
     }
 }
