@@ -12,6 +12,7 @@ mod codec;
 mod envelope;
 mod error;
 mod group;
+pub mod key_use;
 mod layer;
 pub mod limits;
 pub mod random;
