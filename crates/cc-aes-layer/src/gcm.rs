@@ -10,21 +10,26 @@ use aes_gcm::{
     },
 };
 
+use cc_core::key_use::KeyName;
+
 use crate::AesError;
 
 /// Bytes of a tag.
 pub(crate) const TAG_LEN: usize = 16;
 
 /// AES-GCM under one key that is used for one message, or for the chunks of one stream.
-pub(crate) struct Gcm(Backend);
+pub(crate) struct Gcm {
+    backend: Backend,
+    name: KeyName,
+}
 
 impl Gcm {
     pub(crate) fn aes128(key: &[u8; 16]) -> Self {
-        Self(Backend::Aes128(Aes128Gcm::new(key.into())))
+        Self { backend: Backend::Aes128(Aes128Gcm::new(key.into())), name: KeyName::of(key) }
     }
 
     pub(crate) fn aes256(key: &[u8; 32]) -> Self {
-        Self(Backend::Aes256(Aes256Gcm::new(key.into())))
+        Self { backend: Backend::Aes256(Aes256Gcm::new(key.into())), name: KeyName::of(key) }
     }
 
     /// Encrypts `bytes` and gives their tag. [`AesError::TooLong`] beyond 2^36 - 32 bytes.
@@ -72,7 +77,8 @@ impl AeadInOut for Gcm {
         associated_data: &[u8],
         bytes: InOutBuf<'_, '_, u8>,
     ) -> aead::Result<aead::Tag<Self>> {
-        match &self.0 {
+        self.name.record("aes-gcm", nonce);
+        match &self.backend {
             Backend::Aes128(gcm) => gcm.encrypt_inout_detached(nonce, associated_data, bytes),
             Backend::Aes256(gcm) => gcm.encrypt_inout_detached(nonce, associated_data, bytes),
         }
@@ -85,7 +91,7 @@ impl AeadInOut for Gcm {
         bytes: InOutBuf<'_, '_, u8>,
         tag: &aead::Tag<Self>,
     ) -> aead::Result<()> {
-        match &self.0 {
+        match &self.backend {
             Backend::Aes128(gcm) => gcm.decrypt_inout_detached(nonce, associated_data, bytes, tag),
             Backend::Aes256(gcm) => gcm.decrypt_inout_detached(nonce, associated_data, bytes, tag),
         }

@@ -5,7 +5,7 @@
 
 use alloc::{format, vec::Vec};
 
-use cc_core::{Opaque, SecretBytes, random};
+use cc_core::{Opaque, SecretBytes, key_use, random};
 use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
@@ -56,6 +56,9 @@ impl Sealer {
                 HpkeError::InsufficientRandomness => DhError::Random(cc_core::RandomError),
                 _ => DhError::Internal,
             })?;
+        // The library does not show the key and nonce. An encapsulated key that comes only once is of a
+        // private key that was drawn only once, and so are they.
+        key_use::record("dh hpke", &encapsulated, recipient.point());
         Ok(SealedBox { encapsulated: Opaque(encapsulated), ciphertext: Opaque(ciphertext) })
     }
 }

@@ -4,7 +4,7 @@ use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{AeadInOut, Nonce, Tag},
 };
-use cc_core::{Buffer, Secret, random};
+use cc_core::{Buffer, Secret, key_use, random};
 
 use crate::{DhError, kdf::Prk};
 
@@ -28,7 +28,10 @@ impl MessageKey {
     /// Makes of the buffer's content `salt ‖ AES-256-GCM ciphertext ‖ tag`: 48 bytes more.
     pub(crate) fn seal(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), DhError> {
         let salt: [u8; SALT_LEN] = random::array()?;
-        let (cipher, nonce) = self.cipher(&salt)?;
+        let derived = self.derive(&salt)?;
+        let (key, nonce) = derived.expose().split_at(KEY_LEN);
+        key_use::record("dh message", key, nonce);
+        let (cipher, nonce) = cipher(&derived)?;
         let tag = cipher
             .encrypt_inout_detached(&nonce, associated_data, buffer.as_mut_slice().into())
             .map_err(|_| DhError::Internal)?;
@@ -41,7 +44,7 @@ impl MessageKey {
     pub(crate) fn open(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), DhError> {
         let salt = buffer.take_front::<SALT_LEN>().ok_or(DhError::Rejected)?;
         let tag = buffer.take_back::<TAG_LEN>().ok_or(DhError::Rejected)?;
-        let (cipher, nonce) = self.cipher(&salt)?;
+        let (cipher, nonce) = cipher(&self.derive(&salt)?)?;
         cipher
             .decrypt_inout_detached(
                 &nonce,
@@ -52,14 +55,19 @@ impl MessageKey {
             .map_err(|_| DhError::Rejected)
     }
 
-    fn cipher(&self, salt: &[u8; SALT_LEN]) -> Result<(Aes256Gcm, Nonce<Aes256Gcm>), DhError> {
-        let derived: Secret<44> = self.0.expand(b"message", &[salt])?;
-        let (key, nonce) = derived.expose().split_at(32);
-        let cipher = Aes256Gcm::new_from_slice(key).map_err(|_| DhError::Internal)?;
-        let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| DhError::Internal)?;
-        Ok((cipher, nonce))
+    /// `key[32] ‖ nonce[12]`
+    fn derive(&self, salt: &[u8; SALT_LEN]) -> Result<Secret<44>, DhError> {
+        self.0.expand(b"message", &[salt])
     }
 }
 
+fn cipher(derived: &Secret<44>) -> Result<(Aes256Gcm, Nonce<Aes256Gcm>), DhError> {
+    let (key, nonce) = derived.expose().split_at(KEY_LEN);
+    let cipher = Aes256Gcm::new_from_slice(key).map_err(|_| DhError::Internal)?;
+    let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| DhError::Internal)?;
+    Ok((cipher, nonce))
+}
+
 const SALT_LEN: usize = 32;
+const KEY_LEN: usize = 32;
 const TAG_LEN: usize = 16;

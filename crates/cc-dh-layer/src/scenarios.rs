@@ -1,6 +1,10 @@
 //! Whole groups, driven through the traits as the manager drives them.
 
-use alloc::{vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec,
+    vec::Vec,
+};
 
 use cc_core::*;
 use proptest::prelude::*;
@@ -408,6 +412,56 @@ fn who_fell_out_of_step_comes_back() {
         assert!(outcome.removed_self);
         charlie.join(&change.welcome, 5).unwrap();
         assert_eq!(charlie.secret().secret, bob.secret().secret);
+    }
+}
+
+/// The keys and nonces that encrypted while `work` ran, by what they did; none twice.
+fn uses(work: impl FnOnce()) -> BTreeMap<&'static str, usize> {
+    key_use::start();
+    work();
+    let uses = key_use::take();
+    assert_eq!(uses.iter().collect::<BTreeSet<_>>().len(), uses.len());
+    let mut counts = BTreeMap::new();
+    uses.iter().for_each(|one| *counts.entry(one.what()).or_default() += 1);
+    counts
+}
+
+#[test]
+fn every_message_and_box_has_a_key_and_nonce_of_its_own() {
+    for curve in CURVES {
+        let mut people = three(curve);
+        let messages = uses(|| {
+            for person in &mut people {
+                (0..10).for_each(|_| drop(person.seal(b"same text").unwrap()));
+            }
+        });
+        assert_eq!(messages, [("dh message", 30)].into());
+        let [mut alice, mut bob, mut charlie] = people;
+        let mut dora = person(curve, false);
+        let change = uses(|| {
+            let change = alice.change(&mut [&mut dora], &[], 3);
+            alice.confirm();
+            for member in [&mut bob, &mut charlie] {
+                assert!(!member.process(&change.commit, 3).unwrap().removed_self);
+            }
+            dora.join(&change.welcome, 3).unwrap();
+        });
+        // One box for each other member and one for the joiner, whose roster is a message.
+        assert_eq!(change, [("dh hpke", 3), ("dh message", 1)].into());
+
+        let [a, b] = [(); 2].map(|()| DhKeyPair::generate(curve).unwrap());
+        let (of_a, of_b) = (*a.public_key(), *b.public_key());
+        let mut ends = [DhLayer::pairwise(a, of_b).unwrap(), DhLayer::pairwise(b, of_a).unwrap()];
+        let pairwise = uses(|| {
+            for end in &mut ends {
+                let binding = binding();
+                let context = LayerContext { binding: &binding, position: 0, chain: None };
+                for _ in 0..10 {
+                    end.seal(&context, &mut Buffer::new(b"same text")).unwrap();
+                }
+            }
+        });
+        assert_eq!(pairwise, [("dh message", 20)].into());
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cc_core::LayerError;
+use cc_core::{LayerError, key_use};
 use openmls::prelude::tls_codec::SecretVLBytes;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::{
@@ -145,6 +145,9 @@ impl OpenMlsCrypto for Crypto {
         nonce: &[u8],
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
+        // Each key is for one message (RFC 9420 section 9.1), or comes from a sample of one or from a fresh
+        // secret, so that none is to come again, whatever the reuse guard made of its nonce.
+        key_use::record("mls", key, &[]);
         self.rust_crypto.aead_encrypt(alg, key, data, nonce, aad)
     }
 

@@ -17,7 +17,7 @@ use aes_gcm::{
     aead::{AeadInOut, KeyInit, consts::U16},
 };
 use alloc::boxed::Box;
-use cc_core::Secret;
+use cc_core::{Secret, key_use};
 
 use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy};
 
@@ -56,6 +56,7 @@ impl HeaderKey {
         entropy: &mut impl Entropy,
     ) -> Result<[u8; ENCRYPTED_LEN], Error> {
         let nonce: [u8; NONCE_LEN] = entropy.array()?;
+        key_use::record("signal header", self.key.expose(), &nonce);
         let mut plain = [0; PLAIN_LEN];
         for (byte, value) in plain.iter_mut().zip(
             header

@@ -4,7 +4,7 @@ use aes_gcm::{
     AesGcm, Key, Nonce, Tag,
     aead::{AeadInOut, KeyInit, consts::U12},
 };
-use cc_core::Secret;
+use cc_core::{Secret, key_use};
 
 use crate::{Error, kdf};
 
@@ -27,6 +27,8 @@ impl MessageKey {
     pub(crate) fn encrypt(self, aad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG_LEN], Error> {
         #[cfg(test)]
         tests::record(&self);
+        // The nonce is the key's own.
+        key_use::record("signal message", self.0.expose(), &[]);
         let (aead, nonce) = self.expand()?;
         aead.encrypt_inout_detached(&nonce, aad, buffer.into())
             .map(Into::into)

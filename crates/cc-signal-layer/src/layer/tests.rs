@@ -7,6 +7,7 @@ mod returning;
 mod saved;
 mod sequences;
 mod sizes;
+mod uses;
 mod versions;
 
 use core::ops::{Deref, DerefMut};
