@@ -1,8 +1,9 @@
 //! Members as real processes that are killed at random moments, restarted, and go on.
 //!
 //! A member is this program again, told by the environment to play one. The delivery service is the
-//! test: it orders what members hand out, and gives it to the others. `CC_CRASH_KILLS` says how often
-//! to kill (50 unless set), `CC_CRASH_SEED` what to do in between.
+//! test: it orders what members hand out, and gives it to the others. In the end no two things that were
+//! handed out may have been sealed under one key and nonce. `CC_CRASH_KILLS` says how often to kill (50 unless
+//! set), `CC_CRASH_SEED` what to do in between.
 
 #![cfg(unix)]
 #![allow(
@@ -14,6 +15,7 @@
 
 mod member;
 mod process;
+mod uses;
 mod world;
 
 use std::time::Instant;

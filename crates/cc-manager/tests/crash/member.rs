@@ -1,6 +1,10 @@
 //! A member, within its process: does what it is told on its input, and says what came of it.
 
-use std::io::{BufRead as _, Write as _};
+use std::{
+    io::{BufRead as _, Write as _},
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::{Secret, store::StoreError};
@@ -13,41 +17,50 @@ use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_signal_layer::{Account, SignalLayer};
 use cc_store_sqlite::{Credential, Durability, SqliteStore};
 
-use crate::process::{END, MARK, Part};
+use crate::{
+    process::{END, MARK, Part},
+    uses::Logged,
+};
 
 const GROUP: &str = "the group";
 
 pub(crate) fn play(part: &Part) {
-    let mut member = open(part);
-    report(&mut member);
+    let store = Arc::new(Mutex::new(Logged::open(part.store(), open_store)));
+    let mut member = open(part, &store);
+    let answer = |lines: &[String]| {
+        store.lock().unwrap().hand_out();
+        say(lines);
+    };
+    answer(&report(&mut member));
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let mut words = line.split(' ');
         let command = words.next().unwrap();
         let arguments: Vec<Vec<u8>> = words.map(|word| hex::decode(word).unwrap()).collect();
-        let answer = obey(&mut member, command, &arguments);
-        say(&answer.unwrap_or_else(|error| format!("refused {error}")));
-        end();
+        let done = obey(&mut member, command, &arguments);
+        answer(&[done.unwrap_or_else(|error| format!("refused {error}"))]);
     }
 }
 
 /// A kill spares what the kernel has, so nothing is gained by waiting for the disk here.
-fn store(part: &Part) -> SqliteStore {
+fn open_store(path: &Path) -> SqliteStore {
     let key = Secret::copy_from(&[5; 32]).unwrap();
     let options = SqliteStore::options().durability(Durability::ProcessEnd);
-    options.open_or_create(part.store(), Credential::key(key)).unwrap()
+    options.open_or_create(path, Credential::key(key)).unwrap()
 }
 
-fn open(part: &Part) -> CascadingCipherManager {
+fn open(part: &Part, store: &Arc<Mutex<Logged>>) -> CascadingCipherManager {
     let catalog = Catalog::new()
         .with::<AesLayer>()
         .with::<DhLayer>()
         .with::<MlsLayer>()
         .with::<SignalLayer>();
-    let store = std::sync::Arc::new(std::sync::Mutex::new(store(part)));
     match CascadingCipherManager::open(store.clone(), GROUP, &catalog) {
-        Err(Error::Store(StoreError::Missing)) => stack(part).create(store, GROUP).unwrap(),
-        opened => opened.unwrap(),
+        Err(Error::Store(StoreError::Missing)) => stack(part).create(store.clone(), GROUP).unwrap(),
+        opened => {
+            store.lock().unwrap().restored();
+            opened.unwrap()
+        }
     }
 }
 
@@ -71,23 +84,18 @@ fn stack(part: &Part) -> ManagerBuilder {
 }
 
 /// What a program asks for when it starts.
-fn report(member: &mut CascadingCipherManager) {
+fn report(member: &mut CascadingCipherManager) -> Vec<String> {
     let standing = match member.standing() {
         Some(Standing::Member { epoch }) => format!("{epoch}"),
         Some(Standing::Removed) => "removed".into(),
         _ => "outside".into(),
     };
-    say(&format!("standing {standing} {}", hex::encode(member.member_id().unwrap().as_bytes())));
-    for message in member.inbox().unwrap() {
-        say(&received(&message));
-    }
-    for wire in member.outbox().unwrap() {
-        say(&format!("out {}", hex::encode(wire)));
-    }
-    if let Some(change) = member.staged_change() {
-        say(&staged(change));
-    }
-    end();
+    let id = hex::encode(member.member_id().unwrap().as_bytes());
+    let mut lines = vec![format!("standing {standing} {id}")];
+    lines.extend(member.inbox().unwrap().iter().map(received));
+    lines.extend(member.outbox().unwrap().iter().map(|wire| format!("out {}", hex::encode(wire))));
+    lines.extend(member.staged_change().map(staged));
+    lines
 }
 
 fn obey(
@@ -151,11 +159,9 @@ fn staged(change: &Change) -> String {
     format!("staged {} {}", hex::encode(&change.commit), hex::encode(&change.welcome))
 }
 
-fn say(line: &str) {
-    println!("{MARK}{line}");
-}
-
-fn end() {
-    println!("{MARK}{END}");
+fn say(lines: &[String]) {
+    for line in lines.iter().map(String::as_str).chain([END]) {
+        println!("{MARK}{line}");
+    }
     std::io::stdout().flush().unwrap();
 }

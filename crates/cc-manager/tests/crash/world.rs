@@ -7,7 +7,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{Answer, Part, Process};
+use crate::{
+    process::{Answer, Part, Process},
+    uses,
+};
 
 /// People in the group, most of the time.
 const PEOPLE: usize = 4;
@@ -21,8 +24,6 @@ pub(crate) struct World {
     members: Vec<Member>,
     /// Everything the service took, in its order.
     log: Vec<Entry>,
-    /// The nonces of all that was handed out, by the layer that is on top.
-    nonces: BTreeSet<Vec<u8>>,
     kills: u64,
     /// Nobody is killed while this is set.
     calm: bool,
@@ -32,6 +33,8 @@ pub(crate) struct World {
     rejoins: u64,
     overtaken: u64,
     redelivered: u64,
+    /// Keys and nonces that were compared in the end, by cipher.
+    uses: BTreeMap<String, usize>,
 }
 
 struct Member {
@@ -65,7 +68,6 @@ impl World {
             random: Random(seed),
             members: Vec::new(),
             log: Vec::new(),
-            nonces: BTreeSet::new(),
             kills: 0,
             calm: false,
             texts: 0,
@@ -74,6 +76,7 @@ impl World {
             rejoins: 0,
             overtaken: 0,
             redelivered: 0,
+            uses: BTreeMap::new(),
         }
     }
 
@@ -83,8 +86,8 @@ impl World {
 
     pub(crate) fn summary(&self) -> String {
         format!(
-            "{} texts, {} changes ({} overtaken), {} rejoins, {} redelivered",
-            self.texts, self.changes, self.overtaken, self.rejoins, self.redelivered
+            "{} texts, {} changes ({} overtaken), {} rejoins, {} redelivered, no use twice of {:?}",
+            self.texts, self.changes, self.overtaken, self.rejoins, self.redelivered, self.uses
         )
     }
 
@@ -110,7 +113,7 @@ impl World {
         }
     }
 
-    /// Everybody reads all, agrees, and has read each text once.
+    /// Everybody reads all, agrees, and has read each text once; no key and nonce sealed twice.
     pub(crate) fn end(&mut self) {
         self.calm = true;
         let present = self.present();
@@ -132,6 +135,19 @@ impl World {
             let member = &self.members[who];
             assert!(member.outbox.is_empty() && member.staged.is_none());
         }
+        self.uses = self.compare_uses();
+        // Each layer seals each text and each commit once at least, and MLS the sender beside it.
+        let least = usize::try_from(self.texts + self.changes).unwrap();
+        let signal: &[_] = if self.stack == "signal" { &["signal-message"] } else { &[] };
+        for cipher in [&["aes-gcm", "dh-message"], signal].concat() {
+            assert!(self.uses[cipher] >= least, "{cipher} was recorded too seldom");
+        }
+        assert!(self.uses["mls"] >= 2 * least, "MLS was recorded too seldom");
+    }
+
+    /// Compares the keys and nonces of all that anybody ever handed out.
+    fn compare_uses(&self) -> BTreeMap<String, usize> {
+        uses::compare(self.members.iter().map(|member| member.part.store()))
     }
 
     /// Says something new.
@@ -175,25 +191,12 @@ impl World {
     }
 
     fn post(&mut self, author: usize, wire: String, text: Option<String>) {
-        if text.is_some() {
-            let nonce = self.nonce(&wire);
-            assert!(self.nonces.insert(nonce), "a nonce was used twice");
-        }
         self.log.push(Entry { wire, author, text });
         for who in self.present() {
             if self.log.len() - self.members[who].cursor > BACKLOG && who != author {
                 self.read(who);
             }
         }
-    }
-
-    /// The nonce of the AES layer, where that is on top; otherwise all that MLS made.
-    fn nonce(&self, wire: &str) -> Vec<u8> {
-        let wire = hex::decode(wire).unwrap();
-        // Version, kind and stack, and the hints behind their length, which fits one byte.
-        let hints = usize::from(wire[19]);
-        let body = &wire[20 + hints..];
-        if self.stack == "mls" { body[..24].to_vec() } else { body.to_vec() }
     }
 
     /// Reads all that is on the way.
@@ -428,6 +431,8 @@ impl World {
         if let Some(refused) = answer.as_deref().and_then(<[_]>::first)
             && refused.starts_with("refused")
         {
+            // The better reason, if it is there.
+            self.compare_uses();
             panic!("{} does not {command}: {refused}", self.members[who].part.name);
         }
         answer
