@@ -19,6 +19,8 @@
 //!   would have to decrypt every name it holds, of all groups, to restore one.
 //! - A [`Batch`] holds one change per record, not a list of operations: the last one wins before the
 //!   store sees it. An implementation cannot get the order wrong, and writes no record twice.
+//! - A batch can [require](Batch::require) what records hold. The database looks and changes in one
+//!   step, so that of two who hold the same ratchet only one moves it on.
 //! - `commit` borrows the batch, so that it can be tried again after [`StoreError::Full`].
 //! - Reading takes `&self`, so that many scopes can be read at once. A client that needs `&mut` goes
 //!   into a `RefCell`; nothing here must be `Sync`.
@@ -69,8 +71,9 @@ pub trait Store: Send {
     /// An empty batch changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::TooLong`] as [`Batch::check`] finds it, [`StoreError::Full`],
-    /// [`StoreError::Io`]: nothing of the batch is in force or ever will be; it may be tried again.
+    /// [`StoreError::TooLong`] and [`StoreError::Overtaken`] as [`Batch::check`] finds them,
+    /// [`StoreError::Full`], [`StoreError::Io`]: nothing of the batch is in force or ever will be; it
+    /// may be tried again.
     /// [`StoreError::InDoubt`]: all or nothing of it is, and only opening the store anew tells which.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 }
@@ -102,6 +105,9 @@ pub enum StoreError {
         /// The generation that the caller had seen.
         expected: u64,
     },
+    /// A record is not what the change [requires](Batch::require): somebody else changed it.
+    #[error("somebody else changed what the change rests on")]
+    Overtaken,
     /// Somebody has it open, in this process or another.
     #[error("the store is open already, here or in another process")]
     Locked,

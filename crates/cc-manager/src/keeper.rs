@@ -169,7 +169,7 @@ impl Keeper {
         draft.own.write(before, &mut batch, &self.place)?;
         match when {
             When::Flushed => {
-                batch.check()?;
+                batch.fits()?;
                 self.pending.extend(batch);
             }
             When::Now => self.commit(&mut batch, draft.own.next_entry)?,
@@ -281,18 +281,11 @@ impl Keeper {
         records::erase(&*self.store, &self.place, slots, &mut batch)?;
         batch.delete(&records::index(), self.name.as_str());
         // Not with a new count, which would stay behind.
-        self.check()?;
-        self.store.commit(&batch)
-    }
-
-    /// Nobody else committed as this manager.
-    fn check(&mut self) -> Result<(), StoreError> {
-        if Counters::read(&self.place.root().of(&*self.store))? == self.counters {
-            return Ok(());
-        }
-        // The other one has moved the ratchets on: this one is an old copy.
-        self.ended = Some(Ended::Overtaken);
-        Err(StoreError::Locked)
+        self.counters.require(&mut batch, &self.place)?;
+        self.store.commit(&batch).map_err(|error| match error {
+            StoreError::Overtaken => StoreError::Locked,
+            error => error,
+        })
     }
 
     fn usable(&self) -> Result<(), StoreError> {
@@ -310,7 +303,8 @@ impl Keeper {
         if batch.is_empty() {
             return Ok(());
         }
-        self.check()?;
+        // Nobody else has committed as this manager.
+        self.counters.require(batch, &self.place)?;
         let counters = Counters { commits: self.counters.commits + 1, next_entry };
         counters.write(batch, &self.place)?;
         // A store that panics leaves it open whether the commit is in force.
@@ -323,6 +317,11 @@ impl Keeper {
             Ok(()) => self.counters = counters,
             Err(StoreError::Full | StoreError::Io(_)) => {
                 self.refused = Some(self.refused.unwrap_or(0).max(size(batch)));
+            }
+            Err(StoreError::Overtaken) => {
+                // The other one has moved the ratchets on: this one is an old copy.
+                self.ended = Some(Ended::Overtaken);
+                return Err(StoreError::Locked);
             }
             Err(_) => {}
         }

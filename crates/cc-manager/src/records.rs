@@ -89,6 +89,13 @@ impl Counters {
     pub(crate) fn write(self, batch: &mut Batch, place: &Place) -> Result<(), StoreError> {
         write(batch, place.root(), COUNTERS, &self)
     }
+
+    /// The change rests on the store having these.
+    pub(crate) fn require(self, batch: &mut Batch, place: &Place) -> Result<(), StoreError> {
+        let stored = if self == Self::default() { None } else { Some(record(&self)?) };
+        batch.require(place.root(), COUNTERS, stored);
+        Ok(())
+    }
 }
 
 /// Which layers there are, bottom first, and where each has its records.
@@ -391,10 +398,13 @@ fn write<T: SerializeBytes>(
     key: &[u8],
     value: &T,
 ) -> Result<(), StoreError> {
-    let encoded = value.tls_serialize_bytes().map_err(|_| StoreError::TooLong)?;
-    let record = [&STATE_VERSION.to_be_bytes()[..], &encoded].concat();
-    batch.put(scope, key, SecretBytes::new(record));
+    batch.put(scope, key, record(value)?);
     Ok(())
+}
+
+fn record<T: SerializeBytes>(value: &T) -> Result<SecretBytes, StoreError> {
+    let encoded = value.tls_serialize_bytes().map_err(|_| StoreError::TooLong)?;
+    Ok(SecretBytes::new([&STATE_VERSION.to_be_bytes()[..], &encoded].concat()))
 }
 
 fn read<T: DeserializeBytes>(root: &ScopeReader<'_>, key: &[u8]) -> Result<Option<T>, StoreError> {

@@ -4,7 +4,10 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Barrier, Mutex},
+    thread,
+};
 
 use cc_aes_layer::AesLayer;
 use cc_core::{
@@ -334,6 +337,45 @@ fn no_welcome_is_taken_twice() {
     assert_eq!(bob.manager.epoch(), Some(2));
     bob.manager.cancel_rejoin().unwrap();
     assert!(matches!(bob.manager.join(&change.welcome), Err(Error::GroupExists)));
+    all_read_all(&mut [alice, bob]);
+}
+
+/// Whichever of two threads commits first goes on; nothing that the other handed out shares a key.
+#[test]
+fn of_two_threads_with_one_manager_each_only_one_goes_on() {
+    let [mut alice, mut bob, _] = three();
+    for round in 0..30 {
+        let twins = [alice.opened(), alice.opened()];
+        let start = Barrier::new(2);
+        let sent: Vec<Vec<Vec<u8>>> = thread::scope(|scope| {
+            let threads = twins.map(|mut twin| {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    let mut sent = Vec::new();
+                    for number in 0..5 {
+                        match twin.encrypt(format!("{round}, {number}")) {
+                            Ok(wire) => sent.push(wire),
+                            Err(Error::Store(StoreError::Locked)) => break,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    sent
+                })
+            });
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        let mut counts: Vec<usize> = sent.iter().map(Vec::len).collect();
+        counts.sort_unstable();
+        assert_eq!(counts[1], 5, "nobody goes on: {counts:?}");
+        for wire in sent.concat() {
+            bob.manager.decrypt(&wire).unwrap();
+        }
+        alice.restart();
+        alice.manager.sent(sent.concat()).unwrap();
+    }
+    let inbox = bob.manager.inbox().unwrap();
+    bob.manager.acknowledge(inbox.iter().filter_map(cc_manager::Message::id)).unwrap();
     all_read_all(&mut [alice, bob]);
 }
 

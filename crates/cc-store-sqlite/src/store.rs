@@ -415,7 +415,7 @@ impl Store for SqliteStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         self.usable()?;
-        batch.check()?;
+        batch.check(self)?;
         if batch.is_empty() {
             return Ok(());
         }

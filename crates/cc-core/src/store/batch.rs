@@ -2,14 +2,18 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use super::{MAX_NAME_LEN, MAX_VALUE_LEN, Scope, ScopeWriter, StoreError};
+use super::{MAX_NAME_LEN, MAX_VALUE_LEN, Scope, ScopeWriter, Store, StoreError};
 use crate::SecretBytes;
 
 /// Changes that come into force together, at most one per record: the last one counts.
 #[derive(Debug, Default)]
 pub struct Batch {
-    scopes: BTreeMap<Scope, BTreeMap<Vec<u8>, Option<SecretBytes>>>,
+    scopes: Records,
+    required: Records,
 }
+
+/// `None` for a record that goes, or that is not there.
+type Records = BTreeMap<Scope, BTreeMap<Vec<u8>, Option<SecretBytes>>>;
 
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,12 @@ impl Batch {
         self.change(scope, key.into(), None);
     }
 
+    /// The changes rest on the record having this value, `None` for not being there: where it has
+    /// another, the commit is refused with [`StoreError::Overtaken`].
+    pub fn require(&mut self, scope: &Scope, key: impl Into<Vec<u8>>, value: Option<SecretBytes>) {
+        insert(&mut self.required, scope, key.into(), value);
+    }
+
     /// This batch, as it looks from within `scope`.
     pub fn scope(&mut self, scope: Scope) -> ScopeWriter<'_> {
         ScopeWriter { batch: self, scope, new: false }
@@ -47,7 +57,8 @@ impl Batch {
         ScopeWriter { batch: self, scope, new: true }
     }
 
-    /// Adds all changes of `later`; where both change a record, `later` counts.
+    /// Adds all changes of `later`; where both change a record, `later` counts. What `later` requires
+    /// is not added: it may be what this batch changes.
     pub fn extend(&mut self, later: Self) {
         for (scope, records) in later.scopes {
             self.scopes.entry(scope).or_default().extend(records);
@@ -79,12 +90,30 @@ impl Batch {
         self.scopes.is_empty()
     }
 
-    /// What every [`commit`](super::Store::commit) begins with.
+    /// What every [`commit`](super::Store::commit) begins with. Nobody may commit between this and the
+    /// rest of the commit: a database that others use too needs it within a transaction.
+    ///
+    /// # Errors
+    /// As [`fits`](Self::fits). [`StoreError::Overtaken`] where `store` has something else than is
+    /// [required](Self::require). As [`Store::get`].
+    pub fn check(&self, store: &(impl Store + ?Sized)) -> Result<(), StoreError> {
+        self.fits()?;
+        for (scope, records) in &self.required {
+            for (key, value) in records {
+                if store.get(scope, key)? != *value {
+                    return Err(StoreError::Overtaken);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a store takes its names and values.
     ///
     /// # Errors
     /// [`StoreError::TooLong`] where a scope, key or value is over [`MAX_NAME_LEN`] or
     /// [`MAX_VALUE_LEN`].
-    pub fn check(&self) -> Result<(), StoreError> {
+    pub fn fits(&self) -> Result<(), StoreError> {
         let fits = self.changes().all(|(scope, key, change)| {
             scope.as_bytes().len() <= MAX_NAME_LEN
                 && key.len() <= MAX_NAME_LEN
@@ -97,11 +126,15 @@ impl Batch {
     }
 
     fn change(&mut self, scope: &Scope, key: Vec<u8>, value: Option<SecretBytes>) {
-        match self.scopes.get_mut(scope) {
-            Some(records) => records.insert(key, value),
-            None => self.scopes.entry(scope.clone()).or_default().insert(key, value),
-        };
+        insert(&mut self.scopes, scope, key, value);
     }
+}
+
+fn insert(records: &mut Records, scope: &Scope, key: Vec<u8>, value: Option<SecretBytes>) {
+    match records.get_mut(scope) {
+        Some(records) => records.insert(key, value),
+        None => records.entry(scope.clone()).or_default().insert(key, value),
+    };
 }
 
 impl<'a> Change<'a> {
@@ -147,11 +180,11 @@ mod tests {
     fn names_have_a_limit() {
         let mut batch = Batch::new();
         batch.delete(&Scope::new("s"), vec![0; MAX_NAME_LEN]);
-        batch.check().unwrap();
+        batch.fits().unwrap();
         batch.delete(&Scope::new("s"), vec![0; MAX_NAME_LEN + 1]);
-        assert!(matches!(batch.check(), Err(StoreError::TooLong)));
+        assert!(matches!(batch.fits(), Err(StoreError::TooLong)));
         let mut batch = Batch::new();
         batch.delete(&Scope::new(vec![0; MAX_NAME_LEN]), "");
-        assert!(matches!(batch.check(), Err(StoreError::TooLong)));
+        assert!(matches!(batch.fits(), Err(StoreError::TooLong)));
     }
 }

@@ -134,7 +134,7 @@ impl Store for MemoryStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         self.usable()?;
-        batch.check()?;
+        batch.check(self)?;
         if batch.is_empty() {
             return Ok(());
         }

@@ -40,6 +40,7 @@ fn run<S: Store>(fresh: &mut dyn FnMut() -> S, mut reopen: Reopen<'_, S>) {
     puts_and_deletes(fresh());
     the_last_change_counts(fresh());
     all_or_nothing(fresh());
+    nothing_overtaken(fresh());
     scans_in_order(fresh());
     scopes_are_apart(fresh());
     scans_can_stop(fresh());
@@ -111,6 +112,44 @@ fn all_or_nothing(mut store: impl Store) {
     store.commit(&batch).unwrap();
     store.commit(&batch).unwrap();
     assert_eq!(get(&store, &scope, "c").unwrap(), b"again");
+}
+
+fn nothing_overtaken(mut store: impl Store) {
+    let scope = Scope::new("required");
+    put(&mut store, &scope, "is", "1");
+    let mut commit = |requirements: &[(&str, Option<&str>)]| {
+        let mut batch = Batch::new();
+        batch.put(&scope, "seen", secret("all held"));
+        for (key, value) in requirements {
+            batch.require(&scope, *key, value.map(secret));
+        }
+        let result = store.commit(&batch);
+        let seen = get(&store, &scope, "seen").is_some();
+        assert_eq!(seen, result.is_ok(), "{requirements:?}: {result:?}");
+        let mut batch = Batch::new();
+        batch.delete(&scope, "seen");
+        store.commit(&batch).unwrap();
+        match result {
+            Ok(()) => true,
+            Err(StoreError::Overtaken) => false,
+            Err(error) => panic!("a record is not what is required, which is Overtaken: {error}"),
+        }
+    };
+    assert!(commit(&[("is", Some("1"))]));
+    assert!(commit(&[("is not", None)]));
+    assert!(commit(&[("is", Some("1")), ("is not", None)]));
+    assert!(!commit(&[("is", Some("2"))]));
+    assert!(!commit(&[("is", Some(""))]));
+    assert!(!commit(&[("is", None)]));
+    assert!(!commit(&[("is not", Some(""))]));
+    assert!(!commit(&[("is", Some("1")), ("is not", Some("1"))]));
+    // A batch that changes what it requires: only once.
+    let mut batch = Batch::new();
+    batch.require(&scope, "is", Some(secret("1")));
+    batch.put(&scope, "is", secret("2"));
+    store.commit(&batch).unwrap();
+    assert!(matches!(store.commit(&batch), Err(StoreError::Overtaken)), "its own change counts");
+    assert_eq!(get(&store, &scope, "is").unwrap(), b"2");
 }
 
 fn scans_in_order(mut store: impl Store) {
