@@ -15,7 +15,7 @@ use openmls_traits::{
 };
 
 use crate::{
-    ed25519::{Claim, verify_all},
+    ed25519::{self, Claim, Keys, verify_all},
     leaf_hash::LeafHashes,
 };
 
@@ -24,6 +24,7 @@ pub(crate) struct Crypto {
     rust_crypto: RustCrypto,
     /// Signatures that were not verified yet; `None` where each is verified at once.
     unverified: Mutex<Option<Vec<Claim>>>,
+    keys: Mutex<Keys>,
     leaves: Mutex<LeafHashes>,
 }
 
@@ -83,12 +84,12 @@ impl OpenMlsCrypto for Crypto {
         if alg != SignatureScheme::ED25519 {
             return self.rust_crypto.verify_signature(alg, data, pk, signature);
         }
-        let claim = Claim::new(data, pk, signature)?;
         if let Some(unverified) = self.unverified().as_mut() {
-            unverified.push(claim.kept());
+            unverified.push(Claim::new(data, ed25519::key(pk)?, signature)?.kept());
             return Ok(());
         }
-        claim.verify()
+        let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(pk)?;
+        Claim::new(data, key, signature)?.verify()
     }
 
     fn supports(&self, ciphersuite: Ciphersuite) -> Result<(), CryptoError> {

@@ -1,6 +1,8 @@
 //! Ed25519 (RFC 8032): verifying one signature, and many together.
 
-use ed25519_dalek::{Signature, Verifier as _, VerifyingKey, verify_batch};
+use std::collections::HashMap;
+
+use ed25519_dalek::{PUBLIC_KEY_LENGTH, Signature, Verifier as _, VerifyingKey, verify_batch};
 use openmls_traits::types::CryptoError;
 
 /// Fewer than this many signatures are verified one by one.
@@ -17,11 +19,44 @@ pub(crate) struct Claim<D = Vec<u8>> {
     signature: Signature,
 }
 
+/// The points of keys of which messages came, for a key comes as bytes each time, and to find its point
+/// takes an eighth of a verification.
+#[derive(Default)]
+pub(crate) struct Keys(HashMap<[u8; PUBLIC_KEY_LENGTH], VerifyingKey>);
+
+/// Keys that are kept: 250 KB.
+const MOST_KEYS: usize = 1024;
+
+impl Keys {
+    /// # Errors
+    /// As [`key`].
+    pub(crate) fn get(&mut self, bytes: &[u8]) -> Result<VerifyingKey, CryptoError> {
+        if let Some(known) = self.0.get(bytes) {
+            return Ok(*known);
+        }
+        let key = key(bytes)?;
+        if self.0.len() == MOST_KEYS {
+            self.0.clear();
+        }
+        self.0.insert(key.to_bytes(), key);
+        Ok(key)
+    }
+}
+
+/// # Errors
+/// `CryptoLibraryError` where the bytes are no key.
+pub(crate) fn key(bytes: &[u8]) -> Result<VerifyingKey, CryptoError> {
+    VerifyingKey::try_from(bytes).map_err(|_| CryptoError::CryptoLibraryError)
+}
+
 impl<'a> Claim<&'a [u8]> {
     /// # Errors
-    /// `CryptoLibraryError` where the key is no key or the signature has another length.
-    pub(crate) fn new(data: &'a [u8], key: &[u8], signature: &[u8]) -> Result<Self, CryptoError> {
-        let key = VerifyingKey::try_from(key).map_err(|_| CryptoError::CryptoLibraryError)?;
+    /// `CryptoLibraryError` where the signature has another length.
+    pub(crate) fn new(
+        data: &'a [u8],
+        key: VerifyingKey,
+        signature: &[u8],
+    ) -> Result<Self, CryptoError> {
         let signature =
             Signature::from_slice(signature).map_err(|_| CryptoError::CryptoLibraryError)?;
         Ok(Self { data, key, signature })
@@ -103,7 +138,7 @@ mod tests {
         let key = SigningKey::from_bytes(&[number; 32]);
         let data = vec![number; usize::from(number)];
         let signature = key.sign(&data).to_bytes();
-        Claim::new(&data, key.verifying_key().as_bytes(), &signature).unwrap().kept()
+        Claim::new(&data, key.verifying_key(), &signature).unwrap().kept()
     }
 
     fn claims(count: u8) -> Vec<Claim> {
@@ -151,7 +186,9 @@ mod tests {
         let identity = SMALL_ORDER[0];
         let mut signature = [0; 64];
         signature[..32].copy_from_slice(&identity);
-        let forged = |key: &[u8; 32]| Claim::new(b"anything", key, &signature).unwrap().kept();
+        let forged = |key: &[u8; 32]| {
+            Claim::new(b"anything", super::key(key).unwrap(), &signature).unwrap().kept()
+        };
         assert!(forged(&identity).key.verify(b"anything", &forged(&identity).signature).is_ok());
         let honest = SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();
         for key in [identity, honest] {
@@ -167,9 +204,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_the_same_however_often_it_comes() {
+        let mut keys = Keys::default();
+        for round in 0..2 {
+            for number in 0..=255 {
+                let public = SigningKey::from_bytes(&[number; 32]).verifying_key();
+                assert_eq!(keys.get(public.as_bytes()).unwrap(), public, "{round}");
+            }
+        }
+        assert_eq!(keys.0.len(), 256);
+        assert!(keys.get(&[2; 32]).is_err());
+        for number in 0..2 * MOST_KEYS {
+            let mut seed = [0; 32];
+            seed[..8].copy_from_slice(&number.to_be_bytes());
+            let public = SigningKey::from_bytes(&seed).verifying_key();
+            assert_eq!(keys.get(public.as_bytes()).unwrap(), public);
+            assert!(keys.0.len() <= MOST_KEYS);
+        }
+    }
+
+    #[test]
     fn what_is_no_key_or_no_signature_is_no_claim() {
-        assert!(Claim::new(b"", &[0; 31], &[0; 64]).is_err());
-        assert!(Claim::new(b"", &[2; 32], &[0; 64]).is_err(), "no point has this y");
-        assert!(Claim::new(b"", claim(1).key.as_bytes(), &[0; 63]).is_err());
+        assert!(key(&[0; 31]).is_err());
+        assert!(key(&[2; 32]).is_err(), "no point has this y");
+        assert!(Claim::new(b"", claim(1).key, &[0; 63]).is_err());
     }
 }
