@@ -110,11 +110,16 @@ impl Disk {
         state().struck
     }
 
-    /// The power goes and comes back. Nobody has a file open.
-    pub(crate) fn power_cut(&self, random: &mut Random) {
+    /// The power goes and comes back, for the machine whose files are in `directory`. Nobody has one of
+    /// them open.
+    pub(crate) fn power_cut(&self, directory: &Path, random: &mut Random) {
         let mut state = state();
         let loss = Loss::any(random);
-        for (path, lives) in std::mem::take(&mut state.files) {
+        let files = std::mem::take(&mut state.files);
+        let (here, elsewhere): (BTreeMap<_, _>, _) =
+            files.into_iter().partition(|(path, _)| path.starts_with(directory));
+        *state = State { files: elsewhere, ..State::new() };
+        for (path, lives) in here {
             // A directory entry that was not synced may be the one before.
             let last = lives.len() - 1;
             if matches!(lives[last], Life::File { .. }) && !path.exists() {
@@ -132,7 +137,6 @@ impl Disk {
                 }
             }
         }
-        *state = State::new();
     }
 }
 

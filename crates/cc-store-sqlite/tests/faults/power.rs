@@ -37,7 +37,7 @@ fn what_was_seen_after_a_crash_survives_a_loss_of_power() {
             machine.work();
             machine.start();
             machine.stop();
-            disk.power_cut(&mut machine.random);
+            machine.power_cut();
             machine.start();
         }
     }
@@ -51,10 +51,10 @@ fn survive(durability: Durability) {
         let mut machine = Machine::new(&disk, &template, seed, durability);
         for _ in 0..CUTS {
             machine.work();
-            disk.power_cut(&mut machine.random);
+            machine.power_cut();
             while machine.random.below(3) == 0 {
                 machine.try_to_start();
-                disk.power_cut(&mut machine.random);
+                machine.power_cut();
             }
             let before = machine.states.clone();
             machine.start();
@@ -157,6 +157,10 @@ impl<'a> Machine<'a> {
         let failure = [Failure::Nothing, Failure::Half, Failure::Done][self.random.below(3)];
         let at = self.random.below(within);
         self.disk.plan(Some(Fault { at, failure, lasting: true }));
+    }
+
+    fn power_cut(&mut self) {
+        self.disk.power_cut(self.path.parent().unwrap(), &mut self.random);
     }
 
     /// The process ends with everything open.
