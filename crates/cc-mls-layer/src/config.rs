@@ -122,10 +122,11 @@ impl MlsConfig {
 
     /// The ratchets are written to the state every so many messages: 64 unless changed, at most
     /// [`MAX_CHECKPOINT_INTERVAL`](Self::MAX_CHECKPOINT_INTERVAL). In between, one small record per
-    /// message is written, so that the cost of a message does not grow with the group. Whoever steals
-    /// the stored state can read the messages since the last checkpoint. Where the ratchets were read
-    /// back from a checkpoint meanwhile (by a restart, or by a revert of more than a send), the keys
-    /// of the messages opened since that checkpoint are back as those of skipped messages, and later
+    /// message is written, so that the cost of a message does not grow with the group. To write the
+    /// ratchets takes time for all of them, and a store gets what changed. Whoever steals the stored
+    /// state can read the messages since the last checkpoint. Where the ratchets were read back from a
+    /// checkpoint meanwhile (by a restart, or by a revert of more than a send), the keys of the
+    /// messages opened since that checkpoint are back as those of skipped messages, and later
     /// checkpoints write them until the windows of
     /// [generations](Self::with_out_of_order_tolerance) or [epochs](Self::with_max_past_epochs) are
     /// over. With 0 or 1 every message writes a checkpoint and neither happens.

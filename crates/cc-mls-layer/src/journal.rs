@@ -2,7 +2,8 @@
 //!
 //! openmls hands its whole message secrets to the storage on every send and every receive, so that
 //! the cost of a message grows with the number of members who have spoken. Here they are written at
-//! checkpoints only: at every change of the group, and every so many messages. In between the group in
+//! checkpoints only: at every change of the group, and every so many messages. (A store gets the parts
+//! that changed; but to find them takes all of the secrets.) In between the group in
 //! memory is the truth, and the journal holds one small record per message, enough to go on from the
 //! checkpoint:
 //! - For sends, how many generations were used in an epoch. They are burnt after a load, so that no

@@ -16,8 +16,12 @@ use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroize as _;
 
+use self::stored::Stored;
+
+mod pieces;
 mod provider;
 mod saved;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +62,8 @@ pub(crate) enum Kind {
     Received = 37,
     Layer = 38,
     Renewed = 39,
+    /// In the store only: a piece of a value of [`MessageSecrets`](Self::MessageSecrets).
+    SecretsPiece = 40,
 }
 
 #[derive(Default)]
@@ -102,13 +108,19 @@ struct State {
     unsaved: Option<BTreeSet<Key>>,
     /// The store gets all that holds, once what is staged is applied.
     saved: bool,
+    /// What the store has of the values that stand there in pieces.
+    in_pieces: BTreeMap<Key, Stored>,
 }
 
 impl Storage {
     /// Keeps what was staged.
     pub(crate) fn apply(&self) {
         let mut state = self.state();
-        let State { applied, staged, unsaved, saved, .. } = &mut *state;
+        let State { applied, staged, unsaved, saved, in_pieces, .. } = &mut *state;
+        for stored in in_pieces.values_mut() {
+            stored.apply(*saved);
+        }
+        in_pieces.retain(|_, stored| !stored.is_empty());
         if std::mem::take(saved) {
             *unsaved = Some(BTreeSet::new());
         } else if let Some(unsaved) = unsaved {
@@ -127,6 +139,7 @@ impl Storage {
         let mut state = self.state();
         state.staged.clear();
         state.saved = false;
+        state.in_pieces.values_mut().for_each(Stored::revert);
     }
 
     /// Whether openmls's message secrets are written when it asks for it. They grow with the group,

@@ -36,8 +36,9 @@ fn attach(layer: &mut MlsLayer, number: usize) -> MemberId {
     id
 }
 
-/// A founder and one other of a group of `size` in which all have spoken.
-fn group(size: usize, interval: u32) -> (MlsLayer, MlsLayer) {
+/// A founder and the others of a group of `size` in which all have spoken. The founder and the first
+/// one have a store, and all that was said.
+fn group(size: usize, interval: u32) -> (MlsLayer, Vec<MlsLayer>) {
     let config = MlsConfig::default().with_checkpoint_interval(interval);
     let identity = |i: usize| MlsIdentity::generate(i.to_string()).unwrap();
     let mut founder = MlsLayer::create_with("", identity(0), config.clone()).unwrap();
@@ -63,21 +64,22 @@ fn group(size: usize, interval: u32) -> (MlsLayer, MlsLayer) {
         joiner.apply();
         hellos.push(seal(joiner));
     }
-    let (mut other, ..) = joiners.swap_remove(0);
-    for layer in [&mut founder, &mut other] {
+    let mut joiners: Vec<_> = joiners.into_iter().map(|(joiner, ..)| joiner).collect();
+    let other = &mut joiners[0];
+    for layer in [&mut founder, other] {
         layer.save(&mut Batch::new().new_scope(Scope::new("layer"))).unwrap();
         layer.apply();
     }
     for (at, hello) in hellos.iter().enumerate() {
         open(&mut founder, hello);
         if at > 0 {
-            open(&mut other, hello);
+            open(&mut joiners[0], hello);
         }
     }
     let hello = seal(&mut founder);
-    open(&mut other, &hello);
-    let _ = (save(&mut founder), save(&mut other));
-    (founder, other)
+    open(&mut joiners[0], &hello);
+    let _ = (save(&mut founder), save(&mut joiners[0]));
+    (founder, joiners)
 }
 
 /// Neither saves nor applies.
@@ -139,21 +141,52 @@ fn split(layer: &mut MlsLayer) -> (usize, usize) {
 }
 
 fn measure(size: usize, interval: u32) -> Written {
-    let (mut founder, mut other) = group(size, interval);
+    let (mut founder, mut joiners) = group(size, interval);
+    let other = &mut joiners[0];
     let mut worst = Written::default();
     let mut checkpoints = 0;
-    let messages = 2 * interval.max(1);
-    for _ in 0..messages {
+    let messages = 3 * interval.max(1);
+    for message in 0..messages {
         let wire = seal_only(&mut founder);
-        open_only(&mut other, &wire);
-        let ((send, a), (receive, b)) = (split(&mut founder), split(&mut other));
-        worst.send = worst.send.max(send);
-        worst.receive = worst.receive.max(receive);
-        worst.checkpoint = worst.checkpoint.max(a).max(b);
+        open_only(other, &wire);
+        let ((send, a), (receive, b)) = (split(&mut founder), split(other));
         checkpoints += u32::from(a > 0) + u32::from(b > 0);
+        // The first checkpoint is of what was said before, too.
+        if message >= interval {
+            worst.send = worst.send.max(send);
+            worst.receive = worst.receive.max(receive);
+            worst.checkpoint = worst.checkpoint.max(a).max(b);
+        }
     }
     assert_eq!(checkpoints, 2 * messages / interval.max(1), "one checkpoint per interval and side");
     worst
+}
+
+/// Bytes that a member writes for a message, in the mean over many checkpoints, where in a group of
+/// `size` so many speak in turn: side by side in the tree, or as far apart as they can be.
+fn mean(size: usize, speakers: usize, apart: bool) -> usize {
+    const CHECKPOINTS: u32 = 8;
+    let interval = MlsConfig::default().checkpoint_interval();
+    let (mut founder, mut joiners) = group(size, interval);
+    let step = if apart { size / speakers } else { 1 };
+    let messages = CHECKPOINTS * interval;
+    let mut written = 0;
+    // The first checkpoint is of what was said before, too.
+    for message in 0..messages + interval {
+        let speaker = message as usize % speakers * step;
+        match speaker.checked_sub(1) {
+            None => drop(seal_only(&mut founder)),
+            Some(joiner) => {
+                let wire = seal(&mut joiners[joiner]);
+                open_only(&mut founder, &wire);
+            }
+        }
+        let bytes: usize = save(&mut founder).values().sum();
+        if message >= interval {
+            written += bytes;
+        }
+    }
+    written / messages as usize
 }
 
 #[test]
@@ -167,12 +200,34 @@ fn a_message_writes_as_much_in_a_large_group_as_in_a_small_one() {
     // Varints of an epoch or a generation, and nothing else.
     assert!(large.send.abs_diff(small.send) <= 8, "{small:?} {large:?}");
     assert!(large.receive.abs_diff(small.receive) <= 8, "{small:?} {large:?}");
-    // A checkpoint holds every sender's ratchets: it grows, and comes once per interval.
-    assert!(large.checkpoint > small.checkpoint);
+    // Some pieces of the ratchets, and the end of the records since the last one.
+    assert!(large.checkpoint.abs_diff(small.checkpoint) <= 512, "{small:?} {large:?}");
+}
+
+#[test]
+fn with_its_checkpoints_a_message_writes_as_much_in_a_large_group_as_in_a_small_one() {
+    let two = [2, 200].map(|size| mean(size, 2, false));
+    let all = [64, 200].map(|size| mean(size, size, false));
+    println!("two talk: {two:?}, all in turn: {all:?}");
+    for [small, large] in [two, all] {
+        assert!(10 * large <= 13 * small, "{small} {large}");
+    }
+    // As many ratchets change between checkpoints as members speak, up to one for each message.
+    assert!(2 * two[0] >= all[1], "{two:?} {all:?}");
+}
+
+#[test]
+fn speakers_far_apart_write_a_piece_each() {
+    let (beside, apart) = (mean(200, 64, false), mean(200, 64, true));
+    println!("side by side: {beside}, far apart: {apart}");
+    // A record of 256 bytes at most for each, with its key; not often two.
+    assert!(apart <= beside + 256 + 64, "{beside} {apart}");
 }
 
 #[test]
 fn without_an_interval_every_message_writes_a_checkpoint() {
-    let written = measure(3, 1);
-    assert!(written.checkpoint > 0, "{written:?}");
+    let [small, large] = [2, 200].map(|size| measure(size, 1));
+    println!("2 members: {small:?}, 200 members: {large:?}");
+    assert!(small.checkpoint > 0, "{small:?}");
+    assert!(large.checkpoint <= small.checkpoint + 512, "{small:?} {large:?}");
 }

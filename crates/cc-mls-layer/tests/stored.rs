@@ -19,6 +19,7 @@ const KEY_PACKAGE: u8 = 16;
 const SENT: u8 = 35;
 const RECEIVED: u8 = 37;
 const LAYER: u8 = 38;
+const SECRETS_PIECE: u8 = 40;
 
 fn records(peer: &Peer) -> Records {
     let store = peer.store.as_ref().unwrap();
@@ -92,10 +93,11 @@ fn every_damaged_record_gives_an_error_or_a_layer() {
                 // The private keys of others are read when they are used.
                 let read = ![14, 15, KEY_PACKAGE].contains(&kind) || place == 0;
                 assert!(restore(&cut).is_some() || !read, "kind {kind}, {place} of {len} bytes");
-                // A flipped bit of a key makes another key.
+                // A flipped bit of a key makes another key, but where there is a digest.
+                let digest = [MESSAGE_SECRETS, SECRETS_PIECE].contains(&kind);
                 for damaged in [flipped, high] {
                     let error = restore(&damaged).is_some();
-                    assert!(error || place > 0, "kind {kind}, format");
+                    assert!(error || place > 0 && !digest, "kind {kind}, {place} of {len} bytes");
                 }
             }
         }
@@ -148,6 +150,68 @@ fn a_missing_record_is_an_error_where_it_is_of_the_state() {
         }
         assert!(restore(&Records::new()).unwrap().contains("missing"));
     }
+}
+
+#[test]
+fn pieces_of_two_times_do_not_mix() {
+    let mut peers = watched(1);
+    let mut times = vec![records(&peers[1])];
+    for _ in 0..8 {
+        let wire = peers[0].seal(b"hello");
+        peers[1].open(&wire).unwrap();
+        times.push(records(&peers[1]));
+    }
+    let good = times.pop().unwrap();
+    assert_eq!(restore(&good), None);
+    let is_piece = |(key, _): &&(Vec<u8>, Vec<u8>)| key[0] == SECRETS_PIECE;
+    let refused = |records: &Records| {
+        let error = restore(records).unwrap();
+        assert!(error.contains("damaged"), "{error}");
+    };
+    let at: Vec<usize> = (0..good.len()).filter(|at| is_piece(&&good[*at])).collect();
+    assert!(at.len() > 1);
+    // A piece as it was, or all of them, or what tells what they are.
+    let mut changed = [0, 0];
+    for before in &times {
+        for (key, value) in before {
+            let kind = [MESSAGE_SECRETS, SECRETS_PIECE].iter().position(|kind| *kind == key[0]);
+            let mut mixed = good.clone();
+            let now = mixed.iter_mut().find(|(now, _)| now == key);
+            if let (Some(kind), Some(now)) = (kind, now.filter(|now| now.1 != *value)) {
+                now.1.clone_from(value);
+                refused(&mixed);
+                changed[kind] += 1;
+            }
+        }
+        let old = before.iter().filter(is_piece);
+        refused(&good.iter().filter(|record| !is_piece(record)).chain(old).cloned().collect());
+    }
+    assert!(changed.into_iter().all(|changed| changed > 0), "{changed:?}");
+    // Two that took each other's place, and one more than there are.
+    for pair in at.windows(2) {
+        let mut swapped = good.clone();
+        (swapped[pair[0]].1, swapped[pair[1]].1) =
+            (good[pair[1]].1.clone(), good[pair[0]].1.clone());
+        refused(&swapped);
+        let mut more = good.clone();
+        let (mut key, value) = good[pair[0]].clone();
+        *key.last_mut().unwrap() ^= 1;
+        more.push((key, value));
+        refused(&more);
+    }
+    // Of another group, of none, or without a byte.
+    let (key, value) = &good[at[0]];
+    for (key, value) in [
+        ([&[SECRETS_PIECE, 1, 7], &key[key.len() - 8..]].concat(), value.clone()),
+        (key[..8].to_vec(), value.clone()),
+        (vec![SECRETS_PIECE], value.clone()),
+        ([&key[..key.len() - 1], &[9]].concat(), value[..1].to_vec()),
+    ] {
+        let mut more = good.clone();
+        more.push((key, value));
+        refused(&more);
+    }
+    refused(&good.iter().filter(|(key, _)| key[0] != MESSAGE_SECRETS).cloned().collect());
 }
 
 #[test]
