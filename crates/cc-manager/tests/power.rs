@@ -45,11 +45,22 @@ const STEPS: usize = 60;
 
 #[test]
 fn members_that_lose_power_go_on() {
+    talk(40, false);
+}
+
+/// What a process finds after the one before it ended, it acts on. Then the power goes.
+#[test]
+#[ignore = "opening a store does not sync the log that a crash left, and keys are used twice"]
+fn members_that_crash_and_lose_power_go_on() {
+    talk(200, true);
+}
+
+fn talk(rounds: usize, crashes: bool) {
     let disk = Disk::take();
     let mut cuts = 0;
-    for seed in seeds(40) {
+    for seed in seeds(rounds) {
         println!("CC_FAULTS_SEED={seed}");
-        let mut world = World::new(&disk, seed);
+        let mut world = World::new(&disk, seed, crashes);
         for _ in 0..STEPS {
             world.step();
         }
@@ -74,6 +85,8 @@ struct World<'a> {
     calm: bool,
     /// The trouble is the end of the power, not only an error.
     lasting: bool,
+    /// Half of the times it is only the process that ends.
+    crashes: bool,
 }
 
 struct Entry {
@@ -144,7 +157,7 @@ impl Store for Watched {
 }
 
 impl World<'_> {
-    fn new(disk: &Disk, seed: u64) -> World<'_> {
+    fn new(disk: &Disk, seed: u64, crashes: bool) -> World<'_> {
         disk.reset();
         let mut people = [("Alice", true), ("Bob", false)].map(|(name, founder)| {
             let directory = tempfile::tempdir().unwrap();
@@ -168,6 +181,7 @@ impl World<'_> {
             cuts: 0,
             calm: false,
             lasting: false,
+            crashes,
         }
     }
 
@@ -398,6 +412,9 @@ impl World<'_> {
         self.cuts += 1;
         let person = &mut self.people[who];
         person.running = None;
+        if self.crashes && self.random.below(2) == 0 {
+            return self.disk.plan(None);
+        }
         let directory = person.directory.path().canonicalize().unwrap();
         self.disk.power_cut(&directory, &mut self.random);
     }
