@@ -106,6 +106,14 @@ pub(crate) fn set_log(connection: &Connection) -> Result<(), StoreError> {
     if mode == "wal" { Ok(()) } else { Err(StoreError::io("SQLite refuses a write-ahead log")) }
 }
 
+/// Moves the log into the database, durably, and empties it.
+pub(crate) fn empty_log(connection: &Connection) -> Result<(), StoreError> {
+    let busy: bool = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(sqlite_error)?;
+    if busy { Err(StoreError::Locked) } else { Ok(()) }
+}
+
 pub(crate) fn set_options(connection: &Connection, options: &Options) -> Result<(), StoreError> {
     let synchronous = match options.durability {
         Durability::PowerLoss => "FULL",

@@ -89,6 +89,16 @@ impl Files {
         Ok(())
     }
 
+    /// Removes the store.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)?;
+        // Not before: a log that was left without its database is in the way, and no more.
+        match fs::remove_file(with_suffix(&self.path, "-wal")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// An empty file beside the store, to become the store once it is complete, so that a crash never
     /// leaves half of one.
     pub(crate) fn draft(&self) -> Result<PathBuf, StoreError> {

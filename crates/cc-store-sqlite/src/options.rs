@@ -72,7 +72,7 @@ impl Options {
     /// # Errors
     /// [`StoreError::Exists`] where there is anything, [`Locked`](StoreError::Locked),
     /// [`Random`](StoreError::Random), [`Io`](StoreError::Io), [`Full`](StoreError::Full). There is no
-    /// store at `path` then.
+    /// store at `path` then, unless the file system does not let it be removed.
     pub fn create(
         &self,
         path: impl AsRef<Path>,

@@ -98,7 +98,11 @@ impl SqliteStore {
         let store = self.sealer.store();
         let header = Header::wrapping(store, &mut credential, self.sealer.data_key())?;
         self.fold(self.next_generation()?, &Batch::new(), Some(&header))?;
-        self.checkpoint()
+        self.checkpoint().map_err(|error| {
+            // The new one opens the store, but the old one may still do so.
+            self.in_doubt = true;
+            StoreError::in_doubt(error)
+        })
     }
 
     /// Writes everything to its place in the database and empties the write-ahead log, so that nothing
@@ -112,9 +116,7 @@ impl SqliteStore {
         if !self.journal.is_empty() {
             self.fold(self.generation, &Batch::new(), None)?;
         }
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-            .map_err(sqlite_error)
+        connection::empty_log(&self.connection)
     }
 
     /// Reads all pages and opens all records. Takes time in proportion to the file.
@@ -171,7 +173,10 @@ impl SqliteStore {
             // Left behind, it would be removed before the next attempt.
             let _ = std::fs::remove_file(&draft);
         })?;
-        Self::open_locked(files, credential, options)
+        Self::open_locked(files, credential, options, |files| {
+            // Nobody has seen it yet, and the lock is still held.
+            let _ = files.remove();
+        })
     }
 
     pub(crate) fn open_with(
@@ -183,47 +188,24 @@ impl SqliteStore {
         if !path.try_exists().map_err(StoreError::io)? {
             return Err(StoreError::Missing);
         }
-        Self::open_locked(Files::lock(path)?, credential, options)
+        Self::open_locked(Files::lock(path)?, credential, options, |_| {})
     }
 
     fn open_locked(
         files: Files,
-        mut credential: Credential,
+        credential: Credential,
         options: &Options,
+        failed: impl FnOnce(&Files),
     ) -> Result<Self, StoreError> {
-        files.recognize()?;
-        let left_log = files.left_log();
-        let connection = connection::connect(files.path())?;
-        // Until the credential has proved right, a log that a crash left stays where it is. Where there
-        // was none, SQLite removes the one that it makes.
-        connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, left_log)
-            .map_err(sqlite_error)?;
-        if connection.is_readonly("main").map_err(sqlite_error)? {
-            return Err(StoreError::io("the file cannot be written"));
+        match read(&files, credential, options) {
+            Ok((connection, sealer, journal, generation)) => {
+                Ok(Self { connection, files, sealer, generation, journal, in_doubt: false })
+            }
+            Err(error) => {
+                failed(&files);
+                Err(error)
+            }
         }
-        // The log may hold a newer format than the database.
-        let format = connection::format(&connection)?;
-        check_format(format)?;
-        let header = Header::read(&connection)?;
-        let sealer = Sealer::new(header.store, header.unlock(&mut credential)?);
-        let (journal, generation) = if connection::has_journal(format) {
-            read_journal(&connection, &sealer)?
-        } else {
-            let sealed = connection::sealed_generation(&connection)?;
-            (Journal::default(), sealer.open_generation(&sealed)?)
-        };
-        if generation < options.min_generation {
-            let expected = options.min_generation;
-            return Err(StoreError::RolledBack { found: generation, expected });
-        }
-        connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-            .map_err(sqlite_error)?;
-        connection::set_log(&connection)?;
-        connection::upgrade(&connection, format)?;
-        connection::set_options(&connection, options)?;
-        Ok(Self { connection, files, sealer, generation, journal, in_doubt: false })
     }
 
     fn usable(&self) -> Result<(), StoreError> {
@@ -316,6 +298,51 @@ impl SqliteStore {
             self.in_doubt = error.is_in_doubt() || !self.connection.is_autocommit();
         }
     }
+}
+
+/// What the locked files hold.
+fn read(
+    files: &Files,
+    mut credential: Credential,
+    options: &Options,
+) -> Result<(Connection, Sealer, Journal, u64), StoreError> {
+    files.recognize()?;
+    let left_log = files.left_log();
+    let connection = connection::connect(files.path())?;
+    // Until the credential has proved right, a log that a crash left stays where it is. Where there
+    // was none, SQLite removes the one that it makes.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, left_log)
+        .map_err(sqlite_error)?;
+    if connection.is_readonly("main").map_err(sqlite_error)? {
+        return Err(StoreError::io("the file cannot be written"));
+    }
+    // The log may hold a newer format than the database.
+    let format = connection::format(&connection)?;
+    check_format(format)?;
+    let header = Header::read(&connection)?;
+    let sealer = Sealer::new(header.store, header.unlock(&mut credential)?);
+    let (journal, generation) = if connection::has_journal(format) {
+        read_journal(&connection, &sealer)?
+    } else {
+        let sealed = connection::sealed_generation(&connection)?;
+        (Journal::default(), sealer.open_generation(&sealed)?)
+    };
+    if generation < options.min_generation {
+        let expected = options.min_generation;
+        return Err(StoreError::RolledBack { found: generation, expected });
+    }
+    if left_log {
+        // What the crash left may be in the system's memory only, and whoever reads it acts on it.
+        connection::empty_log(&connection)?;
+    }
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(sqlite_error)?;
+    connection::set_log(&connection)?;
+    connection::upgrade(&connection, format)?;
+    connection::set_options(&connection, options)?;
+    Ok((connection, sealer, journal, generation))
 }
 
 fn transact(
