@@ -18,3 +18,4 @@ mod errors;
 mod model;
 mod power;
 mod random;
+mod upgrade;
