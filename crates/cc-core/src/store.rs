@@ -3,8 +3,8 @@
 //! # Writing one for your own database
 //! Three methods: [`get`](Store::get), [`scan`](Store::scan) and [`commit`](Store::commit). One table
 //! with the primary key `(scope, key)` and a value is enough. Then let the conformance suite
-//! (`store::tests`, feature `store-tests`) judge it. What the suite cannot see, and what everything
-//! rests on:
+//! (`store::tests`, feature `store-tests`) judge it. `examples/custom_store.rs` of `cc-manager` is one.
+//! What the suite cannot see, and what everything rests on:
 //!
 //! - **Durable when `commit` returns.** A ciphertext leaves the machine after that. A store that
 //!   forgets a commit makes a ratchet use a key twice.
