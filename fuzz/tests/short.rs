@@ -18,9 +18,3 @@ fn no_target_finds_anything_in_random_bytes() {
         assert!(result.is_ok(), "{name}: {result:?}");
     }
 }
-
-/// Found by libFuzzer: two bytes of the group state, where openmls keeps the commit that is staged.
-#[test]
-fn a_staged_commit_of_other_keys_is_not_confirmed() {
-    cc_fuzz::store(&[75, 113, 15, 32]);
-}
