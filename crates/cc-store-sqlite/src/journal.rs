@@ -4,7 +4,8 @@
 //! records would touch one each, and a page costs more than all the cryptography of a small commit.
 //! What the rows change is in memory too, so that reading finds it. When the rows have come to
 //! [`MOST`] bytes, the commit that would go beyond folds them: it writes the newest value of every
-//! record to the record table and empties the journal.
+//! record to the record table and empties the journal; or where that finds no room, deletes there what
+//! goes and leaves the rest in the journal, as one row.
 //!
 //! A row holds the changes in the order of scopes and keys:
 //!
@@ -48,6 +49,43 @@ impl Journal {
     /// What became of the record since the last fold.
     pub(crate) fn get(&self, scope: &Scope, key: &[u8]) -> Option<Change<'_>> {
         self.changes.get(scope, key)
+    }
+
+    /// The changes of the journal and of `later`, each record once: where both change one, `later`
+    /// counts.
+    pub(crate) fn newest<'a>(
+        &'a self,
+        later: &'a Batch,
+    ) -> impl Iterator<Item = (&'a Scope, &'a [u8], Change<'a>)> {
+        let earlier =
+            self.changes.changes().filter(|(scope, key, _)| later.get(scope, key).is_none());
+        earlier.chain(later.changes())
+    }
+
+    /// A journal of one row, with the values but not the deletions of this one and `later`; `None` where
+    /// it would be too long.
+    pub(crate) fn rest(&self, later: &Batch) -> Option<Self> {
+        let values = || {
+            self.newest(later).filter_map(|(scope, key, change)| match change {
+                Change::Put(value) => Some((scope, key, value)),
+                Change::Delete => None,
+            })
+        };
+        // Large ones are not copied in vain.
+        if values().map(|(.., value)| value.expose().len()).sum::<usize>() > MOST {
+            return None;
+        }
+        let mut changes = Batch::new();
+        for (scope, key, value) in values() {
+            changes.put(scope, key, value.duplicate());
+        }
+        let len = encoded_len(&changes);
+        (len <= MOST).then_some(Self { changes, rows: 1, len })
+    }
+
+    /// The row of a journal that has only one.
+    pub(crate) fn encode(&self) -> Result<SecretBytes, StoreError> {
+        encode(&self.changes, self.len)
     }
 
     pub(crate) fn changes(&self) -> impl Iterator<Item = (&Scope, &[u8], Change<'_>)> {

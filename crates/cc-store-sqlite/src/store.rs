@@ -105,8 +105,9 @@ impl SqliteStore {
         })
     }
 
-    /// Writes everything to its place in the database and empties the write-ahead log, so that nothing
-    /// deleted is left in the files. When the store is closed that happens by itself, if it can.
+    /// Writes everything to its place in the database, as far as there is room, and empties the
+    /// write-ahead log, so that nothing deleted is left in the files. When the store is closed that
+    /// happens by itself, if it can.
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Full`]: nothing is lost then. [`StoreError::InDoubt`] as for
@@ -223,13 +224,8 @@ impl SqliteStore {
     fn append(&mut self, generation: u64, batch: &Batch, len: usize) -> Result<(), StoreError> {
         let entry = self.sealer.seal_entry(generation, &journal::encode(batch, len)?)?;
         let number = self.journal.rows() + 1;
-        let result = transact(&mut self.connection, |connection| {
-            connection
-                .prepare_cached("INSERT INTO journal (number, sealed) VALUES (?1, ?2)")
-                .and_then(|mut statement| statement.execute(params![number, entry]))
-                .map_err(sqlite_error)?;
-            Ok(())
-        });
+        let result =
+            transact(&mut self.connection, |connection| insert_entry(connection, number, &entry));
         self.settle(&result);
         result?;
         self.journal.add(batch, len);
@@ -238,27 +234,47 @@ impl SqliteStore {
     }
 
     /// Writes what the journal changed, and then `batch`, to the record table.
+    ///
+    /// A record is longer there than in the journal. Where that finds no room, the journal is written
+    /// anew, shorter, so that a full store can still delete.
     fn fold(
         &mut self,
         generation: u64,
         batch: &Batch,
         header: Option<&Header>,
     ) -> Result<(), StoreError> {
+        match self.rewrite(generation, batch, header, Journal::default()) {
+            Err(StoreError::Full) if !self.in_doubt => {}
+            result => return result,
+        }
+        let rest = self.journal.rest(batch).ok_or(StoreError::Full)?;
+        self.rewrite(generation, batch, header, rest)
+    }
+
+    /// Writes what the journal changed, and then `batch`, to the record table, and leaves `rest` in the
+    /// journal.
+    fn rewrite(
+        &mut self,
+        generation: u64,
+        batch: &Batch,
+        header: Option<&Header>,
+        rest: Journal,
+    ) -> Result<(), StoreError> {
         let Self { connection, sealer, journal, .. } = self;
-        let sealed_generation = sealer.seal_generation(generation)?;
+        let (entry, before) = if rest.is_empty() {
+            (None, generation)
+        } else {
+            let before = generation.checked_sub(1).ok_or(StoreError::Full)?;
+            (Some(sealer.seal_entry(generation, &rest.encode()?)?), before)
+        };
+        let sealed_generation = sealer.seal_generation(before)?;
         let result = transact(connection, |connection| {
             // Before anything is put, so that a store without room finds some.
             connection.execute("DELETE FROM journal", []).map_err(sqlite_error)?;
-            let newest = || {
-                let overtaken = |scope: &Scope, key: &[u8]| batch.get(scope, key).is_some();
-                let earlier =
-                    journal.changes().filter(move |(scope, key, _)| !overtaken(scope, key));
-                earlier.chain(batch.changes())
-            };
             let mut delete = connection
                 .prepare_cached("DELETE FROM record WHERE scope = ?1 AND id = ?2")
                 .map_err(sqlite_error)?;
-            for (scope, key, change) in newest() {
+            for (scope, key, change) in journal.newest(batch) {
                 if change == Change::Delete {
                     let place = sealer.place(scope, key);
                     delete.execute(params![place.scope, place.id]).map_err(sqlite_error)?;
@@ -270,12 +286,17 @@ impl SqliteStore {
                      ON CONFLICT (scope, id) DO UPDATE SET sealed = excluded.sealed",
                 )
                 .map_err(sqlite_error)?;
-            for (scope, key, change) in newest() {
-                if let Change::Put(value) = change {
+            for (scope, key, change) in journal.newest(batch) {
+                if let Change::Put(value) = change
+                    && rest.get(scope, key).is_none()
+                {
                     let place = sealer.place(scope, key);
                     let sealed = sealer.seal(place, key, value)?;
                     put.execute(params![place.scope, place.id, sealed]).map_err(sqlite_error)?;
                 }
+            }
+            if let Some(entry) = entry {
+                insert_entry(connection, 1, &entry)?;
             }
             if let Some(header) = header {
                 header.write(connection).map_err(sqlite_error)?;
@@ -287,7 +308,7 @@ impl SqliteStore {
         });
         self.settle(&result);
         result?;
-        self.journal = Journal::default();
+        self.journal = rest;
         self.generation = generation;
         Ok(())
     }
@@ -354,6 +375,14 @@ fn transact(
         .map_err(sqlite_error)?;
     work(&transaction)?;
     transaction.commit().map_err(commit_error)
+}
+
+fn insert_entry(connection: &Connection, number: i64, entry: &[u8]) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO journal (number, sealed) VALUES (?1, ?2)")
+        .and_then(|mut statement| statement.execute(params![number, entry]))
+        .map(drop)
+        .map_err(sqlite_error)
 }
 
 /// The journal, and the generation that it leads to.

@@ -520,6 +520,62 @@ fn a_full_store_keeps_what_it_had() {
     store.verify().unwrap();
 }
 
+/// Whatever a full store holds, it can be deleted, one record after another.
+#[test]
+fn a_full_store_lets_go_of_one_record_after_another() {
+    let scope = Scope::new("s");
+    for (len, pages) in
+        [(0, 0), (0, 8), (8, 4), (8, 40), (100, 0), (100, 50), (1000, 4), (1000, 60)]
+    {
+        let (_directory, path) = directory();
+        drop(SqliteStore::create(&path, key(1)).unwrap());
+        let room = fs::metadata(&path).unwrap().len() + pages * 4096;
+        let open = || SqliteStore::options().max_bytes(room).open(&path, key(1)).unwrap();
+        let mut store = open();
+        let mut left: BTreeMap<Vec<u8>, SecretBytes> = BTreeMap::new();
+        let error = loop {
+            let name = left.len().to_string();
+            // As a manager, who counts.
+            let mut batch = Batch::new();
+            batch.put(&scope, name.as_str(), SecretBytes::new(vec![7; len]));
+            batch.put(&scope, "count", SecretBytes::new(name.clone().into()));
+            if let Err(error) = store.commit(&batch) {
+                break error;
+            }
+            left.insert(name.into(), SecretBytes::new(vec![7; len]));
+        };
+        assert!(matches!(error, StoreError::Full), "{error}");
+        let names: Vec<_> = left.keys().cloned().collect();
+        for (at, name) in names.into_iter().enumerate() {
+            let mut batch = Batch::new();
+            batch.delete(&scope, name.as_slice());
+            batch.put(&scope, "count", SecretBytes::new(b"9".to_vec()));
+            let before = store.generation();
+            store.commit(&batch).unwrap_or_else(|error| panic!("{len}, {pages}: {at}: {error}"));
+            assert_eq!(store.generation(), before + 1);
+            left.remove(&name);
+            if at % 31 == 0 {
+                match at % 3 {
+                    0 => store.checkpoint().unwrap(),
+                    1 => store.change_credential(key(1)).unwrap(),
+                    _ => {
+                        let before = store.generation();
+                        drop(store);
+                        store = open();
+                        assert_eq!(store.generation(), before);
+                    }
+                }
+                store.verify().unwrap();
+                let mut all: BTreeMap<_, _> =
+                    scope.of(&store).list(b"").unwrap().into_iter().collect();
+                assert_eq!(all.remove(b"count".as_slice()).unwrap().expose(), b"9");
+                assert!(all == left, "{len}, {pages}: {at}");
+            }
+        }
+        put(&mut store, "again", "there is room").unwrap();
+    }
+}
+
 #[test]
 fn a_read_only_file_is_refused() {
     let (_directory, path) = directory();
