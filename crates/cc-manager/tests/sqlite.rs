@@ -10,7 +10,7 @@ use std::{
 };
 
 use cc_aes_layer::AesLayer;
-use cc_core::{Secret, store::StoreError};
+use cc_core::{Secret, key_use, store::StoreError};
 use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Error};
 use cc_mls_layer::MlsLayer;
@@ -82,6 +82,39 @@ fn a_full_disk_loses_nothing() {
     }
     let wire = bob.encrypt("all of it").unwrap();
     assert_eq!(alice.decrypt(&wire).unwrap(), "all of it");
+}
+
+/// A program that does not give up while the disk is full uses no keys up, and what it acknowledges
+/// makes room, one message after another.
+#[test]
+fn a_full_disk_is_freed_message_by_message() {
+    for (room, len) in [(30_000, 700), (200_000, 10)] {
+        let directory = tempfile::tempdir().unwrap();
+        let [(alice, store), (mut bob, _)] = two(directory.path());
+        drop((alice, store));
+        let size = std::fs::metadata(directory.path().join("Alice")).unwrap().len();
+        let limited = SqliteStore::options().max_bytes(size + room);
+        let store = reopen(directory.path(), "Alice", &limited);
+        let mut alice = open(&store, "chat");
+        let mut sent = Vec::new();
+        while let Ok(wire) = alice.encrypt(vec![7; len]) {
+            sent.push(wire);
+        }
+        key_use::start();
+        for _ in 0..30 {
+            let error = alice.encrypt(vec![7; len]).unwrap_err();
+            assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
+        }
+        let used = key_use::take();
+        assert!(used.iter().all(|used| used.what() != "mls"), "{used:?}");
+        for wire in &sent {
+            alice.sent([wire]).unwrap();
+        }
+        sent.push(alice.encrypt("there is room").unwrap());
+        for wire in &sent {
+            bob.decrypt(wire).unwrap();
+        }
+    }
 }
 
 #[test]
