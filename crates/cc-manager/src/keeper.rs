@@ -303,6 +303,8 @@ impl Keeper {
         if batch.is_empty() {
             return Ok(());
         }
+        // Before the counters, which every commit has: or else what has to fit would grow with every try.
+        let bytes = size(batch);
         // Nobody else has committed as this manager.
         self.counters.require(batch, &self.place)?;
         let counters = Counters { commits: self.counters.commits + 1, next_entry };
@@ -316,7 +318,7 @@ impl Keeper {
         match &result {
             Ok(()) => self.counters = counters,
             Err(StoreError::Full | StoreError::Io(_)) => {
-                self.refused = Some(self.refused.unwrap_or(0).max(size(batch)));
+                self.refused = Some(self.refused.unwrap_or(0).max(bytes));
             }
             Err(StoreError::Overtaken) => {
                 // The other one has moved the ratchets on: this one is an old copy.
