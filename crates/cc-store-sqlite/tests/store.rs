@@ -354,21 +354,26 @@ fn a_flipped_bit_in_the_journal_is_noticed() {
 }
 
 /// Random commits, small and large, and between them everything that ends a store or moves its
-/// records: it always has what a map has.
+/// records: it always has what a map has, also where it takes no more.
 #[test]
 fn a_store_is_a_map() {
-    let config = ProptestConfig { cases: 24, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 48, ..ProptestConfig::default() };
     let change = (0..4u8, 0..12u8, option::weighted(0.7, 0..9_000usize));
     let step = prop_oneof![
         12 => vec(change, 1..6).prop_map(Step::Commit),
+        3 => vec((0..4u8, 0..12u8, Just(None)), 1..3).prop_map(Step::Commit),
         1 => Just(Step::Commit((0..12).map(|key| (0, key, Some(20_000))).collect())),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
         1 => Just(Step::Checkpoint),
     ];
-    proptest!(config, |(steps in vec(step, 1..60))| {
+    let limit = option::of(0..60u64);
+    proptest!(config, |(steps in vec(step, 1..60), limit in limit)| {
         let (mut directory, mut path) = directory();
-        let options = SqliteStore::options().durability(Durability::ProcessEnd);
+        let mut options = SqliteStore::options().durability(Durability::ProcessEnd);
+        if let Some(pages) = limit {
+            options = options.max_bytes(pages * 4096);
+        }
         let mut store = options.create(&path, key(1)).unwrap();
         let mut model = BTreeMap::new();
         let mut commits = 0;
@@ -376,6 +381,8 @@ fn a_store_is_a_map() {
             match step {
                 Step::Commit(changes) => {
                     let mut batch = Batch::new();
+                    let mut after = model.clone();
+                    let deletes = changes.iter().all(|(.., len)| len.is_none());
                     for (scope, key, len) in changes {
                         let scope = Scope::new("s").indexed(scope.into());
                         let value = len.map(|len| vec![number; len]);
@@ -383,10 +390,16 @@ fn a_store_is_a_map() {
                             Some(value) => batch.put(&scope, [key], SecretBytes::new(value)),
                             None => batch.delete(&scope, [key]),
                         }
-                        model.insert((scope, key), value);
+                        after.insert((scope, key), value);
                     }
-                    store.commit(&batch).unwrap();
-                    commits += 1;
+                    match store.commit(&batch) {
+                        Err(StoreError::Full) if limit.is_some() && !deletes => {}
+                        result => {
+                            result.unwrap();
+                            model = after;
+                            commits += 1;
+                        }
+                    }
                 }
                 Step::Reopen => {
                     drop(store);
