@@ -24,7 +24,7 @@ pub(crate) struct Claim<D = Vec<u8>> {
 #[derive(Default)]
 pub(crate) struct Keys(HashMap<[u8; PUBLIC_KEY_LENGTH], VerifyingKey>);
 
-/// Keys that are kept: 250 KB.
+/// Keys that are kept: half a megabyte.
 const MOST_KEYS: usize = 1024;
 
 impl Keys {
