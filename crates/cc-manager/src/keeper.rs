@@ -270,12 +270,12 @@ impl Keeper {
         Ok(())
     }
 
-    /// Deletes everything of this manager.
+    /// Deletes everything of this manager. What is pending need not come first, nor have room.
     ///
     /// # Errors
-    /// As [`Store::commit`]; everything is still there then, or in doubt.
+    /// As [`Store::commit`]; everything in the store is still there then, or in doubt.
     pub(crate) fn erase(mut self) -> Result<(), StoreError> {
-        self.flush()?;
+        self.usable()?;
         let mut batch = Batch::new();
         let slots = self.slots.iter().map(|slot| slot.number);
         records::erase(&*self.store, &self.place, slots, &mut batch)?;

@@ -94,7 +94,7 @@ impl CascadingCipherManager {
     /// does nothing but drop the manager.
     ///
     /// # Errors
-    /// [`Error::Store`]; everything is still there then, or in doubt.
+    /// [`Error::Store`]; everything in the store is still there then, or in doubt.
     pub fn erase(self) -> Result<(), Error> {
         self.keeper.map_or(Ok(()), |keeper| Ok(keeper.erase()?))
     }

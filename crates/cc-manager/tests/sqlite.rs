@@ -118,6 +118,24 @@ fn a_full_disk_is_freed_message_by_message() {
 }
 
 #[test]
+fn what_a_full_disk_does_not_take_is_no_obstacle_to_erasing_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let [(mut alice, _), (bob, store)] = two(directory.path());
+    drop((bob, store));
+    let size = std::fs::metadata(directory.path().join("Bob")).unwrap().len();
+    let limited = SqliteStore::options().max_bytes(size + 50_000);
+    let store = reopen(directory.path(), "Bob", &limited);
+    let mut bob = open(&store, "chat");
+    let wires = alice.encrypt_all([vec![7; 100_000], vec![8; 100]]).unwrap();
+    for _ in 0..2 {
+        let error = bob.decrypt_all(&wires).unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
+    }
+    bob.erase().unwrap();
+    assert!(CascadingCipherManager::stored(&store).unwrap().is_empty());
+}
+
+#[test]
 fn an_old_copy_is_noticed_and_comes_back_without_a_new_group() {
     let directory = tempfile::tempdir().unwrap();
     let [(alice, store), (mut bob, _)] = two(directory.path());
