@@ -87,12 +87,12 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
     }
     // Exclusive, against programs that do not know the lock file; it also does without shared memory.
     // What is deleted is overwritten: forward secrecy on disk rests on it. The log, where it is not, is
-    // kept at 1 MiB.
+    // kept at 1 MiB, also after a transaction that made it longer.
     connection
         .execute_batch(
             "PRAGMA locking_mode=EXCLUSIVE; PRAGMA secure_delete=ON; PRAGMA cell_size_check=ON;
              PRAGMA temp_store=MEMORY; PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;
-             PRAGMA wal_autocheckpoint=256;",
+             PRAGMA wal_autocheckpoint=256; PRAGMA journal_size_limit=1048576;",
         )
         .map_err(sqlite_error)?;
     connection.busy_timeout(std::time::Duration::ZERO).map_err(sqlite_error)?;

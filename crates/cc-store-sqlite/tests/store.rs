@@ -648,3 +648,14 @@ fn nothing_deleted_is_left_in_the_database() {
     store.checkpoint().unwrap();
     assert_eq!(left(&path), 0);
 }
+
+#[test]
+fn a_log_that_grew_is_cut() {
+    let (_directory, path) = directory();
+    let mut store = SqliteStore::create(&path, key(1)).unwrap();
+    let log = || fs::metadata(path.with_extension("sqlite-wal")).unwrap().len();
+    put(&mut store, "large", &"x".repeat(3 << 20)).unwrap();
+    assert!(log() > 3 << 20);
+    put(&mut store, "small", "x").unwrap();
+    assert!(log() <= 1 << 20, "{}", log());
+}
