@@ -15,6 +15,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -36,6 +37,7 @@ const RECENT: u64 = 200;
 
 #[test]
 fn another_process_is_kept_out() {
+    let _alone = alone();
     let (_directory, path) = directory();
     drop(SqliteStore::create(&path, key()).unwrap());
     let mut child = play("hold", &path, None);
@@ -55,6 +57,7 @@ fn another_process_is_kept_out() {
 
 #[test]
 fn this_process_is_kept_out_too() {
+    let _alone = alone();
     let (_directory, path) = directory();
     let held = SqliteStore::create(&path, key()).unwrap();
     assert!(matches!(open(&path), Err(StoreError::Locked)));
@@ -70,6 +73,7 @@ fn this_process_is_kept_out_too() {
 /// What was acknowledged is there, and every batch is there entirely or not at all.
 #[test]
 fn a_killed_process_loses_nothing_it_acknowledged() {
+    let _alone = alone();
     let kills: u32 = env::var("CC_STORE_TEST_KILLS").map_or(50, |kills| kills.parse().unwrap());
     let (_directory, path) = directory();
     drop(SqliteStore::create(&path, key()).unwrap());
@@ -106,6 +110,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
 #[test]
 #[cfg(target_os = "linux")]
 fn writes_that_fail_leave_the_old_state() {
+    let _alone = alone();
     let (mut failures, mut doubts, mut kept) = (0, 0, 0);
     for blocks in (0..200).step_by(4) {
         let (_directory, path) = directory();
@@ -132,6 +137,13 @@ fn writes_that_fail_leave_the_old_state() {
     }
     println!("{failures} failures, {doubts} in doubt, {kept} of them in force");
     assert!(failures + doubts == 50);
+}
+
+/// One test at a time: a process that one starts has the files of all others until it is its own
+/// program, and with them their locks.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Not a test: the other process.
