@@ -174,10 +174,11 @@ impl SqliteStore {
             // Left behind, it would be removed before the next attempt.
             let _ = std::fs::remove_file(&draft);
         })?;
-        Self::open_locked(files, credential, options, |files| {
+        let contents = read(&files, credential, options).inspect_err(|_| {
             // Nobody has seen it yet, and the lock is still held.
             let _ = files.remove();
-        })
+        })?;
+        Ok(Self::of(files, contents))
     }
 
     pub(crate) fn open_with(
@@ -189,24 +190,14 @@ impl SqliteStore {
         if !path.try_exists().map_err(StoreError::io)? {
             return Err(StoreError::Missing);
         }
-        Self::open_locked(Files::lock(path)?, credential, options, |_| {})
+        let files = Files::lock(path)?;
+        let contents = read(&files, credential, options)?;
+        Ok(Self::of(files, contents))
     }
 
-    fn open_locked(
-        files: Files,
-        credential: Credential,
-        options: &Options,
-        failed: impl FnOnce(&Files),
-    ) -> Result<Self, StoreError> {
-        match read(&files, credential, options) {
-            Ok((connection, sealer, journal, generation)) => {
-                Ok(Self { connection, files, sealer, generation, journal, in_doubt: false })
-            }
-            Err(error) => {
-                failed(&files);
-                Err(error)
-            }
-        }
+    fn of(files: Files, contents: Contents) -> Self {
+        let Contents { connection, sealer, journal, generation } = contents;
+        Self { connection, files, sealer, generation, journal, in_doubt: false }
     }
 
     fn usable(&self) -> Result<(), StoreError> {
@@ -321,12 +312,19 @@ impl SqliteStore {
     }
 }
 
-/// What the locked files hold.
+/// What locked files hold.
+struct Contents {
+    connection: Connection,
+    sealer: Sealer,
+    journal: Journal,
+    generation: u64,
+}
+
 fn read(
     files: &Files,
     mut credential: Credential,
     options: &Options,
-) -> Result<(Connection, Sealer, Journal, u64), StoreError> {
+) -> Result<Contents, StoreError> {
     files.recognize()?;
     let left_log = files.left_log();
     let connection = connection::connect(files.path())?;
@@ -363,7 +361,7 @@ fn read(
     connection::set_log(&connection)?;
     connection::upgrade(&connection, format)?;
     connection::set_options(&connection, options)?;
-    Ok((connection, sealer, journal, generation))
+    Ok(Contents { connection, sealer, journal, generation })
 }
 
 fn transact(
