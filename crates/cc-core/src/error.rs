@@ -3,15 +3,21 @@
 use alloc::boxed::Box;
 use core::{error::Error, fmt};
 
-use crate::{RandomError, store::StoreError};
+use crate::{MemberId, RandomError, store::StoreError};
 
 /// The error of one layer, as the manager sees it.
 ///
-/// Everything a remote attacker can cause is [`LayerErrorKind::Rejected`] and carries no source, so
-/// that nobody learns why authentication failed. The other kinds are local, and name their cause.
+/// Bytes that do not authenticate are [`LayerErrorKind::Rejected`], which carries no source, so that
+/// nobody learns why authentication failed. [`Own`](LayerErrorKind::Own),
+/// [`Duplicate`](LayerErrorKind::Duplicate), [`Stale`](LayerErrorKind::Stale) and
+/// [`Early`](LayerErrorKind::Early) say what the layer's own records or the public bytes of the
+/// message tell anybody: they are everyday life, and an attack must not look like one of them. The
+/// other kinds are local, and name their cause.
 #[derive(Debug)]
 pub struct LayerError {
     kind: LayerErrorKind,
+    epoch: Option<u64>,
+    member: Option<MemberId>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -19,10 +25,18 @@ pub struct LayerError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayerErrorKind {
-    /// The bytes did not authenticate, were malformed, replayed, or too far out of order.
+    /// The bytes did not authenticate or were malformed.
     Rejected,
-    /// The message names a later epoch or generation than this layer has reached. Process the commit
-    /// that leads there, then open the message again.
+    /// This member sealed it itself.
+    Own,
+    /// It was opened before: the key it needs was used and is gone.
+    Duplicate,
+    /// It belongs to an epoch, or a place in a chain, whose keys are no longer kept or were never
+    /// had. [`LayerError::epoch`] is the epoch it names, where it names one.
+    Stale,
+    /// It names a later epoch or generation than this layer has reached, or needs something that
+    /// another message will bring. Open it again then. [`LayerError::epoch`] is the epoch it names,
+    /// where it names one.
     Early,
     /// The layer has no key yet, no group yet, or was removed from its group.
     NotReady,
@@ -42,7 +56,32 @@ impl LayerError {
     /// The one answer to bad bytes.
     #[must_use]
     pub const fn rejected() -> Self {
-        Self { kind: LayerErrorKind::Rejected, source: None }
+        Self::bare(LayerErrorKind::Rejected, None)
+    }
+
+    /// The message is one that this member sealed itself.
+    #[must_use]
+    pub const fn own() -> Self {
+        Self::bare(LayerErrorKind::Own, None)
+    }
+
+    /// The message was opened before.
+    #[must_use]
+    pub const fn duplicate() -> Self {
+        Self::bare(LayerErrorKind::Duplicate, None)
+    }
+
+    /// The keys for the message are no longer kept, or were never had. `epoch` is the one it names.
+    #[must_use]
+    pub const fn stale(epoch: Option<u64>) -> Self {
+        Self::bare(LayerErrorKind::Stale, epoch)
+    }
+
+    /// The message names a later epoch or generation than this layer has reached, `epoch`, or needs
+    /// something that another message will bring.
+    #[must_use]
+    pub const fn early(epoch: Option<u64>) -> Self {
+        Self::bare(LayerErrorKind::Early, epoch)
     }
 
     /// A local failure with its cause. A `kind` of [`LayerErrorKind::Rejected`] drops the cause.
@@ -50,7 +89,13 @@ impl LayerError {
         if kind == LayerErrorKind::Rejected {
             return Self::rejected();
         }
-        Self { kind, source: Some(source.into()) }
+        Self { source: Some(source.into()), ..Self::bare(kind, None) }
+    }
+
+    /// The same error, and which member it is about: whose key package does not verify, say.
+    #[must_use]
+    pub fn about(self, member: MemberId) -> Self {
+        Self { member: Some(member), ..self }
     }
 
     /// The caller used the layer in a way it does not allow; `advice` says what to change.
@@ -65,12 +110,6 @@ impl LayerError {
         Self::local(LayerErrorKind::NotReady, advice)
     }
 
-    /// The message names a later epoch or generation than this layer has reached.
-    #[must_use]
-    pub const fn early() -> Self {
-        Self { kind: LayerErrorKind::Early, source: None }
-    }
-
     /// The store failed, or holds what does not fit this layer.
     pub fn storage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::local(LayerErrorKind::Storage, source)
@@ -81,12 +120,32 @@ impl LayerError {
     pub const fn kind(&self) -> LayerErrorKind {
         self.kind
     }
+
+    /// The epoch that a [`Stale`](LayerErrorKind::Stale) or [`Early`](LayerErrorKind::Early) message
+    /// names, where it names one. What a message says of itself is a claim until it is opened.
+    #[must_use]
+    pub const fn epoch(&self) -> Option<u64> {
+        self.epoch
+    }
+
+    /// Which member the error is about, where it is about one.
+    #[must_use]
+    pub const fn member(&self) -> Option<MemberId> {
+        self.member
+    }
+
+    const fn bare(kind: LayerErrorKind, epoch: Option<u64>) -> Self {
+        Self { kind, epoch, member: None, source: None }
+    }
 }
 
 impl fmt::Display for LayerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             LayerErrorKind::Rejected => "the message was rejected",
+            LayerErrorKind::Own => "this member sealed the message itself",
+            LayerErrorKind::Duplicate => "the message was opened before",
+            LayerErrorKind::Stale => "the keys for the message are gone or were never had",
             LayerErrorKind::Early => {
                 "the message belongs to a later epoch: process its commit first"
             }
@@ -97,6 +156,9 @@ impl fmt::Display for LayerError {
             LayerErrorKind::Storage => "the layer's state could not be stored or loaded",
             LayerErrorKind::Internal => "the wrapped library failed",
         })?;
+        if let Some(member) = &self.member {
+            write!(f, " (member {member})")?;
+        }
         match &self.source {
             Some(source) => write!(f, ": {source}"),
             None => Ok(()),

@@ -48,11 +48,17 @@ pub trait GroupLayer: CipherLayer {
     /// [`NotReady`](crate::LayerErrorKind::NotReady) before the layer is attached.
     fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError>;
 
-    /// The commitment in somebody else's part of a key package bundle. Nothing is verified yet.
+    /// What somebody else's part of a key package bundle says. Nothing is verified yet.
     ///
     /// # Errors
     /// [`Rejected`](crate::LayerErrorKind::Rejected) for malformed bytes.
-    fn key_package_commitment(&self, part: &[u8]) -> Result<[u8; 32], LayerError>;
+    fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError>;
+
+    /// What all members have in common in this epoch, and nobody else can have: a digest over the
+    /// group's history, its roster and what its members share, for people to compare. Two members
+    /// whom somebody showed two different things have different ones. `None` outside a group. It
+    /// tells nothing about any key.
+    fn epoch_authenticator(&self) -> Option<[u8; 32]>;
 
     /// Stages a change of the group: `request.added` come, `request.removed` go, and this member
     /// refreshes its own secrets. All key packages are verified against their member ids and
@@ -154,6 +160,26 @@ impl fmt::Display for MemberId {
     }
 }
 
+/// What one layer's part of a key package bundle says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyPackageInfo {
+    /// The [`commitment`](GroupLayer::commitment) of who made it.
+    pub commitment: [u8; 32],
+    /// The name in the credential, where the layer has one.
+    pub name: Option<String>,
+    /// When it expires, in seconds since 1970, where it does.
+    pub expires: Option<u64>,
+}
+
+impl KeyPackageInfo {
+    /// Without a name or an expiry.
+    #[must_use]
+    pub const fn new(commitment: [u8; 32]) -> Self {
+        Self { commitment, name: None, expires: None }
+    }
+}
+
 /// A member as one layer knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -235,6 +261,10 @@ pub struct PartContext<'a> {
     pub chain: Option<&'a ChainSecret>,
     /// Whether group layers are below this one, so that there is something to bind.
     pub group_below: bool,
+    /// The time in seconds since 1970, as the caller gives it; `None` leaves it to the layer to ask
+    /// the system. Time is read where something is made (a key package, an addition), not by those
+    /// who receive it later.
+    pub now: Option<u64>,
 }
 
 /// The running digest that binds the parts of one bundle, welcome or commit.

@@ -1,5 +1,6 @@
 //! The contract of a layer.
 
+use alloc::string::String;
 use core::any::Any;
 
 use crate::{
@@ -51,12 +52,13 @@ pub trait CipherLayer: Any + Send {
         Ok(None)
     }
 
-    /// The secret that was handed upwards under `hint`.
+    /// The secret that was handed upwards under `hint`, and the epoch it is of.
     ///
     /// # Errors
-    /// [`Rejected`](crate::LayerErrorKind::Rejected) for a hint that is malformed or out of the
-    /// layer's window, [`Early`](crate::LayerErrorKind::Early) for one that is still to come.
-    fn recall(&mut self, hint: &[u8]) -> Result<Secret<32>, LayerError> {
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for a hint that is malformed,
+    /// [`Stale`](crate::LayerErrorKind::Stale) for one that is out of the layer's window,
+    /// [`Early`](crate::LayerErrorKind::Early) for one that is still to come.
+    fn recall(&mut self, hint: &[u8]) -> Result<Recalled, LayerError> {
         let _ = hint;
         Err(LayerError::rejected())
     }
@@ -164,19 +166,47 @@ impl LayerContext<'_> {
     }
 }
 
+/// The secret behind a hint.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// What the layer handed upwards.
+    pub secret: Secret<32>,
+    /// The epoch of the group (as in [`Standing::Member`](crate::Standing::Member)) that the secret
+    /// is of; `None` in a layer without groups.
+    pub epoch: Option<u64>,
+}
+
 /// What a layer knows about a message it opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
     /// Who sealed it, where the layer authenticates a member.
     pub sender: Option<MemberId>,
+    /// The name in the sender's credential, where the layer has one.
+    pub sender_name: Option<String>,
+    /// The epoch of the group (as in [`Standing::Member`](crate::Standing::Member)) whose keys opened
+    /// it; `None` in a layer without groups. All group layers of a message must agree, and a commit
+    /// or proposal must be of the present one: the manager sees to that.
+    pub epoch: Option<u64>,
 }
 
 impl Opened {
     /// A message whose sender this layer authenticated.
     #[must_use]
-    pub const fn by(sender: MemberId) -> Self {
-        Self { sender: Some(sender) }
+    pub fn by(sender: MemberId) -> Self {
+        Self { sender: Some(sender), ..Self::default() }
+    }
+
+    /// The same, of this epoch.
+    #[must_use]
+    pub fn in_epoch(self, epoch: u64) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
+    /// The same, with the name in the sender's credential.
+    #[must_use]
+    pub fn named(self, name: Option<String>) -> Self {
+        Self { sender_name: name, ..self }
     }
 }
 

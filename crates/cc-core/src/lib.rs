@@ -27,10 +27,10 @@ pub use codec::{Opaque, decode_list};
 pub use envelope::{Binding, DecodeError, Header, Hint, Kind, WIRE_VERSION};
 pub use error::{LayerError, LayerErrorKind};
 pub use group::{
-    ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, Member, MemberId, NewMember,
-    PartContext, Standing, Transcript, part_digest,
+    ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, KeyPackageInfo, Member, MemberId,
+    NewMember, PartContext, Standing, Transcript, part_digest,
 };
-pub use layer::{Attachment, CipherLayer, LayerContext, Opened, Properties, Restore};
+pub use layer::{Attachment, CipherLayer, LayerContext, Opened, Properties, Recalled, Restore};
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};
 pub use stack::{LayerDescriptor, StackId};

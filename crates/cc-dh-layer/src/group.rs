@@ -4,7 +4,8 @@ use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, LayerContext,
-    LayerError, Member, MemberId, Opened, PartContext, Secret, Standing, limits::MAX_MEMBERS,
+    LayerError, Member, MemberId, Opened, PartContext, Recalled, Secret, Standing,
+    limits::MAX_MEMBERS,
 };
 
 use crate::{
@@ -144,9 +145,10 @@ impl Group {
         Ok(self.generation()?.contribution())
     }
 
-    pub(crate) fn recall(&self, hint: &[u8]) -> Result<Secret<32>, LayerError> {
-        let number = hint.try_into().map_err(|_| LayerError::rejected())?;
-        Ok(self.reading(u64::from_be_bytes(number))?.contribution.duplicate())
+    pub(crate) fn recall(&self, hint: &[u8]) -> Result<Recalled, LayerError> {
+        let number = u64::from_be_bytes(hint.try_into().map_err(|_| LayerError::rejected())?);
+        let secret = self.reading(number)?.contribution.duplicate();
+        Ok(Recalled { secret, epoch: Some(number) })
     }
 
     pub(crate) fn seal(
@@ -166,10 +168,11 @@ impl Group {
         buffer: &mut Buffer,
     ) -> Result<Opened, LayerError> {
         let number = buffer.take_front().ok_or(LayerError::rejected())?;
-        let reading = self.reading(u64::from_be_bytes(number))?;
+        let number = u64::from_be_bytes(number);
+        let reading = self.reading(number)?;
         reading.message.open(&context.associated_data(), buffer)?;
         // The key is everyone's: which member sealed it, this layer cannot tell.
-        Ok(Opened::default())
+        Ok(Opened::default().in_epoch(number))
     }
 
     pub(crate) fn apply(&mut self) {
@@ -443,7 +446,9 @@ impl Group {
         match &state.phase {
             Phase::Outside => return Err(outside()),
             Phase::Member(now) if now.number == number => return Ok(&now.secrets.reading),
-            Phase::Member(now) if now.number < number => return Err(LayerError::early()),
+            Phase::Member(now) if now.number < number => {
+                return Err(LayerError::early(Some(number)));
+            }
             // Whoever was removed reaches no later generation.
             Phase::Member(_) | Phase::Removed => {}
         }

@@ -5,8 +5,9 @@ use core::fmt;
 
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
-    GroupLayer, LayerContext, LayerDescriptor, LayerError, Member, MemberId, Opened, PartContext,
-    Properties, Restore, Secret, Standing, key_commitment, store::ScopeWriter,
+    GroupLayer, KeyPackageInfo, LayerContext, LayerDescriptor, LayerError, Member, MemberId,
+    Opened, PartContext, Properties, Recalled, Restore, Secret, Standing, key_commitment,
+    store::ScopeWriter,
 };
 
 use crate::{Curve, DhError, DhKeyPair, DhPublicKey, group::Group, pairwise::Pairwise, store};
@@ -136,7 +137,7 @@ impl CipherLayer for DhLayer {
         }
     }
 
-    fn recall(&mut self, hint: &[u8]) -> Result<Secret<32>, LayerError> {
+    fn recall(&mut self, hint: &[u8]) -> Result<Recalled, LayerError> {
         match &self.mode {
             Mode::Pairwise(pairwise) => pairwise.recall(hint),
             Mode::Group(group) => group.recall(hint),
@@ -227,8 +228,12 @@ impl GroupLayer for DhLayer {
         self.as_group()?.key_package()
     }
 
-    fn key_package_commitment(&self, part: &[u8]) -> Result<[u8; 32], LayerError> {
-        Ok(DhPublicKey::from_bytes(part)?.commitment())
+    fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
+        Ok(KeyPackageInfo::new(DhPublicKey::from_bytes(part)?.commitment()))
+    }
+
+    fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+        None
     }
 
     fn stage_change(

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use cc_core::{Buffer, Contribution, LayerContext, LayerError, Opened, Secret, key_commitment};
+use cc_core::{
+    Buffer, Contribution, LayerContext, LayerError, Opened, Recalled, Secret, key_commitment,
+};
 
 use crate::{DhError, DhKeyPair, DhPublicKey, kdf::Prk, message::MessageKey};
 
@@ -53,9 +55,9 @@ impl Pairwise {
         Contribution { hint: Vec::new(), secret: self.contribution.duplicate() }
     }
 
-    pub(crate) fn recall(&self, hint: &[u8]) -> Result<Secret<32>, LayerError> {
+    pub(crate) fn recall(&self, hint: &[u8]) -> Result<Recalled, LayerError> {
         if hint.is_empty() {
-            Ok(self.contribution.duplicate())
+            Ok(Recalled { secret: self.contribution.duplicate(), epoch: None })
         } else {
             Err(LayerError::rejected())
         }
@@ -164,7 +166,7 @@ mod tests {
         let contribution = alice.contribute().unwrap().unwrap();
         assert!(contribution.hint.is_empty());
         assert_eq!(bob.contribute().unwrap().unwrap().secret, contribution.secret);
-        assert_eq!(bob.recall(&[]).unwrap(), contribution.secret);
+        assert_eq!(bob.recall(&[]).unwrap().secret, contribution.secret);
         assert_eq!(bob.recall(&[0]).unwrap_err().kind(), LayerErrorKind::Rejected);
         assert_ne!(pair(Curve::P256).0.contribute().unwrap().unwrap().secret, contribution.secret);
         assert!(alice.properties().pairwise && alice.properties().contributes);

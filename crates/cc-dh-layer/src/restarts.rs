@@ -98,7 +98,7 @@ fn facts(layer: &mut DhLayer) -> impl PartialEq + core::fmt::Debug + use<> {
     let next = secret(layer.next_contribution());
     let recalled: Vec<_> = (0..30u64)
         .map(|number| layer.recall(&number.to_be_bytes()))
-        .map(|result| result.map(|it| *it.expose()).map_err(|error| error.kind()))
+        .map(|result| result.map(|it| *it.secret.expose()).map_err(|error| error.kind()))
         .collect();
     let confirmed = layer.confirm_change().map_err(|error| error.kind());
     let confirmed = (confirmed, layer.standing(), layer.members(), secret(layer.contribute()));

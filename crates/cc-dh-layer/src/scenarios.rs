@@ -32,7 +32,7 @@ pub(crate) fn person(curve: Curve, founding: bool) -> Person {
 }
 
 pub(crate) fn parts(binding: u8) -> PartContext<'static> {
-    PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false }
+    PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false, now: None }
 }
 
 impl Person {
@@ -205,7 +205,7 @@ fn several_are_added_at_once_and_updates_change_the_root() {
         }
         assert_ne!(alice.secret().secret, before.secret);
         assert_eq!(alice.secret().hint, 2u64.to_be_bytes());
-        assert_eq!(alice.layer.recall(&before.hint).unwrap(), before.secret);
+        assert_eq!(alice.layer.recall(&before.hint).unwrap().secret, before.secret);
     }
 }
 

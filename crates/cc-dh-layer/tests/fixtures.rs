@@ -26,7 +26,7 @@ fn transact<T>(f: impl FnOnce(&LayerContext<'_>) -> T) -> T {
 }
 
 fn parts() -> PartContext<'static> {
-    PartContext { binding: [1; 32], position: 0, chain: None, group_below: false }
+    PartContext { binding: [1; 32], position: 0, chain: None, group_below: false, now: None }
 }
 
 #[test]

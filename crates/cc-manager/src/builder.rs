@@ -6,7 +6,7 @@ use cc_core::{CipherLayer, store::Store};
 
 use crate::{
     CascadingCipherManager, Error,
-    keeper::Keeper,
+    persistence::Persistence,
     stack::{Clock, Reports},
 };
 
@@ -64,8 +64,8 @@ impl ManagerBuilder {
         name: &str,
     ) -> Result<CascadingCipherManager, Error> {
         let reports = Reports::new(self.clock.or_else(default_clock));
-        let keeper = Keeper::create(Box::new(store), name, self.layers.len())?;
-        CascadingCipherManager::assemble(self.layers, reports, Some(keeper))
+        let persistence = Persistence::create(Box::new(store), name, self.layers.len())?;
+        CascadingCipherManager::assemble(self.layers, reports, Some(persistence))
     }
 }
 

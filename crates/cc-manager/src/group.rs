@@ -6,10 +6,10 @@ use cc_core::{Bundle, DecodeError, Kind, MemberId, PartList, Standing, random};
 
 use crate::{
     CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Joined, Processed,
-    keeper::When,
-    own::{Intent, Staged},
-    parts::{self, NewBundle, check_roster, expect_fit, key_package, process_commit, stage},
+    change_parts::{self, NewBundle, check_roster, expect_fit, key_package, process_commit, stage},
+    persistence::When,
     proposal::process_proposal,
+    state::{Intent, Staged},
 };
 
 /// A member of the group, as all layers agree.
@@ -64,7 +64,7 @@ impl CascadingCipherManager {
     /// program then does not know whether the delivery service took the commit, and asks it.
     #[must_use]
     pub fn staged_change(&self) -> Option<&Change> {
-        self.own.staged.as_ref().map(|staged| &staged.change)
+        self.state.staged.as_ref().map(|staged| &staged.change)
     }
 
     /// A new key package bundle for this member, with one part per group layer. It is used once: for
@@ -81,7 +81,7 @@ impl CascadingCipherManager {
     /// missed a commit for good, went back to an old copy of its state, or was removed. Somebody
     /// [readmits](Self::readmit_members) it, and it [joins](Self::join) by the welcome, with the same
     /// id. Until then it stays as it is; from now on it takes a welcome, and with it the group that
-    /// the welcome is for in place of its own. Any key package of this member that was never used will
+    /// the welcome is for in place of its state. Any key package of this member that was never used will
     /// do for that (and in a stack without MLS, any at all: the keys in them are the same), so look at
     /// [`Joined`] before it is in force, with [`join_if`](Self::join_if).
     ///
@@ -90,7 +90,7 @@ impl CascadingCipherManager {
     pub fn rejoin_package(&mut self) -> Result<Vec<u8>, Error> {
         self.expect_group_layer()?;
         self.transact(When::Now, |stack, _, draft| {
-            draft.own.rejoining = true;
+            draft.state.rejoining = true;
             key_package(stack)
         })
     }
@@ -102,7 +102,7 @@ impl CascadingCipherManager {
     /// [`Error::Store`].
     pub fn cancel_rejoin(&mut self) -> Result<(), Error> {
         self.transact(When::Now, |_, _, draft| {
-            draft.own.rejoining = false;
+            draft.state.rejoining = false;
             Ok(())
         })
     }
@@ -171,12 +171,12 @@ impl CascadingCipherManager {
         remove: impl IntoIterator<Item = MemberId>,
     ) -> Result<Change, Error> {
         self.expect_group_layer()?;
-        if let Some(staged) = &self.own.staged {
+        if let Some(staged) = &self.state.staged {
             return Err(Error::ChangeStaged(staged.id()));
         }
         let members = self.member_ids();
         let mut removed: BTreeSet<_> =
-            self.own.roster.leaving.intersection(&members).copied().collect();
+            self.state.roster.leaving.intersection(&members).copied().collect();
         for member in remove {
             if Some(member) == self.member_id() {
                 return Err(Error::RemovesSelf);
@@ -210,8 +210,8 @@ impl CascadingCipherManager {
             let mut added: Vec<_> = bundles.iter().map(|bundle| bundle.id).collect();
             added.sort_unstable();
             let change = Change { id, commit, welcome };
-            draft.own.staged = Some(Arc::new(Staged { change: change.clone(), added, intent }));
-            draft.own.overtaken = None;
+            draft.state.staged = Some(Arc::new(Staged { change: change.clone(), added, intent }));
+            draft.state.overtaken = None;
             Ok(change)
         })
     }
@@ -224,7 +224,7 @@ impl CascadingCipherManager {
     /// # Errors
     /// As [`change`](Self::change).
     pub fn restage(&mut self) -> Result<Option<Change>, Error> {
-        let Some(intent) = self.own.overtaken.clone() else { return Ok(None) };
+        let Some(intent) = self.state.overtaken.clone() else { return Ok(None) };
         let members = self.member_ids();
         let removed: Vec<_> =
             intent.removed.iter().filter(|id| members.contains(id)).copied().collect();
@@ -237,7 +237,7 @@ impl CascadingCipherManager {
         }
         if key_packages.is_empty() && removed.is_empty() && *intent != Intent::default() {
             return self.transact(When::Now, |_, _, draft| {
-                draft.own.overtaken = None;
+                draft.state.overtaken = None;
                 Ok(None)
             });
         }
@@ -257,8 +257,8 @@ impl CascadingCipherManager {
                 stack.call_group(position, |group| group.confirm_change())?;
             }
             let members = check_roster(stack)?;
-            draft.own.staged = None;
-            draft.own.settle(stack.epoch().unwrap_or(0), &members, &staged.added);
+            draft.state.staged = None;
+            draft.state.settle(stack.epoch().unwrap_or(0), &members, &staged.added);
             if !staged.change.welcome.is_empty() {
                 draft.send(&staged.change.welcome);
             }
@@ -284,7 +284,7 @@ impl CascadingCipherManager {
             for position in stack.group_positions() {
                 stack.call_group(position, |group| group.discard_change())?;
             }
-            draft.own.staged = None;
+            draft.state.staged = None;
             Ok(())
         })
     }
@@ -311,15 +311,15 @@ impl CascadingCipherManager {
         welcome: impl AsRef<[u8]>,
         accept: impl FnOnce(&Joined) -> bool,
     ) -> Result<Result<Joined, Joined>, Error> {
-        if !self.own.rejoining {
+        if !self.state.rejoining {
             self.expect_outside()?;
         }
         self.transact_if(When::Now, accept, |stack, _, draft| {
-            let joined = parts::join(stack, welcome.as_ref())?;
-            if draft.own.joined.contains(joined.id.as_bytes()) {
+            let joined = change_parts::join(stack, welcome.as_ref())?;
+            if draft.state.joined.contains(joined.id.as_bytes()) {
                 return Err(Error::WelcomeUsed);
             }
-            draft.own.join(*joined.id.as_bytes());
+            draft.state.join(*joined.id.as_bytes());
             Ok(joined)
         })
     }
@@ -355,20 +355,20 @@ impl CascadingCipherManager {
         }
         self.transact_if(When::Now, accept, |stack, reports, draft| {
             let (buffer, sender) = stack.open(kind, wire, &[], reports)?;
-            let own = &mut draft.own;
+            let state = &mut draft.state;
             if kind == Kind::Proposal {
-                return process_proposal(stack, own, buffer.as_slice(), sender)
+                return process_proposal(stack, state, buffer.as_slice(), sender)
                     .map(Processed::Proposal);
             }
             let list = PartList::decode(buffer.as_slice())?;
             let (mut summary, members) = process_commit(stack, &list, sender)?;
-            summary.superseded = own.staged.as_ref().map(|staged| staged.id());
-            own.overtake();
+            summary.superseded = state.staged.as_ref().map(|staged| staged.id());
+            state.overtake();
             if summary.removed_self {
-                own.overtaken = None;
-                own.roster = Arc::default();
+                state.overtaken = None;
+                state.roster = Arc::default();
             } else {
-                own.settle(stack.epoch().unwrap_or(0), &members, &summary.added);
+                state.settle(stack.epoch().unwrap_or(0), &members, &summary.added);
             }
             Ok(Processed::Commit(summary))
         })
@@ -388,7 +388,7 @@ impl CascadingCipherManager {
     }
 
     fn expect_staged(&self, change: ChangeId) -> Result<Arc<Staged>, Error> {
-        match &self.own.staged {
+        match &self.state.staged {
             Some(staged) if staged.id() == change => Ok(Arc::clone(staged)),
             _ => Err(Error::NoSuchChange(change)),
         }

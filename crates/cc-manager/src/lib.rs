@@ -5,21 +5,21 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-mod boxes;
 mod builder;
 mod catalog;
 mod change;
+mod change_parts;
 mod error;
 mod group;
-mod keeper;
+mod mailbox;
 mod manager;
 mod message;
-mod own;
-mod parts;
+mod persistence;
 mod proposal;
 mod records;
 mod report;
 mod stack;
+mod state;
 mod validate;
 
 pub use builder::ManagerBuilder;

@@ -15,11 +15,11 @@ use cc_core::{
 use crate::{
     Catalog, Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
     builder::default_clock,
-    keeper::{Keeper, When},
-    own::{Draft, Own},
-    parts::{check_roster, expect_fit},
+    change_parts::{check_roster, expect_fit},
+    persistence::{Persistence, When},
     records,
     stack::{Reports, Stack},
+    state::{Draft, State},
     validate::validate,
 };
 
@@ -30,9 +30,9 @@ use crate::{
 pub struct CascadingCipherManager {
     pub(crate) stack: Stack,
     pub(crate) reports: Reports,
-    pub(crate) own: Own,
+    pub(crate) state: State,
     /// Where the state survives; `None` where it is in memory only.
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) persistence: Option<Persistence>,
 }
 
 impl CascadingCipherManager {
@@ -55,14 +55,16 @@ impl CascadingCipherManager {
     /// [`Error::UnknownLayer`] for a layer that `catalog` does not list, [`Error::Layer`] for one that
     /// does not come back. The store is as it was.
     pub fn open(store: impl Store + 'static, name: &str, catalog: &Catalog) -> Result<Self, Error> {
-        let (keeper, records) = Keeper::open(Box::new(store), name)?;
+        let (persistence, records) = Persistence::open(Box::new(store), name)?;
         let mut layers = Vec::new();
-        for ((position, record), scope) in records.iter().enumerate().zip(keeper.layer_scopes()) {
+        for ((position, record), scope) in
+            records.iter().enumerate().zip(persistence.layer_scopes())
+        {
             let (name, restore) = catalog.find(record.id()).ok_or_else(|| Error::UnknownLayer {
                 position,
                 id: String::from_utf8_lossy(record.id()).into_owned(),
             })?;
-            let layer = restore(&scope.of(keeper.store())).map_err(|source| Error::Layer {
+            let layer = restore(&scope.of(persistence.store())).map_err(|source| Error::Layer {
                 position,
                 layer: name,
                 source,
@@ -78,8 +80,13 @@ impl CascadingCipherManager {
         if stack.epoch().is_some() {
             check_roster(&stack).map_err(|error| StoreError::corrupt(error.to_string()))?;
         }
-        let own = Own::read(&keeper.place().root().of(keeper.store()))?;
-        Ok(Self { stack, reports: Reports::new(default_clock()), own, keeper: Some(keeper) })
+        let state = State::read(&persistence.place().root().of(persistence.store()))?;
+        Ok(Self {
+            stack,
+            reports: Reports::new(default_clock()),
+            state,
+            persistence: Some(persistence),
+        })
     }
 
     /// The names under which managers were created in `store`, in the order of their bytes.
@@ -96,17 +103,18 @@ impl CascadingCipherManager {
     /// # Errors
     /// [`Error::Store`]; everything in the store is still there then, or in doubt.
     pub fn erase(self) -> Result<(), Error> {
-        self.keeper.map_or(Ok(()), |keeper| Ok(keeper.erase()?))
+        self.persistence.map_or(Ok(()), |persistence| Ok(persistence.erase()?))
     }
 
     /// A manager of these layers, once each has its place.
     pub(crate) fn assemble(
         layers: Vec<Box<dyn CipherLayer>>,
         reports: Reports,
-        keeper: Option<Keeper>,
+        persistence: Option<Persistence>,
     ) -> Result<Self, Error> {
         validate(&layers)?;
-        let mut manager = Self { stack: Stack::of(layers), reports, own: Own::default(), keeper };
+        let mut manager =
+            Self { stack: Stack::of(layers), reports, state: State::default(), persistence };
         manager.transact(When::Now, |stack, _, draft| {
             draft.reshaped = true;
             stack.attach()
@@ -132,22 +140,24 @@ impl CascadingCipherManager {
         accept: impl FnOnce(&T) -> bool,
         f: impl FnOnce(&mut Stack, &mut Reports, &mut Draft) -> Result<T, Error>,
     ) -> Result<Result<T, T>, Error> {
-        let Self { stack, reports, own, keeper } = self;
-        if let (Some(keeper), When::Now) = (&mut *keeper, when) {
-            keeper.prepare()?;
+        let Self { stack, reports, state, persistence } = self;
+        if let (Some(persistence), When::Now) = (&mut *persistence, when) {
+            persistence.prepare()?;
         }
-        let entries = keeper.as_ref().map(Keeper::entries);
-        let mut draft = Draft { own: own.clone(), entries, reshaped: false };
-        let mut end = stack.end();
-        let value = f(end.stack, reports, &mut draft)?;
+        let entries = persistence.as_ref().map(Persistence::entries);
+        let mut draft = Draft { state: state.clone(), entries, reshaped: false };
+        let mut transaction = stack.transaction();
+        let value = f(transaction.stack, reports, &mut draft)?;
         if !accept(&value) {
             return Ok(Err(value));
         }
-        *own = match keeper {
-            Some(keeper) => keeper.keep(end.stack, own, draft, when)?,
-            None => draft.own,
+        *state = match persistence {
+            Some(persistence) => {
+                persistence.commit_operation(transaction.stack, state, draft, when)?
+            }
+            None => draft.state,
         };
-        end.keep = true;
+        transaction.commit = true;
         Ok(Ok(value))
     }
 
@@ -225,7 +235,7 @@ impl CascadingCipherManager {
     }
 
     /// Each layer's share of the last message that was sealed or opened, bottom first. Empty before
-    /// the first one. After a failure it tells how far the message came.
+    /// the first one. After a failure it tells how far the message joined_at.
     #[must_use]
     pub fn last_report(&self) -> &[LayerReport] {
         self.reports.layers()
@@ -343,15 +353,15 @@ impl CascadingCipherManager {
         regroups: bool,
         edit: impl FnOnce(&mut Vec<Box<dyn CipherLayer>>) -> Result<Undo, Error>,
     ) -> Result<Option<Box<dyn CipherLayer>>, Error> {
-        if let Some(staged) = &self.own.staged {
+        if let Some(staged) = &self.state.staged {
             return Err(Error::ChangeStaged(staged.id()));
         }
         if regroups && self.stack.groups().any(|(_, group)| group.standing() != Standing::Outside) {
             return Err(Error::GroupExists);
         }
         // What is not in the store yet belongs to the layers as they are.
-        if let Some(keeper) = &mut self.keeper {
-            keeper.flush()?;
+        if let Some(persistence) = &mut self.persistence {
+            persistence.flush()?;
         }
         let members = self.members().len();
         let mut layers = self.take_layers();
@@ -367,7 +377,7 @@ impl CascadingCipherManager {
         });
         self.stack = Stack::of(layers);
         let undo = fits?;
-        let slots = self.keeper.as_ref().map(Keeper::slots);
+        let slots = self.persistence.as_ref().map(Persistence::slots);
         let attached = self.reslot(&undo).and_then(|erased| {
             self.transact(When::Now, |stack, _, draft| {
                 draft.reshaped = true;
@@ -375,16 +385,16 @@ impl CascadingCipherManager {
                     entries.extend(erased);
                 }
                 // Key packages are for one stack.
-                draft.own.overtaken = None;
-                draft.own.forget_additions();
+                draft.state.overtaken = None;
+                draft.state.forget_additions();
                 stack.attach()
             })
         });
         match attached {
             Ok(()) => Ok(undo.into_removed()),
             Err(error) => {
-                if let Some((keeper, slots)) = self.keeper.as_mut().zip(slots) {
-                    keeper.restore_slots(slots);
+                if let Some((persistence, slots)) = self.persistence.as_mut().zip(slots) {
+                    persistence.restore_slots(slots);
                 }
                 let mut layers = self.take_layers();
                 undo.run(&mut layers);
@@ -401,13 +411,13 @@ impl CascadingCipherManager {
     /// Gives the layers their places in the store as they now are; gives what is to be deleted there.
     fn reslot(&mut self, undo: &Undo) -> Result<Batch, Error> {
         let mut erased = Batch::new();
-        let Some(keeper) = &mut self.keeper else { return Ok(erased) };
+        let Some(persistence) = &mut self.persistence else { return Ok(erased) };
         match undo {
-            Undo::Remove(position) => keeper.insert_slot(*position),
-            Undo::Insert(position, _) => keeper.remove_slot(*position, &mut erased)?,
+            Undo::Remove(position) => persistence.insert_slot(*position),
+            Undo::Insert(position, _) => persistence.remove_slot(*position, &mut erased)?,
             Undo::Replace(position, _) => {
-                keeper.remove_slot(*position, &mut erased)?;
-                keeper.insert_slot(*position);
+                persistence.remove_slot(*position, &mut erased)?;
+                persistence.insert_slot(*position);
             }
         }
         Ok(erased)

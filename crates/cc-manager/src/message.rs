@@ -69,7 +69,7 @@ impl Message {
         self.sender
     }
 
-    /// The plaintext as a vector of its own, which nobody overwrites any more.
+    /// The plaintext as a vector of its state, which nobody overwrites any more.
     #[must_use]
     pub fn into_bytes(mut self) -> Vec<u8> {
         core::mem::take(&mut *self.bytes)

@@ -8,7 +8,8 @@ use tls_codec::{
 };
 
 use crate::{
-    CascadingCipherManager, Change, Error, keeper::When, own::Own, parts::NewBundle, stack::Stack,
+    CascadingCipherManager, Change, Error, change_parts::NewBundle, persistence::When,
+    stack::Stack, state::State,
 };
 
 /// Proposals of one epoch that a member remembers.
@@ -77,12 +78,12 @@ impl CascadingCipherManager {
     /// The additions and removals that were proposed in this epoch, by this member as well, oldest
     /// first. Whoever stages a change decides which of them it commits.
     pub fn proposals(&self) -> impl Iterator<Item = &Proposed> {
-        self.own.roster.proposed.iter()
+        self.state.roster.proposed.iter()
     }
 
     /// Members that asked to be removed. The next change that this member stages removes them.
     pub fn leaving(&self) -> impl Iterator<Item = MemberId> {
-        self.own.roster.leaving.iter().copied()
+        self.state.roster.leaving.iter().copied()
     }
 
     /// Stages one change that does all that was [proposed](Self::proposals).
@@ -92,7 +93,7 @@ impl CascadingCipherManager {
     /// `change`.
     pub fn commit_proposals(&mut self) -> Result<Change, Error> {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
-        for proposed in &self.own.roster.proposed {
+        for proposed in &self.state.roster.proposed {
             match &proposed.proposal {
                 Proposal::Leave => {}
                 Proposal::Add(bundle) => added.push(bundle.clone()),
@@ -115,7 +116,7 @@ impl CascadingCipherManager {
             let body = body.tls_serialize_bytes().map_err(|_| DecodeError::TooLong)?;
             let wire = stack.seal(Kind::Proposal, &body, &[], reports)?;
             if let Some(proposer) = stack.member().filter(|_| proposal != Proposal::Leave) {
-                note(stack, &mut draft.own, &Proposed { proposer, proposal })?;
+                note(stack, &mut draft.state, &Proposed { proposer, proposal })?;
             }
             draft.send(&wire);
             Ok(wire)
@@ -126,7 +127,7 @@ impl CascadingCipherManager {
 /// Takes note of a proposal that was opened.
 pub(crate) fn process_proposal(
     stack: &Stack,
-    own: &mut Own,
+    state: &mut State,
     body: &[u8],
     sender: Option<MemberId>,
 ) -> Result<Proposed, Error> {
@@ -137,22 +138,22 @@ pub(crate) fn process_proposal(
         sender.filter(|sender| stack.member_ids().contains(sender)).ok_or(Error::Disagreement)?;
     let proposal = content.into_proposal().ok_or(DecodeError::Malformed)?;
     let in_time = match proposal {
-        Proposal::Leave => own.may_leave(&proposer, made_in, epoch),
+        Proposal::Leave => state.may_leave(&proposer, made_in, epoch),
         Proposal::Add(_) | Proposal::Remove(_) => made_in == epoch,
     };
     if !in_time {
         return Err(Error::Disagreement);
     }
     let proposed = Proposed { proposer, proposal };
-    note(stack, own, &proposed)?;
+    note(stack, state, &proposed)?;
     Ok(proposed)
 }
 
-fn note(stack: &Stack, own: &mut Own, proposed: &Proposed) -> Result<(), Error> {
+fn note(stack: &Stack, state: &mut State, proposed: &Proposed) -> Result<(), Error> {
     let members = stack.member_ids();
     match &proposed.proposal {
         Proposal::Leave => {
-            Arc::make_mut(&mut own.roster).leaving.insert(proposed.proposer);
+            Arc::make_mut(&mut state.roster).leaving.insert(proposed.proposer);
             return Ok(());
         }
         Proposal::Add(bundle) if bundle.len() > MAX_BUNDLE_LEN => {
@@ -164,13 +165,13 @@ fn note(stack: &Stack, own: &mut Own, proposed: &Proposed) -> Result<(), Error> 
         Proposal::Remove(member) if !members.contains(member) => return Err(Error::Disagreement),
         Proposal::Add(_) | Proposal::Remove(_) => {}
     }
-    if own.roster.proposed.iter().any(|known| known.proposal == proposed.proposal) {
+    if state.roster.proposed.iter().any(|known| known.proposal == proposed.proposal) {
         return Ok(());
     }
-    if own.roster.proposed.len() == MAX_PROPOSALS {
+    if state.roster.proposed.len() == MAX_PROPOSALS {
         return Err(DecodeError::TooLong.into());
     }
-    Arc::make_mut(&mut own.roster).proposed.push(proposed.clone());
+    Arc::make_mut(&mut state.roster).proposed.push(proposed.clone());
     Ok(())
 }
 

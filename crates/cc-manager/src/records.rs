@@ -12,8 +12,8 @@ use tls_codec::{
 
 use crate::{
     Change, ChangeId, Message, MessageId, Proposed,
-    own::{Intent, Own, Roster, Staged},
     proposal::Content,
+    state::{Intent, Roster, Staged, State},
 };
 
 /// The version of all records of this file.
@@ -153,7 +153,7 @@ struct GroupRecord {
     rejoining: u8,
     joined: Vec<[u8; 16]>,
     leaving: Vec<[u8; 32]>,
-    came: Vec<CameRecord>,
+    joined_at: Vec<CameRecord>,
     proposed: Vec<ProposedRecord>,
 }
 
@@ -200,25 +200,27 @@ impl IntentRecord {
     }
 }
 
-impl Own {
+impl State {
     pub(crate) fn read(root: &ScopeReader<'_>) -> Result<Self, StoreError> {
         let Counters { next_entry, .. } = Counters::read(root)?;
-        let mut own = Self { next_entry, ..Self::default() };
+        let mut state = Self { next_entry, ..Self::default() };
         if let Some(group) = read::<GroupRecord>(root, GROUP)? {
-            let came = group.came.into_iter();
+            let joined_at = group.joined_at.into_iter();
             let proposed = group.proposed.into_iter().map(|record| {
                 let proposer = MemberId::from_bytes(record.proposer);
                 Some(Proposed { proposer, proposal: record.content.into_proposal()? })
             });
-            own.rejoining = group.rejoining != 0;
-            own.joined = Arc::new(group.joined);
-            own.roster = Arc::new(Roster {
+            state.rejoining = group.rejoining != 0;
+            state.joined = Arc::new(group.joined);
+            state.roster = Arc::new(Roster {
                 leaving: from_bytes(group.leaving),
-                came: came.map(|came| (MemberId::from_bytes(came.member), came.epoch)).collect(),
+                joined_at: joined_at
+                    .map(|joined_at| (MemberId::from_bytes(joined_at.member), joined_at.epoch))
+                    .collect(),
                 proposed: proposed.collect::<Option<_>>().ok_or_else(|| malformed("a proposal"))?,
             });
         }
-        own.staged = read::<StagedRecord>(root, STAGED)?.map(|record| {
+        state.staged = read::<StagedRecord>(root, STAGED)?.map(|record| {
             Arc::new(Staged {
                 change: Change {
                     id: ChangeId(record.id),
@@ -229,9 +231,9 @@ impl Own {
                 intent: record.intent.into_intent(),
             })
         });
-        own.overtaken =
+        state.overtaken =
             read::<IntentRecord>(root, OVERTAKEN)?.map(|record| Arc::new(record.into_intent()));
-        Ok(own)
+        Ok(state)
     }
 
     /// Writes what is not as it is in `before`.
@@ -244,7 +246,7 @@ impl Own {
         let root = place.root();
         let Self { rejoining, joined, roster, .. } = before;
         if (self.rejoining, &self.joined, &self.roster) != (*rejoining, joined, roster) {
-            let came = self.roster.came.iter();
+            let joined_at = self.roster.joined_at.iter();
             let proposed = self.roster.proposed.iter().map(|proposed| ProposedRecord {
                 proposer: *proposed.proposer.as_bytes(),
                 content: Content::of(&proposed.proposal),
@@ -253,7 +255,7 @@ impl Own {
                 rejoining: u8::from(self.rejoining),
                 joined: self.joined.to_vec(),
                 leaving: to_bytes(&self.roster.leaving),
-                came: came
+                joined_at: joined_at
                     .map(|(id, epoch)| CameRecord { member: *id.as_bytes(), epoch: *epoch })
                     .collect(),
                 proposed: proposed.collect(),

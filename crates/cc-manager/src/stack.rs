@@ -43,7 +43,7 @@ impl Cascade {
     }
 
     /// Passes the layer at `position`.
-    pub(crate) fn pass(
+    pub(crate) fn next_layer(
         &mut self,
         stack: &Stack,
         position: u16,
@@ -150,8 +150,8 @@ impl Stack {
 
     /// Ends what is staged when it is dropped, also by a panic of whoever is asked: kept where the
     /// answer was yes, and otherwise not.
-    pub(crate) fn end(&mut self) -> End<'_> {
-        End { stack: self, keep: false }
+    pub(crate) fn transaction(&mut self) -> Transaction<'_> {
+        Transaction { stack: self, commit: false }
     }
 
     /// What the layer at `position` contributes to a message or change made now.
@@ -174,7 +174,7 @@ impl Stack {
     ) -> Result<Option<Contribution>, Error> {
         self.call(position, |layer| match (layer.properties().contributes, hint) {
             (true, Some(hint)) => {
-                Ok(Some(Contribution { secret: layer.recall(hint)?, hint: hint.to_vec() }))
+                Ok(Some(Contribution { secret: layer.recall(hint)?.secret, hint: hint.to_vec() }))
             }
             (false, None) => Ok(None),
             _ => Err(LayerError::rejected()),
@@ -197,7 +197,7 @@ impl Stack {
         let mut hints = Vec::new();
         for position in self.positions() {
             let contribution = reports.time(position, || self.contribute(position))?;
-            cascade.pass(self, position, contribution.as_ref());
+            cascade.next_layer(self, position, contribution.as_ref());
             if let Some(contribution) = contribution {
                 hints.push(Hint { position, value: Opaque(contribution.hint) });
             }
@@ -240,7 +240,7 @@ impl Stack {
             let hint = header.hint(position);
             hints += usize::from(hint.is_some());
             let contribution = reports.time(position, || self.recall(position, hint))?;
-            cascade.pass(self, position, contribution.as_ref());
+            cascade.next_layer(self, position, contribution.as_ref());
         }
         if hints != header.hint_count() {
             // A hint for a position that this stack does not have.
@@ -267,15 +267,15 @@ impl Stack {
 }
 
 /// See [`Stack::end`].
-pub(crate) struct End<'a> {
+pub(crate) struct Transaction<'a> {
     pub(crate) stack: &'a mut Stack,
-    pub(crate) keep: bool,
+    pub(crate) commit: bool,
 }
 
-impl Drop for End<'_> {
+impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         for layer in &mut self.stack.layers {
-            if self.keep {
+            if self.commit {
                 layer.apply();
             } else {
                 layer.revert();

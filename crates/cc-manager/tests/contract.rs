@@ -13,7 +13,7 @@ use std::sync::{
 use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::{
     Attachment, Buffer, CipherLayer, Contribution, Header, Hint, Kind, LayerContext,
-    LayerDescriptor, LayerError, LayerErrorKind, Opened, Properties, Secret, StackId,
+    LayerDescriptor, LayerError, LayerErrorKind, Opened, Properties, Recalled, Secret, StackId,
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{CascadingCipherManager, DecodeError, Error, Processed, StackProblem};
@@ -50,11 +50,12 @@ impl CipherLayer for Puppet {
         Ok(self.contributes.then(|| Contribution { hint: vec![1; self.hint], secret }))
     }
 
-    fn recall(&mut self, _: &[u8]) -> Result<Secret<32>, LayerError> {
+    fn recall(&mut self, _: &[u8]) -> Result<Recalled, LayerError> {
         if self.early {
-            return Err(LayerError::early());
+            return Err(LayerError::early(None));
         }
-        Ok(Secret::copy_from(&[7; 32]).unwrap())
+        let secret = Secret::copy_from(&[7; 32]).unwrap();
+        Ok(Recalled { secret, epoch: None })
     }
 
     fn seal(&mut self, _: &LayerContext<'_>, _: &mut Buffer) -> Result<(), LayerError> {

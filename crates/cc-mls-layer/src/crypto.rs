@@ -268,9 +268,9 @@ mod tests {
         assert!(verify(&crypto, b"data", b"other").is_err());
         let failed = crypto.verify_together(|| {
             collect().unwrap();
-            Err::<(), _>(LayerError::early())
+            Err::<(), _>(LayerError::early(None))
         });
-        assert_eq!(failed.map_err(|error| error.kind()), Err(LayerError::early().kind()));
+        assert_eq!(failed.map_err(|error| error.kind()), Err(LayerError::early(None).kind()));
         assert!(verify(&crypto, b"data", b"other").is_err());
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             crypto.verify_together::<()>(|| {

@@ -26,7 +26,7 @@ use crate::{
 const BINDING: [u8; 32] = [4; 32];
 
 fn context(binding: [u8; 32], group_below: bool) -> PartContext<'static> {
-    PartContext { binding, position: 0, chain: None, group_below }
+    PartContext { binding, position: 0, chain: None, group_below, now: None }
 }
 
 fn attach(byte: u8, layer: &mut MlsLayer) {

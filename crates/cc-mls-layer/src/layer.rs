@@ -2,7 +2,7 @@
 
 use cc_core::{
     Attachment, Buffer, CipherLayer, Contribution, GroupLayer, LayerContext, LayerDescriptor,
-    LayerError, MemberId, Opened, Properties, Secret, store::ScopeWriter,
+    LayerError, MemberId, Opened, Properties, Recalled, Secret, store::ScopeWriter,
 };
 use openmls::prelude::{
     ContentType, GroupId, MlsGroup, ProcessedMessageContent, Sender, tls_codec::Serialize as _,
@@ -364,20 +364,22 @@ impl CipherLayer for MlsLayer {
         Ok(Some(contribution(group.epoch(), exporter.duplicate())))
     }
 
-    fn recall(&mut self, hint: &[u8]) -> Result<Secret<32>, LayerError> {
+    fn recall(&mut self, hint: &[u8]) -> Result<Recalled, LayerError> {
         let epoch = u64::from_be_bytes(hint.try_into().map_err(|_| LayerError::rejected())?);
         let group = self.inside().ok_or_else(|| no_group(&self.state))?;
         if epoch > group.epoch() {
             return if group.mls.is_active() {
-                Err(LayerError::early())
+                Err(LayerError::early(Some(epoch)))
             } else {
                 Err(no_group(&self.state))
             };
         }
         if let Some(exporter) = group.exporter().filter(|_| epoch == group.epoch()) {
-            return Ok(exporter.duplicate());
+            return Ok(Recalled { secret: exporter.duplicate(), epoch: Some(epoch) });
         }
-        group.past(epoch).and_then(|past| past.exporter()).ok_or_else(LayerError::rejected)
+        let past = group.past(epoch).and_then(|past| past.exporter());
+        let secret = past.ok_or_else(LayerError::rejected)?;
+        Ok(Recalled { secret, epoch: Some(epoch) })
     }
 
     fn seal(&mut self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError> {
@@ -410,7 +412,7 @@ impl CipherLayer for MlsLayer {
         }
         let epoch = message.epoch().as_u64();
         if epoch > group.epoch() {
-            return Err(LayerError::early());
+            return Err(LayerError::early(Some(epoch)));
         }
         // All that can be checked is checked before openmls uses the message key up; it then
         // authenticates the very same data.
@@ -432,7 +434,7 @@ impl CipherLayer for MlsLayer {
             group.checkpoint(provider)?;
         }
         buffer.replace(&Zeroizing::new(message.into_bytes()));
-        Ok(Opened::by(sender))
+        Ok(Opened::by(sender).in_epoch(epoch))
     }
 
     fn apply(&mut self) {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use cc_core::{
-    ChangeParts, ChangeRequest, CommitOutcome, Contribution, GroupLayer, LayerError, Member,
-    MemberId, PartContext, Standing,
+    ChangeParts, ChangeRequest, CommitOutcome, Contribution, GroupLayer, KeyPackageInfo,
+    LayerError, Member, MemberId, PartContext, Standing,
 };
 use openmls::prelude::{
     ContentType, DeserializeBytes as _, LeafNode, LeafNodeIndex, PreSharedKeyProposal,
@@ -64,8 +64,12 @@ impl GroupLayer for MlsLayer {
         key_package::create(self, &id, &context.binding)
     }
 
-    fn key_package_commitment(&self, part: &[u8]) -> Result<[u8; 32], LayerError> {
-        key_package::peek_commitment(part, self.config.ciphersuite())
+    fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
+        key_package::peek_commitment(part, self.config.ciphersuite()).map(KeyPackageInfo::new)
+    }
+
+    fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+        None
     }
 
     fn stage_change(
@@ -307,7 +311,7 @@ fn commit(
     }
     let epoch = message.epoch().as_u64();
     if epoch > group.epoch() {
-        return Err(LayerError::early());
+        return Err(LayerError::early(Some(epoch)));
     }
     if epoch < group.epoch() {
         return Err(LayerError::rejected());

@@ -140,8 +140,13 @@ mod tests {
         let member = Some(MemberId::from_bytes([1; 32]));
         let place = Attachment { stack: StackId::of(&[]), position: 0, member, founding: false };
         layer.attach(&place).unwrap();
-        let context =
-            PartContext { binding: [0; 32], position: 0, chain: None, group_below: false };
+        let context = PartContext {
+            binding: [0; 32],
+            position: 0,
+            chain: None,
+            group_below: false,
+            now: None,
+        };
         for lifetime in [0, 3600] {
             layer.config = layer.config.clone().with_key_package_lifetime(lifetime);
             let _ = layer.key_package(&context).unwrap();

@@ -287,7 +287,7 @@ fn check_current(group: &Group, id: &[u8], epoch: u64) -> Result<(), LayerError>
     if id != group.mls.group_id().as_slice() || epoch < group.epoch() {
         return Err(LayerError::rejected());
     }
-    if epoch > group.epoch() { Err(LayerError::early()) } else { Ok(()) }
+    if epoch > group.epoch() { Err(LayerError::early(Some(epoch))) } else { Ok(()) }
 }
 
 /// What is proposed; `None` where it is nothing that this layer takes.

@@ -11,7 +11,7 @@ use cc_core::{
 use crate::{MlsConfig, MlsIdentity, MlsLayer, storage::Kind};
 
 const CONTEXT: PartContext<'static> =
-    PartContext { binding: [3; 32], position: 0, chain: None, group_below: false };
+    PartContext { binding: [3; 32], position: 0, chain: None, group_below: false, now: None };
 
 /// What one message may write beside a checkpoint: the record of the message, and for a sender
 /// the generations of a few epochs.

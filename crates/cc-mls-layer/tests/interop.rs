@@ -116,7 +116,7 @@ impl<C: MlsConfig> Mixed<C> {
 }
 
 fn part_context(binding: [u8; 32], psk: bool) -> PartContext<'static> {
-    PartContext { binding, position: POSITION, chain: None, group_below: psk }
+    PartContext { binding, position: POSITION, chain: None, group_below: psk, now: None }
 }
 
 fn live(layer_founds: bool, (suite, their_suite): (Ciphersuite, CipherSuite)) {

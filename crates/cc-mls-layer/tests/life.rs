@@ -229,7 +229,7 @@ fn late_messages_open_within_the_window_and_no_further() {
         if *epoch >= 3 {
             assert_eq!(peers[1].open(wire).map(|(o, _)| o.sender), Ok(Some(peers[0].id)));
             assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected), "a replay");
-            assert_eq!(recalled.unwrap(), *exporter);
+            assert_eq!(recalled.unwrap().secret, *exporter);
         } else {
             assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected));
             assert_eq!(recalled.map(|_| ()).unwrap_err().kind(), LayerErrorKind::Rejected);

@@ -127,9 +127,9 @@ fn every_damaged_welcome_and_key_package_is_refused() {
         let bad = KeyPackage { part, ..package.clone() };
         assert_eq!(peers[0].stage(&[bad], &[]).map(|_| ()), Err(LayerErrorKind::Rejected));
     }
-    let commitment = peers[0].layer.key_package_commitment(&package.part).unwrap();
+    let commitment = peers[0].layer.inspect_key_package(&package.part).unwrap().commitment;
     assert_eq!(commitment, charlie.layer.commitment());
-    assert!(peers[0].layer.key_package_commitment(b"x").is_err());
+    assert!(peers[0].layer.inspect_key_package(b"x").is_err());
 
     let staged = peers[0].stage(&[package], &[]).unwrap();
     for welcome in damaged(&staged.parts.welcome) {
@@ -289,7 +289,7 @@ fn random_bytes_are_refused_everywhere() {
                 body.extend(std::iter::repeat_n(fill, len));
                 let bad = Wire { body: body.clone(), ..wire.clone() };
                 assert!(peers[1].open(&bad).is_err());
-                assert!(peers[1].layer.key_package_commitment(&body).is_err());
+                assert!(peers[1].layer.inspect_key_package(&body).is_err());
                 let parts = cc_core::ChangeParts { commit: body.clone(), welcome: body };
                 let staged = Staged { parts, binding: [0; 32] };
                 assert!(peers[1].process(&staged).is_err());

@@ -382,7 +382,7 @@ impl Group {
             return Err(LayerError::rejected());
         }
         if commit.epoch > next {
-            return Err(LayerError::early());
+            return Err(LayerError::early(None));
         }
         self.check_change(me, &commit.removed, &commit.added)
             .map_err(|_| LayerError::rejected())?;
@@ -575,7 +575,7 @@ impl Group {
         if own || self.state.phase == Phase::Removed {
             LayerError::rejected()
         } else {
-            LayerError::early()
+            LayerError::early(None)
         }
     }
 

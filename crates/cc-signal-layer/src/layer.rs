@@ -31,8 +31,8 @@ use core::fmt;
 
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
-    GroupLayer, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member, MemberId,
-    Opened, PartContext, Properties, Restore, Standing,
+    GroupLayer, KeyPackageInfo, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member,
+    MemberId, Opened, PartContext, Properties, Restore, Standing,
     store::{ScopeReader, ScopeWriter},
 };
 
@@ -304,8 +304,12 @@ impl GroupLayer for SignalLayer {
         self.as_group_mut()?.key_package(context)
     }
 
-    fn key_package_commitment(&self, part: &[u8]) -> Result<[u8; 32], LayerError> {
-        group::key_package_commitment(part)
+    fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
+        group::key_package_commitment(part).map(KeyPackageInfo::new)
+    }
+
+    fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+        None
     }
 
     fn stage_change(

@@ -151,7 +151,8 @@ fn scope() -> Scope {
 
 /// The first one founds the group and adds the others.
 fn assemble(members: usize) -> Vec<Peer> {
-    let context = PartContext { binding: [1; 32], position: 0, chain: None, group_below: false };
+    let context =
+        PartContext { binding: [1; 32], position: 0, chain: None, group_below: false, now: None };
     let mut peers: Vec<_> = (0..members).map(|n| Peer::new(n == 0)).collect();
     let mut packages = Vec::new();
     for new in &mut peers[1..] {

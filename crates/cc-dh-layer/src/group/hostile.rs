@@ -15,7 +15,7 @@ const ID: [MemberId; 4] = [
 ];
 
 fn parts(binding: u8) -> PartContext<'static> {
-    PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false }
+    PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false, now: None }
 }
 
 fn group(curve: Curve, id: MemberId, founding: bool) -> Group {

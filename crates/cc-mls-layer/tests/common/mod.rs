@@ -334,7 +334,7 @@ pub(crate) fn context(
     below: Option<u8>,
     chain: Option<&ChainSecret>,
 ) -> PartContext<'_> {
-    PartContext { binding, position: POSITION, chain, group_below: below.is_some() }
+    PartContext { binding, position: POSITION, chain, group_below: below.is_some(), now: None }
 }
 
 pub(crate) fn message_context(binding: &Binding) -> LayerContext<'_> {

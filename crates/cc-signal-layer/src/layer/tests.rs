@@ -31,7 +31,7 @@ fn kind(result: Result<impl Sized, LayerError>) -> LayerErrorKind {
 }
 
 fn parts(binding: u8) -> PartContext<'static> {
-    PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false }
+    PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false, now: None }
 }
 
 /// Seals without applying.

@@ -77,8 +77,8 @@ fn a_damaged_or_spliced_key_package_is_refused() {
         [0; 32],
     ));
     let _ = stage(bob.id, &first, [0; 32]).unwrap();
-    assert_eq!(alice.layer.key_package_commitment(&first).unwrap(), bob.layer.commitment());
-    refused(alice.layer.key_package_commitment(&first[..first.len() - 1]));
+    assert_eq!(alice.layer.inspect_key_package(&first).unwrap().commitment, bob.layer.commitment());
+    refused(alice.layer.inspect_key_package(&first[..first.len() - 1]));
 }
 
 #[test]

@@ -15,9 +15,9 @@ use cc_core::{
 
 use crate::{
     Error,
-    own::{Draft, Own},
     records::{self, Counters, Entries, LayerRecord, Place, Shape},
     stack::Stack,
+    state::{Draft, State},
 };
 
 /// When an operation becomes durable.
@@ -25,12 +25,12 @@ use crate::{
 pub(crate) enum When {
     /// Before it ends.
     Now,
-    /// With the next [`Keeper::flush`], which comes before anything is handed out.
+    /// With the next [`Persistence::flush`], which comes before anything is handed out.
     Flushed,
 }
 
 /// The store, and what this manager has there.
-pub(crate) struct Keeper {
+pub(crate) struct Persistence {
     store: Box<dyn Store>,
     name: String,
     place: Place,
@@ -63,7 +63,7 @@ pub(crate) struct Slot {
     new: bool,
 }
 
-impl Keeper {
+impl Persistence {
     /// A place for a new manager with this many layers.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Keeper {
         if Shape::exists(&place.root().of(&*store))? {
             return Err(StoreError::Exists);
         }
-        let mut keeper = Self {
+        let mut persistence = Self {
             store,
             name: name.to_string(),
             place,
@@ -90,9 +90,9 @@ impl Keeper {
             ended: None,
         };
         for position in 0..layers {
-            keeper.insert_slot(position);
+            persistence.insert_slot(position);
         }
-        Ok(keeper)
+        Ok(persistence)
     }
 
     /// The place of a manager that is there.
@@ -107,7 +107,7 @@ impl Keeper {
         let shape = Shape::read(&place.root().of(&*store))?;
         let counters = Counters::read(&place.root().of(&*store))?;
         let slots = shape.layers.iter().map(|layer| Slot { number: layer.slot, new: false });
-        let keeper = Self {
+        let persistence = Self {
             slots: slots.collect(),
             next_slot: shape.next_slot,
             store,
@@ -119,7 +119,7 @@ impl Keeper {
             refused: None,
             ended: None,
         };
-        Ok((keeper, shape.layers))
+        Ok((persistence, shape.layers))
     }
 
     /// The scopes of the layers' records, bottom first.
@@ -145,13 +145,13 @@ impl Keeper {
     /// # Errors
     /// Nothing of it is in force then, or, after [`StoreError::InDoubt`], nothing more is done until
     /// the store is opened anew.
-    pub(crate) fn keep(
+    pub(crate) fn commit_operation(
         &mut self,
         stack: &mut Stack,
-        before: &Own,
+        before: &State,
         draft: Draft,
         when: When,
-    ) -> Result<Own, Error> {
+    ) -> Result<State, Error> {
         let mut batch = draft.entries.map(Entries::into_batch).unwrap_or_default();
         for (position, slot) in stack.positions().zip(&self.slots) {
             let scope = self.place.layer(slot.number);
@@ -166,19 +166,19 @@ impl Keeper {
                 .collect();
             Shape { next_slot: self.next_slot, layers }.write(&mut batch, &self.place)?;
         }
-        draft.own.write(before, &mut batch, &self.place)?;
+        draft.state.write(before, &mut batch, &self.place)?;
         match when {
             When::Flushed => {
                 batch.fits()?;
                 self.pending.extend(batch);
             }
-            When::Now => self.commit(&mut batch, draft.own.next_entry)?,
+            When::Now => self.commit(&mut batch, draft.state.next_entry)?,
         }
-        self.next_entry = draft.own.next_entry;
+        self.next_entry = draft.state.next_entry;
         for slot in &mut self.slots {
             slot.new = false;
         }
-        Ok(draft.own)
+        Ok(draft.state)
     }
 
     /// As [`flush`](Self::flush), and makes sure that there is room again where there was none: a key

@@ -15,7 +15,7 @@ const LEAVE_WINDOW: u64 = 64;
 
 /// The manager's own state.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Own {
+pub(crate) struct State {
     /// This member's change that waits for the delivery service.
     pub(crate) staged: Option<Arc<Staged>>,
     /// What the change was for that somebody else's commit overtook.
@@ -36,7 +36,7 @@ pub(crate) struct Roster {
     /// Who asked to be removed.
     pub(crate) leaving: BTreeSet<MemberId>,
     /// Who was added lately, and the epoch that began with it.
-    pub(crate) came: BTreeMap<MemberId, u64>,
+    pub(crate) joined_at: BTreeMap<MemberId, u64>,
     /// What was proposed in this epoch, oldest first.
     pub(crate) proposed: Vec<Proposed>,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Intent {
 /// Welcomes that are remembered as used.
 const MAX_JOINED: usize = 64;
 
-impl Own {
+impl State {
     /// The state of who joins by the welcome of `change`: whatever was known of a group before is of
     /// another one, or of another time.
     pub(crate) fn join(&mut self, change: [u8; 16]) {
@@ -84,9 +84,9 @@ impl Own {
     pub(crate) fn settle(&mut self, epoch: u64, members: &BTreeSet<MemberId>, added: &[MemberId]) {
         let roster = Arc::make_mut(&mut self.roster);
         roster.leaving.retain(|member| members.contains(member) && !added.contains(member));
-        roster.came.retain(|_, came| came.saturating_add(LEAVE_WINDOW) >= epoch);
+        roster.joined_at.retain(|_, joined_at| joined_at.saturating_add(LEAVE_WINDOW) >= epoch);
         roster.proposed.clear();
-        roster.came.extend(added.iter().map(|member| (*member, epoch)));
+        roster.joined_at.extend(added.iter().map(|member| (*member, epoch)));
     }
 
     /// The stack is another one, and with it whose key packages are taken.
@@ -102,7 +102,7 @@ impl Own {
     pub(crate) fn may_leave(&self, member: &MemberId, asked: u64, epoch: u64) -> bool {
         asked <= epoch
             && asked.saturating_add(LEAVE_WINDOW) >= epoch
-            && self.roster.came.get(member).is_none_or(|came| *came <= asked)
+            && self.roster.joined_at.get(member).is_none_or(|joined_at| *joined_at <= asked)
     }
 }
 
@@ -114,7 +114,7 @@ impl Staged {
 
 /// The state that an operation leads to, and what it puts into the inbox and outbox.
 pub(crate) struct Draft {
-    pub(crate) own: Own,
+    pub(crate) state: State,
     /// `None` where no store keeps them.
     pub(crate) entries: Option<Entries>,
     /// The layers are others than before.
@@ -129,8 +129,8 @@ impl Draft {
         sender: Option<MemberId>,
     ) -> Option<MessageId> {
         let entries = self.entries.as_mut()?;
-        let number = self.own.next_entry;
-        self.own.next_entry += 1;
+        let number = self.state.next_entry;
+        self.state.next_entry += 1;
         entries.receive(number, plaintext, sender);
         Some(MessageId(number))
     }
@@ -138,8 +138,8 @@ impl Draft {
     /// Puts what is to be sent into the outbox, where there is one.
     pub(crate) fn send(&mut self, wire: &[u8]) {
         if let Some(entries) = &mut self.entries {
-            entries.send(self.own.next_entry, wire);
-            self.own.next_entry += 1;
+            entries.send(self.state.next_entry, wire);
+            self.state.next_entry += 1;
         }
     }
 }

@@ -86,8 +86,9 @@ impl NewBundle {
                 return Err(DecodeError::Malformed.into());
             }
             let commitment = group
-                .key_package_commitment(part.value.as_slice())
-                .map_err(|source| failed(position, group, source))?;
+                .inspect_key_package(part.value.as_slice())
+                .map_err(|source| failed(position, group, source))?
+                .commitment;
             let descriptor = stack.descriptors().get(usize::from(position));
             commitments.extend(descriptor.map(|descriptor| (descriptor, commitment)));
             let digest = part_digest(part.value.as_slice());
@@ -257,6 +258,7 @@ impl Pass {
             position,
             chain: self.cascade.top(),
             group_below: self.group_below,
+            now: None,
         }
     }
 
@@ -268,9 +270,9 @@ impl Pass {
         contribution: Option<&Contribution>,
     ) {
         for skipped in self.passed..position {
-            self.cascade.pass(stack, skipped, None);
+            self.cascade.next_layer(stack, skipped, None);
         }
-        self.cascade.pass(stack, position, contribution);
+        self.cascade.next_layer(stack, position, contribution);
         self.passed = position + 1;
         self.transcript = self.transcript.extend(position, commit, welcome);
         self.group_below = true;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::{
     CascadingCipherManager, Error, Message, MessageId,
-    keeper::{Keeper, When},
+    persistence::{Persistence, When},
     records,
 };
 
@@ -28,8 +28,8 @@ impl CascadingCipherManager {
         match sealed.and_then(|()| self.flush()) {
             Ok(()) => Ok(wires),
             Err(error) => {
-                if let Some(keeper) = &mut self.keeper {
-                    keeper.take_back(&wires);
+                if let Some(persistence) = &mut self.persistence {
+                    persistence.take_back(&wires);
                 }
                 Err(error)
             }
@@ -63,8 +63,8 @@ impl CascadingCipherManager {
     /// [`Error::Store`].
     pub fn inbox(&mut self) -> Result<Vec<Message>, Error> {
         self.flush()?;
-        let Some(keeper) = &self.keeper else { return Ok(Vec::new()) };
-        Ok(records::read_inbox(keeper.store(), keeper.place())?)
+        let Some(persistence) = &self.persistence else { return Ok(Vec::new()) };
+        Ok(records::read_inbox(persistence.store(), persistence.place())?)
     }
 
     /// The application is done with these messages, such as [`Message::id`] of one: they leave the
@@ -90,8 +90,8 @@ impl CascadingCipherManager {
     /// [`Error::Store`].
     pub fn outbox(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         self.flush()?;
-        let Some(keeper) = &self.keeper else { return Ok(Vec::new()) };
-        Ok(records::read_outbox(keeper.store(), keeper.place())?)
+        let Some(persistence) = &self.persistence else { return Ok(Vec::new()) };
+        Ok(records::read_outbox(persistence.store(), persistence.place())?)
     }
 
     /// The delivery service has these: they leave the [`outbox`](Self::outbox). Those that are not
@@ -112,18 +112,18 @@ impl CascadingCipherManager {
         &mut self,
         edit: impl FnOnce(&mut cc_core::store::Batch, &records::Place),
     ) -> Result<(), Error> {
-        match &mut self.keeper {
-            Some(keeper) => Ok(keeper.forget(edit)?),
+        match &mut self.persistence {
+            Some(persistence) => Ok(persistence.forget(edit)?),
             None => Ok(()),
         }
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
-        Ok(self.keeper.as_mut().map_or(Ok(()), Keeper::prepare)?)
+        Ok(self.persistence.as_mut().map_or(Ok(()), Persistence::prepare)?)
     }
 
     /// Makes durable what is in force.
     fn flush(&mut self) -> Result<(), Error> {
-        Ok(self.keeper.as_mut().map_or(Ok(()), Keeper::flush)?)
+        Ok(self.persistence.as_mut().map_or(Ok(()), Persistence::flush)?)
     }
 }
