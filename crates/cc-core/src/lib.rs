@@ -15,6 +15,7 @@ mod group;
 pub mod key_use;
 mod layer;
 pub mod limits;
+pub mod membership;
 pub mod random;
 mod secret;
 mod stack;
