@@ -100,6 +100,16 @@ impl SignalLayer {
         Self::new(Mode::Group(Box::new(Group::new(account, limits))))
     }
 
+    /// The account, and the end of the layer: so that no second layer is made of a copy of it, which
+    /// would spend the same one-time prekeys.
+    #[must_use]
+    pub fn into_account(self) -> Account {
+        match self.mode {
+            Mode::Pairwise(pairwise) => pairwise.into_account(),
+            Mode::Group(group) => group.into_account(),
+        }
+    }
+
     /// One's own identity and prekeys.
     #[must_use]
     pub fn account(&self) -> &Account {
@@ -404,6 +414,10 @@ impl From<Error> for LayerError {
             | Error::UnknownVersion(_)
             | Error::NoPostQuantumPrekey
             | Error::WrongIdentity => Self::rejected(),
+            Error::Own => Self::own(),
+            Error::Duplicate => Self::duplicate(),
+            Error::Expired => Self::stale(None),
+            Error::TooFarAhead => Self::early(None),
             Error::NoSession => Self::local(LayerErrorKind::NotReady, error),
             Error::ChainExhausted | Error::LimitExceeded => {
                 Self::local(LayerErrorKind::Limit, error)

@@ -22,6 +22,7 @@ pub mod session;
 pub mod sessions;
 
 mod chain_key;
+mod clock;
 mod codec;
 mod entropy;
 mod group;
@@ -32,6 +33,8 @@ mod message_key;
 mod pqxdh;
 mod ratchet;
 mod root_key;
+mod scrub;
+mod seen;
 mod skipped;
 mod state;
 mod wire;
