@@ -361,13 +361,19 @@ impl MlsConfig {
         any.then(|| RequiredCapabilitiesExtension::new(&extensions, &[], credentials))
     }
 
+    /// Whether a welcome carries the ratchet tree within its GroupInfo (RFC 9420 section 12.4.3.3), where
+    /// every library finds it. It costs the square of the number of members added.
+    pub(crate) const fn ratchet_tree_in_group_info(&self) -> bool {
+        self.plain_peers
+    }
+
     pub(crate) fn join_config(&self) -> MlsGroupJoinConfig {
         MlsGroupJoinConfig::builder()
             .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
             .padding_size(self.padding)
             .max_past_epochs(self.max_past_epochs)
             .sender_ratchet_configuration(self.ratchet())
-            .use_ratchet_tree_extension(true)
+            .use_ratchet_tree_extension(self.ratchet_tree_in_group_info())
             .build()
     }
 
@@ -395,7 +401,7 @@ impl MlsConfig {
             .padding_size(self.padding)
             .max_past_epochs(self.max_past_epochs)
             .sender_ratchet_configuration(self.ratchet())
-            .use_ratchet_tree_extension(true)
+            .use_ratchet_tree_extension(self.ratchet_tree_in_group_info())
             .lifetime(self.lifetime(now))
             .capabilities(self.capabilities())
             .with_group_context_extensions(context)

@@ -15,6 +15,7 @@ use crate::{
     roster::Ids,
     storage::Storage,
     transaction::{Progress, Transaction},
+    welcome::TREE_KEY_LABEL,
 };
 
 /// One member of an MLS group, as a layer of a stack.
@@ -211,7 +212,7 @@ impl MlsLayer {
         len: usize,
     ) -> Result<cc_core::SecretBytes, MlsError> {
         let group = self.active().map_err(|_| MlsError::NoGroup)?;
-        if label == EXPORTER_LABEL {
+        if label == EXPORTER_LABEL || label == TREE_KEY_LABEL {
             return Err(MlsError::ReservedLabel);
         }
         if len > usize::from(u16::MAX) {

@@ -33,9 +33,11 @@ mod signer;
 mod storage;
 mod transaction;
 mod tree_shape;
+mod tree_nodes;
 mod update;
 #[cfg(test)]
 mod vectors;
+mod welcome;
 mod wire;
 #[cfg(test)]
 mod written;

@@ -27,6 +27,7 @@ use crate::{
     provider::Provider,
     psk::BindingPsk,
     storage::Kind,
+    welcome::WelcomePart,
     transaction::Progress,
     wire,
 };
@@ -129,6 +130,7 @@ impl GroupLayer for MlsLayer {
             .add_proposals(proposal)
             .load_psks(provider.storage())
             .map_err(internal)?
+            .use_ratchet_tree_extension(config.ratchet_tree_in_group_info())
             .create_group_info(false)
             .build(provider.rand(), provider.crypto(), identity.signer(), |_| true)
             .map_err(|error| LayerError::local(cc_core::LayerErrorKind::Misuse, error.to_string()))?
@@ -140,7 +142,10 @@ impl GroupLayer for MlsLayer {
         group.sent(provider, 0, 1)?;
 
         let welcome = match bundle.to_welcome_msg() {
-            Some(welcome) => welcome.tls_serialize_detached().map_err(internal)?,
+            Some(welcome) => {
+                let welcome = welcome.tls_serialize_detached().map_err(internal)?;
+                WelcomePart::write(welcome, &group.mls, provider, config, &context.binding)?
+            }
             None => Vec::new(),
         };
         let commit = bundle.into_commit().tls_serialize_detached().map_err(internal)?;
@@ -259,7 +264,8 @@ impl GroupLayer for MlsLayer {
         self.check_whole()?;
         let own = self.own_id()?;
         let now = self.provider.now(context);
-        let welcome = wire::welcome(part, || {
+        let part = WelcomePart::read(part, &self.config)?;
+        let welcome = wire::welcome(part.welcome, || {
             self.provider.storage().ids(Kind::KeyPackage).map_err(failed)
         })?;
         let psk = BindingPsk::demanded(context);
@@ -288,6 +294,7 @@ impl GroupLayer for MlsLayer {
         if !bound {
             return Err(LayerError::rejected());
         }
+        let builder = part.give_tree(builder, &self.provider, &context.binding)?;
         // The lifetime is that of key packages. A member who was added long ago and never sent an
         // update keeps one in the tree, and is a member all the same (RFC 9420 section 7.3).
         let staged = self
@@ -360,7 +367,7 @@ fn leaves_to_remove(group: &Group, request: &ChangeRequest<'_>) -> Result<Vec<u3
     Ok(leaves)
 }
 
-/// Nobody is added who is in the group and stays, and nobody twice.
+/// Nobody is added who is in the group and stays, and nobody twice. `removed` is ascending.
 fn check_new_ids(
     group: &Group,
     request: &ChangeRequest<'_>,
@@ -368,7 +375,7 @@ fn check_new_ids(
 ) -> Result<(), LayerError> {
     let mut seen = HashSet::new();
     for new in request.added {
-        let stays = group.roster.leaf(&new.id).is_some_and(|leaf| !removed.contains(&leaf));
+        let stays = group.roster.leaf(&new.id).is_some_and(|leaf| removed.binary_search(&leaf).is_err());
         if stays || !seen.insert(new.id) {
             return Err(
                 LayerError::misuse("a member to be added is in the group already").about(new.id)
