@@ -248,7 +248,7 @@ fn a_layer_that_no_longer_takes_its_place_undoes_every_edit() {
     at_puppet(all[0].remove_layer(4).map(drop), 3);
     at_puppet(all[0].replace_layer(4, aes(2)).map(drop), 3);
     at_puppet(all[0].replace_layer(2, aes(2)).map(drop), 3);
-    assert!(all[0].layer::<AesLayer>(2).unwrap().key().is_none(), "the old layer is back");
+    assert!(all[0].find_at::<AesLayer>(2).unwrap().key().is_none(), "the old layer is back");
     assert!(matches!(all[0].insert_layer(9, aes(2)), Err(Error::NoSuchLayer(9))));
     assert!(matches!(all[0].remove_layer(9), Err(Error::NoSuchLayer(9))));
     assert!(matches!(all[0].replace_layer(9, aes(2)), Err(Error::NoSuchLayer(9))));

@@ -443,9 +443,9 @@ fn an_old_request_to_leave_removes_nobody() {
     bob.manager.process(&change.commit).unwrap();
     charlie.manager.join(&change.welcome).unwrap();
     for person in [&mut alice, &mut bob] {
-        assert!(person.manager.process(&old).unwrap_err().is_rejected());
+        assert!(person.manager.process(&old).unwrap_err().is_stale());
         person.restart();
-        assert!(person.manager.process(&old).unwrap_err().is_rejected());
+        assert!(person.manager.process(&old).unwrap_err().is_stale());
         assert_eq!(person.manager.leaving().count(), 0);
     }
     let new = charlie.manager.leave().unwrap();
@@ -669,7 +669,7 @@ fn no_record_makes_opening_panic() {
 fn records_of(store: &Shared) -> Vec<(Scope, Vec<u8>, Vec<u8>)> {
     let root = Scope::new("cascade").child(NAME);
     let layers = (0..8).map(|slot| root.child("layer").indexed(slot));
-    let scopes = [root.clone(), root.child("inbox"), root.child("outbox")];
+    let scopes = [root.clone(), root.child("inbox"), root.child("outbox"), root.child("proposals")];
     let mut records = Vec::new();
     for scope in scopes.into_iter().chain(layers) {
         for (key, value) in scope.of(store).list(b"").unwrap() {
