@@ -15,7 +15,8 @@ use cc_core::{
 
 use crate::{
     ChangeId, ChangeSummary, Error, Joined, MemberInfo,
-    stack::{Cascade, Stack, agree, check_contribution, failed},
+    cascade::Cascade,
+    stack::{Stack, agree, check_contribution, failed},
 };
 
 impl Stack {

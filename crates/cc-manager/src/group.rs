@@ -193,10 +193,10 @@ impl CascadingCipherManager {
             }
             let list = PartList::decode(buffer.as_slice())?;
             let (mut summary, members) = process_commit(stack, &list, sender)?;
+            summary.superseded = state.staged.as_ref().map(|staged| staged.id());
             if summary.removed_self {
                 state.leave_group();
             } else {
-                summary.superseded = state.staged.as_ref().map(|staged| staged.id());
                 summary.leave_again = state.requests.own_leave.leaves;
                 state.follow(&members, &summary.added, &summary.removed);
             }

@@ -6,10 +6,13 @@ extern crate alloc;
 extern crate std;
 
 mod builder;
+mod cascade;
 mod catalog;
 mod change;
 mod change_parts;
 mod configure;
+mod entries;
+mod epoch_check;
 mod error;
 mod group;
 mod layers;

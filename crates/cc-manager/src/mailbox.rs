@@ -4,9 +4,9 @@
 use alloc::vec::Vec;
 
 use crate::{
-    CascadingCipherManager, Error, Message, MessageId,
+    CascadingCipherManager, Error, Message, MessageId, entries,
     persistence::{Persistence, When},
-    records,
+    records::Place,
 };
 
 impl CascadingCipherManager {
@@ -78,7 +78,7 @@ impl CascadingCipherManager {
         limit: usize,
     ) -> Result<Vec<Message>, Error> {
         let Some(persistence) = self.readable()? else { return Ok(Vec::new()) };
-        Ok(records::read_inbox(persistence.store(), persistence.place(), after, limit)?)
+        Ok(entries::read_inbox(persistence.store(), persistence.place(), after, limit)?)
     }
 
     /// The application is done with these messages, such as [`Message::id`] of one: they leave the
@@ -89,7 +89,7 @@ impl CascadingCipherManager {
     /// [`Error::Store`]; they are all still there then.
     pub fn acknowledge(&mut self, ids: impl IntoIterator<Item = MessageId>) -> Result<(), Error> {
         self.forget(|batch, place| {
-            ids.into_iter().for_each(|id| records::forget_received(batch, place, id));
+            ids.into_iter().for_each(|id| entries::forget_received(batch, place, id));
         })
     }
 
@@ -114,7 +114,7 @@ impl CascadingCipherManager {
     /// [`Error::Store`].
     pub fn outbox_first(&mut self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
         let Some(persistence) = self.readable()? else { return Ok(Vec::new()) };
-        Ok(records::read_outbox(persistence.store(), persistence.place(), limit)?)
+        Ok(entries::read_outbox(persistence.store(), persistence.place(), limit)?)
     }
 
     /// The delivery service has these: they leave the [`outbox`](Self::outbox). Those that are not
@@ -127,13 +127,13 @@ impl CascadingCipherManager {
         wires: impl IntoIterator<Item = W>,
     ) -> Result<(), Error> {
         self.forget(|batch, place| {
-            wires.into_iter().for_each(|wire| records::forget_sent(batch, place, wire.as_ref()));
+            wires.into_iter().for_each(|wire| entries::forget_sent(batch, place, wire.as_ref()));
         })
     }
 
     fn forget(
         &mut self,
-        edit: impl FnOnce(&mut cc_core::store::Batch, &records::Place),
+        edit: impl FnOnce(&mut cc_core::store::Batch, &Place),
     ) -> Result<(), Error> {
         match &mut self.persistence {
             Some(persistence) => Ok(persistence.forget(edit)?),

@@ -15,8 +15,9 @@ use cc_core::{
 
 use crate::{
     Error, MessageId,
+    entries::{self, Entries},
     layers::LayerMut,
-    records::{self, Counters, Entries, LayerRecord, Place, Shape},
+    records::{self, Counters, LayerRecord, Place, Shape},
     stack::failed,
     state::State,
 };
@@ -317,7 +318,7 @@ impl Persistence {
     /// Takes back entries of the outbox that were not handed out.
     pub(crate) fn take_back(&mut self, wires: &[Vec<u8>]) {
         for wire in wires {
-            records::forget_sent(&mut self.pending, &self.place, wire);
+            entries::forget_sent(&mut self.pending, &self.place, wire);
         }
     }
 

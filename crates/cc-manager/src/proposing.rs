@@ -3,12 +3,12 @@
 
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use cc_core::{DecodeError, Kind, MemberId};
+use cc_core::{DecodeError, Kind, MemberId, random};
 use tls_codec::{DeserializeBytes as _, SerializeBytes as _};
 
 use crate::{
-    CascadingCipherManager, Change, Error, Proposal, Proposed,
-    change_parts::NewBundle,
+    CascadingCipherManager, Change, ChangeId, Error, Proposal, Proposed,
+    change_parts::{NewBundle, stage},
     persistence::When,
     proposal::Content,
     stack::Stack,
@@ -98,10 +98,7 @@ impl CascadingCipherManager {
         for noted in self.state.requests.proposed.values() {
             match (&noted.proposed.proposal, noted.adds) {
                 (Proposal::Add(bundle), Some(member)) => {
-                    let bundle_read = NewBundle::read(&self.stack, bundle);
-                    if bundle_read.is_ok_and(|read| read.verify(&self.stack).is_ok()) {
-                        intent.added.push((member, bundle.clone()));
-                    }
+                    intent.added.push((member, bundle.clone()));
                 }
                 // Somebody else has to commit that.
                 (Proposal::Remove(member), _) if Some(*member) == self.member_id() => {}
@@ -111,8 +108,33 @@ impl CascadingCipherManager {
                 (Proposal::Add(_) | Proposal::Leave | Proposal::Stay, _) => {}
             }
         }
+        let staged = self.stage_proposed(intent.clone());
+        match staged {
+            Err(Error::Layer { .. } | Error::Decode(_)) if !intent.added.is_empty() => {
+                // A bundle that verified when it was proposed may have expired.
+                intent.added.retain(|(_, bundle)| self.can_add(bundle));
+                self.stage_proposed(intent)
+            }
+            staged => staged,
+        }
+    }
+
+    fn stage_proposed(&mut self, mut intent: Intent) -> Result<Change, Error> {
         intent.update = intent.added.is_empty() && intent.removed.is_empty();
         self.stage_intent(intent, |_| {})
+    }
+
+    /// Whether every layer adds who made this bundle. Nothing is staged.
+    fn can_add(&mut self, bundle: &[u8]) -> bool {
+        let tried = self.transact_if(
+            When::Now,
+            |()| false,
+            |stack, _, _| {
+                let bundle = NewBundle::read(stack, bundle)?;
+                stage(stack, ChangeId(random::array()?), &[bundle], &[]).map(drop)
+            },
+        );
+        tried.is_ok()
     }
 
     fn propose(&mut self, proposal: Proposal) -> Result<Vec<u8>, Error> {

@@ -4,13 +4,15 @@ use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use cc_core::{
-    Attachment, Binding, Buffer, ChainSecret, CipherLayer, Contribution, DecodeError, GroupLayer,
-    Header, Hint, Kind, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, MemberId,
-    Opaque, Recalled, StackId, limits::MAX_MESSAGE_LEN,
+    Attachment, Binding, Buffer, CipherLayer, Contribution, DecodeError, GroupLayer, Header, Hint,
+    Kind, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, MemberId, Opaque, Recalled,
+    StackId, limits::MAX_MESSAGE_LEN,
 };
 
 use crate::{
     Error, LayerReport,
+    cascade::Cascade,
+    epoch_check::EpochCheck,
     layers::{LayerMut, Layers},
 };
 
@@ -45,44 +47,6 @@ pub(crate) struct OpenedMessage {
     /// The name in the sender's credential, where a layer has one.
     #[expect(dead_code, reason = "for the message that the application gets")]
     pub(crate) sender_name: Option<String>,
-}
-
-/// The chain secrets of one message or change: what each layer inherits.
-#[derive(Default)]
-pub(crate) struct Cascade {
-    secrets: Vec<ChainSecret>,
-    /// For each position passed, how many of `secrets` lie below it.
-    below: Vec<usize>,
-}
-
-impl Cascade {
-    /// What the layer that is passed next inherits.
-    pub(crate) fn top(&self) -> Option<&ChainSecret> {
-        self.secrets.last()
-    }
-
-    /// What the layer at `position` inherits.
-    fn at(&self, position: usize) -> Option<&ChainSecret> {
-        let below = self.below.get(position)?;
-        self.secrets.get(below.checked_sub(1)?)
-    }
-
-    /// Passes the layer at `position`.
-    pub(crate) fn next_layer(
-        &mut self,
-        stack: &Stack,
-        position: u16,
-        contribution: Option<&Contribution>,
-    ) {
-        self.below.push(self.secrets.len());
-        let Some((contribution, descriptor)) =
-            contribution.zip(stack.descriptors().get(usize::from(position)))
-        else {
-            return;
-        };
-        let next = ChainSecret::extend(self.top(), contribution, stack.id(), descriptor, position);
-        self.secrets.push(next);
-    }
 }
 
 impl Identity {
@@ -335,42 +299,6 @@ pub(crate) struct Transaction<'a> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         self.stack.layers.finish(self.commit);
-    }
-}
-
-/// The epoch of one message: all layers that can tell name the same one, and for a commit or proposal
-/// it is the present one. Keys of the past, which a thief or a removed member may have, change nothing.
-struct EpochCheck {
-    /// Of a commit or proposal, in a group.
-    present: Option<u64>,
-    needed: bool,
-    found: Option<u64>,
-}
-
-impl EpochCheck {
-    fn new(kind: Kind, present: Option<u64>) -> Self {
-        let needed = matches!(kind, Kind::Commit | Kind::Proposal);
-        Self { present: present.filter(|_| needed), needed, found: None }
-    }
-
-    fn add(&mut self, epoch: Option<u64>) -> Result<(), Error> {
-        agree(&mut self.found, epoch)?;
-        match (self.present, epoch) {
-            (Some(present), Some(epoch)) if epoch < present => {
-                Err(Error::StaleEpoch { epoch, present })
-            }
-            (Some(present), Some(epoch)) if epoch > present => {
-                Err(Error::EarlyEpoch { epoch, present })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn finish(self) -> Result<Option<u64>, Error> {
-        if self.needed && self.found.is_none() {
-            return Err(Error::EpochUnknown);
-        }
-        Ok(self.found)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use cc_core::{
     ChangeParts, ChangeRequest, CommitOutcome, Contribution, GroupLayer, KeyPackageInfo,
-    LayerError, Member, MemberId, PartContext, Standing,
+    LayerError, Member, MemberId, NewMember, PartContext, Standing,
 };
 use openmls::prelude::{
     ContentType, DeserializeBytes as _, LeafNode, LeafNodeIndex, PreSharedKeyProposal,
@@ -66,6 +66,16 @@ impl GroupLayer for MlsLayer {
 
     fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
         key_package::peek_commitment(part, self.config.ciphersuite()).map(KeyPackageInfo::new)
+    }
+
+    fn verify_key_package(
+        &self,
+        new: &NewMember<'_>,
+        _now: Option<u64>,
+    ) -> Result<KeyPackageInfo, LayerError> {
+        let verified = key_package::verify(&self.provider, self.config.ciphersuite(), new)?;
+        self.config.policy.admit(verified.leaf_node())?;
+        self.inspect_key_package(new.part)
     }
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
