@@ -34,7 +34,9 @@ pub use group::{
     ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, KeyPackageInfo, Member, MemberId,
     NewMember, PartContext, Standing, Transcript, part_digest,
 };
-pub use layer::{Attachment, CipherLayer, LayerContext, Opened, Properties, Recalled, Restore};
+pub use layer::{
+    Attachment, CipherLayer, Configure, LayerContext, Opened, Properties, Recalled, Restore,
+};
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};
 pub use stack::{LayerDescriptor, StackId};

@@ -72,6 +72,16 @@ impl GroupLayer for MlsLayer {
         key_package::inspect(part, self.config.ciphersuite())
     }
 
+    fn verify_key_package(
+        &self,
+        new: &NewMember<'_>,
+        _now: Option<u64>,
+    ) -> Result<KeyPackageInfo, LayerError> {
+        let verified = key_package::verify(&self.provider, self.config.ciphersuite(), new)?;
+        self.config.policy.admit(verified.leaf_node())?;
+        self.inspect_key_package(new.part)
+    }
+
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         let group = self.active().ok()?;
         let mut hash = Sha256::new();

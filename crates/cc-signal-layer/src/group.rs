@@ -28,8 +28,10 @@ mod welcome;
 
 use before::Before;
 use commit::Commit;
-pub(crate) use key_package::commitment_in as key_package_commitment;
 use key_package::{KeyPackage, Newcomer};
+pub(crate) use key_package::{
+    commitment_in as key_package_commitment, verify_part as verify_key_package,
+};
 use message::{Front, Received, Via};
 use saved::{Part, Touched};
 

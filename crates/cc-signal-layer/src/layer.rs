@@ -32,7 +32,7 @@ use core::fmt;
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
     GroupLayer, KeyPackageInfo, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member,
-    MemberId, Opened, PartContext, Properties, Restore, Standing,
+    MemberId, NewMember, Opened, PartContext, Properties, Restore, Standing,
     store::{ScopeReader, ScopeWriter},
 };
 
@@ -316,6 +316,15 @@ impl GroupLayer for SignalLayer {
 
     fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
         group::key_package_commitment(part).map(KeyPackageInfo::new)
+    }
+
+    fn verify_key_package(
+        &self,
+        new: &NewMember<'_>,
+        _now: Option<u64>,
+    ) -> Result<KeyPackageInfo, LayerError> {
+        group::verify_key_package(new)?;
+        self.inspect_key_package(new.part)
     }
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {

@@ -20,6 +20,7 @@ pub mod sender_key;
 pub mod sender_keys;
 pub mod session;
 pub mod sessions;
+pub mod settings;
 
 mod chain_key;
 mod clock;
@@ -52,6 +53,7 @@ pub use sender_key::{ReceiverChain, SenderChain, StagedReceive};
 pub use sender_keys::{SenderKeys, StagedGroupOpen};
 pub use session::{Framing, Role, Session, StagedOpen};
 pub use sessions::{Sessions, Staged};
+pub use settings::SignalSettings;
 
 #[cfg(test)]
 mod tests;
