@@ -475,7 +475,8 @@ fn the_epoch_authenticator_tells_views_apart() {
     };
     let mut all = vec![person("a", true), person("b", false)];
     assert_eq!(all[1].epoch_authenticator(), None, "outside");
-    let change = all[0].add_members([all[1].key_package().unwrap()]).unwrap();
+    let package = all[1].key_package().unwrap();
+    let change = all[0].add_members([package]).unwrap();
     all[0].confirm(change.id()).unwrap();
     all[1].join(&change.welcome).unwrap();
     said(Some([1; 32]));

@@ -75,10 +75,12 @@ impl GroupLayer for MlsLayer {
     fn verify_key_package(
         &self,
         new: &NewMember<'_>,
-        _now: Option<u64>,
+        now: Option<u64>,
     ) -> Result<KeyPackageInfo, LayerError> {
-        let verified = key_package::verify(&self.provider, self.config.ciphersuite(), new)?;
-        self.config.policy.admit(verified.leaf_node())?;
+        let now = now.unwrap_or_else(|| self.provider.clock.now());
+        let verified = key_package::verify(&self.provider, &self.config, new, now)?;
+        let admitted = self.config.policy.admit(verified.leaf_node());
+        admitted.map_err(|error| error.about(new.id))?;
         self.inspect_key_package(new.part)
     }
 
