@@ -254,7 +254,7 @@ impl Stack {
             return Err(DecodeError::Kind(found).into());
         }
         reports.start(self);
-        let mut epoch = EpochCheck::new(kind, self.epoch());
+        let mut epoch = EpochCheck::new(kind, || self.epoch());
         let mut cascade = Cascade::default();
         let mut hints = 0;
         for position in self.positions() {

@@ -509,7 +509,7 @@ fn the_layers_are_told_the_time() {
     let package = b.key_package().unwrap();
     a.set_time(Some(1_800_000_000));
     a.propose_add(&package).unwrap();
-    a.commit_proposals().unwrap();
+    let _staged = a.commit_proposals().unwrap();
     let times = wishes.times.lock().unwrap().clone();
     assert_eq!(times, [None, Some(1_800_000_000), Some(1_800_000_000)]);
 }
