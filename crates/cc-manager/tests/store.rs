@@ -415,9 +415,9 @@ fn a_handle_from_before_an_erasure_changes_nothing() {
     };
     locked(old.inbox().unwrap_err());
     let mut second = create();
-    let wire = second.encrypt("of the second").unwrap();
-    let [mut reading, mut old] = [open(), old];
     locked(old.encrypt("of the first").unwrap_err());
+    let wire = second.encrypt("of the second").unwrap();
+    let mut reading = open();
     locked(old.inbox().unwrap_err());
     locked(old.outbox().unwrap_err());
     locked(old.add_layer(AesLayer::generate().unwrap()).unwrap_err());
