@@ -18,6 +18,7 @@ pub mod key_use;
 mod layer;
 pub mod limits;
 pub mod membership;
+mod peek;
 pub mod random;
 mod secret;
 mod stack;
@@ -37,6 +38,7 @@ pub use group::{
 pub use layer::{
     Attachment, CipherLayer, Configure, LayerContext, Opened, Properties, Recalled, Restore,
 };
+pub use peek::Envelope;
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};
 pub use stack::{LayerDescriptor, StackId};
