@@ -21,6 +21,8 @@ pub mod membership;
 mod peek;
 pub mod random;
 mod secret;
+#[cfg(feature = "serde")]
+pub mod serde_array;
 mod stack;
 pub mod store;
 
@@ -30,7 +32,7 @@ pub use cascade::{ChainSecret, Contribution, key_commitment};
 pub use clean_stack::with_clean_stack;
 pub use codec::{Opaque, decode_list};
 pub use envelope::{Binding, DecodeError, Header, Hint, Kind, WIRE_VERSION};
-pub use error::{LayerError, LayerErrorKind};
+pub use error::{LayerError, LayerErrorKind, error_chain};
 pub use group::{
     ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, KeyPackageInfo, Member, MemberId,
     NewMember, PartContext, Standing, Transcript, part_digest,

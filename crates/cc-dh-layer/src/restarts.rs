@@ -152,7 +152,7 @@ fn pair() -> DhLayer {
 fn storage_error(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> alloc::string::String {
     let error = load(records).err().unwrap();
     assert_eq!(error.kind(), LayerErrorKind::Storage);
-    error.to_string()
+    cc_core::error_chain(&error).to_string()
 }
 
 #[test]
