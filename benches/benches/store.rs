@@ -193,17 +193,17 @@ impl Pair {
         let mut bundles = vec![other.key_package().unwrap()];
         bundles.extend(joiners.iter_mut().map(|joiner| joiner.key_package().unwrap()));
         let change = founder.add_members(bundles).unwrap();
-        founder.confirm(change.id()).unwrap();
-        other.join(&change.welcome).unwrap();
+        let welcome = founder.confirm(change.id()).unwrap().welcome.unwrap();
+        other.receive_welcome(&welcome).unwrap();
         let mut hellos = vec![other.encrypt("hello").unwrap()];
         for mut joiner in joiners {
-            joiner.join(&change.welcome).unwrap();
+            joiner.receive_welcome(&welcome).unwrap();
             hellos.push(joiner.encrypt("hello").unwrap());
         }
         receive(&mut founder, &hellos);
         receive(&mut other, &hellos[1..]);
         other.sent(&hellos[..1]).unwrap();
-        founder.sent([&change.welcome]).unwrap();
+        founder.sent([&welcome]).unwrap();
         let mut pair = Self { founder, other, written };
         pair.send(1);
         pair
@@ -362,8 +362,8 @@ fn idle(directory: &Path) {
     for group in 0..IDLE_GROUPS {
         let mut founder = stack("0", true).create(Arc::clone(&store), &group.to_string()).unwrap();
         let change = founder.add_members(&bundles).unwrap();
-        founder.confirm(change.id()).unwrap();
-        founder.sent([&change.welcome]).unwrap();
+        let welcome = founder.confirm(change.id()).unwrap().welcome.unwrap();
+        founder.sent([&welcome]).unwrap();
     }
     drop(store);
     let bytes = fs::metadata(&path).unwrap().len();

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::{
-    CascadingCipherManager, Error, Message, MessageId, entries,
+    CascadingCipherManager, Error, Message, MessageId, OutboxEntry, entries,
     persistence::{Persistence, When},
     records::Place,
 };
@@ -103,7 +103,7 @@ impl CascadingCipherManager {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn outbox(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn outbox(&mut self) -> Result<Vec<OutboxEntry>, Error> {
         self.outbox_first(usize::MAX)
     }
 
@@ -112,7 +112,7 @@ impl CascadingCipherManager {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn outbox_first(&mut self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn outbox_first(&mut self, limit: usize) -> Result<Vec<OutboxEntry>, Error> {
         let Some(persistence) = self.readable()? else { return Ok(Vec::new()) };
         Ok(entries::read_outbox(persistence.store(), persistence.place(), limit)?)
     }
@@ -150,12 +150,12 @@ impl CascadingCipherManager {
         Ok(self.persistence.as_ref())
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
+    pub(crate) fn prepare(&mut self) -> Result<(), Error> {
         Ok(self.persistence.as_mut().map_or(Ok(()), Persistence::prepare)?)
     }
 
     /// Makes durable what is in force.
-    fn flush(&mut self) -> Result<(), Error> {
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
         Ok(self.persistence.as_mut().map_or(Ok(()), Persistence::flush)?)
     }
 }

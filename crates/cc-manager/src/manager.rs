@@ -13,13 +13,14 @@ use cc_core::{
 };
 
 use crate::{
-    Catalog, Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
+    Catalog, Error, LayerReport, ManagerBuilder, Message, Recipients, StackProblem, StackReport,
     builder::default_clock,
     change_parts::check_roster,
     layers::Layers,
     persistence::{Draft, Persistence, Reshaped, When},
+    receive::open_message,
     records,
-    stack::{OpenedMessage, Reports, Stack},
+    stack::{Reports, Stack},
     state::State,
     validate::validate,
 };
@@ -205,7 +206,7 @@ impl CascadingCipherManager {
     ) -> Result<Vec<u8>, Error> {
         self.transact(when, |stack, reports, draft| {
             let wire = stack.seal(Kind::Application, plaintext, associated_data, reports)?;
-            draft.send(&wire);
+            draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })
     }
@@ -238,14 +239,7 @@ impl CascadingCipherManager {
         when: When,
     ) -> Result<Message, Error> {
         self.transact(when, |stack, reports, draft| {
-            let OpenedMessage { buffer, sender, .. } =
-                stack.open(Kind::Application, wire, associated_data, reports)?;
-            let id = draft.receive(buffer.as_slice(), sender);
-            let message = Message::new(buffer.into_vec(), sender);
-            Ok(match id {
-                Some(id) => message.received(id),
-                None => message,
-            })
+            open_message(stack, reports, draft, wire, associated_data)
         })
     }
 

@@ -7,7 +7,7 @@ use cc_core::{DecodeError, Kind, MemberId, random};
 use tls_codec::{DeserializeBytes as _, SerializeBytes as _};
 
 use crate::{
-    CascadingCipherManager, Change, ChangeId, Error, Proposal, Proposed,
+    CascadingCipherManager, Change, ChangeId, Error, Proposal, Proposed, Recipients,
     change_parts::{NewBundle, stage},
     persistence::When,
     proposal::Content,
@@ -110,7 +110,7 @@ impl CascadingCipherManager {
         }
         let staged = self.stage_proposed(intent.clone());
         match staged {
-            Err(Error::Layer { .. } | Error::Decode(_)) if !intent.added.is_empty() => {
+            Err(Error::KeyPackage { .. } | Error::Layer { .. }) if !intent.added.is_empty() => {
                 // A bundle that verified when it was proposed may have expired.
                 intent.added.retain(|(_, bundle)| self.can_add(bundle));
                 self.stage_proposed(intent)
@@ -158,7 +158,8 @@ impl CascadingCipherManager {
             {
                 note(stack, state, Proposed { proposer, proposal })?;
             }
-            draft.send(&wire);
+            draft.state.remember_own(&wire);
+            draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })
     }

@@ -10,6 +10,7 @@ use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::store::{Failure, MemoryStore, Scope};
 use cc_manager::{CascadingCipherManager, Catalog};
 use cc_signal_layer::{Account, Agree, Limits, SignalLayer};
+use common::Follow as _;
 
 fn stack(signal: SignalLayer) -> CascadingCipherManager {
     let key = |byte| AesLayer::new(AesKey::copy_from(&[byte; 32]).unwrap());
@@ -144,8 +145,8 @@ fn a_group_refuses_what_is_given_back_to_its_sender() {
     };
     let (mut alice, mut bob) = (person(), person());
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    bob.join(&change.welcome).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
     for text in ["first", "second"] {
         let wire = alice.encrypt(text).unwrap();
         assert!(alice.decrypt(&wire).is_err());
