@@ -252,9 +252,10 @@ impl Pair {
             let wires = wires.remove(0);
             self.founder.sent(&wires).unwrap();
             let (measured, mut messages) =
-                measure::each([()], |()| self.other.decrypt_all(&wires).unwrap());
+                measure::each([()], |()| self.other.receive_all(&wires).unwrap());
             opened.extend(measured);
-            let messages = messages.remove(0).into_iter().map(Result::unwrap);
+            let messages = messages.remove(0).into_iter();
+            let messages = messages.map(|received| received.unwrap().into_message().unwrap());
             self.other.acknowledge(messages.filter_map(|message| message.id())).unwrap();
         }
         [sealed, opened].map(|measured| measured.median() / BATCH as f64)
@@ -282,7 +283,8 @@ impl Measured {
 }
 
 fn receive(member: &mut CascadingCipherManager, wires: &[Vec<u8>]) {
-    let messages = member.decrypt_all(wires).unwrap().into_iter().map(Result::unwrap);
+    let messages = member.receive_all(wires).unwrap().into_iter();
+    let messages = messages.map(|received| received.unwrap().into_message().unwrap());
     member.acknowledge(messages.filter_map(|message| message.id())).unwrap();
 }
 

@@ -51,4 +51,4 @@ pub use report::{LayerReport, StackReport};
 pub use validate::StackProblem;
 pub use welcome::IncomingWelcome;
 
-pub use cc_core::{DecodeError, Kind, LayerError, LayerErrorKind, MemberId, Standing};
+pub use cc_core::{DecodeError, Kind, LayerError, LayerErrorKind, MemberId, Standing, error_chain};

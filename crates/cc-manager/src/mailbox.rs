@@ -36,25 +36,6 @@ impl CascadingCipherManager {
         }
     }
 
-    /// Decrypts many messages, and makes them durable at once. One that is refused does not keep the
-    /// others back.
-    ///
-    /// # Errors
-    /// [`Error::Store`]. No message is handed out then; those that opened are in the
-    /// [`inbox`](Self::inbox) as soon as the store works again.
-    pub fn decrypt_all<W: AsRef<[u8]>>(
-        &mut self,
-        wires: impl IntoIterator<Item = W>,
-    ) -> Result<Vec<Result<Message, Error>>, Error> {
-        self.prepare()?;
-        let messages = wires
-            .into_iter()
-            .map(|wire| self.decrypt_one(wire.as_ref(), &[], When::Flushed))
-            .collect();
-        self.flush()?;
-        Ok(messages)
-    }
-
     /// The messages that were received and not acknowledged, oldest first. None without a store.
     ///
     /// A program that crashed may have seen them or not: it asks for them when it starts. Where there

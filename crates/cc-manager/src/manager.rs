@@ -211,7 +211,8 @@ impl CascadingCipherManager {
         })
     }
 
-    /// Decrypts a message through all layers, top to bottom.
+    /// Decrypts a message through all layers, top to bottom: for pairs and files, where nothing else
+    /// comes. [`receive`](Self::receive) takes whatever comes, and tells everyday life from an attack.
     ///
     /// # Errors
     /// [`Error::Decode`] for bytes that are not a message of this stack, [`Error::Layer`] with the
@@ -229,16 +230,8 @@ impl CascadingCipherManager {
         wire: impl AsRef<[u8]>,
         associated_data: impl AsRef<[u8]>,
     ) -> Result<Message, Error> {
-        self.decrypt_one(wire.as_ref(), associated_data.as_ref(), When::Now)
-    }
-
-    pub(crate) fn decrypt_one(
-        &mut self,
-        wire: &[u8],
-        associated_data: &[u8],
-        when: When,
-    ) -> Result<Message, Error> {
-        self.transact(when, |stack, reports, draft| {
+        let (wire, associated_data) = (wire.as_ref(), associated_data.as_ref());
+        self.transact(When::Now, |stack, reports, draft| {
             open_message(stack, reports, draft, wire, associated_data)
         })
     }

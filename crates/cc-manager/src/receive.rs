@@ -41,9 +41,9 @@ pub enum Incoming {
     Proposal(Proposed),
     /// This member made it.
     Own {
-        /// The staged change whose commit it is: the delivery service accepted the commit, so
-        /// [`confirm`](CascadingCipherManager::confirm) the change. `None` for anything else, and for
-        /// a commit that was confirmed or discarded before.
+        /// The staged change whose commit it is. Where it comes from the delivery service, the service
+        /// accepted the commit: [`confirm`](CascadingCipherManager::confirm) the change. `None` for
+        /// anything else, and for a commit that was confirmed or discarded before.
         change: Option<ChangeId>,
     },
     /// It was received before.
@@ -58,8 +58,8 @@ pub enum Incoming {
     /// receive them again after the next commit or welcome. How many to keep is for the application to
     /// limit: what is early is not authenticated.
     Early {
-        /// The epoch that it names, where it names one: at most [`MAX_EPOCHS_AHEAD`] from the present
-        /// one. That is a claim: nothing authenticates it.
+        /// The epoch that it names, where it names one: for a member of the group at most
+        /// [`MAX_EPOCHS_AHEAD`] from the present one. That is a claim: nothing authenticates it.
         epoch: Option<u64>,
     },
     /// It was not made for this call: another version of the wire format, another stack, or another
@@ -69,6 +69,14 @@ pub enum Incoming {
     /// Forged or damaged, or a proposal beyond what one member may propose. The error is for the local
     /// log: whoever tells the sender why helps an attacker.
     Forged(Error),
+}
+
+impl Incoming {
+    /// The message, where it is one.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        if let Self::Message(message) = self { Some(message) } else { None }
+    }
 }
 
 impl CascadingCipherManager {
@@ -121,7 +129,7 @@ impl CascadingCipherManager {
     ///
     /// # Errors
     /// [`Error::Store`]. Nothing is handed out then; the messages that opened are in the
-    /// [`inbox`](Self::inbox) as soon as the store works again.
+    /// [`inbox`](Self::inbox) as soon as the store works again, and the commits are in force.
     pub fn receive_all<W: AsRef<[u8]>>(
         &mut self,
         wires: impl IntoIterator<Item = W>,

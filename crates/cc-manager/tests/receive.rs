@@ -17,7 +17,10 @@ use cc_manager::{
     CascadingCipherManager, DecodeError, Error, Incoming, IncomingWelcome, Kind, MAX_EPOCHS_AHEAD,
     Recipients,
 };
-use common::{all_read_all, dh, founder, full, group, joiner, settle, stack_id};
+use common::{
+    all_read_all, dh, founder, full, group, joiner, mls, settle, stack_id,
+    wrapped::{Wishes, Wrapped},
+};
 
 fn aes() -> AesLayer {
     AesLayer::new(AesKey::copy_from(&[1; 32]).unwrap())
@@ -347,6 +350,33 @@ fn welcomes_have_names_too() {
     });
     assert!(matches!(declined.unwrap(), Err(IncomingWelcome::Joined(_))));
     all_read_all_unsigned(&mut [alice, bob]);
+}
+
+#[test]
+fn what_a_layer_says_of_a_welcome_is_what_the_application_is_told() {
+    let wishes = Wishes::default();
+    let person = |founder: bool| {
+        let name = if founder { "a" } else { "b" };
+        let layer = Wrapped::new(mls(name, founder), &wishes);
+        CascadingCipherManager::builder().layer(layer).build().unwrap()
+    };
+    let (mut alice, mut bob) = (person(true), person(false));
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    let mut because = |why: fn() -> LayerError| {
+        *wishes.joins_not.lock().unwrap() = Some(why);
+        bob.receive_welcome(&welcome)
+    };
+    let says = because(|| LayerError::stale(None)).unwrap();
+    assert!(matches!(says, IncomingWelcome::NotForMe), "no key package of this member");
+    assert!(matches!(because(LayerError::duplicate).unwrap(), IncomingWelcome::AlreadyUsed));
+    let says = because(|| LayerError::early(Some(4))).unwrap();
+    assert!(matches!(says, IncomingWelcome::Early { epoch: Some(4) }));
+    assert!(matches!(because(LayerError::rejected).unwrap(), IncomingWelcome::Forged(_)));
+    let says = because(|| LayerError::storage("test"));
+    assert!(matches!(says, Err(Error::Layer { position: 0, .. })));
+    *wishes.joins_not.lock().unwrap() = None;
+    assert!(matches!(bob.receive_welcome(&welcome).unwrap(), IncomingWelcome::Joined(_)));
 }
 
 fn all_read_all_unsigned(members: &mut [CascadingCipherManager]) {

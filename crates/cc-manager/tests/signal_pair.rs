@@ -94,7 +94,7 @@ fn a_layer_that_goes_leaves_nothing_in_the_store() {
     let builder = CascadingCipherManager::builder().layer(key()).layer(responder);
     let mut bob = builder.create(Arc::clone(&store), "pair").unwrap();
     store.lock().unwrap().fail_after(0, Failure::Full);
-    bob.decrypt_all([&wire]).unwrap_err();
+    bob.receive_all([&wire]).unwrap_err();
     bob.remove_layer(1).unwrap();
     let left = Scope::new("cascade").child("pair").child("layer").indexed(1);
     assert!(left.of(&store).list(b"").unwrap().is_empty());

@@ -128,7 +128,7 @@ fn what_a_full_disk_does_not_take_is_no_obstacle_to_erasing_all() {
     let mut bob = open(&store, "chat");
     let wires = alice.encrypt_all([vec![7; 100_000], vec![8; 100]]).unwrap();
     for _ in 0..2 {
-        let error = bob.decrypt_all(&wires).unwrap_err();
+        let error = bob.receive_all(&wires).unwrap_err();
         assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
     }
     bob.erase().unwrap();
