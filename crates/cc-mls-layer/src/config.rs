@@ -52,6 +52,8 @@ pub struct MlsConfig {
     max_lifetime: u64,
     checkpoint_interval: u32,
     plain_peers: bool,
+    plain_group: bool,
+    tree_in_welcome: bool,
     pub(crate) policy: Policy,
     extension_types: Vec<u16>,
     required_extensions: Vec<u16>,
@@ -174,6 +176,28 @@ impl MlsConfig {
         self
     }
 
+    /// For a group that is plain RFC 9420 throughout: [plain peers](Self::with_plain_peers), of whom nothing is
+    /// asked that the RFC does not. No binding is in key packages and `authenticated_data`, which is the
+    /// caller's; off unless changed. The layer is driven by [`send`](crate::MlsLayer::send),
+    /// [`receive`](crate::MlsLayer::receive), [`stage_plain_change`](crate::MlsLayer::stage_plain_change) and
+    /// [`join_plain`](crate::MlsLayer::join_plain) in place of what a stack calls, which is `Misuse`.
+    #[must_use]
+    pub const fn with_plain_group(mut self, plain: bool) -> Self {
+        self.plain_group = plain;
+        self
+    }
+
+    /// Whether the welcomes that this member makes for [plain peers](Self::with_plain_peers) have the ratchet tree
+    /// in their GroupInfo (RFC 9420 section 12.4.3.3); on unless changed. With it adding many takes the square of
+    /// their number. Without it they need
+    /// [`staged_ratchet_tree`](crate::MlsLayer::staged_ratchet_tree) by other means. (Without plain peers a welcome
+    /// has the tree beside its GroupInfo, whatever is set here.)
+    #[must_use]
+    pub const fn with_tree_in_welcome(mut self, included: bool) -> Self {
+        self.tree_in_welcome = included;
+        self
+    }
+
     /// Who may be in the group: `decide` gets the credential and the signature key of everyone who is
     /// about to enter it, and refuses them with `false`. It is asked about the key packages that this
     /// member adds by, about the leaves that others add or update, and about every leaf of a group
@@ -231,7 +255,13 @@ impl MlsConfig {
     /// Whether members may use another library.
     #[must_use]
     pub const fn plain_peers(&self) -> bool {
-        self.plain_peers
+        self.plain_peers || self.plain_group
+    }
+
+    /// Whether the group is plain RFC 9420 throughout.
+    #[must_use]
+    pub const fn plain_group(&self) -> bool {
+        self.plain_group
     }
 
     /// The ciphersuite.
@@ -299,7 +329,7 @@ impl MlsConfig {
 
     /// The validity of a key package made at `now`.
     pub(crate) const fn validity(&self, now: u64) -> Validity {
-        let skew = if self.plain_peers { HOUR } else { 24 * HOUR };
+        let skew = if self.plain_peers() { HOUR } else { 24 * HOUR };
         Validity {
             not_before: now.saturating_sub(skew),
             not_after: now.saturating_add(self.key_package_lifetime),
@@ -319,7 +349,7 @@ impl MlsConfig {
     /// everyone who follows, however late, so in stacks it is without end and the validity of a key
     /// package stands in the extension that binds it. Members with other libraries look for it here.
     pub(crate) fn lifetime(&self, now: u64) -> Lifetime {
-        if !self.plain_peers {
+        if !self.plain_peers() {
             return unbounded();
         }
         let Validity { not_before, not_after } = self.validity(now);
@@ -364,7 +394,7 @@ impl MlsConfig {
     /// Whether a welcome carries the ratchet tree within its GroupInfo (RFC 9420 section 12.4.3.3), where
     /// every library finds it. It costs the square of the number of members added.
     pub(crate) const fn ratchet_tree_in_group_info(&self) -> bool {
-        self.plain_peers
+        self.plain_peers() && self.tree_in_welcome
     }
 
     pub(crate) fn join_config(&self) -> MlsGroupJoinConfig {
@@ -428,6 +458,8 @@ impl Default for MlsConfig {
             max_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME + 24 * HOUR,
             checkpoint_interval: 64,
             plain_peers: false,
+            plain_group: false,
+            tree_in_welcome: true,
             policy: Policy::default(),
             extension_types: Vec::new(),
             required_extensions: Vec::new(),
