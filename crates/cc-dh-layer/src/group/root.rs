@@ -81,9 +81,9 @@ impl Step {
     pub(crate) fn history(&self, commitment: &[u8; 32], commit: &[u8; 32]) -> [u8; 32] {
         Sha256::new()
             .chain_update(b"cascading-cipher/1 dh history")
-            .chain_update(self.before)
             .chain_update(self.generation.to_be_bytes())
             .chain_update(self.binding)
+            .chain_update(self.before)
             .chain_update(self.roster)
             .chain_update(commitment)
             .chain_update(commit)
