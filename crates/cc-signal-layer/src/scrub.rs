@@ -28,9 +28,10 @@ fn in_own_frame<T>(work: impl FnOnce() -> T) -> T {
 
 #[inline(never)]
 fn overwrite<const LEN: usize>() {
-    // The array takes the place of the frames that have returned; `black_box` keeps it from being
-    // optimised away.
-    black_box(&[0_u8; LEN]);
+    // The array takes the place of the frames that have returned. `black_box` keeps it from being
+    // optimised away, and `mut` from becoming a constant somewhere else.
+    let mut area = [0_u8; LEN];
+    black_box(&mut area);
 }
 
 /// Frames are larger in a build without optimisation.

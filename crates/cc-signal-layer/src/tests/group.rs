@@ -205,8 +205,7 @@ fn skipped_keys_of_a_chain_expire() {
         let message = sender.encrypt(AD, b"seen").unwrap();
         receiver.decrypt(AD, &message).unwrap();
     }
-    let thief = receiver.duplicate();
-    assert!(thief.open(AD, &missing[0]).is_ok(), "the test can fail");
+    assert!(receiver.open(AD, &missing[0]).is_ok(), "the test can fail");
     let message = sender.encrypt(AD, b"seen").unwrap();
     receiver.decrypt(AD, &message).unwrap();
     refused_as(&mut receiver, AD, &missing[0], Error::Expired);
