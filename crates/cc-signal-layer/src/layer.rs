@@ -10,10 +10,10 @@
 //! |---|---|
 //! | 1 | 1 with a distribution block, otherwise 0 |
 //! | block | 32 sender's id, 4 count; for each recipient 8 start of its id, 4 + n message of the pair session with the chain's state |
-//! | 93 + n | the Sender Key message: 1 count of acknowledgements, 8 for each, and the text |
+//! | 105 + n | the Sender Key message: 1 count of acknowledgements, 8 for each, and the text |
 //!
 //! and authenticates [`LayerContext::associated_data`] followed by SHA-256 of everything before the
-//! Sender Key message. In the steady state there is no block and nothing to acknowledge: 95 bytes
+//! Sender Key message. In the steady state there is no block and nothing to acknowledge: 107 bytes
 //! whatever the size of the group, one symmetric encryption and one signature.
 //!
 //! After a join or a rotation each member owes its chain to those who lack it. The block rides on

@@ -192,7 +192,7 @@ impl Session {
         Ok(text)
     }
 
-    /// The session as bytes for an encrypted store: under 1 KiB without skipped keys once it is
+    /// The session as bytes for an encrypted store: about 1.2 KB without skipped keys once it is
     /// acknowledged.
     #[must_use]
     pub fn export(&self) -> SecretBytes {
