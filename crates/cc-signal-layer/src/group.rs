@@ -470,7 +470,8 @@ impl Group {
         buffer.prepend(&acks);
         let keys = state.keys.as_mut().ok_or_else(outside)?;
         let ad = message::associated_data(&ad, &front);
-        let (framing, signature) = keys.own_mut().encrypt_in_place(&ad, buffer.as_mut_slice())?;
+        let (framing, signature) =
+            keys.sender_chain_mut().encrypt_in_place(&ad, buffer.as_mut_slice())?;
         buffer.prepend(&framing.head);
         buffer.prepend(&front);
         buffer.append(&framing.tag);
@@ -541,7 +542,7 @@ impl Group {
         {
             return Err(LayerError::rejected());
         }
-        let acked = message::take_acks(buffer, &keys.own().id())?;
+        let acked = message::take_acks(buffer, &keys.sender_chain().id())?;
         let carried = front.entry.is_some().then_some(chain);
         self.staged.received = Some(Received { sender, via, carried, acked });
         Ok(Opened::by(sender))
@@ -577,7 +578,7 @@ impl Group {
 
     /// What to answer to a message whose chain is not known and does not come with it.
     fn unknown_chain(&self, chain: &[u8; 8]) -> LayerError {
-        let own = self.state.keys.as_ref().is_some_and(|keys| keys.own().id() == *chain);
+        let own = self.state.keys.as_ref().is_some_and(|keys| keys.sender_chain().id() == *chain);
         if own || self.state.phase == Phase::Removed {
             LayerError::rejected()
         } else {

@@ -27,7 +27,7 @@ pub const MAX_SENDERS: usize = 100_000;
 /// group. The name is part of every message, so it is to be the same one for everybody.
 #[derive(Debug)]
 pub struct SenderKeys {
-    own: SenderChain,
+    own_chain: SenderChain,
     /// Newest chain last.
     senders: BTreeMap<Vec<u8>, Vec<ReceiverChain>>,
     /// Whose a chain is. Found from the message, so that opening costs the same in any group.
@@ -48,7 +48,7 @@ impl SenderKeys {
     /// As [`SenderChain::generate`].
     pub fn generate(own: &[u8], limits: Limits) -> Result<Self, Error> {
         Ok(Self {
-            own: SenderChain::generate(own)?,
+            own_chain: SenderChain::generate(own)?,
             senders: BTreeMap::new(),
             by_chain: BTreeMap::new(),
             limits,
@@ -57,13 +57,13 @@ impl SenderKeys {
 
     /// One's own chain: to distribute, to encrypt with, to rotate when a member leaves.
     #[must_use]
-    pub fn own(&self) -> &SenderChain {
-        &self.own
+    pub fn sender_chain(&self) -> &SenderChain {
+        &self.own_chain
     }
 
     /// One's own chain, to be changed.
-    pub fn own_mut(&mut self) -> &mut SenderChain {
-        &mut self.own
+    pub fn sender_chain_mut(&mut self) -> &mut SenderChain {
+        &mut self.own_chain
     }
 
     /// Takes a distribution that came from `sender` through a pairwise session. Of a chain that
@@ -126,7 +126,7 @@ impl SenderKeys {
         message: &mut [u8],
     ) -> Result<(&[u8], Range<usize>, StagedGroupOpen), Error> {
         let id = message_chain_id(message).ok_or(Error::Undecryptable)?;
-        if id == self.own.id() && self.own.has_sent(ad, message) {
+        if id == self.own_chain.id() && self.own_chain.has_sent(ad, message) {
             return Err(Error::Own);
         }
         let sender = self.by_chain.get(&id).ok_or(Error::Undecryptable)?;
@@ -205,7 +205,7 @@ impl State for SenderKeys {
     const KIND: u8 = state::SENDER_KEYS;
 
     fn write(&self, to: &mut Records) {
-        to.within(OWN, |to| self.own.write(to));
+        to.within(OWN, |to| self.own_chain.write(to));
         for sender in self.senders.keys() {
             to.within(&record_of(sender), |to| self.write_sender(sender, to));
         }
@@ -213,7 +213,7 @@ impl State for SenderKeys {
 
     fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
         let mut keys = Self {
-            own: from.within(OWN, |from| SenderChain::read(from, limits))?,
+            own_chain: from.within(OWN, |from| SenderChain::read(from, limits))?,
             senders: BTreeMap::new(),
             by_chain: BTreeMap::new(),
             limits: *limits,
@@ -249,7 +249,7 @@ impl SenderKeys {
     pub(crate) fn duplicate(&self) -> Self {
         let copy = |chains: &Vec<_>| chains.iter().map(ReceiverChain::duplicate).collect();
         Self {
-            own: self.own.duplicate(),
+            own_chain: self.own_chain.duplicate(),
             senders: self
                 .senders
                 .iter()
@@ -280,10 +280,9 @@ impl SenderKeys {
 /// The name of the record of one's own chain.
 pub(crate) const OWN: &[u8] = b"o";
 
-/// The name of a sender's record: its length (4) is before it, so that none is the beginning of another.
+/// The name of a sender's record: its length (8) is before it, so that none is the beginning of another.
 pub(crate) fn record_of(sender: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(sender.len()).unwrap_or(u32::MAX);
-    [SENDER, &len.to_be_bytes(), sender].concat()
+    [SENDER, &(sender.len() as u64).to_be_bytes(), sender].concat()
 }
 
 fn sender_of(name: &[u8]) -> Result<&[u8], Error> {
@@ -291,7 +290,10 @@ fn sender_of(name: &[u8]) -> Result<&[u8], Error> {
     if reader.take(SENDER.len())? != SENDER {
         return Err(Error::InvalidState);
     }
-    reader.bytes(MAX_NAME_LEN)
+    match usize::try_from(reader.u64()?) {
+        Ok(len) if len <= MAX_NAME_LEN => reader.take(len),
+        Ok(_) | Err(_) => Err(Error::InvalidState),
+    }
 }
 
 fn read_sender(

@@ -121,15 +121,15 @@ fn work(secrets: &mut Secrets) {
 
     let mut sender = SenderKeys::generate(b"alice", Limits::default()).unwrap();
     let mut reader = SenderKeys::generate(b"bob", Limits::default()).unwrap();
-    reader.insert(b"alice", sender.own().distribution().expose()).unwrap();
+    reader.insert(b"alice", sender.sender_chain().distribution().expose()).unwrap();
     for _ in 0..2 {
         of_sender_keys(secrets, sender.export().expose());
-        let message = sender.own_mut().encrypt(b"", b"text").unwrap();
+        let message = sender.sender_chain_mut().encrypt(b"", b"text").unwrap();
         let (_, _, staged) = reader.open(b"", &message).unwrap();
         reader.apply(staged).unwrap();
         sender = SenderKeys::load(sender.export().expose(), Limits::default()).unwrap();
     }
-    sender.own_mut().rotate().unwrap();
+    sender.sender_chain_mut().rotate().unwrap();
     of_sender_keys(secrets, sender.export().expose());
 }
 

@@ -5,11 +5,11 @@ use alloc::{boxed::Box, vec::Vec};
 use cc_core::MemberId;
 
 use super::{Ack, Group, Owed, Peer, Plan, Staged, State, Transition};
-use crate::{Account, ReceiverChain, account::Spent};
+use crate::{Account, ReceiverChain, account::UsedPrekeys};
 
 /// What was different. Messages touch the little that they touch, changes of the group everything.
 pub(super) struct Before {
-    spent: Vec<Spent>,
+    spent: Vec<UsedPrekeys>,
     state: Was,
 }
 
@@ -36,7 +36,7 @@ impl Group {
     pub(crate) fn revert(&mut self) {
         self.staged = Staged::default();
         let Some(Before { spent, state }) = self.before.take() else { return };
-        spent.into_iter().for_each(|spent| self.account.give_back(spent));
+        spent.into_iter().for_each(|spent| self.account.restore_prekeys(spent));
         match state {
             Was::Whole(state) => self.state = *state,
             Was::Parts { sender, debts } => {
@@ -61,9 +61,9 @@ impl Before {
         let mut spent = Vec::new();
         let received = staged.received.as_ref();
         let session = received.and_then(|received| received.in_session());
-        spent.extend(session.and_then(|staged| staged.spends(account)));
+        spent.extend(session.and_then(|staged| staged.prekeys_used_by(account)));
         if let Some(super::Next::Join(joined)) = &staged.next {
-            spent.extend(joined.session.spends(account));
+            spent.extend(joined.session.prekeys_used_by(account));
         }
         if staged.place.is_some() || staged.founds || staged.next.is_some() {
             return Self { spent, state: Was::Whole(Box::new(state.duplicate())) };

@@ -38,10 +38,10 @@ impl Group {
             state.touched.add(Part::Group);
             state.me = Some(me);
             if let Some(keys) = &mut state.keys
-                && keys.own().sender() != me.as_bytes()
+                && keys.sender_chain().sender() != me.as_bytes()
             {
                 // Alone in the group, or not in one: nobody else has the chain.
-                keys.own_mut().rename(me.as_bytes());
+                keys.sender_chain_mut().rename(me.as_bytes());
                 state.touched.add(Part::Own);
             }
             if founds {
@@ -177,7 +177,7 @@ impl State {
         self.peers.extend(added);
         match (chain, &mut self.keys) {
             (Some(chain), Some(keys)) => {
-                *keys.own_mut() = chain;
+                *keys.sender_chain_mut() = chain;
                 self.generation = epoch;
                 self.touched.add(Part::Own);
                 self.owe_everyone();
@@ -214,7 +214,8 @@ impl State {
     fn owe(&mut self, members: impl IntoIterator<Item = MemberId>) {
         let Some(keys) = &self.keys else { return };
         for id in members {
-            self.owed.insert(id, Owed { distribution: keys.own().distribution(), sent: 0 });
+            self.owed
+                .insert(id, Owed { distribution: keys.sender_chain().distribution(), sent: 0 });
             self.touched.add(Part::Debts(id));
         }
     }

@@ -125,7 +125,7 @@ impl Group {
             Part::Group => to.put(b"", |writer| state.write_head(writer)),
             Part::Own => {
                 if let Some(keys) = &state.keys {
-                    keys.own().write(to);
+                    keys.sender_chain().write(to);
                 }
             }
             Part::Plan => {
@@ -234,7 +234,7 @@ impl super::State {
         });
         let named = |chain: &SenderChain| me.is_none_or(|me| chain.sender() == me.as_bytes());
         let planned = plan.iter().filter_map(|plan| plan.transition.chain.as_ref());
-        let named = keys.iter().map(SenderKeys::own).chain(planned).all(named);
+        let named = keys.iter().map(SenderKeys::sender_chain).chain(planned).all(named);
         phase && named && !strangers && counted && change && generation <= epoch
     }
 }
