@@ -192,7 +192,7 @@ impl Session {
         Ok(text)
     }
 
-    /// The session as bytes for an encrypted store: about 1.2 KB without skipped keys once it is
+    /// The session as bytes for an encrypted store: under 1 KiB without skipped keys once it is
     /// acknowledged.
     #[must_use]
     pub fn export(&self) -> SecretBytes {
@@ -321,8 +321,11 @@ impl Binding {
     /// 160 bytes.
     fn to_bytes(&self) -> [u8; 160] {
         let mut bytes = [0; 160];
-        let parts = self.initiator.iter().chain(&self.responder).chain(&self.id);
-        bytes.iter_mut().zip(parts).for_each(|(byte, value)| *byte = *value);
+        let (initiator, rest) = bytes.split_at_mut(64);
+        let (responder, id) = rest.split_at_mut(64);
+        initiator.copy_from_slice(&self.initiator);
+        responder.copy_from_slice(&self.responder);
+        id.copy_from_slice(&self.id);
         bytes
     }
 }
