@@ -123,7 +123,9 @@ pub trait GroupLayer: CipherLayer {
     /// group that the member was in until now, and a change it had staged there, are forgotten.
     ///
     /// # Errors
-    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part.
+    /// [`Stale`](crate::LayerErrorKind::Stale) for a welcome that names no key package of this member,
+    /// or one whose keys are gone; [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with
+    /// the part.
     fn join(
         &mut self,
         part: &[u8],
