@@ -119,6 +119,14 @@ pub trait GroupLayer: CipherLayer {
         context: &PartContext<'_>,
     ) -> Result<CommitOutcome, LayerError>;
 
+    /// Whether this layer's part of a welcome is for this member, as far as its public bytes tell: it
+    /// names a key package of this member whose keys are still there. `None` where they do not tell.
+    /// The answer authenticates nothing.
+    fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let _ = part;
+        None
+    }
+
     /// Joins a group by this layer's part of a welcome; gives who sent it where the layer knows. The
     /// group that the member was in until now, and a change it had staged there, are forgotten.
     ///
