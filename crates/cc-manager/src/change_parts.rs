@@ -223,6 +223,7 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
     let list = Bundle::decode(welcome, Kind::Welcome, stack.id())?.into_parts();
     let mut inviter = None;
     check_parts(stack, &list.parts)?;
+    expect_invited(stack, &list.parts)?;
     let mut pass = Pass::new(Kind::Commit, stack, &list.change);
     for part in &list.parts {
         let position = part.position;
@@ -244,6 +245,18 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
     }
     expect_fit(stack.layers().iter(), members.len())?;
     Ok(Joined { id: ChangeId(list.change), inviter, members: stack.member_infos() })
+}
+
+/// No layer says that the welcome is for somebody else.
+fn expect_invited(stack: &Stack, parts: &[Part]) -> Result<(), Error> {
+    let part_of = |position| parts.iter().find(|part| part.position == position);
+    for (position, group) in stack.groups() {
+        let invited = part_of(position).and_then(|part| group.is_invited(part.value.as_slice()));
+        if invited == Some(false) {
+            return Err(Error::NotInvited);
+        }
+    }
+    Ok(())
 }
 
 /// There is a part for each layer that has one, and nothing where nothing authenticates it.

@@ -236,6 +236,7 @@ impl Cause {
             | Error::Disagreement
             | Error::PairwiseInGroup { .. }
             | Error::TooManyProposals(_) => Self::Forged,
+            Error::NotInvited => Self::Stale(None),
             Error::StaleEpoch { epoch, .. } => Self::Stale(Some(*epoch)),
             Error::EarlyEpoch { epoch, present } => Self::early(Some(*epoch), Some(*present)),
             Error::Layer { source, .. } => match source.kind() {

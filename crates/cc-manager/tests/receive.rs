@@ -379,6 +379,23 @@ fn what_a_layer_says_of_a_welcome_is_what_the_application_is_told() {
     assert!(matches!(bob.receive_welcome(&welcome).unwrap(), IncomingWelcome::Joined(_)));
 }
 
+/// The delivery service gives every welcome to everybody who waits for one.
+#[test]
+fn a_welcome_for_somebody_else_is_no_attack() {
+    let mut alice = founder("alice");
+    let (mut bob, mut charlie) = (joiner("bob"), joiner("charlie"));
+    let package = charlie.key_package().unwrap();
+    let for_bob = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    let for_bob = alice.confirm(for_bob.id()).unwrap().welcome.unwrap();
+    let incoming = charlie.receive_welcome(&for_bob).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::NotForMe), "{incoming:?}");
+    let change = alice.add_members([package]).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    let incoming = bob.receive_welcome(&welcome).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::NotForMe), "{incoming:?}");
+    assert!(matches!(charlie.receive_welcome(&welcome).unwrap(), IncomingWelcome::Joined(_)));
+}
+
 fn all_read_all_unsigned(members: &mut [CascadingCipherManager]) {
     let wire = members[0].encrypt("text").unwrap();
     assert_eq!(members[1].decrypt(&wire).unwrap(), "text");

@@ -176,6 +176,12 @@ impl GroupLayer for MlsLayer {
         self.follow_commit(part, Demands::bound(&context.binding, psk.as_ref()), now)
     }
 
+    fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let part = WelcomePart::read(part, &self.config).ok()?;
+        let references = self.provider.storage().ids(Kind::KeyPackage).ok()?;
+        wire::welcome_names(part.welcome, &references)
+    }
+
     fn join(
         &mut self,
         part: &[u8],

@@ -172,6 +172,20 @@ pub(crate) fn welcome(
     }
 }
 
+/// Whether a Welcome names one of these key packages; `None` for what is no Welcome.
+pub(crate) fn welcome_names(bytes: &[u8], references: &[KeyPackageRef]) -> Option<bool> {
+    let mut reader = body(bytes, Format::Welcome)?;
+    let _suite = reader.u16()?;
+    let mut secrets = Reader::new(reader.vector()?);
+    let mut found = false;
+    while !secrets.is_empty() {
+        let new_member = secrets.vector()?;
+        let (_kem_output, _ciphertext) = (secrets.vector()?, secrets.vector()?);
+        found |= references.iter().any(|known| known.as_slice() == new_member);
+    }
+    Some(found)
+}
+
 /// A KeyPackage (section 10) whose lengths and counts are within the bounds.
 pub(crate) fn key_package(bytes: &[u8]) -> Result<KeyPackageIn, LayerError> {
     key_package_view(bytes)?;
