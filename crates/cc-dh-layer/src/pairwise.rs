@@ -32,10 +32,10 @@ impl Pairwise {
         let prk = Prk::extract(b"cascading-cipher/1 dh pairwise", shared.expose());
         let id = own.curve().id().to_be_bytes();
         let fields: [&[u8]; 3] = [&id, low.point(), high.point()];
-        let upward = MessageKey::new(prk.expand(b"low to high", &fields)?);
-        let downward = MessageKey::new(prk.expand(b"high to low", &fields)?);
+        let upward = MessageKey::new(prk.expand(b"low to high", &fields));
+        let downward = MessageKey::new(prk.expand(b"high to low", &fields));
         let (sending, receiving) = if own_is_low { (upward, downward) } else { (downward, upward) };
-        let contribution = prk.expand(b"pairwise contribution", &fields)?;
+        let contribution = prk.expand(b"pairwise contribution", &fields);
         Ok(Self { sending, receiving, contribution })
     }
 
