@@ -117,11 +117,11 @@ impl Forgery<'_> {
         let mut change = CommittedChange { ends: self.ends, removed, added, commitment: [0; 32] };
         let mut commit = if self.removed.is_empty() {
             let (root, salt) = now.secrets.next_root(&binding).unwrap();
-            change.commitment = root.commitment(&step).unwrap();
+            change.commitment = root.commitment(&step);
             Commit { change, root: RootSource::Derived { salt } }
         } else {
             let root = Root::random().unwrap();
-            change.commitment = root.commitment(&step).unwrap();
+            change.commitment = root.commitment(&step);
             let (keys, committer) = (&self.insider.keys, self.committer);
             Commit::seal(keys, committer, now, &step, change, &root).unwrap()
         };
@@ -133,7 +133,7 @@ impl Forgery<'_> {
 pub(super) fn tagged(insider: &Group, commit: &Commit, binding: &[u8; 32]) -> Vec<u8> {
     let mut part = commit.encode().unwrap();
     let now = insider.state.latest().present().unwrap();
-    commit::append_tag(&mut part, now, binding).unwrap();
+    commit::append_tag(&mut part, now, binding);
     part
 }
 
@@ -283,8 +283,8 @@ fn an_insider_cannot_remove_or_invite_in_another_members_name() {
     let roster = now.roster.changed(None, &[], &[entry]).unwrap();
     let step = now.step(&roster, &[9; 32]).unwrap();
     let root = Root::random().unwrap();
-    let commitment = root.commitment(&step).unwrap();
-    let next = Generation::new(&root, &step, &commitment, [7; 32], roster).unwrap();
+    let commitment = root.commitment(&step);
+    let next = Generation::new(&root, &step, &commitment, [7; 32], roster);
     let (keys, step, next, root) = (&c.keys, &step, &next, &root);
     let invited = Invited { keys, sender: ID[0], step, commitment: &commitment, next, root };
     refuses_welcome(&mut d, &invited.welcome(&[entry]).unwrap(), 9);

@@ -37,8 +37,8 @@ impl Address {
         let curve = keys.curve().id().to_be_bytes();
         let fields: [&[u8]; 5] =
             [&curve, welcome_key.point(), key.point(), *binding, id.as_bytes()];
-        let tag = *prk.expand::<TAG_LEN>(b"invitation tag", &fields)?.expose();
-        Ok(Self { tag, mask: prk.expand(b"invitation sender", &fields)? })
+        let tag = *prk.expand(b"invitation tag", &fields).expose();
+        Ok(Self { tag, mask: prk.expand(b"invitation sender", &fields) })
     }
 
     /// The point of the sender's key, masked: as long as the point.

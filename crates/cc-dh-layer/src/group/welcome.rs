@@ -83,7 +83,7 @@ impl Invited<'_> {
 
         let group = GroupInfo::encode(self.sender, self.step, self.next)?;
         let mut buffer = Buffer::new(&group);
-        self.root.welcome_key(&self.step.binding)?.seal(&digest(&front), &mut buffer)?;
+        self.root.welcome_key(&self.step.binding).seal(&digest(&front), &mut buffer)?;
         put_opaque(&mut front, buffer.as_slice())?;
         Ok(front)
     }
@@ -129,7 +129,7 @@ impl<'a> Welcome<'a> {
         let root = Root::from_bytes(opened.expose()).ok_or(DhError::Rejected)?;
 
         let mut buffer = Buffer::new(self.group);
-        root.welcome_key(binding)?.open(&digest(self.front), &mut buffer)?;
+        root.welcome_key(binding).open(&digest(self.front), &mut buffer)?;
         let group = GroupInfo::decode(curve, buffer.as_slice())?;
         let step = Step {
             generation: group.generation,
@@ -137,7 +137,7 @@ impl<'a> Welcome<'a> {
             before: group.before,
             roster: group.roster.digest(),
         };
-        if root.commitment(&step)? != self.commitment
+        if root.commitment(&step) != self.commitment
             || group.roster.key(&id) != Some(keys.public_key())
             || group.roster.key(&group.sender) != Some(&sender_key)
             || group.sender == id
@@ -146,7 +146,7 @@ impl<'a> Welcome<'a> {
             return Err(DhError::Rejected);
         }
         let generation =
-            Generation::new(&root, &step, &self.commitment, group.commit, group.roster)?;
+            Generation::new(&root, &step, &self.commitment, group.commit, group.roster);
         Ok((generation, group.sender))
     }
 
