@@ -185,6 +185,7 @@ impl StoreError {
             Self::InDoubt(_) => 412,
             Self::Random(_) => 209,
             Self::Io(_) => 413,
+            Self::TooCostly { .. } => 414,
         }
     }
 
