@@ -237,12 +237,6 @@ impl SenderChain {
         let verifying = self.signing.verifying_key();
         split(message).is_ok_and(|parts| parts.verify(&verifying, &self.sender, ad))
     }
-
-    /// Another name, while nobody else has the chain.
-    pub(crate) fn rename(&mut self, sender: &[u8]) {
-        self.sender = Box::from(sender);
-        self.id = chain_id(&self.signing.verifying_key(), sender);
-    }
 }
 
 impl ReceiverChain {
@@ -399,7 +393,8 @@ impl ReceiverChain {
         Ok(())
     }
 
-    /// For going back when a store fails.
+    /// For a test that steals a chain.
+    #[cfg(test)]
     pub(crate) fn duplicate(&self) -> Self {
         Self {
             sender: self.sender.clone(),
@@ -523,8 +518,6 @@ type Sealed = ([u8; HEAD_LEN], [u8; TAG_LEN], [u8; SIGNATURE_LEN]);
 /// The longest name of a sender, in bytes.
 pub const MAX_NAME_LEN: usize = 1024;
 
-/// How long [`SenderChain::distribution`] is.
-pub(crate) const DISTRIBUTION_LEN: usize = 1 + 4 + 32 + 32;
 const HEAD_LEN: usize = 1 + 8 + 4 + SALT_LEN;
 const SALT_LEN: usize = 12;
 const SIGNATURE_LEN: usize = 64;
@@ -554,19 +547,6 @@ impl State for SenderChain {
 
 /// The name of the record with the sender's name.
 const NAME: &[u8] = b"n";
-
-impl SenderChain {
-    /// For going back when a store fails.
-    pub(crate) fn duplicate(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            id: self.id,
-            signing: scrubbed(|| self.signing.clone()),
-            chain: self.chain.duplicate(),
-            number: self.number,
-        }
-    }
-}
 
 #[cfg(test)]
 impl SenderChain {

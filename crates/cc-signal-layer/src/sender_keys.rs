@@ -165,16 +165,6 @@ impl SenderKeys {
         state::load(bytes, &limits)
     }
 
-    /// Whose chains are known, in the order of their names.
-    pub(crate) fn senders(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
-        self.senders.keys().map(Vec::as_slice)
-    }
-
-    /// How many chains of a sender are known.
-    pub(crate) fn count(&self, sender: &[u8]) -> usize {
-        self.senders.get(sender).map_or(0, Vec::len)
-    }
-
     pub(crate) fn insert_chain(
         &mut self,
         sender: &[u8],
@@ -242,37 +232,6 @@ impl SenderKeys {
         to.put(b"", |writer| chains.iter().for_each(|chain| chain.write(writer)));
         for chain in chains {
             to.within(&chain.id(), |to| chain.write_skipped(to));
-        }
-    }
-
-    /// For going back when a store fails.
-    pub(crate) fn duplicate(&self) -> Self {
-        let copy = |chains: &Vec<_>| chains.iter().map(ReceiverChain::duplicate).collect();
-        Self {
-            own_chain: self.own_chain.duplicate(),
-            senders: self
-                .senders
-                .iter()
-                .map(|(name, chains)| (name.clone(), copy(chains)))
-                .collect(),
-            by_chain: self.by_chain.clone(),
-            limits: self.limits,
-        }
-    }
-
-    /// The chains of one sender, for the same.
-    pub(crate) fn duplicate_sender(&self, sender: &[u8]) -> Vec<ReceiverChain> {
-        self.senders.get(sender).into_iter().flatten().map(ReceiverChain::duplicate).collect()
-    }
-
-    /// Puts back what [`duplicate_sender`](Self::duplicate_sender) gave.
-    pub(crate) fn put_back(&mut self, sender: &[u8], chains: Vec<ReceiverChain>) {
-        self.remove(sender);
-        for chain in &chains {
-            self.by_chain.insert(chain.id(), Vec::from(sender));
-        }
-        if !chains.is_empty() {
-            self.senders.insert(Vec::from(sender), chains);
         }
     }
 }

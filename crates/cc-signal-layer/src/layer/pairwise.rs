@@ -2,7 +2,6 @@
 
 use cc_core::{Buffer, LayerContext, LayerError, Opened};
 
-use super::not_applied;
 use crate::{
     Account, Agree, Bundle, Error, IdentityKey, Limits, Sessions,
     account::UsedPrekeys,
@@ -158,7 +157,7 @@ impl Pairwise {
     /// One message at a time, and nothing more once it is saved.
     fn expect_settled(&self) -> Result<(), LayerError> {
         if self.staged.is_some() || self.rollback.is_some() {
-            return Err(not_applied());
+            return Err(LayerError::misuse("apply or revert the message that was opened first"));
         }
         Ok(())
     }
