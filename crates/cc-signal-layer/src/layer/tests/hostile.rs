@@ -211,6 +211,7 @@ fn nobody_speaks_for_another() {
     let wire = seal_staged(&mut liar.layer, b"charlie's").unwrap();
     refused(alice.open(&wire));
     refused(bob.open(&wire));
+    crate::message_key::tests::forget();
     let wire = charlie.seal(b"charlie's");
     alice.reads(&wire, b"charlie's", charlie.id);
     let wire = bob.seal(b"bob's");

@@ -384,7 +384,7 @@ fn versions_and_modes_are_told_apart() {
         head[at] = value;
         let error = with(&alice, HEAD, Some(head)).unwrap_err();
         assert_eq!(error.kind(), LayerErrorKind::Storage);
-        std::string::ToString::to_string(&error)
+        std::string::ToString::to_string(core::error::Error::source(&error).unwrap())
     };
     assert!(error(0, 2).contains("version 2"));
     for wrong in [error(1, GROUP), error(1, 3)] {
