@@ -124,9 +124,9 @@ impl CascadingCipherManager {
         transaction.stack.attach()?;
         if let Some(persistence) = persistence {
             let draft = Draft::new(state, Some(persistence));
-            let (layers, identity) = transaction.stack.parts_mut();
+            let (layers, composition) = transaction.stack.parts_mut();
             let reshaped = Reshaped {
-                descriptors: &identity.descriptors,
+                descriptors: &composition.descriptors,
                 slots: persistence.slots().clone(),
                 erased: Batch::new(),
             };

@@ -16,9 +16,8 @@ use cc_core::{
 use crate::{
     Error, MessageId, Recipients,
     entries::{self, Entries},
-    layers::LayerMut,
+    layers::{LayerMut, failed},
     records::{self, Counters, LayerRecord, Place, Shape},
-    stack::failed,
     state::State,
 };
 
