@@ -25,6 +25,7 @@ mod manager;
 mod message;
 mod outbox;
 mod persistence;
+mod place;
 mod proposal;
 mod proposing;
 mod receive;

@@ -18,8 +18,8 @@ use crate::{
     change_parts::check_roster,
     layers::Layers,
     persistence::{Draft, Persistence, Reshaped, When},
+    place,
     receive::open_message,
-    records,
     stack::{Reports, Stack},
     state::State,
     validate::validate,
@@ -97,7 +97,7 @@ impl CascadingCipherManager {
     /// # Errors
     /// [`Error::Store`].
     pub fn stored(store: &impl Store) -> Result<Vec<String>, Error> {
-        Ok(records::names(store)?)
+        Ok(place::names(store)?)
     }
 
     /// Deletes all that the store has of this manager, inbox and outbox included. Without a store it
