@@ -15,20 +15,13 @@ use cc_core::{
 
 use crate::{
     ChangeId, ChangeSummary, Error, Joined, MemberInfo,
+    agreement::agree,
     cascade::Cascade,
-    stack::{Stack, agree, check_contribution, failed},
+    layers::failed,
+    stack::{Stack, check_contribution},
 };
 
 impl Stack {
-    /// The epoch of the group, if this member is in one.
-    pub(crate) fn epoch(&self) -> Option<u64> {
-        // All group layers move together, so any of them can tell.
-        match self.groups().next_back()?.1.standing() {
-            Standing::Member { epoch } => Some(epoch),
-            Standing::Outside | Standing::Removed => None,
-        }
-    }
-
     /// All members, with the first name that a layer has for each. Outside a group, or where some layer
     /// has left it, there are none.
     pub(crate) fn member_infos(&self) -> Vec<MemberInfo> {
@@ -308,9 +301,9 @@ impl Pass {
         contribution: Option<&Contribution>,
     ) {
         for skipped in self.passed..position {
-            self.cascade.next_layer(stack, skipped, None);
+            self.cascade.next_layer(stack.composition(), skipped, None);
         }
-        self.cascade.next_layer(stack, position, contribution);
+        self.cascade.next_layer(stack.composition(), position, contribution);
         self.passed = position + 1;
         self.transcript = self.transcript.extend(position, commit, welcome);
         self.group_below = true;
