@@ -51,7 +51,7 @@ impl Generation {
         key: DhPublicKey,
         binding: &[u8; 32],
     ) -> Result<Self, DhError> {
-        let roster = Roster::new(key.curve(), alloc::vec![Entry { id, key }]);
+        let roster = Roster::new(key.curve(), &[Entry { id, key }]);
         let step =
             Step { generation: 0, binding: *binding, before: NO_HISTORY, roster: roster.digest() };
         let root = Root::random()?;

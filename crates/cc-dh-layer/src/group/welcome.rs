@@ -181,7 +181,7 @@ impl GroupInfo {
         let generation = reader.number()?;
         let sender = MemberId::from_bytes(reader.array()?);
         let (before, commit) = (reader.array()?, reader.array()?);
-        let roster = Roster::new(curve, read_entries(curve, reader.opaque()?)?);
+        let roster = Roster::new(curve, &read_entries(curve, reader.opaque()?)?);
         reader.end()?;
         Ok(Self { generation, sender, before, commit, roster })
     }
