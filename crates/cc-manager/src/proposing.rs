@@ -158,7 +158,6 @@ impl CascadingCipherManager {
             {
                 note(stack, state, Proposed { proposer, proposal })?;
             }
-            draft.state.remember_own(&wire);
             draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })

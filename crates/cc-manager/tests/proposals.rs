@@ -106,9 +106,10 @@ fn a_bundle_that_is_refused_later_keeps_no_other_out() {
     }
     *wishes.refuses.lock().unwrap() = bad.member_id();
     let change = a.commit_proposals().unwrap();
-    assert_eq!(a.confirm(change.id()).unwrap().summary.added, [good.member_id().unwrap()]);
+    let confirmed = a.confirm(change.id()).unwrap();
+    assert_eq!(confirmed.summary.added, [good.member_id().unwrap()]);
     b.process(&change.commit).unwrap();
-    good.join(&welcome).unwrap();
+    good.join(confirmed.welcome.unwrap()).unwrap();
     all_read_all(&mut [a, b, good]);
 }
 

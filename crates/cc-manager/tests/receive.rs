@@ -254,7 +254,7 @@ fn many_at_once_are_one_commit_of_the_store() {
     alice.confirm(update.id()).unwrap();
     log.push(update.commit);
     log.push(alice.encrypt("three").unwrap());
-    log.push(b"noise".to_vec());
+    log.push(b"\0\x01\x01noise".to_vec());
     let before = store.lock().unwrap().commits();
     let received = bob.receive_all(&log).unwrap();
     assert_eq!(store.lock().unwrap().commits(), before + 1);

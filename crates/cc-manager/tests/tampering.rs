@@ -133,7 +133,9 @@ fn another_stack_is_named_as_such() {
     let mut without_aes =
         CascadingCipherManager::builder().layer(dh()).layer(mls("c", false)).build().unwrap();
     let bundle = without_aes.key_package().unwrap();
-    assert!(other(all[0].add_members([bundle]).unwrap_err()));
+    let error = all[0].add_members([bundle]).unwrap_err();
+    let Error::KeyPackage { index: 0, member: None, source } = error else { panic!("{error}") };
+    assert!(other(*source));
     let mut unknown = plain(&[0]).encrypt("text").unwrap();
     unknown[1] = 2;
     assert!(matches!(
