@@ -8,12 +8,15 @@ use cc_core::{
     store::{Batch, Scope, Store as _},
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
-use cc_manager::{CascadingCipherManager, Incoming, IncomingWelcome};
+use cc_manager::CascadingCipherManager;
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_signal_layer::{Account, Agree, Limits, SignalLayer};
 use cc_store_sqlite::{Credential, SqliteStore};
 
-use crate::log::Log;
+use crate::{
+    common::Follow as _,
+    log::{Known, Log, all, part},
+};
 
 pub(crate) fn run(name: &str, log: &Log) {
     match name {
@@ -21,7 +24,7 @@ pub(crate) fn run(name: &str, log: &Log) {
             for bits in [128, 256] {
                 let key = if bits == 128 { AesKey::generate_128() } else { AesKey::generate() };
                 let key = key.unwrap();
-                pair(log, AesLayer::new(key.duplicate()), AesLayer::new(key));
+                pair(log, &[], AesLayer::new(key.duplicate()), AesLayer::new(key));
             }
         }
         "aes password" => {
@@ -30,7 +33,7 @@ pub(crate) fn run(name: &str, log: &Log) {
                 let password = Password::new(password.expose()).unwrap();
                 AesLayer::password(password.with_params(Argon2Params::LEAST))
             };
-            pair(log, layer(), layer());
+            pair(log, &[], layer(), layer());
         }
         "aes stream" => stream(log),
         "dh pair" => {
@@ -41,10 +44,10 @@ pub(crate) fn run(name: &str, log: &Log) {
                 log.public(&of_b.to_bytes());
                 let [a, b] = [(a, of_b), (b, of_a)]
                     .map(|(keys, peer)| DhLayer::pairwise(keys, peer).unwrap());
-                pair(log, a, b);
+                pair(log, &[], a, b);
             }
         }
-        "dh group" => group(log, |_, _| dh_group()),
+        "dh group" => group(log, DH, |_, _| dh_group(log)),
         "signal pair" => {
             let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
             let (of_alice, of_bob) = (*alice.identity(), bob.bundle());
@@ -52,12 +55,9 @@ pub(crate) fn run(name: &str, log: &Log) {
             log.public(&of_alice.to_bytes());
             let limits = Limits::default();
             let alice = SignalLayer::initiate(alice, &of_bob, Agree::Pqxdh, limits).unwrap();
-            pair(log, alice, SignalLayer::respond(bob, of_alice, limits));
+            pair(log, SIGNAL, alice, SignalLayer::respond(bob, of_alice, limits));
         }
-        "signal group" => {
-            group(log, |_, _| SignalLayer::group(Account::generate().unwrap()));
-        }
-        "mls" => group(log, |name, founder| {
+        "mls" => group(log, MLS, |name, founder| {
             let identity = MlsIdentity::generate(name).unwrap();
             if founder {
                 MlsLayer::create("Dev Team", identity).unwrap()
@@ -70,14 +70,38 @@ pub(crate) fn run(name: &str, log: &Log) {
     }
 }
 
-fn dh_group() -> DhLayer {
-    DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap())
+/// The number, the digests of the history, the commit and the roster, and the authenticator:
+/// `group/persistence.rs` of `cc-dh-layer`. The secrets are between them.
+const DH: &[Known] = &[
+    part(b"generation", 0..106),
+    part(b"generation", 234..266),
+    part(b"change", 0..106),
+    part(b"change", 234..266),
+];
+
+/// The public keys that a session is bound to, the ratchet key of the peer where this end is to answer (as
+/// both are when the session is saved for the last time), and the digests of initial messages.
+const SIGNAL: &[Known] = &[
+    part(b"s", 0..160),
+    Known { kind: b"s", bytes: 214..246, only_if: Some((213, 1)) },
+    all(b"ae"),
+];
+
+/// The leaf, the tree, hashes of the history, the context, the index of the leaf, digests of commits and
+/// counters: `Kind` in `storage.rs` of `cc-mls-layer`.
+const MLS: &[Known] =
+    &[all(&[2]), all(&[4]), all(&[5]), all(&[6]), all(&[7]), all(&[11]), all(&[33]), all(&[36])];
+
+fn dh_group(log: &Log) -> DhLayer {
+    let keys = DhKeyPair::generate(Curve::X25519).unwrap();
+    log.public(&keys.public_key().to_bytes());
+    DhLayer::group(keys)
 }
 
 /// A conversation of two.
-fn pair(log: &Log, alice: impl CipherLayer, bob: impl CipherLayer) {
-    let mut alice = manager(log, "alice", alice);
-    let mut bob = manager(log, "bob", bob);
+fn pair(log: &Log, known: &'static [Known], alice: impl CipherLayer, bob: impl CipherLayer) {
+    let mut alice = manager(log, "alice", known, alice);
+    let mut bob = manager(log, "bob", known, bob);
     for _ in 0..3 {
         exchange(log, &mut alice, &mut bob);
         exchange(log, &mut bob, &mut alice);
@@ -85,16 +109,17 @@ fn pair(log: &Log, alice: impl CipherLayer, bob: impl CipherLayer) {
 }
 
 /// A group of two that change it, over a layer that contributes nothing.
-fn group<L: CipherLayer>(log: &Log, layer: impl Fn(&str, bool) -> L) {
-    let mut alice = manager(log, "alice", layer("Alice", true));
-    let mut bob = manager(log, "bob", layer("Bob", false));
+fn group<L: CipherLayer>(log: &Log, known: &'static [Known], layer: impl Fn(&str, bool) -> L) {
+    let mut alice = manager(log, "alice", known, layer("Alice", true));
+    let mut bob = manager(log, "bob", known, layer("Bob", false));
     let package = bob.key_package().unwrap();
     log.public(&package);
     let change = alice.add_members([package]).unwrap();
     let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    log.public(change.id().as_bytes());
     log.public(&change.commit);
     log.public(&welcome);
-    assert!(matches!(bob.receive_welcome(&welcome), Ok(IncomingWelcome::Joined(_))));
+    bob.join(&welcome).unwrap();
     exchange(log, &mut alice, &mut bob);
     exchange(log, &mut bob, &mut alice);
     for changes_bob in [true, false] {
@@ -102,8 +127,9 @@ fn group<L: CipherLayer>(log: &Log, layer: impl Fn(&str, bool) -> L) {
             if changes_bob { (&mut bob, &mut alice) } else { (&mut alice, &mut bob) };
         let change = one.update().unwrap();
         one.confirm(change.id()).unwrap();
+        log.public(change.id().as_bytes());
         log.public(&change.commit);
-        assert!(matches!(other.receive(&change.commit), Ok(Incoming::Commit(_))));
+        other.process(&change.commit).unwrap();
         exchange(log, one, other);
         exchange(log, other, one);
     }
@@ -113,8 +139,13 @@ fn group<L: CipherLayer>(log: &Log, layer: impl Fn(&str, bool) -> L) {
     }
 }
 
-fn manager(log: &Log, name: &'static str, layer: impl CipherLayer) -> CascadingCipherManager {
-    let store = Arc::new(Mutex::new(log.store(name)));
+fn manager(
+    log: &Log,
+    name: &'static str,
+    known: &'static [Known],
+    layer: impl CipherLayer,
+) -> CascadingCipherManager {
+    let store = Arc::new(Mutex::new(log.store(name, known)));
     CascadingCipherManager::builder().layer(layer).create(store, name).unwrap()
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -12,6 +13,38 @@ use cc_core::store::{Batch, Change, MemoryStore, Scope, Store, StoreError};
 const MASK: u8 = 0xa7;
 const SECRET: u8 = 1;
 const PUBLIC: u8 = 2;
+
+/// Bytes of a record, by the beginning of its key, that are no secret: the whole group knows them, or
+/// anybody, or they are a name or a digest.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) kind: &'static [u8],
+    pub(crate) bytes: Range<usize>,
+    /// Only where this byte has this value.
+    pub(crate) only_if: Option<(usize, u8)>,
+}
+
+/// The whole of a record.
+pub(crate) const fn all(kind: &'static [u8]) -> Known {
+    part(kind, 0..usize::MAX)
+}
+
+pub(crate) const fn part(kind: &'static [u8], bytes: Range<usize>) -> Known {
+    Known { kind, bytes, only_if: None }
+}
+
+impl Known {
+    /// What of the record it is.
+    fn of<'a>(&self, key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+        let applies = key.starts_with(self.kind)
+            && self.only_if.is_none_or(|(at, byte)| value.get(at) == Some(&byte));
+        let end = self.bytes.end.min(value.len());
+        if applies { value.get(self.bytes.start..end) } else { None }
+    }
+}
+
+/// The name of the instance, digests of what was sent and received, and the change that the others get.
+const MANAGER: &[Known] = &[all(b"counters"), all(b"history"), all(b"staged")];
 
 /// Bytes, and a name for people.
 #[derive(Debug)]
@@ -66,8 +99,9 @@ impl Log {
         entries
     }
 
-    pub(crate) fn store(&self, name: &'static str) -> LoggedStore {
-        LoggedStore { store: MemoryStore::new(), log: self.clone(), name }
+    /// A store whose records are secrets, but for what is `known`.
+    pub(crate) fn store(&self, name: &'static str, known: &'static [Known]) -> LoggedStore {
+        LoggedStore { store: MemoryStore::new(), log: self.clone(), name, known }
     }
 }
 
@@ -77,6 +111,7 @@ pub(crate) struct LoggedStore {
     store: MemoryStore,
     log: Log,
     name: &'static str,
+    known: &'static [Known],
 }
 
 impl Store for LoggedStore {
@@ -95,14 +130,17 @@ impl Store for LoggedStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for (scope, key, change) in batch.changes() {
-            if let Change::Put(value) = change {
-                let key = key
-                    .iter()
-                    .map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' });
-                let depth = scope.as_bytes().len();
-                let name = format!("{} ({depth}) {}", self.name, key.take(8).collect::<String>());
-                self.log.secret(&name, value.expose());
+            let Change::Put(value) = change else { continue };
+            for known in MANAGER.iter().chain(self.known) {
+                if let Some(bytes) = known.of(key, value.expose()) {
+                    self.log.public(bytes);
+                }
             }
+            // Keys begin with the kind of their record.
+            let kind = key.escape_ascii().take(8).collect::<Vec<_>>();
+            let kind = String::from_utf8(kind).unwrap();
+            let name = format!("{} {kind} of {}", self.name, scope.as_bytes().len());
+            self.log.secret(&name, value.expose());
         }
         self.store.commit(batch)
     }

@@ -98,13 +98,19 @@ impl<'a> Needles<'a> {
         }
         found
             .into_iter()
-            .map(|((number, region), mut places)| {
-                places.sort_unstable();
-                places.dedup();
+            .map(|((number, region), mut found_at)| {
+                found_at.sort_unstable();
+                found_at.dedup();
                 let entry = &self.entries[number];
-                let (first, last) = (places[0], places[places.len() - 1] + WINDOW);
+                let mut runs: Vec<Range<usize>> = Vec::new();
+                for at in found_at {
+                    match runs.last_mut() {
+                        Some(run) if run.end >= at => run.end = at + WINDOW,
+                        _ => runs.push(at..at + WINDOW),
+                    }
+                }
                 let len = entry.bytes.len();
-                format!("{}: bytes {first}..{last} of {len}, in {region}", entry.name)
+                format!("{}: bytes {runs:?} of {len}, in {region}", entry.name)
             })
             .collect()
     }
