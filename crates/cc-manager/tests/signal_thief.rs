@@ -13,7 +13,7 @@ use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Change};
 use cc_mls_layer::MlsLayer;
 use cc_signal_layer::{Account, SignalLayer};
-use common::{dh, mls};
+use common::{Follow as _, dh, mls};
 
 type Shared = Arc<Mutex<MemoryStore>>;
 
@@ -59,9 +59,9 @@ fn three(with_mls: bool) -> Vec<Person> {
     let bundles: Vec<_> =
         people[1..].iter_mut().map(|person| person.manager.key_package().unwrap()).collect();
     let change = people[0].manager.add_members(bundles).unwrap();
-    people[0].manager.confirm(change.id()).unwrap();
+    let welcome = people[0].manager.confirm(change.id()).unwrap().welcome.unwrap();
     for person in &mut people[1..] {
-        person.manager.join(&change.welcome).unwrap();
+        person.manager.join(&welcome).unwrap();
     }
     people
 }
