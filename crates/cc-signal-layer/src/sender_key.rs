@@ -393,21 +393,6 @@ impl ReceiverChain {
         Ok(())
     }
 
-    /// For a test that steals a chain.
-    #[cfg(test)]
-    pub(crate) fn duplicate(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            id: self.id,
-            verifying: self.verifying,
-            chain: self.chain.duplicate(),
-            number: self.number,
-            skipped: self.skipped.duplicate(),
-            limits: self.limits,
-            revision: self.revision,
-        }
-    }
-
     fn find_key(&self, number: u32) -> Result<(MessageKey, Change), Error> {
         let Some(gap) = number.checked_sub(self.number) else {
             let key = self.skipped.get(number)?;
