@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod forged;
+mod grease;
 mod keys;
 mod validity;
 
