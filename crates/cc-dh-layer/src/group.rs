@@ -235,6 +235,14 @@ impl Group {
         Ok(outcome)
     }
 
+    /// Costs one key agreement, whatever the welcome's length.
+    pub(crate) fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let member = self.state.latest().member()?;
+        let invitation = Welcome::decode(self.keys.curve(), part)
+            .and_then(|welcome| welcome.invitation(&self.keys, &member).map(|it| it.is_some()));
+        Some(invitation.unwrap_or(false))
+    }
+
     pub(crate) fn join(
         &mut self,
         part: &[u8],
@@ -243,7 +251,11 @@ impl Group {
         let state = self.state.latest();
         let member = state.expect_member()?;
         let welcome = Welcome::decode(self.keys.curve(), part)?;
-        let (generation, sender) = welcome.open(&self.keys, member, &context.binding)?;
+        let Some(invitation) = welcome.invitation(&self.keys, &member)? else {
+            return Err(LayerError::stale(None));
+        };
+        let (generation, sender) =
+            welcome.open(&invitation, &self.keys, member, &context.binding)?;
         self.state.stage(state.joined(generation)?);
         Ok(sender)
     }

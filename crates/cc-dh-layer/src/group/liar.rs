@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use cc_core::{NewMember, StackId};
 
 use super::{
-    hostile::{ID, four, parts, refuses, refuses_welcome, stage, tagged},
+    hostile::{ID, four, not_invited, parts, refuses, refuses_welcome, stage, tagged},
     *,
 };
 use crate::{Curve, group::root::Step, hpke::box_len};
@@ -189,7 +189,7 @@ fn a_stolen_public_key_does_not_keep_its_owner_out() {
         };
         // The invitation is for another id: the owner does not take it.
         let (for_thief, _) = change(&[new(thief)], &[], 5);
-        refuses_welcome(&mut owner, &for_thief.welcome, 5);
+        not_invited(&mut owner, &for_thief.welcome, 5);
         let (later, secret) = change(&[new(ID[3])], &[], 6);
         owner.join(&later.welcome, &parts(6)).unwrap();
         assert_eq!(owner.contribute().unwrap().secret, secret);
