@@ -26,8 +26,10 @@ fn aes() -> AesLayer {
     AesLayer::new(AesKey::copy_from(&[1; 32]).unwrap())
 }
 
+type Refusal = fn() -> LayerError;
+
 /// Opens nothing, for a reason that the test chooses.
-struct Refuses(Arc<Mutex<Option<fn() -> LayerError>>>);
+struct Refuses(Arc<Mutex<Option<Refusal>>>);
 
 impl CipherLayer for Refuses {
     fn descriptor(&self) -> LayerDescriptor {
