@@ -152,12 +152,13 @@ impl CascadingCipherManager {
             }
             let body = Content::new(&proposal, number);
             let body = body.tls_serialize_bytes().map_err(|_| DecodeError::TooLong)?;
-            let wire = stack.seal(Kind::Proposal, &body, &[], reports)?;
             if let (Proposal::Add(_) | Proposal::Remove(_), Some(proposer)) =
                 (&proposal, stack.member())
             {
+                // Before anything is sealed that the others would refuse.
                 note(stack, state, Proposed { proposer, proposal })?;
             }
+            let wire = stack.seal(Kind::Proposal, &body, &[], reports)?;
             draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })
