@@ -117,7 +117,7 @@ impl MlsConfig {
     /// How many generations of one sender may be skipped at once: 20,000 unless changed, at most
     /// [`MAX_FORWARD_DISTANCE`](Self::MAX_FORWARD_DISTANCE). In a stack a commit is sealed as a message of
     /// its sender, so this is also how many messages of one sender and epoch may be lost on the way to its
-    /// commit. It bounds the work that one message of a *member* can cause, some 3 us a generation; of the
+    /// commit. It bounds the work that one message of a *member* can cause, some 5 us a generation; of the
     /// keys skipped, only those within the [tolerance](Self::with_out_of_order_tolerance) are kept.
     #[must_use]
     pub const fn with_max_forward_distance(mut self, generations: u32) -> Self {
