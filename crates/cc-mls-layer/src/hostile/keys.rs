@@ -16,7 +16,8 @@ use openmls_traits::OpenMlsProvider as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Ciphersuite, MlsConfig, MlsIdentity, MlsLayer, layer::Parts, roster::Ids, transaction::Progress,
+    Ciphersuite, MlsConfig, MlsIdentity, MlsLayer, layer::Parts, roster::Ids,
+    transaction::Progress, welcome::WelcomePart,
 };
 
 const P256: Ciphersuite = Ciphersuite::MLS_128_DHKEMP256_AES128GCM_SHA256_P256;
@@ -153,6 +154,7 @@ fn add_unchecked(mallory: &mut MlsLayer, parts: &[Vec<u8>]) -> (Vec<u8>, Vec<u8>
         .stage_commit(provider)
         .unwrap();
     let welcome = bundle.to_welcome_msg().unwrap().tls_serialize_detached().unwrap();
+    let welcome = WelcomePart::write(welcome, &group.mls, provider, Some(&BINDING)).unwrap();
     let commit: MlsMessageOut = bundle.into_commit();
     let commit = commit.tls_serialize_detached().unwrap();
     group.own_commit = Some(Sha256::digest(&commit).into());
