@@ -50,12 +50,12 @@ impl PackageSecrets {
         binding: &[u8; 32],
     ) -> Vec<u8> {
         let keys = self.member.sign(identity, id);
-        let mut part = keys.to_bytes();
-        self.welcome.public().write(&mut part);
-        let welcome = welcome_digest(part.get(MemberKeys::LEN..).unwrap_or_default());
-        let message: [&[u8]; 4] = [id.as_bytes(), binding, keys.digest(), &welcome];
-        part.extend_from_slice(&identity.sign(KEY_PACKAGE, &message));
-        part
+        let mut welcome = Vec::with_capacity(Prekeys::LEN);
+        self.welcome.public().write(&mut welcome);
+        let digest = welcome_digest(&welcome);
+        let message: [&[u8]; 4] = [id.as_bytes(), binding, keys.digest(), &digest];
+        let signature = identity.sign(KEY_PACKAGE, &message);
+        [&keys.to_bytes()[..], &welcome, &signature].concat()
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
