@@ -85,14 +85,12 @@ fn the_cost_of_a_message() {
 fn the_cost_of_a_change() {
     for members in [2usize, 100, 300] {
         let mut peers = assemble(members);
-        let mut binding = 2;
         let last = peers[members - 1].id;
         let removed = if members > 2 { vec![last] } else { Vec::new() };
-        for (name, adds, removed) in
-            [("update", false, &[][..]), ("addition", true, &[]), ("removal", false, &removed[..])]
-        {
+        let changes =
+            [("update", false, &[][..]), ("addition", true, &[]), ("removal", false, &removed[..])];
+        for (binding, (name, adds, removed)) in (2..).zip(changes) {
             let context = parts(binding);
-            binding += 1;
             let mut new = Peer::new(false);
             let package = new.layer.key_package(&context).unwrap();
             new.layer.apply();
