@@ -55,8 +55,9 @@ pub enum Incoming {
         epoch: Option<u64>,
     },
     /// It is of a later epoch, or needs something that another message will bring. Keep the bytes, and
-    /// receive them again after the next commit or welcome. How many to keep is for the application to
-    /// limit: what is early is not authenticated.
+    /// receive them again after the next commit or welcome, and after
+    /// [`confirm`](CascadingCipherManager::confirm), for a commit of one's own leads there too. How many
+    /// to keep is for the application to limit: what is early is not authenticated.
     Early {
         /// The epoch that it names, where it names one: for a member of the group at most
         /// [`MAX_EPOCHS_AHEAD`] from the present one. That is a claim: nothing authenticates it.
@@ -283,12 +284,13 @@ fn open(
             open_message(stack, reports, draft, wire, associated_data).map(Incoming::Message)
         }
         kind @ (Kind::Commit | Kind::Proposal) if stack.member().is_some() => {
-            let OpenedMessage { buffer, sender, .. } = stack.open(kind, wire, &[], reports)?;
+            let OpenedMessage { buffer, sender, epoch, .. } =
+                stack.open(kind, wire, &[], reports)?;
             if kind == Kind::Commit {
                 draft.state.remember_processed(wire);
                 open_commit(stack, draft, buffer.as_slice(), sender).map(Incoming::Commit)
             } else {
-                process_proposal(stack, &mut draft.state, buffer.as_slice(), sender)
+                process_proposal(stack, &mut draft.state, buffer.as_slice(), sender, epoch)
                     .map(Incoming::Proposal)
             }
         }
