@@ -210,25 +210,52 @@ pub(crate) fn process_proposal(
             let requests = Arc::make_mut(&mut state.requests);
             requests.note_leave(proposer, LeaveRequest { number, leaves });
         }
-        Proposal::Add(_) | Proposal::Remove(_) => note(stack, state, proposed.clone())?,
+        Proposal::Add(_) | Proposal::Remove(_) => match note(stack, state, proposed.clone()) {
+            // Its own clock let the member propose it; that this one does not is no forgery.
+            Err(NotNoted::Unverified(_)) => {}
+            noted => noted?,
+        },
     }
     Ok(proposed)
 }
 
+/// Why a proposal was not noted.
+enum NotNoted {
+    /// Some layer does not verify the key package bundle, now.
+    Unverified(Error),
+    Refused(Error),
+}
+
+impl From<Error> for NotNoted {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<NotNoted> for Error {
+    fn from(error: NotNoted) -> Self {
+        match error {
+            NotNoted::Unverified(error) | NotNoted::Refused(error) => error,
+        }
+    }
+}
+
 /// Takes note of an addition or a removal. Who is to be added is added once, by the first bundle that
 /// verifies.
-fn note(stack: &Stack, state: &mut State, proposed: Proposed) -> Result<(), Error> {
+fn note(stack: &Stack, state: &mut State, proposed: Proposed) -> Result<(), NotNoted> {
     let members = stack.member_ids();
     let adds = match &proposed.proposal {
         Proposal::Add(bundle) => {
             let bundle = NewBundle::read(stack, bundle)?;
             if members.contains(&bundle.id) {
-                return Err(Error::Disagreement);
+                return Err(Error::Disagreement.into());
             }
-            bundle.verify(stack)?;
+            bundle.verify(stack).map_err(NotNoted::Unverified)?;
             Some(bundle.id)
         }
-        Proposal::Remove(member) if !members.contains(member) => return Err(Error::Disagreement),
+        Proposal::Remove(member) if !members.contains(member) => {
+            return Err(Error::Disagreement.into());
+        }
         Proposal::Remove(_) | Proposal::Leave | Proposal::Stay => None,
     };
     let known = &state.requests.proposed;

@@ -37,7 +37,9 @@ pub enum Incoming {
     Message(Message),
     /// Another member's commit, now in force.
     Commit(ChangeSummary),
-    /// A member asks for a change, such as its own removal.
+    /// A member asks for a change, such as its own removal. What can be committed of it is among the
+    /// [`proposals`](CascadingCipherManager::proposals): an addition whose key package bundle does not
+    /// verify here is not, for it may have expired since it was proposed.
     Proposal(Proposed),
     /// This member made it.
     Own {
@@ -200,9 +202,11 @@ impl CascadingCipherManager {
             Cause::Stale(epoch) => Incoming::Stale { epoch },
             Cause::Forged => Incoming::Forged(error),
         };
-        // Not every layer can tell its own messages from others.
+        // Not every layer can tell its own messages from others. Of commits the history does, and none of
+        // them is in the outbox.
+        let may_be_own = Kind::of(wire) != Ok(Kind::Commit);
         match &self.persistence {
-            Some(persistence) if is_in_outbox(persistence, wire)? => {
+            Some(persistence) if may_be_own && is_in_outbox(persistence, wire)? => {
                 Ok(Incoming::Own { change: None })
             }
             _ => Ok(incoming),

@@ -158,7 +158,9 @@ impl CascadingCipherManager {
         Ok(Confirmed { summary, welcome: staged.welcome.clone() })
     }
 
-    /// Forgets the staged change.
+    /// Forgets the staged change. Only where the delivery service did not accept its commit and never
+    /// will: the others follow it, and this member would need a [`rejoin_package`](Self::rejoin_package).
+    /// Whoever does not know leaves it staged, until that commit or another one comes.
     ///
     /// # Errors
     /// [`Error::NoSuchChange`] when it is not staged (any more).

@@ -87,6 +87,21 @@ fn a_bundle_that_does_not_verify_is_not_proposed() {
     all[0].process(&wire).unwrap();
 }
 
+/// The proposal is delivered when the bundle has expired. That is nobody's forgery.
+#[test]
+fn a_bundle_that_expired_on_its_way_is_a_proposal_that_nobody_commits() {
+    let mut all = group(&["a", "b"]);
+    let wire = all[1].propose_add(joiner("c").key_package().unwrap()).unwrap();
+    all[0].set_time(Some(1 << 40));
+    let incoming = all[0].process(&wire).unwrap();
+    assert!(matches!(incoming, Incoming::Proposal(_)), "{incoming:?}");
+    assert_eq!(all[0].proposals().count(), 0);
+    all[0].set_time(None);
+    let change = all[0].commit_proposals().unwrap();
+    settle(&mut all, 0, &change, &[]);
+    all_read_all(&mut all);
+}
+
 /// One that verified when it was proposed, and is refused when the change is made.
 #[test]
 fn a_bundle_that_is_refused_later_keeps_no_other_out() {
