@@ -9,6 +9,7 @@ use tls_codec::{DeserializeBytes as _, SerializeBytes as _};
 use crate::{
     CascadingCipherManager, Change, ChangeId, Error, Proposal, Proposed, Recipients,
     change_parts::{NewBundle, stage},
+    key_packages::read_all,
     persistence::When,
     proposal::Content,
     stack::Stack,
@@ -89,7 +90,8 @@ impl CascadingCipherManager {
     }
 
     /// Stages one change that does all that was [proposed](Self::proposals) and can still be done: a
-    /// key package bundle that no longer verifies is left out.
+    /// key package bundle that no longer verifies is left out, and so is one that cannot be added beside
+    /// an earlier one.
     ///
     /// # Errors
     /// As [`change`](Self::change).
@@ -111,8 +113,9 @@ impl CascadingCipherManager {
         let staged = self.stage_proposed(intent.clone());
         match staged {
             Err(Error::KeyPackage { .. } | Error::Layer { .. }) if !intent.added.is_empty() => {
-                // A bundle that verified when it was proposed may have expired.
-                intent.added.retain(|(_, bundle)| self.can_add(bundle));
+                // A bundle that verified when it was proposed may have expired, or have a key of another.
+                let proposed = core::mem::take(&mut intent.added);
+                self.add_what_can_be(&mut intent, &proposed);
                 self.stage_proposed(intent)
             }
             staged => staged,
@@ -124,14 +127,32 @@ impl CascadingCipherManager {
         self.stage_intent(intent, |_| {})
     }
 
-    /// Whether every layer adds who made this bundle. Nothing is staged.
-    fn can_add(&mut self, bundle: &[u8]) -> bool {
+    /// Puts into `intent` what every layer adds of `proposed`, the earlier before the later. Tries many
+    /// at once, for most can be.
+    fn add_what_can_be(&mut self, intent: &mut Intent, proposed: &[(MemberId, Vec<u8>)]) {
+        let kept = intent.added.len();
+        intent.added.extend_from_slice(proposed);
+        if self.can_stage(intent) {
+            return;
+        }
+        intent.added.truncate(kept);
+        if proposed.len() > 1 {
+            let (earlier, later) = proposed.split_at(proposed.len() / 2);
+            self.add_what_can_be(intent, earlier);
+            self.add_what_can_be(intent, later);
+        }
+    }
+
+    /// Whether every layer stages this. Nothing is staged.
+    fn can_stage(&mut self, intent: &Intent) -> bool {
         let tried = self.transact_if(
             When::Now,
             |()| false,
             |stack, _, _| {
-                let bundle = NewBundle::read(stack, bundle)?;
-                stage(stack, ChangeId(random::array()?), &[bundle], &[]).map(drop)
+                let bundles =
+                    read_all(stack, intent.added.iter().map(|(_, bundle)| bundle.as_slice()))?;
+                let removed: Vec<_> = intent.removed.iter().copied().collect();
+                stage(stack, ChangeId(random::array()?), &bundles, &removed).map(drop)
             },
         );
         tried.is_ok()
@@ -171,7 +192,11 @@ pub(crate) fn process_proposal(
     state: &mut State,
     body: &[u8],
     sender: Option<MemberId>,
+    epoch: Option<u64>,
 ) -> Result<Proposed, Error> {
+    if stack.epoch().is_none() {
+        return Err(stack.out_of_epoch(epoch));
+    }
     let content = Content::tls_deserialize_exact_bytes(body).map_err(|_| DecodeError::Malformed)?;
     // Another member: nobody asks itself.
     let another =
@@ -185,25 +210,52 @@ pub(crate) fn process_proposal(
             let requests = Arc::make_mut(&mut state.requests);
             requests.note_leave(proposer, LeaveRequest { number, leaves });
         }
-        Proposal::Add(_) | Proposal::Remove(_) => note(stack, state, proposed.clone())?,
+        Proposal::Add(_) | Proposal::Remove(_) => match note(stack, state, proposed.clone()) {
+            // Its own clock let the member propose it; that this one does not is no forgery.
+            Err(NotNoted::Unverified(_)) => {}
+            noted => noted?,
+        },
     }
     Ok(proposed)
 }
 
+/// Why a proposal was not noted.
+enum NotNoted {
+    /// Some layer does not verify the key package bundle, now.
+    Unverified(Error),
+    Refused(Error),
+}
+
+impl From<Error> for NotNoted {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<NotNoted> for Error {
+    fn from(error: NotNoted) -> Self {
+        match error {
+            NotNoted::Unverified(error) | NotNoted::Refused(error) => error,
+        }
+    }
+}
+
 /// Takes note of an addition or a removal. Who is to be added is added once, by the first bundle that
 /// verifies.
-fn note(stack: &Stack, state: &mut State, proposed: Proposed) -> Result<(), Error> {
+fn note(stack: &Stack, state: &mut State, proposed: Proposed) -> Result<(), NotNoted> {
     let members = stack.member_ids();
     let adds = match &proposed.proposal {
         Proposal::Add(bundle) => {
             let bundle = NewBundle::read(stack, bundle)?;
             if members.contains(&bundle.id) {
-                return Err(Error::Disagreement);
+                return Err(Error::Disagreement.into());
             }
-            bundle.verify(stack)?;
+            bundle.verify(stack).map_err(NotNoted::Unverified)?;
             Some(bundle.id)
         }
-        Proposal::Remove(member) if !members.contains(member) => return Err(Error::Disagreement),
+        Proposal::Remove(member) if !members.contains(member) => {
+            return Err(Error::Disagreement.into());
+        }
         Proposal::Remove(_) | Proposal::Leave | Proposal::Stay => None,
     };
     let known = &state.requests.proposed;

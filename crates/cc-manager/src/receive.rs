@@ -37,7 +37,9 @@ pub enum Incoming {
     Message(Message),
     /// Another member's commit, now in force.
     Commit(ChangeSummary),
-    /// A member asks for a change, such as its own removal.
+    /// A member asks for a change, such as its own removal. What can be committed of it is among the
+    /// [`proposals`](CascadingCipherManager::proposals): an addition whose key package bundle does not
+    /// verify here is not, for it may have expired since it was proposed.
     Proposal(Proposed),
     /// This member made it.
     Own {
@@ -55,8 +57,9 @@ pub enum Incoming {
         epoch: Option<u64>,
     },
     /// It is of a later epoch, or needs something that another message will bring. Keep the bytes, and
-    /// receive them again after the next commit or welcome. How many to keep is for the application to
-    /// limit: what is early is not authenticated.
+    /// receive them again after the next commit or welcome, and after
+    /// [`confirm`](CascadingCipherManager::confirm), for a commit of one's own leads there too. How many
+    /// to keep is for the application to limit: what is early is not authenticated.
     Early {
         /// The epoch that it names, where it names one: for a member of the group at most
         /// [`MAX_EPOCHS_AHEAD`] from the present one. That is a claim: nothing authenticates it.
@@ -199,9 +202,11 @@ impl CascadingCipherManager {
             Cause::Stale(epoch) => Incoming::Stale { epoch },
             Cause::Forged => Incoming::Forged(error),
         };
-        // Not every layer can tell its own messages from others.
+        // Not every layer can tell its own messages from others. Of commits the history does, and none of
+        // them is in the outbox.
+        let may_be_own = Kind::of(wire) != Ok(Kind::Commit);
         match &self.persistence {
-            Some(persistence) if is_in_outbox(persistence, wire)? => {
+            Some(persistence) if may_be_own && is_in_outbox(persistence, wire)? => {
                 Ok(Incoming::Own { change: None })
             }
             _ => Ok(incoming),
@@ -283,12 +288,13 @@ fn open(
             open_message(stack, reports, draft, wire, associated_data).map(Incoming::Message)
         }
         kind @ (Kind::Commit | Kind::Proposal) if stack.member().is_some() => {
-            let OpenedMessage { buffer, sender, .. } = stack.open(kind, wire, &[], reports)?;
+            let OpenedMessage { buffer, sender, epoch, .. } =
+                stack.open(kind, wire, &[], reports)?;
             if kind == Kind::Commit {
                 draft.state.remember_processed(wire);
                 open_commit(stack, draft, buffer.as_slice(), sender).map(Incoming::Commit)
             } else {
-                process_proposal(stack, &mut draft.state, buffer.as_slice(), sender)
+                process_proposal(stack, &mut draft.state, buffer.as_slice(), sender, epoch)
                     .map(Incoming::Proposal)
             }
         }

@@ -15,7 +15,9 @@ use crate::{
 };
 
 impl CascadingCipherManager {
-    /// Puts a layer on top. Both ends must do so between the same two messages.
+    /// Puts a layer on top. Both ends must do so between the same two messages. What is in the
+    /// [outbox](Self::outbox) was made by the stack as it was, which the others no longer have after it:
+    /// let them receive that first.
     ///
     /// # Errors
     /// As [`insert_layer`](Self::insert_layer).

@@ -111,6 +111,14 @@ impl Stack {
         }
     }
 
+    /// What a removed member says to a proposal that its keys of the past still open.
+    pub(crate) fn out_of_epoch(&self, epoch: Option<u64>) -> Error {
+        match self.groups().next_back() {
+            Some((position, group)) => failed(position, group, LayerError::stale(epoch)),
+            None => Error::NoGroupLayer,
+        }
+    }
+
     /// Calls `f` on the layer at `position` and names it in the error.
     pub(crate) fn call<T>(
         &mut self,

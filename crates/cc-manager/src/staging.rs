@@ -37,6 +37,12 @@ impl CascadingCipherManager {
     /// Stages the removal and new addition, in one change, of the members who made these
     /// [bundles](Self::rejoin_package). Those who are no members are added.
     ///
+    /// A bundle proves who made it, but not when nor for what: anybody who kept one that was never used
+    /// can post it, and its maker is then removed by a change that it did not ask for. So have the maker
+    /// ask for it in a way that others cannot imitate or repeat. A member to whom that was done finds
+    /// itself among the [added](ChangeSummary::added) of the change that removed it, and comes back by the
+    /// same welcome once it called [`rejoin_package`](Self::rejoin_package).
+    ///
     /// # Errors
     /// As [`change`](Self::change).
     pub fn readmit_members<B: AsRef<[u8]>>(
@@ -93,14 +99,21 @@ impl CascadingCipherManager {
     /// Stages what is left to do of the changes of this member that commits of others
     /// [overtook](ChangeSummary::superseded), and the update of this member's own secrets. About whom
     /// another change decided since, by adding or removing it, nothing is left to do. `None` where
-    /// nothing is left.
+    /// nothing is left. An [update](Self::update) that was overtaken, and then an addition, are two
+    /// changes: call this again once the first is confirmed.
     ///
     /// # Errors
     /// As [`change`](Self::change): a key package may have expired. Then
     /// [`forget_overtaken`](Self::forget_overtaken), and stage what is wanted.
     pub fn restage(&mut self) -> Result<Option<Change>, Error> {
-        let Some(intent) = self.state.overtaken.as_deref() else { return Ok(None) };
-        self.stage_intent(intent.clone(), |state| state.overtaken = None).map(Some)
+        let Some(mut intent) = self.state.overtaken.as_deref().cloned() else { return Ok(None) };
+        let mut left = None;
+        if intent.update && !intent.added.is_empty() && intent.removed.is_empty() {
+            // What only adds renews nothing: that is for the change after it.
+            intent.update = false;
+            left = Some(Arc::new(Intent { update: true, ..Intent::default() }));
+        }
+        self.stage_intent(intent, |state| state.overtaken = left).map(Some)
     }
 
     /// Gives up what is left to do of the changes that were overtaken.
@@ -145,7 +158,9 @@ impl CascadingCipherManager {
         Ok(Confirmed { summary, welcome: staged.welcome.clone() })
     }
 
-    /// Forgets the staged change.
+    /// Forgets the staged change. Only where the delivery service did not accept its commit and never
+    /// will: the others follow it, and this member would need a [`rejoin_package`](Self::rejoin_package).
+    /// Whoever does not know leaves it staged, until that commit or another one comes.
     ///
     /// # Errors
     /// [`Error::NoSuchChange`] when it is not staged (any more).

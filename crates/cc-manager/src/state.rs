@@ -128,7 +128,8 @@ impl State {
         self.staged = None;
         self.edit_overtaken(|overtaken| {
             overtaken.prune(&staged.added, &staged.removed);
-            overtaken.update = false;
+            // What only adds renews nothing of this member's.
+            overtaken.update &= staged.only_adds();
         });
         self.begin_epoch(members, &staged.added);
     }
@@ -201,6 +202,10 @@ impl Intent {
 }
 
 impl Staged {
+    fn only_adds(&self) -> bool {
+        !self.added.is_empty() && self.removed.is_empty()
+    }
+
     pub(crate) fn id(&self) -> ChangeId {
         self.change.id
     }

@@ -254,3 +254,31 @@ fn who_shows_two_members_two_changes_is_found_by_comparing() {
         assert_eq!(all[2].epoch_authenticator(), all[3].epoch_authenticator(), "{shape}");
     }
 }
+
+/// Everyday life: what others sent before a removal arrives at the removed member after it.
+#[test]
+fn what_comes_late_to_a_removed_member_is_stale() {
+    for (shape, build) in shapes() {
+        let mut all: Vec<_> = [("a", true), ("b", false), ("c", false)]
+            .map(|(name, founder)| build(name, founder).build().unwrap())
+            .into();
+        let packages = [all[1].key_package().unwrap(), all[2].key_package().unwrap()];
+        let change = all[0].add_members(packages).unwrap();
+        let welcome = all[0].confirm(change.id()).unwrap().welcome.unwrap();
+        all[1].join(&welcome).unwrap();
+        all[2].join(&welcome).unwrap();
+        let (a, c) = (all[0].member_id().unwrap(), all[2].member_id().unwrap());
+        // A stack of DH alone takes no proposals.
+        let mut late = Vec::new();
+        late.extend(all[1].leave().ok());
+        late.extend(all[1].propose_remove(a).ok());
+        assert_eq!(late.is_empty(), shape == "DH");
+        late.push(copy_of(&mut all[1], |b| b.update().unwrap().commit));
+        let change = all[0].remove_members([c]).unwrap();
+        settle(&mut all, 0, &change, &[]);
+        for wire in &late {
+            let incoming = all[2].receive(wire).unwrap();
+            assert!(matches!(incoming, Incoming::Stale { .. }), "{shape}: {incoming:?}");
+        }
+    }
+}

@@ -87,6 +87,21 @@ fn a_bundle_that_does_not_verify_is_not_proposed() {
     all[0].process(&wire).unwrap();
 }
 
+/// The proposal is delivered when the bundle has expired. That is nobody's forgery.
+#[test]
+fn a_bundle_that_expired_on_its_way_is_a_proposal_that_nobody_commits() {
+    let mut all = group(&["a", "b"]);
+    let wire = all[1].propose_add(joiner("c").key_package().unwrap()).unwrap();
+    all[0].set_time(Some(1 << 40));
+    let incoming = all[0].process(&wire).unwrap();
+    assert!(matches!(incoming, Incoming::Proposal(_)), "{incoming:?}");
+    assert_eq!(all[0].proposals().count(), 0);
+    all[0].set_time(None);
+    let change = all[0].commit_proposals().unwrap();
+    settle(&mut all, 0, &change, &[]);
+    all_read_all(&mut all);
+}
+
 /// One that verified when it was proposed, and is refused when the change is made.
 #[test]
 fn a_bundle_that_is_refused_later_keeps_no_other_out() {
@@ -111,6 +126,39 @@ fn a_bundle_that_is_refused_later_keeps_no_other_out() {
     b.process(&change.commit).unwrap();
     good.join(confirmed.welcome.unwrap()).unwrap();
     all_read_all(&mut [a, b, good]);
+}
+
+/// Two people with one signature key: either can be added, but not both.
+#[test]
+fn two_bundles_that_cannot_be_added_together_keep_no_other_out() {
+    let mut all = group(&["a", "b", "c"]);
+    let store = Arc::new(Mutex::new(MemoryStore::new()));
+    let mut twin = full("twin", false).create(Arc::clone(&store), "name").unwrap();
+    let copy = store.lock().unwrap().reopened();
+    let catalog = Catalog::new().with::<AesLayer>().with::<DhLayer>().with::<MlsLayer>();
+    let mut other = CascadingCipherManager::open(copy, "name", &catalog).unwrap();
+    drop(other.replace_layer(0, dh()).unwrap());
+    assert_ne!(twin.member_id(), other.member_id());
+    let mut good = [joiner("x"), joiner("y")];
+    let mut packages = vec![twin.key_package().unwrap(), good[0].key_package().unwrap()];
+    packages.extend([other.key_package().unwrap(), good[1].key_package().unwrap()]);
+    for package in packages {
+        let wire = all[1].propose_add(package).unwrap();
+        all[0].process(&wire).unwrap();
+    }
+    let c = all[2].member_id().unwrap();
+    let remove = all[1].propose_remove(c).unwrap();
+    all[0].process(&remove).unwrap();
+    let change = all[0].commit_proposals().unwrap();
+    let confirmed = all[0].confirm(change.id()).unwrap();
+    assert_eq!((confirmed.summary.added.len(), confirmed.summary.removed.len()), (3, 1));
+    all[1].process(&change.commit).unwrap();
+    all.truncate(2);
+    for mut member in good.into_iter().chain([twin]) {
+        member.join(confirmed.welcome.as_ref().unwrap()).unwrap();
+        all.push(member);
+    }
+    all_read_all(&mut all);
 }
 
 /// Counts what each commit writes.

@@ -447,3 +447,21 @@ fn a_pair_receives_as_well() {
     let Incoming::Message(message) = bob.receive(&wire).unwrap() else { panic!() };
     assert_eq!((message.sender(), message.epoch()), (None, None));
 }
+
+/// Whoever kept an old key package of a member can have it readmitted. The member sees that, and returns.
+#[test]
+fn who_was_readmitted_unasked_comes_back_by_the_same_welcome() {
+    let mut all = group(&["a", "b", "c"]);
+    let old = all[2].rejoin_package().unwrap();
+    all[2].cancel_rejoin().unwrap();
+    let change = all[0].readmit_members([old]).unwrap();
+    let welcome = settle(&mut all, 0, &change, &[2]).unwrap();
+    let Incoming::Commit(summary) = all[2].receive(&change.commit).unwrap() else { panic!() };
+    assert!(summary.removed_self && summary.added == [all[2].member_id().unwrap()]);
+    let incoming = all[2].receive_welcome(&welcome).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::Unasked), "{incoming:?}");
+    all[2].rejoin_package().unwrap();
+    let incoming = all[2].receive_welcome(&welcome).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::Joined(_)), "{incoming:?}");
+    all_read_all(&mut all);
+}

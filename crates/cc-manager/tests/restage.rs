@@ -262,3 +262,33 @@ proptest! {
         }
     }
 }
+
+/// An addition renews nothing of who makes it, so that an update which was overtaken is still to be made.
+#[test]
+fn an_addition_does_not_stand_for_an_update() {
+    let mut all = group(&["a", "b"]);
+    let _lost = all[0].update().unwrap();
+    let won = all[1].update().unwrap();
+    settle(&mut all, 1, &won, &[]);
+    // One's own addition, which nobody overtakes, and one that is overtaken as well.
+    let mut c = joiner("c");
+    let addition = all[0].add_members([c.key_package().unwrap()]).unwrap();
+    let welcome = settle(&mut all, 0, &addition, &[]).unwrap();
+    c.join(welcome).unwrap();
+    all.push(c);
+    let mut d = joiner("d");
+    let _lost = all[0].add_members([d.key_package().unwrap()]).unwrap();
+    let won = all[1].update().unwrap();
+    settle(&mut all, 1, &won, &[]);
+
+    let again = all[0].restage().unwrap().unwrap();
+    let added = all[0].confirm(again.id()).unwrap();
+    assert_eq!(added.summary.added, [d.member_id().unwrap()]);
+    all[1..].iter_mut().for_each(|member| drop(member.process(&again.commit).unwrap()));
+    d.join(added.welcome.unwrap()).unwrap();
+    all.push(d);
+    let update = all[0].restage().unwrap().unwrap();
+    settle(&mut all, 0, &update, &[]);
+    assert_eq!(all[0].restage().unwrap(), None);
+    common::all_read_all(&mut all);
+}

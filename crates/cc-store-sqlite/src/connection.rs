@@ -55,6 +55,29 @@ pub(crate) fn draw_up(connection: &Connection, sealed_state: &[u8]) -> Result<()
         .map_err(sqlite_error)
 }
 
+/// Fails unless the database has the tables that it was made with, and nothing else: whoever can write the
+/// file could let two records stand in one place, or an index say otherwise than its table.
+pub(crate) fn check_schema(connection: &Connection) -> Result<(), StoreError> {
+    let words = |sql: &str| sql.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let statements = SCHEMA.split(';').chain(JOURNAL.split(';')).map(words);
+    let mut expected: Vec<_> = statements.filter(|words| !words.is_empty()).collect();
+    let mut statement =
+        connection.prepare("SELECT sql FROM sqlite_schema").map_err(sqlite_error)?;
+    let mut rows = statement.query([]).map_err(sqlite_error)?;
+    while let Some(row) = rows.next().map_err(sqlite_error)? {
+        let sql = row.get::<_, Option<String>>(0).map_err(sqlite_error)?;
+        let known = sql.and_then(|sql| {
+            let found = words(&sql);
+            expected.iter().position(|words| *words == found)
+        });
+        match known {
+            Some(at) => drop(expected.swap_remove(at)),
+            None => return Err(StoreError::corrupt("the tables are not those of a store")),
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn format(connection: &Connection) -> Result<u32, StoreError> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite_error)
 }

@@ -6,7 +6,8 @@
 //!
 //! The nonce is that of the sealed record: 24 random bytes, so that it stands for one value in one place,
 //! and whatever else was put beside it does not open. This is MSet-XOR-Hash (Clarke, Devadas, van Dijk,
-//! Gassend and Suh 2003, section 3.2) of a set, as two records never stand in one place. Whoever writes
+//! Gassend and Suh 2003, section 3.2) of a set: two records in one place, which would cancel each other out,
+//! are refused where the digest is compared, and tables that allow it where the file is opened. Whoever writes
 //! the file never sees an HMAC nor the digest, which stands in the file sealed; so replacing records by
 //! some that were there before, and leaving some out, gives the same digest with a chance of 2^-256.
 

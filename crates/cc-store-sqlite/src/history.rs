@@ -10,7 +10,7 @@ use crate::{
     file::FORMAT,
     header::{Checksum, Header},
     journal::{self, Journal},
-    seal::{Link, Place, Sealer},
+    seal::{Link, Place, Sealer, Whole},
 };
 
 pub(crate) struct History {
@@ -41,7 +41,7 @@ impl History {
         header: &Checksum,
     ) -> Result<Self, StoreError> {
         let state = connection::sealed_state(connection)?;
-        let (generation, records, link) = sealer.open_state(header, &state)?;
+        let (generation, records, link, whole) = sealer.open_state(header, &state)?;
         let mut history = Self { records, journal: Journal::default(), link, generation };
         each_entry(connection, |sealed| {
             let generation = history.next_generation()?;
@@ -50,6 +50,9 @@ impl History {
             (history.link, history.generation) = (link, generation);
             Ok(())
         })?;
+        if whole == Whole::WithCommit && history.journal.is_empty() {
+            return Err(missing_commit());
+        }
         Ok(history)
     }
 
@@ -142,10 +145,10 @@ impl History {
         rest: Journal,
     ) -> Result<Self, StoreError> {
         let Rewrite { generation, batch, header, checksum, format } = *rewrite;
-        let folded = if rest.is_empty() {
-            generation
+        let (folded, whole) = if rest.is_empty() {
+            (generation, Whole::Alone)
         } else {
-            generation.checked_sub(1).ok_or(StoreError::Full)?
+            (generation.checked_sub(1).ok_or(StoreError::Full)?, Whole::WithCommit)
         };
         let mut records = self.records;
         let link = transact(connection, |connection| {
@@ -184,7 +187,7 @@ impl History {
             if let Some(header) = header {
                 header.write(connection).map_err(sqlite_error)?;
             }
-            let (state, mut link) = sealer.seal_state(checksum, folded, &records)?;
+            let (state, mut link) = sealer.seal_state(checksum, folded, &records, whole)?;
             let changed = connection
                 .execute("UPDATE state SET generation = ?1", [state])
                 .map_err(sqlite_error)?;
@@ -207,22 +210,35 @@ impl History {
 }
 
 /// The digest of the records that are there. Reads all of them.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] where two stand in one place: they would cancel each other out.
 pub(crate) fn digest_of(
     connection: &Connection,
     sealer: &Sealer,
 ) -> Result<RecordsDigest, StoreError> {
     let mut digest = RecordsDigest::default();
-    let mut statement =
-        connection.prepare("SELECT scope, id, sealed FROM record").map_err(sqlite_error)?;
+    let mut before = None;
+    let mut statement = connection
+        .prepare("SELECT scope, id, sealed FROM record ORDER BY scope, id")
+        .map_err(sqlite_error)?;
     let mut rows = statement.query([]).map_err(sqlite_error)?;
     while let Some(row) = rows.next().map_err(sqlite_error)? {
         let place = Place {
             scope: row.get(0).map_err(sqlite_error)?,
             id: row.get(1).map_err(sqlite_error)?,
         };
+        if before.is_some_and(|before| before >= (place.scope, place.id)) {
+            return Err(foreign_records());
+        }
+        before = Some((place.scope, place.id));
         sealer.toggle(&mut digest, place, blob(row, 2)?)?;
     }
     Ok(digest)
+}
+
+fn missing_commit() -> StoreError {
+    StoreError::corrupt("a commit is missing")
 }
 
 pub(crate) fn foreign_records() -> StoreError {
@@ -259,7 +275,7 @@ fn each_entry(
     let mut expected = 1;
     while let Some(row) = rows.next().map_err(sqlite_error)? {
         if row.get::<_, i64>(0).map_err(sqlite_error)? != expected {
-            return Err(StoreError::corrupt("a commit is missing"));
+            return Err(missing_commit());
         }
         expected += 1;
         replay(blob(row, 1)?)?;

@@ -9,7 +9,8 @@
 //! sealed    = XAES-256-GCM(values, nonce = random[24], value || key || length of key (2),
 //!                 ad = "cascading-cipher/1 store record" || store id || scope || id)
 //! state     = XAES-256-GCM(values, nonce = random[24], generation (8) || digest of all records (32),
-//!                 ad = "cascading-cipher/1 store state" || store id || checksum of the header (32))
+//!                 ad = "cascading-cipher/1 store state" || store id || checksum of the header (32)
+//!                      || "and a commit" where the state is not whole without the entry that follows)
 //! entry     = XAES-256-GCM(values, nonce = random[24], changes of a commit,
 //!                 ad = "cascading-cipher/1 store commit" || store id || generation (8) || link (16))
 //! ```
@@ -48,6 +49,15 @@ pub(crate) type Tag = [u8; 16];
 
 /// What the next commit rests on.
 pub(crate) type Link = [u8; 16];
+
+/// What the record table is without the journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whole {
+    /// The store as it was in the generation of the state.
+    Alone,
+    /// Nothing that ever was: the first entry of the journal belongs to it.
+    WithCommit,
+}
 
 pub(crate) struct Sealer {
     store: StoreId,
@@ -157,24 +167,33 @@ impl Sealer {
         header: &Checksum,
         generation: u64,
         records: &RecordsDigest,
+        whole: Whole,
     ) -> Result<(Vec<u8>, Link), StoreError> {
         let state = [&generation.to_be_bytes()[..], records.as_bytes()].concat();
-        let sealed = self.values.seal(&self.state_data(header), &state).map_err(aes_error)?;
+        let sealed =
+            self.values.seal(&self.state_data(header, whole), &state).map_err(aes_error)?;
         let link = link_to(&sealed)?;
         Ok((sealed, link))
     }
 
-    /// The generation and the digest of the record table, and the link to them.
+    /// The generation and the digest of the record table, the link to them, and whether they are whole.
     pub(crate) fn open_state(
         &self,
         header: &Checksum,
         sealed: &[u8],
-    ) -> Result<(u64, RecordsDigest, Link), StoreError> {
-        let state = self.values.open(&self.state_data(header), sealed).map_err(aes_error)?;
+    ) -> Result<(u64, RecordsDigest, Link, Whole), StoreError> {
+        let open = |whole| self.values.open(&self.state_data(header, whole), sealed);
+        let (state, whole) = match open(Whole::Alone) {
+            Ok(state) => (state, Whole::Alone),
+            Err(error) => match open(Whole::WithCommit) {
+                Ok(state) => (state, Whole::WithCommit),
+                Err(_) => return Err(aes_error(error)),
+            },
+        };
         match state.split_first_chunk() {
             Some((generation, digest)) => {
                 let digest = RecordsDigest::from_bytes(digest)?;
-                Ok((u64::from_be_bytes(*generation), digest, link_to(sealed)?))
+                Ok((u64::from_be_bytes(*generation), digest, link_to(sealed)?, whole))
             }
             None => Err(StoreError::corrupt("a state of another length")),
         }
@@ -211,8 +230,12 @@ impl Sealer {
         [&label[..], &self.store, &generation.to_be_bytes(), before].concat()
     }
 
-    fn state_data(&self, header: &Checksum) -> Vec<u8> {
-        [&b"cascading-cipher/1 store state"[..], &self.store, header].concat()
+    fn state_data(&self, header: &Checksum, whole: Whole) -> Vec<u8> {
+        let rest: &[u8] = match whole {
+            Whole::Alone => b"",
+            Whole::WithCommit => b"and a commit",
+        };
+        [&b"cascading-cipher/1 store state"[..], &self.store, header, rest].concat()
     }
 
     fn tag(&self, parts: &[&[u8]]) -> Tag {

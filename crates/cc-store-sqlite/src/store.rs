@@ -18,7 +18,7 @@ use crate::{
     header::{Checksum, Header},
     history::{History, Rewrite, digest_of, foreign_records},
     journal,
-    seal::{Place, Sealer},
+    seal::{Place, Sealer, Whole},
 };
 
 /// A store in one SQLite file, encrypted at rest.
@@ -173,7 +173,12 @@ impl SqliteStore {
         let draft = files.draft()?;
         let draw_up = || -> Result<(), StoreError> {
             let connection = connection::connect(&draft)?;
-            let (state, _) = sealer.seal_state(&header.checksum(), 0, &RecordsDigest::default())?;
+            let (state, _) = sealer.seal_state(
+                &header.checksum(),
+                0,
+                &RecordsDigest::default(),
+                Whole::Alone,
+            )?;
             connection::draw_up(&connection, &state)?;
             header.write(&connection).map_err(sqlite_error)?;
             connection::set_log(&connection)?;
@@ -274,6 +279,7 @@ fn read(
     // The log may hold a newer format than the database.
     let format = connection::format(&connection)?;
     check_format(format)?;
+    connection::check_schema(&connection)?;
     let header = Header::read(&connection)?;
     let sealer = Sealer::new(header.store, header.unlock(&mut credential)?);
     let header = header.checksum();

@@ -210,6 +210,44 @@ fn no_single_record_is_older_than_the_rest() {
     refused(&new, "all records");
 }
 
+/// A digest that is a sum does not see what it has twice: old records, each two times, beside the new ones.
+#[test]
+fn two_records_do_not_stand_in_one_place() {
+    let columns = "(scope BLOB NOT NULL, id BLOB NOT NULL, sealed BLOB NOT NULL) STRICT";
+    let twice = "INSERT INTO record SELECT * FROM other.record;".repeat(2);
+    let sql = format!(
+        "CREATE TABLE kept AS SELECT * FROM record; DROP TABLE record;
+         CREATE TABLE record {columns}; {twice}
+         INSERT INTO record SELECT * FROM kept; DROP TABLE kept;"
+    );
+    let Copies { old, new, .. } = copies();
+    edit(&new, Some(&old), &sql);
+    refused(&new, "a table without a key");
+    // The same under the name of the right table.
+    let right = "CREATE TABLE record (
+        scope BLOB NOT NULL,
+        id BLOB NOT NULL,
+        sealed BLOB NOT NULL,
+        PRIMARY KEY (scope, id)
+    ) STRICT, WITHOUT ROWID";
+    let Copies { old, new, .. } = copies();
+    edit(&new, Some(&old), &sql);
+    edit(
+        &new,
+        None,
+        &format!(
+            "PRAGMA writable_schema=ON;
+             UPDATE sqlite_schema SET sql = '{right}' WHERE name = 'record';
+             PRAGMA writable_schema=RESET;"
+        ),
+    );
+    refused(&new, "a table with the key of another");
+    // An index of somebody else's, which would be read in the table's place.
+    let Copies { new, .. } = copies();
+    edit(&new, None, "CREATE INDEX other ON record (id, scope, sealed)");
+    refused(&new, "an index");
+}
+
 /// Two copies of one generation went on, each its own way: their commits do not mix.
 #[test]
 fn commits_of_another_history_do_not_fit() {
@@ -243,4 +281,48 @@ fn an_old_credential_does_not_come_back() {
     drop(store);
     edit(&old, Some(&before), "DELETE FROM header; INSERT INTO header SELECT * FROM other.header");
     assert!(matches!(SqliteStore::open(&old.path, key()), Err(StoreError::Corrupt(_))));
+}
+
+/// A store without room deletes at once and leaves the rest in one commit of the journal. Without that
+/// commit the records are of no generation.
+#[test]
+fn a_full_store_does_not_lose_the_commit_that_makes_it_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.sqlite");
+    drop(SqliteStore::create(&path, key()).unwrap());
+    let room = fs::metadata(&path).unwrap().len();
+    let mut store = SqliteStore::options().max_bytes(room).open(&path, key()).unwrap();
+    for name in 0.. {
+        let mut batch = Batch::new();
+        batch.put(&scope(), name.to_string(), SecretBytes::new(vec![7; 8]));
+        match store.commit(&batch) {
+            Ok(()) => {}
+            Err(StoreError::Full) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let before = store.generation();
+    let mut rests = 0;
+    for name in 0..4 {
+        let mut batch = Batch::new();
+        batch.delete(&scope(), name.to_string());
+        store.commit(&batch).unwrap();
+        let (whole, cut) = (copy(&path), copy(&path));
+        assert_eq!(expecting(&whole, before).unwrap().generation(), before + name + 1);
+        let connection = rusqlite::Connection::open(&cut.path).unwrap();
+        let rows: i64 =
+            connection.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).unwrap();
+        drop(connection);
+        if rows == 0 {
+            continue;
+        }
+        rests += u64::from(rows == 1);
+        edit(&cut, None, "DELETE FROM journal");
+        let result = expecting(&cut, before);
+        assert!(
+            matches!(result, Err(StoreError::Corrupt(_) | StoreError::RolledBack { .. })),
+            "{name}: {result:?}"
+        );
+    }
+    assert!(rests > 0, "the store was never without room");
 }
