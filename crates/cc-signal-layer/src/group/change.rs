@@ -16,7 +16,7 @@ use super::{
     member_keys::{MemberKeys, MemberSecrets},
     outside, removed, sealing,
     state::{NextEpoch, Phase, Plan},
-    welcome::{GroupInfo, Invited},
+    welcome::{self, GroupInfo, Invited},
 };
 use crate::{Error, codec::Reader};
 
@@ -238,6 +238,11 @@ impl Group {
         self.staged = Some(next);
         self.transaction.change = Change::InForce;
         Ok(outcome)
+    }
+
+    pub(crate) fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let packages = self.current().packages.iter();
+        welcome::is_invited(part, packages.map(|(number, package)| (*number, &**package)))
     }
 
     pub(crate) fn join(

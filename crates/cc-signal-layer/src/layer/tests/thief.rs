@@ -91,7 +91,7 @@ fn an_account_alone_opens_nothing() {
     let member = Some(people[1].id);
     layer.attach(&Attachment { stack, position: 0, member, founding: false }).unwrap();
     let mut thief = Person { id: people[1].id, kept: Kept::new(layer) };
-    assert_eq!(kind(thief.join(&first.welcome, 1)), LayerErrorKind::Rejected);
+    assert_eq!(kind(thief.join(&first.welcome, 1)), LayerErrorKind::Stale);
     assert!(traffic.iter().all(|wire| thief.open(wire).is_err()));
 }
 
@@ -156,7 +156,7 @@ fn what_was_read_stays_closed() {
     people[0].confirm();
     dora.join(&invitation.welcome, 5).unwrap();
     let mut thief = Thief::of(&dora);
-    assert_eq!(kind(thief.0.join(&invitation.welcome, 5)), LayerErrorKind::Rejected);
+    assert_eq!(kind(thief.0.join(&invitation.welcome, 5)), LayerErrorKind::Stale);
 }
 
 /// Before the victim's update a thief reads everything, after it nothing of anybody, though it has seen
