@@ -17,6 +17,7 @@ use cc_manager::{
     CascadingCipherManager, DecodeError, Error, Incoming, IncomingWelcome, Kind, MAX_EPOCHS_AHEAD,
     Recipients,
 };
+use cc_signal_layer::{Account, SignalLayer};
 use common::{
     all_read_all, dh, founder, full, group, joiner, mls, settle, stack_id,
     wrapped::{Wishes, Wrapped},
@@ -396,6 +397,26 @@ fn a_welcome_for_somebody_else_is_no_attack() {
     let incoming = bob.receive_welcome(&welcome).unwrap();
     assert!(matches!(incoming, IncomingWelcome::NotForMe), "{incoming:?}");
     assert!(matches!(charlie.receive_welcome(&welcome).unwrap(), IncomingWelcome::Joined(_)));
+}
+
+/// Also where Signal alone knows who is invited.
+#[test]
+fn a_welcome_of_signal_for_somebody_else_is_no_attack() {
+    let person = || {
+        let signal = SignalLayer::group(Account::generate().unwrap());
+        CascadingCipherManager::builder().layer(aes()).layer(signal).build().unwrap()
+    };
+    let [mut alice, mut bob, mut charlie] = [person(), person(), person()];
+    charlie.key_package().unwrap();
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    let incoming = charlie.receive_welcome(&welcome).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::NotForMe), "{incoming:?}");
+    let mut damaged = welcome.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let incoming = bob.receive_welcome(&damaged).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::Forged(_)), "{incoming:?}");
+    assert!(matches!(bob.receive_welcome(&welcome).unwrap(), IncomingWelcome::Joined(_)));
 }
 
 fn all_read_all_unsigned(members: &mut [CascadingCipherManager]) {

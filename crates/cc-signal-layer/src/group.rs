@@ -304,4 +304,17 @@ impl Group {
         let index = own.roster.keys().position(|id| *id == member);
         own.epochs.present.own = u32::try_from(index.unwrap()).unwrap();
     }
+
+    /// Works as if the epoch numbers had another mask.
+    pub(crate) fn with_another_mask<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let mask = Arc::new(header::EpochMask::new(cc_core::Secret::random().unwrap()));
+        let exchange = |group: &mut Self, mask| {
+            let epochs = group.state.epochs_mut().unwrap();
+            core::mem::replace(&mut epochs.mask, mask)
+        };
+        let true_mask = exchange(self, mask);
+        let result = work(self);
+        exchange(self, true_mask);
+        result
+    }
 }

@@ -16,7 +16,7 @@ use super::{
     member_keys::{MemberKeys, MemberSecrets},
     outside, removed, sealing,
     state::{NextEpoch, Phase, Plan},
-    welcome::{GroupInfo, Invited},
+    welcome::{self, GroupInfo, Invited},
 };
 use crate::{Error, codec::Reader};
 
@@ -240,6 +240,11 @@ impl Group {
         Ok(outcome)
     }
 
+    pub(crate) fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let packages = self.current().packages.iter();
+        welcome::is_invited(part, packages.map(|(number, package)| (*number, &**package)))
+    }
+
     pub(crate) fn join(
         &mut self,
         part: &[u8],
@@ -318,3 +323,55 @@ fn no_change() -> LayerError {
 }
 
 const TOO_MANY: &str = "too many members: see cc_core::limits::MAX_MEMBERS";
+
+#[cfg(test)]
+use super::state::EpochKeys;
+
+#[cfg(test)]
+impl Group {
+    /// As somebody with a copy of this state follows a commit, also one that its own member has made
+    /// since or that removes it: with whatever it can derive, and open of what is sealed to anybody.
+    /// Whether it has the secret of the next epoch then.
+    pub(crate) fn follow_as_thief(&mut self, part: &[u8], committer: &MemberId) -> bool {
+        let mut next = self.state.clone();
+        let (Some(me), Some(member)) = (next.me, next.member()) else { return false };
+        let mut reader = Reader::new(part);
+        let head = CommitHead::read(&mut reader).unwrap();
+        let present = &member.epochs.present;
+        if head.transcript != present.transcript {
+            return false;
+        }
+        let Ok(commit) = Commit::read(head, committer, reader) else { return false };
+        let EpochKeys { member: secrets, init } = &*member.secrets;
+        let identity = self.account.identity_pair();
+        let Some(sender) = member.roster.get(committer).map(|keys| keys.identity()) else {
+            return false;
+        };
+        let opened = member.roster.values().flat_map(|keys| {
+            let ad = sealing_data(&commit.head, committer, keys);
+            let open = move |sealed: &Vec<u8>| {
+                sealing::open(Some(sender), identity, &secrets.prekeys, &ad, sealed).ok()
+            };
+            commit.sealed.iter().filter_map(open)
+        });
+        let known = opened.chain([Secret::zeroed()]);
+        let renewed = known.map(|fresh| JoinerSecret::renewed(init, &fresh).unwrap());
+        let mut all = renewed.chain([JoinerSecret::onward(init).unwrap()]);
+        let fits = |joiner: &JoinerSecret| joiner.commitment() == Ok(commit.head.commitment);
+        let Some(joiner) = all.find(fits) else { return false };
+        let mut roster = roster_without(&member.roster, &commit.removed);
+        roster.insert(*committer, Arc::new(commit.keys));
+        roster.extend(commit.added.into_iter().map(|new| (new.id, new.keys)));
+        let next_epoch = NextEpoch {
+            number: commit.head.epoch,
+            history: key_schedule::history(&present.transcript, committer, part),
+            joiner,
+            roster: Arc::new(roster),
+            secrets: secrets.clone(),
+        };
+        if next.enter(me, &next_epoch).is_ok() {
+            self.state = next;
+        }
+        true
+    }
+}

@@ -94,6 +94,12 @@ impl EpochMask {
         &self.key
     }
 
+    /// Tells whether two members have one mask, and nothing about it.
+    pub(super) fn commitment(&self) -> [u8; 32] {
+        // No salt is as long.
+        *self.prf.evaluate(b"cc-signal/1 mask commitment").expose()
+    }
+
     /// Masks a number, and takes the mask off again.
     pub(super) fn apply(&self, salt: &[u8; SALT_LEN], number: [u8; 8]) -> [u8; 8] {
         let mask = self.prf.evaluate(salt);

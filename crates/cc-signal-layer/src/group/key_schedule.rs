@@ -16,15 +16,15 @@
 //! joiner secret and with it nothing older.
 //!
 //! The transcript of an epoch is SHA-256 over that of the epoch before, the committer's id, the whole
-//! commit part, and then the ids and keys of all members. Two members to whom somebody showed two
-//! different histories or rosters share no key.
+//! commit part, and then a commitment to the mask of the epoch numbers and the ids and keys of all
+//! members. Two members to whom somebody showed two different histories, masks or rosters share no key.
 
 use alloc::{collections::BTreeMap, sync::Arc};
 
 use cc_core::{MemberId, Secret};
 use sha2::{Digest, Sha256};
 
-use super::member_keys::MemberKeys;
+use super::{header::EpochMask, member_keys::MemberKeys};
 use crate::{Error, kdf};
 
 /// The members of an epoch in the order of their ids; the place of a member is its index.
@@ -101,12 +101,19 @@ pub(super) fn history(transcript: &[u8; 32], committer: &MemberId, part: &[u8]) 
         .into()
 }
 
-/// The transcript of the epoch that this history led to, with these members.
-pub(super) fn transcript(history: &[u8; 32], epoch: u64, roster: &Roster) -> [u8; 32] {
+/// The transcript of the epoch that this history led to, with these members and this mask of its
+/// number.
+pub(super) fn transcript(
+    history: &[u8; 32],
+    epoch: u64,
+    mask: &EpochMask,
+    roster: &Roster,
+) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"cc-signal/1 transcript");
     hash.update(history);
     hash.update(epoch.to_be_bytes());
+    hash.update(mask.commitment());
     for (id, keys) in roster {
         hash.update(id.as_bytes());
         hash.update(keys.digest());

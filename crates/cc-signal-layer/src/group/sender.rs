@@ -110,7 +110,10 @@ impl ReceivingChain {
             }
             key = next;
         }
-        while skipped.len > limits.max_skipped() {
+        let expired = after.saturating_sub(limits.skipped_lifetime());
+        while skipped.len > limits.max_skipped()
+            || skipped.oldest().is_some_and(|oldest| oldest < expired)
+        {
             let Some(dropped) = Arc::make_mut(&mut skipped).drop_oldest() else { break };
             given_up = given_up.max(dropped.saturating_add(1));
         }
@@ -214,10 +217,15 @@ impl Skipped {
         Some(key)
     }
 
+    /// The number of the first message whose key is here.
+    fn oldest(&self) -> Option<u32> {
+        let (number, block) = self.blocks.first_key_value()?;
+        Some(number * BLOCK + u32::from(block.0.first()?.0))
+    }
+
     /// The number of the message whose key was dropped.
     fn drop_oldest(&mut self) -> Option<u32> {
-        let (number, block) = self.blocks.first_key_value()?;
-        let number = number * BLOCK + u32::from(block.0.first()?.0);
+        let number = self.oldest()?;
         self.remove(number).map(|_| number)
     }
 
@@ -290,5 +298,26 @@ mod tests {
         assert_eq!(kind(&chain, 21 + MAX_GAP + 1), Some((LayerErrorKind::Stale, Some(7))));
         assert_eq!(kind(&chain, u32::MAX), Some((LayerErrorKind::Rejected, None)));
         assert_eq!(kind(&chain, 21), None);
+    }
+
+    #[test]
+    fn skipped_keys_expire_after_later_messages() {
+        let limits = Limits::default().with_skipped_lifetime(20);
+        let take = |chain: &ReceivingChain, number| {
+            chain.take(number, 7, &limits).map(|(_, chain)| chain).map_err(|error| error.kind())
+        };
+        let mut chain = ReceivingChain::new(Secret::<32>::random().unwrap());
+        for number in 3..20 {
+            chain = take(&chain, number).unwrap();
+        }
+        assert!(take(&chain, 0).is_ok());
+        chain = take(&chain, 20).unwrap();
+        assert_eq!(take(&chain, 0).err(), Some(LayerErrorKind::Stale));
+        assert!(take(&chain, 1).is_ok());
+        chain = take(&chain, 22).unwrap();
+        assert_eq!(chain.skipped.len, 1);
+        chain = take(&chain, 1000).unwrap();
+        assert_eq!((chain.skipped.len, chain.skipped.oldest()), (19, Some(981)));
+        assert_eq!(take(&chain, 21).err(), Some(LayerErrorKind::Stale));
     }
 }

@@ -124,7 +124,7 @@ impl GroupState {
     pub(super) fn enter(&mut self, me: MemberId, next: &NextEpoch) -> Result<(), Error> {
         let member = self.member().ok_or(Error::InvalidState)?;
         let Epochs { mask, present, past } = member.epochs.clone();
-        let begun = next.begin(&me)?;
+        let begun = next.begin(&me, &mask)?;
         let mut kept = past;
         kept.push(present);
         let over = kept.len().saturating_sub(PAST_EPOCHS);
@@ -141,7 +141,7 @@ impl GroupState {
         mask: Arc<EpochMask>,
         next: &NextEpoch,
     ) -> Result<(), Error> {
-        self.phase = next.member(next.begin(&me)?, mask, Vec::new());
+        self.phase = next.member(next.begin(&me, &mask)?, mask, Vec::new());
         Ok(())
     }
 
@@ -177,12 +177,8 @@ impl Epochs {
 }
 
 impl NextEpoch {
-    pub(super) fn transcript(&self) -> [u8; 32] {
-        key_schedule::transcript(&self.history, self.number, &self.roster)
-    }
-
-    fn begin(&self, me: &MemberId) -> Result<Begun, Error> {
-        let transcript = self.transcript();
+    fn begin(&self, me: &MemberId, mask: &EpochMask) -> Result<Begun, Error> {
+        let transcript = key_schedule::transcript(&self.history, self.number, mask, &self.roster);
         scrubbed(|| Epoch::begin(self.number, transcript, &self.joiner, &self.roster, me))
     }
 

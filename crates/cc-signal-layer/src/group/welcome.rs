@@ -2,6 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
+//! | 16 | salt of the tags |
 //! | 4 | how many are welcome; for each 8 tag, 1648 the welcome key, sealed to the prekeys of its key package |
 //! | 4 + n | the group under that key, and 16 tag |
 //!
@@ -37,6 +38,7 @@ use super::{
 use crate::{
     Error, IdentityKey, IdentityKeyPair,
     codec::{Reader, Writer},
+    entropy::{Entropy, System},
     kdf,
     message_key::{MessageKey, NO_SALT, TAG_LEN},
 };
@@ -68,10 +70,13 @@ impl GroupInfo {
     ) -> Result<Vec<u8>, Error> {
         let key = Secret::<32>::random()?;
         let group_len = 8 + 32 * 4 + 4 + self.roster.len() * (32 + MemberKeys::LEN) + 64 + TAG_LEN;
-        let mut part = Vec::with_capacity(4 + invited.len() * (8 + SEALED_LEN) + 4 + group_len);
+        let front_len = SALT_LEN + 4 + invited.len() * (8 + SEALED_LEN);
+        let mut part = Vec::with_capacity(front_len + 4 + group_len);
+        let salt = System.array()?;
+        part.extend_from_slice(&salt);
         put_len(&mut part, invited.len());
         for Invited { identity, reference, prekeys } in invited {
-            part.extend_from_slice(&tag(binding, reference));
+            part.extend_from_slice(&tag(&salt, reference));
             part.extend_from_slice(&sealing::seal(None, identity, prekeys, binding, &key)?);
         }
         let front = front_digest(&part);
@@ -103,28 +108,13 @@ impl GroupInfo {
         part: &[u8],
         packages: impl IntoIterator<Item = (u64, &'a Package)>,
     ) -> Result<(u64, Self), LayerError> {
-        let mut packages: Vec<_> = packages
-            .into_iter()
-            .map(|(number, package)| (tag(binding, &package.reference), number, package))
-            .collect();
-        packages.sort_unstable_by_key(|(tag, ..)| *tag);
         let mut reader = Reader::new(part);
-        let mut invitation = None;
-        for _ in 0..reader.count(8 + SEALED_LEN, MAX_MEMBERS)? {
-            let (tag, sealed) = (reader.array::<8>()?, reader.take(SEALED_LEN)?);
-            // The first alone: one welcome costs its reader one agreement.
-            if invitation.is_none()
-                && let Ok(place) = packages.binary_search_by_key(&tag, |(tag, ..)| *tag)
-            {
-                invitation =
-                    packages.get(place).map(|(_, number, package)| (*number, *package, sealed));
-            }
-        }
+        let invitation = find_invitation(&mut reader, packages)?;
         let front = part.get(..part.len() - reader.remaining()).ok_or(LayerError::rejected())?;
         let front = front_digest(front);
         let sealed_group = reader.bytes(MAX_PART_LEN)?;
         reader.finish()?;
-        let (number, package, sealed) = invitation.ok_or(LayerError::rejected())?;
+        let (number, package, sealed) = invitation.ok_or(LayerError::stale(None))?;
         let key = sealing::open(None, identity, &package.secrets.welcome, binding, sealed)?;
         let mut group = zeroize::Zeroizing::new(sealed_group.to_vec());
         let (body, tag) = group.split_last_chunk_mut::<TAG_LEN>().ok_or(LayerError::rejected())?;
@@ -189,10 +179,44 @@ fn read_roster(reader: &mut Reader<'_>, count: usize) -> Result<Roster, Error> {
     Ok(roster)
 }
 
-fn tag(binding: &[u8; 32], reference: &[u8; 32]) -> [u8; 8] {
+/// Whether a welcome, of which nothing is verified yet, is for one of these key packages.
+pub(super) fn is_invited<'a>(
+    part: &[u8],
+    packages: impl IntoIterator<Item = (u64, &'a Package)>,
+) -> Option<bool> {
+    let invitation = find_invitation(&mut Reader::new(part), packages).ok()?;
+    Some(invitation.is_some())
+}
+
+/// Reads the list of who is welcome: the key package it is for, and what is sealed to it.
+fn find_invitation<'a, 'b>(
+    reader: &mut Reader<'b>,
+    packages: impl IntoIterator<Item = (u64, &'a Package)>,
+) -> Result<Option<(u64, &'a Package, &'b [u8])>, Error> {
+    let salt = reader.array()?;
+    let mut packages: Vec<_> = packages
+        .into_iter()
+        .map(|(number, package)| (tag(&salt, &package.reference), number, package))
+        .collect();
+    packages.sort_unstable_by_key(|(tag, ..)| *tag);
+    let mut invitation = None;
+    for _ in 0..reader.count(8 + SEALED_LEN, MAX_MEMBERS)? {
+        let (tag, sealed) = (reader.array::<8>()?, reader.take(SEALED_LEN)?);
+        // The first alone: one welcome costs its reader one agreement.
+        if invitation.is_none()
+            && let Ok(place) = packages.binary_search_by_key(&tag, |(tag, ..)| *tag)
+        {
+            invitation =
+                packages.get(place).map(|(_, number, package)| (*number, *package, sealed));
+        }
+    }
+    Ok(invitation)
+}
+
+fn tag(salt: &[u8; SALT_LEN], reference: &[u8; 32]) -> [u8; 8] {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(b"cc-signal/1 invited")
-        .chain_update(binding)
+        .chain_update(salt)
         .chain_update(reference)
         .finalize()
         .into();
@@ -209,4 +233,6 @@ fn group_key(key: &Secret<32>) -> Result<MessageKey, Error> {
     Ok(MessageKey::new(kdf::hkdf_expand(key, &[b"cc-signal/1 welcome group"])?))
 }
 
+/// So that nobody who has not seen a key package can tell that two welcomes are for it.
+const SALT_LEN: usize = 16;
 const WELCOME: &[u8] = b"group welcome";

@@ -88,16 +88,45 @@ fn a_damaged_welcome_is_refused() {
     for at in (0..welcome.len()).step_by(101) {
         let mut flipped = welcome.clone();
         flipped[at] ^= 1 << (at % 8);
-        refused(bob.join(&flipped, 1));
+        if at < 16 {
+            // The salt of the tags: it might be for somebody else.
+            assert_eq!(kind(bob.join(&flipped, 1)), LayerErrorKind::Stale);
+        } else {
+            refused(bob.join(&flipped, 1));
+        }
         refused(bob.join(&welcome[..at], 1));
         assert_eq!(bob.layer.standing(), Standing::Outside);
     }
     refused(bob.join(welcome, 2));
-    refused(person(false).join(welcome, 1));
     bob.join(welcome, 1).unwrap();
-    refused(bob.join(welcome, 1));
     charlie.join(welcome, 1).unwrap();
     all_to_all(&mut [&mut alice, &mut bob, &mut charlie]);
+}
+
+/// Of a welcome that names no key package of this member, or one that was used, that is what is told.
+#[test]
+fn a_welcome_for_somebody_else_is_no_forgery() {
+    let (mut alice, mut bob, mut dora) = (person(true), person(false), person(false));
+    let change = alice.stage(&mut [&mut bob], &[], 1);
+    alice.confirm();
+    let welcome = &change.welcome;
+    dora.package();
+    let invited = |person: &Person| person.layer.is_invited(welcome);
+    assert_eq!([&alice, &bob, &dora].map(invited), [Some(false), Some(true), Some(false)]);
+    assert_eq!(bob.layer.is_invited(&welcome[..100]), None);
+    assert_eq!(kind(dora.join(welcome, 1)), LayerErrorKind::Stale);
+    bob.join(welcome, 1).unwrap();
+    assert_eq!(bob.layer.is_invited(welcome), Some(false));
+    assert_eq!(kind(bob.join(welcome, 1)), LayerErrorKind::Stale);
+    // The tags of two welcomes have nothing in common but for who knows the key package.
+    let package = (dora.id, dora.package());
+    let tags = [2, 3].map(|binding| {
+        let change = alice.try_stage(core::slice::from_ref(&package), &[], binding).unwrap();
+        alice.discard();
+        assert_eq!(dora.layer.is_invited(&change.welcome), Some(true));
+        change.welcome[20..28].to_vec()
+    });
+    assert_ne!(tags[0], tags[1]);
 }
 
 #[test]
@@ -110,8 +139,9 @@ fn a_one_time_prekey_is_used_once() {
     bob.join(&first.welcome, 1).unwrap();
     let removal = alice.stage(&mut [], &[bob.id], 2);
     assert!(bob.process(&removal.commit, 2).unwrap().removed_self);
-    refused(bob.join(&first.welcome, 1));
-    refused(bob.join(&second.welcome, 1));
+    for welcome in [&first.welcome, &second.welcome] {
+        assert_eq!(kind(bob.join(welcome, 1)), LayerErrorKind::Stale);
+    }
     dora.discard();
     let third = dora.stage(&mut [&mut bob], &[], 2);
     dora.confirm();

@@ -118,6 +118,30 @@ fn a_welcome_is_bound_to_its_commit() {
     }
 }
 
+/// A newcomer who is given another mask of the epoch numbers takes what the members send for noise, as
+/// they do with what it sends. The authenticators tell.
+#[test]
+fn another_mask_for_a_newcomer() {
+    let [mut alice, mut bob, mut mallory] = three();
+    let mut eve = person(false);
+    let part = eve.package();
+    let added = [NewMember { id: eve.id, part: &part, binding: [0; 32] }];
+    let request = ChangeRequest { added: &added, removed: &[] };
+    let Mode::Group(group) = &mut mallory.layer.mode else { panic!() };
+    let change = group.with_another_mask(|group| group.stage_change(&request, &parts(3))).unwrap();
+    mallory.layer.revert();
+    let commit = mallory.seal(&change.commit);
+    for other in [&mut alice, &mut bob] {
+        let _ = other.process(&commit, 3).unwrap();
+    }
+    eve.join(&change.welcome, 3).unwrap();
+    let (to_eve, from_eve) = (alice.seal(b"to all"), eve.seal(b"to all"));
+    assert_eq!(kind(eve.open(&to_eve)), LayerErrorKind::Rejected);
+    assert_eq!(kind(alice.open(&from_eve)), LayerErrorKind::Rejected);
+    assert_eq!(authenticator(&alice), authenticator(&bob));
+    assert_ne!(authenticator(&eve), authenticator(&alice));
+}
+
 /// Old keys of a member in a commit or in the roster of another are not taken for its present ones.
 #[test]
 fn a_commit_of_another_history_is_refused() {

@@ -67,7 +67,7 @@ fn who_missed_commits_comes_back() {
     let change = comes_back(&mut people, 3, 1, 6);
     assert_eq!(kind(people[1].layer.confirm_change()), LayerErrorKind::NotReady);
     assert!(people[1].open(&wire).is_err());
-    assert_eq!(kind(people[1].join(&change.welcome, 6)), LayerErrorKind::Rejected, "a replay");
+    assert_eq!(kind(people[1].join(&change.welcome, 6)), LayerErrorKind::Stale, "a replay");
     all_read_all(&mut people);
     // Once more, and by somebody else.
     comes_back(&mut people, 0, 1, 7);

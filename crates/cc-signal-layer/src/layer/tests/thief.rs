@@ -2,6 +2,11 @@
 //! all traffic. It does what the member does, and never sends.
 
 use super::*;
+use crate::{
+    chain_key::ChainKey,
+    kdf::Prf,
+    message_key::tests::{forget, keys},
+};
 
 /// A copy of a member's state. It opens what it can of what it is shown.
 struct Thief(Person);
@@ -11,9 +16,11 @@ impl Thief {
         Self(Person { id: victim.id, kept: victim.copy() })
     }
 
-    /// Follows a commit as the victim does, where it can.
-    fn follows(&mut self, commit: &[u8], binding: u8) -> bool {
-        self.0.process(commit, binding).is_ok()
+    /// Follows a commit, the victim's own and one that removes the victim as well, with whatever it can
+    /// derive or open. The part is no secret to it, for it has the keys of all chains.
+    fn follows(&mut self, commit: &Commit) -> bool {
+        let Mode::Group(group) = &mut self.0.kept.layer.mode else { panic!() };
+        group.follow_as_thief(&commit.part, &commit.by)
     }
 
     fn opens(&mut self, wires: &[Vec<u8>]) -> usize {
@@ -36,18 +43,33 @@ fn talk(people: &mut [Person], count: usize) -> Vec<Vec<u8>> {
     wires
 }
 
+struct Commit {
+    by: MemberId,
+    wire: Vec<u8>,
+    part: Vec<u8>,
+}
+
+impl Commit {
+    /// With what one of those who can read it finds in it.
+    fn new(wire: Vec<u8>, reader: &Person) -> Self {
+        let (part, opened) = open_staged(&mut reader.copy().layer, &wire, b"ad").unwrap();
+        Self { by: opened.sender.unwrap(), wire, part }
+    }
+}
+
 /// `by` changes the group, and the others that stay follow; gives the commit.
-fn change(people: &mut Vec<Person>, by: usize, removed: &[usize], binding: u8) -> Vec<u8> {
+fn change(people: &mut Vec<Person>, by: usize, removed: &[usize], binding: u8) -> Commit {
     let gone: Vec<_> = removed.iter().map(|n| people[*n].id).collect();
     let change = people[by].stage(&mut [], &gone, binding);
     people[by].confirm();
+    let commit = Commit::new(change.commit, &people[(by + 1) % people.len()]);
     for n in (0..people.len()).filter(|n| *n != by) {
-        let outcome = people[n].process(&change.commit, binding).unwrap();
+        let outcome = people[n].process(&commit.wire, binding).unwrap();
         assert_eq!(outcome.removed_self, removed.contains(&n));
     }
     let mut index = 0..;
     people.retain(|_| !removed.contains(&index.next().unwrap()));
-    change.commit
+    commit
 }
 
 /// The account holds no key that any message of the group was sealed to.
@@ -60,7 +82,7 @@ fn an_account_alone_opens_nothing() {
     bob.join(&first.welcome, 1).unwrap();
     let mut people = vec![alice, bob];
     let mut traffic = talk(&mut people, 100);
-    traffic.push(change(&mut people, 0, &[], 2));
+    traffic.push(change(&mut people, 0, &[], 2).wire);
     traffic.extend(talk(&mut people, 100));
     // All that the account's record has, in a layer of its own.
     let stolen = Account::load(people[1].layer.account().export().expose()).unwrap();
@@ -69,8 +91,45 @@ fn an_account_alone_opens_nothing() {
     let member = Some(people[1].id);
     layer.attach(&Attachment { stack, position: 0, member, founding: false }).unwrap();
     let mut thief = Person { id: people[1].id, kept: Kept::new(layer) };
-    assert_eq!(kind(thief.join(&first.welcome, 1)), LayerErrorKind::Rejected);
+    assert_eq!(kind(thief.join(&first.welcome, 1)), LayerErrorKind::Stale);
     assert!(traffic.iter().all(|wire| thief.open(wire).is_err()));
+}
+
+/// How many of the keys that have encrypted can be computed from 32 bytes in a row of the store, as they
+/// are, as the key of a chain, or as the secret that all chains of an epoch come from.
+fn keys_within_reach(stolen: &Person, people: &[Person]) -> usize {
+    let (all, mut found) = (keys(), alloc::collections::BTreeSet::<[u8; 32]>::new());
+    // The account and the public keys are none of it.
+    let stored = stolen.stored();
+    let values = stored.iter().filter(|(name, _)| !matches!(name[0], b'a' | b'b'));
+    for secret in values.flat_map(|(_, value)| value.windows(32)) {
+        let secret = Secret::<32>::copy_from(secret).unwrap();
+        found.extend(all.get(secret.expose()).copied());
+        let prf = Prf::new(&secret);
+        let of_members = people.iter().map(|person| prf.evaluate(person.id.as_bytes()));
+        for start in of_members.collect::<Vec<_>>().into_iter().chain([secret]) {
+            let mut chain = ChainKey::new(start);
+            for _ in 0..32 {
+                let (next, key) = chain.step();
+                found.extend(all.get(key.secret().expose()).copied());
+                chain = next;
+            }
+        }
+    }
+    found.len()
+}
+
+#[test]
+fn no_key_that_was_used_is_within_reach() {
+    let mut people = Vec::from(three());
+    for (by, binding) in [(0, 3), (2, 4)] {
+        change(&mut people, by, &[], binding);
+        talk(&mut people, 10);
+    }
+    assert_eq!(keys_within_reach(&people[1], &people), 0);
+    people[0].seal(b"not read yet");
+    people[0].seal(b"nor this");
+    assert_eq!(keys_within_reach(&people[1], &people), 2);
 }
 
 /// Also with the whole state, nothing opens that was read before, in whatever epoch.
@@ -80,7 +139,7 @@ fn what_was_read_stays_closed() {
     let mut traffic = talk(&mut people, 20);
     let unread = people[0].seal(b"not read yet");
     for (by, binding) in [(0, 3), (2, 4)] {
-        traffic.push(change(&mut people, by, &[], binding));
+        traffic.push(change(&mut people, by, &[], binding).wire);
         traffic.extend(talk(&mut people, 20));
     }
     let mut thief = Thief::of(&people[1]);
@@ -97,7 +156,7 @@ fn what_was_read_stays_closed() {
     people[0].confirm();
     dora.join(&invitation.welcome, 5).unwrap();
     let mut thief = Thief::of(&dora);
-    assert_eq!(kind(thief.0.join(&invitation.welcome, 5)), LayerErrorKind::Rejected);
+    assert_eq!(kind(thief.0.join(&invitation.welcome, 5)), LayerErrorKind::Stale);
 }
 
 /// Before the victim's update a thief reads everything, after it nothing of anybody, though it has seen
@@ -111,16 +170,16 @@ fn an_update_of_the_victim_heals() {
     assert_eq!(thief.opens(&before), 4, "all but the victim's own");
     // Somebody else's update does not help: the victim's keys are still the stolen ones.
     let commit = change(&mut people, 0, &[], 3);
-    assert!(thief.follows(&commit, 3));
+    assert!(thief.follows(&commit));
     assert_eq!(thief.opens(&talk(&mut people, 2)), 4);
 
     let commit = change(&mut people, 1, &[], 4);
-    assert!(!thief.follows(&commit, 4));
+    assert!(!thief.follows(&commit));
     assert_eq!(thief.opens(&talk(&mut people, 2)), 0);
     // Nor later, whoever changes what.
     for (by, binding) in [(0, 5), (1, 6), (1, 7), (2, 8)] {
         let commit = change(&mut people, by, &[], binding);
-        assert!(!thief.follows(&commit, binding));
+        assert!(!thief.follows(&commit));
         assert_eq!(thief.opens(&talk(&mut people, 1)), 0);
     }
 }
@@ -132,8 +191,30 @@ fn two_updates_in_a_row_expose_nothing() {
     change(&mut people, 1, &[], 3);
     let mut thief = Thief::of(&people[1]);
     let commit = change(&mut people, 1, &[], 4);
-    assert!(!thief.follows(&commit, 4));
+    assert!(!thief.follows(&commit));
     assert_eq!(thief.opens(&talk(&mut people, 2)), 0);
+}
+
+/// Who has a copy from before the update can still say something in the victim's name, of an epoch from
+/// before, as long as the others keep that.
+#[test]
+fn a_thief_speaks_of_the_past_alone() {
+    let mut people = Vec::from(three());
+    let (mut thief, victim) = (Thief::of(&people[1]), people[1].id);
+    // The victim's own next message has this place in its chain.
+    thief.0.seal(b"not mine");
+    forget();
+    for binding in 3..=3 + u8::try_from(PAST_EPOCHS).unwrap() {
+        change(&mut people, 1, &[], binding);
+        let wire = thief.0.seal(b"not mine");
+        if people[0].epoch() <= 2 + PAST_EPOCHS as u64 {
+            let (_, opened) = people[0].open_kept(&wire).unwrap();
+            assert_eq!(opened, Opened::by(victim).in_epoch(2));
+        } else {
+            assert_eq!(kind(people[0].open(&wire)), LayerErrorKind::Stale);
+        }
+        assert_eq!(kind(people[2].process(&wire, 9)), LayerErrorKind::Stale);
+    }
 }
 
 /// An update that is staged while the state is stolen: its secrets are in the copy, and it is as good as
@@ -150,7 +231,7 @@ fn a_staged_update_is_stolen_with_the_rest() {
     }
     assert_eq!(thief.opens(&talk(&mut people, 1)), 2);
     let commit = change(&mut people, 1, &[], 4);
-    assert!(!thief.follows(&commit, 4));
+    assert!(!thief.follows(&commit));
     assert_eq!(thief.opens(&talk(&mut people, 1)), 0);
 }
 
@@ -162,7 +243,8 @@ fn a_removal_keeps_out() {
     let mut removed = Thief::of(&people[2]);
     let sent_before = people[0].seal(b"before");
     let commit = change(&mut people, 0, &[2], 3);
-    assert!(removed.0.process(&commit, 3).unwrap().removed_self);
+    assert!(removed.0.process(&commit.wire, 3).unwrap().removed_self);
+    assert!(!thief.follows(&commit));
     let after = talk(&mut people, 3);
     for thief in [&mut thief, &mut removed] {
         assert_eq!(thief.opens(&after), 0);
@@ -186,10 +268,10 @@ fn a_removal_by_the_victim_heals_it() {
         let mut people = Vec::from(three());
         let mut thief = Thief::of(&people[1]);
         let commit = change(&mut people, by, &[2], 3);
-        assert_eq!(thief.follows(&commit, 3), expected > 0);
+        assert_eq!(thief.follows(&commit), expected > 0);
         assert_eq!(thief.opens(&talk(&mut people, 2)), expected);
         let commit = change(&mut people, 1, &[], 4);
-        assert!(!thief.follows(&commit, 4));
+        assert!(!thief.follows(&commit));
         assert_eq!(thief.opens(&talk(&mut people, 2)), 0);
     }
 }
@@ -203,15 +285,16 @@ fn an_addition_heals_with_the_next_change() {
     let mut dora = person(false);
     let invitation = people[1].stage(&mut [&mut dora], &[], 3);
     people[1].confirm();
+    let commit = Commit::new(invitation.commit, &people[0]);
     for n in [0, 2] {
-        let _ = people[n].process(&invitation.commit, 3).unwrap();
+        let _ = people[n].process(&commit.wire, 3).unwrap();
     }
     dora.join(&invitation.welcome, 3).unwrap();
     people.push(dora);
-    // The commit is the victim's own: the thief takes it in from the side of its own store.
-    assert!(!thief.follows(&invitation.commit, 3));
+    assert!(thief.follows(&commit));
+    assert_eq!(thief.opens(&talk(&mut people, 2)), 6, "all but the victim's own");
     let commit = change(&mut people, 0, &[], 4);
-    assert!(!thief.follows(&commit, 4));
+    assert!(!thief.follows(&commit));
     assert_eq!(thief.opens(&talk(&mut people, 2)), 0);
 }
 
