@@ -1,6 +1,8 @@
 //! What this layer demands of a commit, and of a group to join, beyond what openmls verifies.
 
-use cc_core::{CommitOutcome, LayerError, MemberId, limits::MAX_MEMBERS};
+use std::collections::HashSet;
+
+use cc_core::{ChangeRequest, CommitOutcome, LayerError, MemberId, limits::MAX_MEMBERS};
 use openmls::prelude::{
     KeyPackage, LeafNode, LeafNodeIndex, MlsGroup, Proposal, Sender, StagedCommit,
     tls_codec::Serialize as _,
@@ -118,6 +120,24 @@ pub(crate) fn check_leaf(
         is_within_bounds(leaf) && hpke_key::leaf_is_usable(provider, config.ciphersuite(), leaf);
     let checked = if usable { config.policy.admit(leaf) } else { Err(LayerError::rejected()) };
     checked.map_err(|error| about(provider, leaf, error))
+}
+
+/// No two who are added have a key in common, which openmls refuses without a word about whom (RFC 9420 section
+/// 7.3). The one that comes first is not to blame.
+pub(crate) fn check_new_keys(
+    request: &ChangeRequest<'_>,
+    added: &[KeyPackage],
+) -> Result<(), LayerError> {
+    let (mut signature_keys, mut encryption_keys) = (HashSet::new(), HashSet::new());
+    for (new, package) in request.added.iter().zip(added) {
+        let leaf = package.leaf_node();
+        let distinct = signature_keys.insert(leaf.signature_key().as_slice())
+            && encryption_keys.insert(leaf.encryption_key());
+        if !distinct {
+            return Err(LayerError::rejected().about(new.id));
+        }
+    }
+    Ok(())
 }
 
 /// Those of a key package.

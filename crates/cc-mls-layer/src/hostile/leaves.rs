@@ -7,9 +7,10 @@ use openmls::prelude::{
 
 use super::{
     BINDING, Extension, context, forge,
+    forged::Forged,
     keys::{group, id, key_package, member, new, refused},
 };
-use crate::{MlsConfig, transaction::Progress};
+use crate::{MlsConfig, reader::Reader, transaction::Progress};
 
 /// Leaves of the first member, with its own id, credential and keys: with more capabilities than are read in a
 /// tree, and with a large extension.
@@ -52,5 +53,27 @@ fn nobody_keeps_others_from_joining_by_its_own_leaf() {
         let request = ChangeRequest { added: &added, removed: &[] };
         let change = members[1].stage_change(&request, &context(BINDING, false)).unwrap();
         joiner.join(&change.welcome, &context(BINDING, false)).unwrap();
+    }
+}
+
+/// Each of the two could be added alone, so only the change that adds both can tell.
+#[test]
+fn of_two_key_packages_with_a_key_in_common_the_second_is_named() {
+    let config = MlsConfig::default();
+    let mut members = group(&config, 2);
+    let (mut eve, mut carol) = (member(9, &config), member(8, &config));
+    let (part, other) = (key_package(&mut eve), key_package(&mut carol));
+    let mut reader = Reader::new(&part[8..]);
+    let (_init_key, leaf_key) = (reader.vector().unwrap(), reader.vector().unwrap());
+    let same = Forged { leaf_key: Some(leaf_key.to_vec()), ..Default::default() };
+    let same = same.sign(&carol, &other);
+    for added in [[new(9, &part), new(8, &same)], [new(8, &same), new(9, &part)]] {
+        for one in &added {
+            assert!(members[0].verify_key_package(one, None).is_ok());
+        }
+        let second = added[1].id.as_bytes()[0];
+        let request = ChangeRequest { added: &added, removed: &[] };
+        refused(members[0].stage_change(&request, &context(BINDING, false)), second);
+        members[0].revert();
     }
 }
