@@ -113,9 +113,25 @@ impl CascadingCipherManager {
             Err(Error::KeyPackage { .. } | Error::Layer { .. }) if !intent.added.is_empty() => {
                 // A bundle that verified when it was proposed may have expired.
                 intent.added.retain(|(_, bundle)| self.can_add(bundle));
-                self.stage_proposed(intent)
+                self.stage_without_conflicts(intent)
             }
             staged => staged,
+        }
+    }
+
+    /// Without those who could be added alone, but not beside others: the layers name them.
+    fn stage_without_conflicts(&mut self, mut intent: Intent) -> Result<Change, Error> {
+        loop {
+            let staged = self.stage_proposed(intent.clone());
+            let named = match &staged {
+                Err(Error::KeyPackage { member, .. }) => *member,
+                _ => return staged,
+            };
+            let before = intent.added.len();
+            intent.added.retain(|(member, _)| Some(*member) != named);
+            if intent.added.len() == before {
+                return staged;
+            }
         }
     }
 
