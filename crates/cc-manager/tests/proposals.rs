@@ -11,7 +11,7 @@ use std::{
 
 use cc_aes_layer::AesLayer;
 use cc_core::{
-    SecretBytes,
+    CipherLayer as _, Restore as _, SecretBytes,
     store::{Batch, Change as RecordChange, MemoryStore, Scope, Store, StoreError},
 };
 use cc_dh_layer::DhLayer;
@@ -70,6 +70,28 @@ fn whoever_is_proposed_twice_is_added_once() {
 }
 
 /// A bundle that no layer would add is not even taken note of.
+/// One signature key for two people: each could be added alone.
+#[test]
+fn two_bundles_that_exclude_one_another_block_nobody() {
+    let scope = Scope::new("layer");
+    let mut batch = Batch::new();
+    mls("x", false).save(&mut batch.new_scope(scope.clone())).unwrap();
+    let mut store = MemoryStore::new();
+    store.commit(&batch).unwrap();
+    let twin = || {
+        let layer = MlsLayer::restore(&scope.of(&store)).unwrap();
+        let builder = CascadingCipherManager::builder().layer(dh()).layer(layer);
+        builder.layer(AesLayer::inherited()).build().unwrap()
+    };
+    let mut all = group(&["a", "b", "c"]);
+    for mut proposed in [twin(), twin(), joiner("y")] {
+        let wire = all[1].propose_add(proposed.key_package().unwrap()).unwrap();
+        all[0].process(&wire).unwrap();
+    }
+    let change = all[0].commit_proposals().unwrap();
+    assert_eq!(all[0].confirm(change.id()).unwrap().summary.added.len(), 2);
+}
+
 #[test]
 fn a_bundle_that_does_not_verify_is_not_proposed() {
     let mut all = group(&["a", "b"]);

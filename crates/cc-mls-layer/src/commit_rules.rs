@@ -1,13 +1,16 @@
 //! What this layer demands of a commit, and of a group to join, beyond what openmls verifies.
 
-use cc_core::{CommitOutcome, LayerError, MemberId};
+use std::collections::HashSet;
+
+use cc_core::{ChangeRequest, CommitOutcome, LayerError, MemberId, limits::MAX_MEMBERS};
 use openmls::prelude::{
     KeyPackage, LeafNode, LeafNodeIndex, MlsGroup, Proposal, Sender, StagedCommit,
+    tls_codec::Serialize as _,
 };
 
 use crate::{
-    MlsConfig, context::check_renamed, group::Group, hpke_key, membership::Demands,
-    provider::Provider, psk,
+    MlsConfig, context::check_renamed, group::Group, hpke_key, key_package_view,
+    membership::Demands, provider::Provider, psk, wire::MAX_KEY_PACKAGE_LEN,
 };
 
 /// Whether this layer takes a valid commit, and what it does. Adds, removes, updates, another name, and
@@ -53,7 +56,8 @@ pub(crate) fn judge(
             _ => return Err(LayerError::rejected()),
         }
     }
-    if !demands.are_met_by(&psks) {
+    let (members, removed) = (group.roster.members().len(), outcome.removed.len());
+    if !demands.are_met_by(&psks) || !fits(members, removed, outcome.added.len()) {
         return Err(LayerError::rejected());
     }
     if let Some(leaf) = staged.update_path_leaf_node() {
@@ -96,7 +100,14 @@ pub(crate) fn check_added(
     check_leaf(provider, config, leaf)
 }
 
-/// A leaf that may come into the group: its credential is let in, and its key can be encrypted to.
+/// Whether a group of `members` may lose and gain so many. One that others made too large, if there could be one,
+/// can still do with fewer.
+pub(crate) const fn fits(members: usize, removed: usize, added: usize) -> bool {
+    added == 0 || members.saturating_sub(removed).saturating_add(added) <= MAX_MEMBERS
+}
+
+/// A leaf that may come into the group: it is within the bounds that whoever joins later looks for in the tree, its
+/// credential is let in, and its key can be encrypted to.
 ///
 /// # Errors
 /// `Rejected` about the member; `NotReady` where the credential policy has to be set again.
@@ -105,9 +116,34 @@ pub(crate) fn check_leaf(
     config: &MlsConfig,
     leaf: &LeafNode,
 ) -> Result<(), LayerError> {
-    let usable = hpke_key::leaf_is_usable(provider, config.ciphersuite(), leaf);
+    let usable =
+        is_within_bounds(leaf) && hpke_key::leaf_is_usable(provider, config.ciphersuite(), leaf);
     let checked = if usable { config.policy.admit(leaf) } else { Err(LayerError::rejected()) };
     checked.map_err(|error| about(provider, leaf, error))
+}
+
+/// No two who are added have a key in common, which openmls refuses without a word about whom (RFC 9420 section
+/// 7.3). The one that comes first is not to blame.
+pub(crate) fn check_new_keys(
+    request: &ChangeRequest<'_>,
+    added: &[KeyPackage],
+) -> Result<(), LayerError> {
+    let (mut signature_keys, mut encryption_keys) = (HashSet::new(), HashSet::new());
+    for (new, package) in request.added.iter().zip(added) {
+        let leaf = package.leaf_node();
+        let distinct = signature_keys.insert(leaf.signature_key().as_slice())
+            && encryption_keys.insert(leaf.encryption_key());
+        if !distinct {
+            return Err(LayerError::rejected().about(new.id));
+        }
+    }
+    Ok(())
+}
+
+/// Those of a key package.
+fn is_within_bounds(leaf: &LeafNode) -> bool {
+    leaf.tls_serialize_detached()
+        .is_ok_and(|bytes| bytes.len() <= MAX_KEY_PACKAGE_LEN && key_package_view::is_leaf(&bytes))
 }
 
 fn about(provider: &Provider, leaf: &LeafNode, error: LayerError) -> LayerError {
@@ -141,7 +177,22 @@ pub(crate) fn check_tree(
     config: &MlsConfig,
 ) -> Result<(), LayerError> {
     let tree = mls.treesync();
+    if tree.full_leaves().count() > MAX_MEMBERS {
+        return Err(LayerError::rejected());
+    }
     tree.full_leaves().try_for_each(|(_, leaf)| check_leaf(provider, config, leaf))?;
     let usable = hpke_key::tree_is_usable(provider, mls.ciphersuite(), tree);
     if usable { Ok(()) } else { Err(LayerError::rejected()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_makes_a_group_too_large_for_every_other_change() {
+        assert!(fits(MAX_MEMBERS - 1, 0, 1) && fits(MAX_MEMBERS, 1, 1));
+        assert!(!fits(MAX_MEMBERS, 0, 1) && !fits(1, 0, MAX_MEMBERS));
+        assert!(fits(MAX_MEMBERS + 1, 0, 0) && fits(MAX_MEMBERS + 1, 1, 0));
+    }
 }

@@ -26,6 +26,7 @@ use crate::{
 mod forged;
 mod grease;
 mod keys;
+mod leaves;
 mod validity;
 
 const BINDING: [u8; 32] = [4; 32];

@@ -75,6 +75,12 @@ pub(crate) fn leaf<'a>(reader: &mut Reader<'a>) -> Option<LeafView<'a>> {
     Some(LeafView { signature_key, name, lifetime })
 }
 
+/// Whether this is a LeafNode and nothing else, within the bounds.
+pub(crate) fn is_leaf(bytes: &[u8]) -> bool {
+    let mut reader = Reader::new(bytes);
+    leaf(&mut reader).is_some() && reader.is_empty()
+}
+
 /// A credential (section 5.3): the name, where it is a basic one.
 fn credential<'a>(reader: &mut Reader<'a>) -> Option<Option<&'a [u8]>> {
     match reader.u16()? {

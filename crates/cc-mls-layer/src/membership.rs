@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     MlsConfig, MlsLayer,
     cipher::contribution,
-    commit_rules::{check_path, check_tree, judge},
+    commit_rules::{check_new_keys, check_path, check_tree, fits, judge},
     epoch::Ending,
     error::{internal, refusal, storage as failed},
     external_psk::{is_callers, not_registered},
@@ -393,7 +393,8 @@ pub(crate) fn plan(
     let removed = leaves_to_remove(group, request)?;
     let added = verify_all(provider, config, request.added, now)?;
     check_new_ids(group, request, &removed)?;
-    if group.roster.members().len() - removed.len() + added.len() > cc_core::limits::MAX_MEMBERS {
+    check_new_keys(request, &added)?;
+    if !fits(group.roster.members().len(), removed.len(), added.len()) {
         return Err(LayerError::local(
             cc_core::LayerErrorKind::Limit,
             "the group would have more members than cc_core::limits::MAX_MEMBERS",

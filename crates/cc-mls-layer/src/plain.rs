@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     MlsConfig, MlsLayer,
-    commit_rules::{check_added, check_leaf, check_path, check_same_member, check_tree},
+    commit_rules::{check_added, check_leaf, check_path, check_same_member, check_tree, fits},
     epoch::Ending,
     error::{internal, refusal, storage as failed},
     external_psk,
@@ -376,6 +376,9 @@ fn judge(
             }
             _ => return Err(LayerError::rejected()),
         }
+    }
+    if !fits(group.roster.members().len(), outcome.removed.len(), outcome.added.len()) {
+        return Err(LayerError::rejected());
     }
     Ok(outcome)
 }

@@ -4,8 +4,7 @@
 //! below contribute. Whoever has another commit or welcome of a layer below has another key, and gets
 //! no epoch (RFC 9420 section 8.4).
 
-use cc_core::{ChainSecret, LayerError, PartContext, Secret};
-use hkdf::Hkdf;
+use cc_core::{ChainSecret, LayerError, PartContext, Secret, kdf::hkdf};
 use openmls::{
     prelude::{
         PreSharedKeyProposal,
@@ -14,7 +13,6 @@ use openmls::{
     schedule::{ExternalPsk, PreSharedKeyId, Psk},
 };
 use openmls_traits::{OpenMlsProvider as _, storage::StorageProvider as _};
-use sha2::Sha256;
 
 use crate::{config::Ciphersuite, error::internal, provider::Provider};
 
@@ -76,12 +74,11 @@ pub(crate) fn proposed(proposal: &PreSharedKeyProposal) -> Result<PreSharedKeyId
     PreSharedKeyId::tls_deserialize_exact_bytes(&id).map_err(internal)
 }
 
+/// Where nothing below contributes, this is no secret: it binds, and the salt does that.
 fn secret(chain: Option<&ChainSecret>, position: u16, binding: &[u8; 32]) -> Secret<32> {
-    let inherited =
-        chain.map_or_else(Secret::zeroed, |chain| chain.derive(position, b"mls external psk"));
-    let hkdf = Hkdf::<Sha256>::new(Some(binding), inherited.expose());
-    let mut secret = Secret::zeroed();
-    let expanded = hkdf.expand(b"cascading-cipher/1 mls external psk", secret.expose_mut());
-    debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's reach");
-    secret
+    let inherited = chain.map(|chain| chain.derive(position, b"mls external psk"));
+    let inherited = inherited.as_ref().map_or(&NOTHING_INHERITED, |secret| secret.expose());
+    hkdf(binding, inherited, &[b"cascading-cipher/1 mls external psk"])
 }
+
+const NOTHING_INHERITED: [u8; 32] = [0; 32];

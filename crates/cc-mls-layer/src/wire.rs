@@ -4,6 +4,8 @@
 //! lengths, and how many there are of whatever becomes an object of its own. What is refused so costs a walk
 //! over the lengths and no allocation.
 
+use std::collections::HashSet;
+
 use cc_core::LayerError;
 use openmls::prelude::{
     ContentType, DeserializeBytes as _, KeyPackageIn, KeyPackageRef, MlsMessageBodyIn,
@@ -153,6 +155,7 @@ pub(crate) fn welcome(
 ) -> Result<Welcome, LayerError> {
     body(bytes, Format::Welcome).ok_or_else(LayerError::rejected)?;
     let references = references()?;
+    let known: HashSet<&[u8]> = references.iter().map(KeyPackageRef::as_slice).collect();
     let entry = || {
         let mut reader = body(bytes, Format::Welcome)?;
         let suite = reader.u16()?;
@@ -162,7 +165,7 @@ pub(crate) fn welcome(
         let mut found = None;
         while !secrets.is_empty() {
             let (new_member, kem_output, ciphertext) = group_secrets(&mut secrets)?;
-            if references.iter().any(|known| known.as_slice() == new_member) {
+            if known.contains(new_member) {
                 // Two entries for one key package, or for two of this member's: no committer makes that.
                 found = match found {
                     None => Some((new_member, kem_output, ciphertext)),
@@ -183,23 +186,25 @@ pub(crate) fn welcome(
 }
 
 /// What a Welcome has for one joiner: the hash of their key package, and what HPKE makes. Shorter ones would be
-/// many in few bytes.
+/// many in few bytes. In a longer one whoever has the key package could hide pre-shared keys without number: each
+/// has three bytes there and is an object of its own once it is decrypted.
 fn group_secrets<'a>(secrets: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
     let new_member = secrets.vector().filter(|hash| hash.len() >= 32)?;
-    let kem_output = secrets.vector().filter(|output| output.len() >= 32)?;
-    let ciphertext = secrets.vector().filter(|sealed| sealed.len() >= 16)?;
+    let kem_output = secrets.vector_within(MAX_SHORT_LEN).filter(|output| output.len() >= 32)?;
+    let ciphertext = secrets.vector_within(MAX_SHORT_LEN).filter(|sealed| sealed.len() >= 16)?;
     Some((new_member, kem_output, ciphertext))
 }
 
 /// Whether a Welcome names one of these key packages; `None` for what is no Welcome.
 pub(crate) fn welcome_names(bytes: &[u8], references: &[KeyPackageRef]) -> Option<bool> {
+    let known: HashSet<&[u8]> = references.iter().map(KeyPackageRef::as_slice).collect();
     let mut reader = body(bytes, Format::Welcome)?;
     let _suite = reader.u16()?;
     let mut secrets = Reader::new(reader.vector()?);
     let mut found = false;
     while !secrets.is_empty() {
         let (new_member, _kem_output, _ciphertext) = group_secrets(&mut secrets)?;
-        found |= references.iter().any(|known| known.as_slice() == new_member);
+        found |= known.contains(new_member);
     }
     Some(found)
 }
@@ -272,6 +277,28 @@ fn canonical(bytes: &[u8]) -> Result<MlsMessageBodyIn, LayerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn group_secrets_of_any_length_are_not_decrypted() {
+        let reference = vec![7; 32];
+        let welcome = |kem_output: usize, ciphertext: usize| {
+            let front = [VERSION, Format::Welcome as u16, 1].map(u16::to_be_bytes).concat();
+            let entry = [reference.clone(), vec![1; kem_output], vec![2; ciphertext]];
+            let entry: Vec<u8> = entry.iter().flat_map(|part| opaque(part).unwrap()).collect();
+            [front, opaque(&entry).unwrap(), opaque(&[3; 32]).unwrap()].concat()
+        };
+        let known = [KeyPackageRef::tls_deserialize_exact_bytes(&opaque(&reference).unwrap())];
+        let known = known.map(Result::unwrap);
+        for (kem_output, ciphertext, short) in [
+            (32, MAX_SHORT_LEN, true),
+            (32, MAX_SHORT_LEN + 1, false),
+            (MAX_SHORT_LEN + 1, 16, false),
+        ] {
+            let bytes = welcome(kem_output, ciphertext);
+            assert_eq!(super::welcome(&bytes, || Ok(known.to_vec())).is_ok(), short);
+            assert_eq!(welcome_names(&bytes, &known), short.then_some(true));
+        }
+    }
 
     #[test]
     fn a_group_info_of_any_length_is_not_decrypted() {

@@ -1,6 +1,10 @@
 //! Who is in a generation, and with which key.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 use cc_core::{
     MemberId,
@@ -76,10 +80,12 @@ impl Roster {
         let entries = |index: u8| {
             self.shards.get(&index).map_or_else(Vec::new, |shard| shard.entries.clone())
         };
-        for id in removed {
-            let index = shard_of(id);
-            let shard = touched.entry(index).or_insert_with(|| entries(index));
-            shard.retain(|entry| entry.id != *id);
+        for index in removed.iter().map(shard_of) {
+            touched.entry(index).or_insert_with(|| entries(index));
+        }
+        let removed_ids: BTreeSet<_> = removed.iter().collect();
+        for shard in touched.values_mut() {
+            shard.retain(|entry| !removed_ids.contains(&entry.id));
         }
         for entry in added {
             let index = entry.shard();
@@ -257,6 +263,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Ids can be made to begin with one byte.
+    #[test]
+    fn members_in_one_shard_cost_about_what_others_do() {
+        let key = key();
+        let time = |shards: usize| {
+            let entry = |number: usize| {
+                let mut id = [0; 32];
+                id[0] = number.to_le_bytes()[0] % u8::try_from(shards).unwrap_or(u8::MAX);
+                id[1..9].copy_from_slice(&number.to_be_bytes());
+                Entry { id: MemberId::from_bytes(id), key }
+            };
+            let mut entries: Vec<_> = (0..12_000).map(entry).collect();
+            entries.sort_unstable_by_key(|entry| entry.id);
+            let roster = Roster::new(CURVE, &entries);
+            let removed: Vec<_> = entries[1..].iter().map(|entry| entry.id).collect();
+            let start = std::time::Instant::now();
+            assert_eq!(roster.changed(None, &removed, &[]).unwrap().len(), 1);
+            start.elapsed()
+        };
+        let (spread, together) = (time(255), time(1));
+        assert!(together < spread * 20, "{together:?} in one shard, {spread:?} in many");
     }
 
     #[test]

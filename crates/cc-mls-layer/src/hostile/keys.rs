@@ -22,12 +22,12 @@ use crate::{
 
 const P256: Ciphersuite = Ciphersuite::MLS_128_DHKEMP256_AES128GCM_SHA256_P256;
 
-fn id(byte: u8) -> MemberId {
+pub(super) fn id(byte: u8) -> MemberId {
     MemberId::from_bytes([byte; 32])
 }
 
 /// A member by its id; the first founds.
-fn member(byte: u8, config: &MlsConfig) -> MlsLayer {
+pub(super) fn member(byte: u8, config: &MlsConfig) -> MlsLayer {
     let identity = MlsIdentity::generate_with(byte.to_string(), config.ciphersuite()).unwrap();
     let mut layer = if byte == 1 {
         MlsLayer::create_with("", identity, config.clone()).unwrap()
@@ -38,18 +38,18 @@ fn member(byte: u8, config: &MlsConfig) -> MlsLayer {
     layer
 }
 
-fn key_package(layer: &mut MlsLayer) -> Vec<u8> {
+pub(super) fn key_package(layer: &mut MlsLayer) -> Vec<u8> {
     let part = layer.key_package(&context([0; 32], false)).unwrap();
     layer.apply();
     part
 }
 
-fn new(byte: u8, part: &[u8]) -> NewMember<'_> {
+pub(super) fn new(byte: u8, part: &[u8]) -> NewMember<'_> {
     NewMember { id: id(byte), part, binding: [0; 32] }
 }
 
 /// All of `members` are in the group of the first.
-fn group(config: &MlsConfig, size: u8) -> Vec<MlsLayer> {
+pub(super) fn group(config: &MlsConfig, size: u8) -> Vec<MlsLayer> {
     let mut members: Vec<_> = (1..=size).map(|byte| member(byte, config)).collect();
     let (founder, joiners) = members.split_first_mut().unwrap();
     let parts: Vec<_> = joiners.iter_mut().map(key_package).collect();
@@ -81,7 +81,7 @@ fn everybody_can_update(members: &mut [MlsLayer]) {
     }
 }
 
-fn refused<T: std::fmt::Debug>(result: Result<T, LayerError>, who: u8) {
+pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, LayerError>, who: u8) {
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.member()), (LayerErrorKind::Rejected, Some(id(who))));
 }
