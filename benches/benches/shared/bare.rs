@@ -1,9 +1,9 @@
 //! A group in openmls alone, with the memory storage that comes with it.
 
 use openmls::prelude::{
-    BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, MlsGroup, MlsGroupCreateConfig,
-    MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider,
-    PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProtocolMessage, StagedWelcome,
+    BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, KeyPackageIn, MlsGroup,
+    MlsGroupCreateConfig, MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider,
+    PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProtocolMessage, ProtocolVersion, StagedWelcome,
     tls_codec::{Deserialize as _, Serialize as _},
 };
 use openmls_basic_credential::SignatureKeyPair;
@@ -30,18 +30,16 @@ impl Bare {
     }
 }
 
-/// The same group in openmls alone.
-pub(crate) fn bare(size: usize) -> (Bare, Bare) {
-    let identity = |name: usize| {
-        let provider = OpenMlsRustCrypto::default();
-        let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap();
-        let credential = CredentialWithKey {
-            credential: BasicCredential::new(name.to_string().into_bytes()).into(),
-            signature_key: signer.to_public_vec().into(),
-        };
-        (provider, signer, credential)
-    };
-    let (provider, signer, credential) = identity(0);
+/// Who has a key package and is in no group yet.
+pub(crate) struct Joiner {
+    provider: OpenMlsRustCrypto,
+    signer: SignatureKeyPair,
+    package: KeyPackage,
+}
+
+/// A group of one.
+pub(crate) fn founder(name: &str) -> Bare {
+    let (provider, signer, credential) = identity(name);
     let config = MlsGroupCreateConfig::builder()
         .ciphersuite(SUITE)
         .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
@@ -49,36 +47,71 @@ pub(crate) fn bare(size: usize) -> (Bare, Bare) {
         .use_ratchet_tree_extension(true)
         .build();
     let group = MlsGroup::new(&provider, &signer, &config, credential).unwrap();
-    let mut founder = Bare { provider, signer, group };
-    let joiners: Vec<_> = (1..size)
-        .map(|i| {
-            let (provider, signer, credential) = identity(i);
-            let bundle =
-                KeyPackage::builder().build(SUITE, &provider, &signer, credential).unwrap();
-            (provider, signer, bundle.into_key_package())
-        })
-        .collect();
-    let packages: Vec<_> = joiners.iter().map(|(.., package)| package.clone()).collect();
-    let (_, welcome, _) =
-        founder.group.add_members(&founder.provider, &founder.signer, &packages).unwrap();
-    founder.group.merge_pending_commit(&founder.provider).unwrap();
-    let welcome: MlsMessageOut = welcome;
-    let welcome = welcome.tls_serialize_detached().unwrap();
-    let join = MlsGroupJoinConfig::builder()
-        .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
-        .padding_size(32)
-        .use_ratchet_tree_extension(true)
-        .build();
-    let mut others: Vec<_> = joiners
-        .into_iter()
-        .map(|(provider, signer, _)| {
-            let message = MlsMessageIn::tls_deserialize(&mut &*welcome).unwrap();
-            let MlsMessageBodyIn::Welcome(welcome) = message.extract() else { unreachable!() };
-            let staged = StagedWelcome::new_from_welcome(&provider, &join, welcome, None).unwrap();
-            let group = staged.into_group(&provider).unwrap();
-            Bare { provider, signer, group }
-        })
-        .collect();
+    Bare { provider, signer, group }
+}
+
+pub(crate) fn joiner(name: &str) -> Joiner {
+    let (provider, signer, credential) = identity(name);
+    let bundle = KeyPackage::builder().build(SUITE, &provider, &signer, credential).unwrap();
+    Joiner { provider, signer, package: bundle.into_key_package() }
+}
+
+fn identity(name: &str) -> (OpenMlsRustCrypto, SignatureKeyPair, CredentialWithKey) {
+    let provider = OpenMlsRustCrypto::default();
+    let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap();
+    let credential = CredentialWithKey {
+        credential: BasicCredential::new(name.as_bytes().to_vec()).into(),
+        signature_key: signer.to_public_vec().into(),
+    };
+    (provider, signer, credential)
+}
+
+impl Bare {
+    /// Adds the owners of these key packages by one commit, which comes into force; gives the welcome.
+    pub(crate) fn add(&mut self, packages: &[Vec<u8>]) -> Vec<u8> {
+        let packages: Vec<_> = packages
+            .iter()
+            .map(|package| {
+                KeyPackageIn::tls_deserialize(&mut package.as_slice())
+                    .unwrap()
+                    .validate(self.provider.crypto(), ProtocolVersion::Mls10)
+                    .unwrap()
+            })
+            .collect();
+        let (_, welcome, _) =
+            self.group.add_members(&self.provider, &self.signer, &packages).unwrap();
+        self.group.merge_pending_commit(&self.provider).unwrap();
+        welcome.tls_serialize_detached().unwrap()
+    }
+}
+
+impl Joiner {
+    pub(crate) fn package(&self) -> Vec<u8> {
+        self.package.tls_serialize_detached().unwrap()
+    }
+
+    pub(crate) fn join(self, mut welcome: &[u8]) -> Bare {
+        let config = MlsGroupJoinConfig::builder()
+            .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+            .padding_size(32)
+            .use_ratchet_tree_extension(true)
+            .build();
+        let Self { provider, signer, .. } = self;
+        let message = MlsMessageIn::tls_deserialize(&mut welcome).unwrap();
+        let MlsMessageBodyIn::Welcome(welcome) = message.extract() else { unreachable!() };
+        let staged = StagedWelcome::new_from_welcome(&provider, &config, welcome, None).unwrap();
+        let group = staged.into_group(&provider).unwrap();
+        Bare { provider, signer, group }
+    }
+}
+
+/// Two members of a group of `size`, all of whom have spoken.
+pub(crate) fn bare(size: usize) -> (Bare, Bare) {
+    let mut founder = founder("0");
+    let joiners: Vec<_> = (1..size).map(|i| joiner(&i.to_string())).collect();
+    let packages: Vec<_> = joiners.iter().map(Joiner::package).collect();
+    let welcome = founder.add(&packages);
+    let mut others: Vec<_> = joiners.into_iter().map(|joiner| joiner.join(&welcome)).collect();
     let hellos: Vec<_> = others.iter_mut().map(|other| other.send(b"hello")).collect();
     let mut other = others.swap_remove(0);
     for (i, hello) in hellos.iter().enumerate() {

@@ -20,10 +20,7 @@
 
 use core::fmt;
 
-use cc_core::Secret;
-use hkdf::Hkdf;
-use sha2::Sha256;
-use zeroize::Zeroizing;
+use cc_core::{Secret, kdf::hkdf};
 
 use crate::{
     AesError,
@@ -47,7 +44,7 @@ impl SaltedAes128Gcm {
         bytes: &mut [u8],
     ) -> Result<[u8; TAG_LEN], AesError> {
         let (gcm, nonce) = self.derive(salt);
-        gcm.seal(&nonce, associated_data, bytes)
+        gcm.seal(nonce.expose(), associated_data, bytes)
     }
 
     pub(crate) fn open(
@@ -58,20 +55,15 @@ impl SaltedAes128Gcm {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AesError> {
         let (gcm, nonce) = self.derive(salt);
-        gcm.open(&nonce, associated_data, bytes, tag)
+        gcm.open(nonce.expose(), associated_data, bytes, tag)
     }
 
-    fn derive(&self, salt: &[u8; 24]) -> (Gcm, Zeroizing<[u8; 12]>) {
-        let mut derived = Zeroizing::new([0; 28]);
-        let expanded =
-            Hkdf::<Sha256>::new(Some(salt), self.0.expose()).expand(INFO, derived.as_mut());
-        debug_assert!(expanded.is_ok(), "28 bytes are within HKDF's reach");
-        let (key, rest) = derived.split_at(16);
-        let mut nonce = Zeroizing::new([0; 12]);
-        nonce.copy_from_slice(rest);
-        let mut key_bytes = Zeroizing::new([0; 16]);
-        key_bytes.copy_from_slice(key);
-        (Gcm::aes128(&key_bytes), nonce)
+    fn derive(&self, salt: &[u8; 24]) -> (Gcm, Secret<12>) {
+        let derived = hkdf::<28>(salt, self.0.expose(), &[INFO]);
+        let (mut key, mut nonce) = (Secret::zeroed(), Secret::zeroed());
+        key.expose_mut().copy_from_slice(&derived.expose()[..16]);
+        nonce.expose_mut().copy_from_slice(&derived.expose()[16..]);
+        (Gcm::aes128(key.expose()), nonce)
     }
 }
 

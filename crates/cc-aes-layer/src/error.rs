@@ -2,12 +2,14 @@
 
 use cc_core::{LayerError, LayerErrorKind, RandomError};
 
+use crate::Argon2Params;
+
 /// Why bytes were not sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AesError {
     /// The one answer to bad bytes: another key or password, other associated data, changed, cut
-    /// short, extended, or Argon2id parameters that are not accepted.
+    /// short, extended, or Argon2id parameters out of all [bounds](Argon2Params).
     #[error("the bytes were not sealed under this key and associated data, or were changed since")]
     Rejected,
     /// The operating system's random generator failed.
@@ -32,6 +34,20 @@ pub enum AesError {
         /// Lanes.
         lanes: u8,
     },
+    /// The bytes ask for a costlier run of Argon2id than is accepted. Nothing was run. Where their
+    /// sender is trusted, accept it with [`Password::accept_at_most`](crate::Password::accept_at_most).
+    #[error(
+        "opening this takes Argon2id with {} KiB, {} passes and {} lanes, and {} KiB, {} and {} are \
+         accepted: if whoever sealed it is trusted, accept more with accept_at_most",
+        asked.memory_kib(), asked.passes(), asked.lanes(),
+        ceiling.memory_kib(), ceiling.passes(), ceiling.lanes()
+    )]
+    Argon2Ceiling {
+        /// What the bytes ask for.
+        asked: Argon2Params,
+        /// The most that is accepted.
+        ceiling: Argon2Params,
+    },
     /// The memory that Argon2id needs could not be had. Nothing is wrong with the bytes as far as is
     /// known; try again with more memory.
     #[error("no memory for Argon2id")]
@@ -51,7 +67,8 @@ pub enum AesError {
 impl From<AesError> for LayerError {
     fn from(error: AesError) -> Self {
         let kind = match error {
-            AesError::Rejected => return Self::rejected(),
+            // In a stack, parameters that are too costly are a stranger's bytes like any others.
+            AesError::Rejected | AesError::Argon2Ceiling { .. } => return Self::rejected(),
             AesError::Random(_) => LayerErrorKind::Random,
             AesError::OutOfMemory | AesError::TooLong => LayerErrorKind::Limit,
             AesError::KeyLength(_)

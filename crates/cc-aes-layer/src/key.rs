@@ -14,7 +14,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use cc_core::{Buffer, RandomError, Secret, random};
+use cc_core::{Buffer, RandomError, Secret, random, with_clean_stack};
 
 use crate::{
     AesError, Xaes256Gcm,
@@ -24,6 +24,8 @@ use crate::{
 
 /// Bytes in front of the ciphertext.
 const NONCE_LEN: usize = 24;
+/// What AES-GCM leaves on the stack, key schedules and hash keys, is within this.
+pub(crate) const STACK: usize = 4096;
 
 /// Bits of the key, and how a message's own key comes from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,7 +72,7 @@ impl AesKey {
     /// result of a Diffie-Hellman exchange.
     #[must_use]
     pub fn aes256(key: Secret<32>) -> Self {
-        let cipher = Box::new(Xaes256Gcm::new(&key));
+        let cipher = with_clean_stack::<STACK, _>(|| Box::new(Xaes256Gcm::new(&key)));
         Self(Inner::Aes256 { key, cipher })
     }
 
@@ -186,10 +188,10 @@ impl AesKey {
         associated_data: &[u8],
         bytes: &mut [u8],
     ) -> Result<[u8; TAG_LEN], AesError> {
-        match &self.0 {
+        with_clean_stack::<STACK, _>(|| match &self.0 {
             Inner::Aes256 { cipher, .. } => cipher.seal(nonce, associated_data, bytes),
             Inner::Aes128 { cipher, .. } => cipher.seal(nonce, associated_data, bytes),
-        }
+        })
     }
 
     fn open_detached(
@@ -199,10 +201,10 @@ impl AesKey {
         bytes: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AesError> {
-        match &self.0 {
+        with_clean_stack::<STACK, _>(|| match &self.0 {
             Inner::Aes256 { cipher, .. } => cipher.open(nonce, associated_data, bytes, tag),
             Inner::Aes128 { cipher, .. } => cipher.open(nonce, associated_data, bytes, tag),
-        }
+        })
     }
 }
 

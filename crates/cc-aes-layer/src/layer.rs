@@ -13,14 +13,14 @@
 //! `chain.derive(position, "cc.aes/1 aes-128")`.
 
 use alloc::{boxed::Box, vec};
-use core::fmt;
 
 use cc_core::{
-    Attachment, Buffer, ChainSecret, CipherLayer, LayerContext, LayerDescriptor, LayerError,
-    Opened, Properties, RandomError, Restore, Secret, key_commitment, store::ScopeWriter,
+    Attachment, Buffer, CipherLayer, LayerContext, LayerDescriptor, LayerError, Opened, Properties,
+    RandomError, Restore, Secret, key_commitment,
+    store::{ScopeReader, ScopeWriter, StoreError},
 };
 
-use crate::{AesError, AesKey, Algorithm, Password, state};
+use crate::{AesKey, Algorithm, Password, mode::Mode, state};
 
 /// An AES-GCM layer of a stack.
 ///
@@ -33,21 +33,6 @@ use crate::{AesError, AesKey, Algorithm, Password, state};
 /// new salt.
 #[derive(Debug)]
 pub struct AesLayer(Mode);
-
-pub(crate) enum Mode {
-    Key(AesKey),
-    Password(Box<Password>),
-    Inherited { algorithm: Algorithm, last: Option<Inherited> },
-}
-
-/// The key that the layer last derived, so that an epoch costs one derivation and not one per
-/// message. There is never more than one: an older epoch's key goes with the first message of
-/// another.
-pub(crate) struct Inherited {
-    chain: ChainSecret,
-    position: u16,
-    key: AesKey,
-}
 
 impl AesLayer {
     /// A layer with a key that both ends have.
@@ -74,17 +59,13 @@ impl AesLayer {
     /// the key cascade (a DH, Signal or MLS layer). AES-256.
     #[must_use]
     pub fn inherited() -> Self {
-        Self(Mode::Inherited { algorithm: Algorithm::Aes256, last: None })
+        Self(Mode::inherited(Algorithm::Aes256))
     }
 
     /// As [`AesLayer::inherited`], with AES-128.
     #[must_use]
     pub fn inherited_128() -> Self {
-        Self(Mode::Inherited { algorithm: Algorithm::Aes128, last: None })
-    }
-
-    pub(crate) const fn from_mode(mode: Mode) -> Self {
-        Self(mode)
+        Self(Mode::inherited(Algorithm::Aes128))
     }
 
     /// Which AES it is.
@@ -93,7 +74,7 @@ impl AesLayer {
         match &self.0 {
             Mode::Key(key) => key.algorithm(),
             Mode::Password(_) => Algorithm::Aes256,
-            Mode::Inherited { algorithm, .. } => *algorithm,
+            Mode::Inherited(inherited) => inherited.algorithm(),
         }
     }
 
@@ -102,7 +83,7 @@ impl AesLayer {
     pub fn key(&self) -> Option<&AesKey> {
         match &self.0 {
             Mode::Key(key) => Some(key),
-            Mode::Password(_) | Mode::Inherited { .. } => None,
+            Mode::Password(_) | Mode::Inherited(_) => None,
         }
     }
 }
@@ -116,7 +97,7 @@ impl CipherLayer for AesLayer {
         let mode = match &self.0 {
             Mode::Key(_) => 1,
             Mode::Password(_) => 2,
-            Mode::Inherited { .. } => 3,
+            Mode::Inherited(_) => 3,
         };
         LayerDescriptor { id: Self::ID, version: 1, parameters: vec![algorithm, mode] }
     }
@@ -126,17 +107,17 @@ impl CipherLayer for AesLayer {
             (Mode::Key(_), Algorithm::Aes256) => "AES-256-GCM",
             (Mode::Key(_), Algorithm::Aes128) => "AES-128-GCM",
             (Mode::Password(_), _) => "AES-256-GCM (password)",
-            (Mode::Inherited { .. }, Algorithm::Aes256) => "AES-256-GCM (inherited key)",
-            (Mode::Inherited { .. }, Algorithm::Aes128) => "AES-128-GCM (inherited key)",
+            (Mode::Inherited(_), Algorithm::Aes256) => "AES-256-GCM (inherited key)",
+            (Mode::Inherited(_), Algorithm::Aes128) => "AES-128-GCM (inherited key)",
         });
-        properties.inherits = matches!(self.0, Mode::Inherited { .. });
+        properties.inherits = matches!(self.0, Mode::Inherited(_));
         properties
     }
 
     fn attach(&mut self, _: &Attachment) -> Result<(), LayerError> {
         // Another stack has another chain; the old key is not to lie around.
-        if let Mode::Inherited { last, .. } = &mut self.0 {
-            *last = None;
+        if let Mode::Inherited(inherited) = &mut self.0 {
+            inherited.forget();
         }
         Ok(())
     }
@@ -146,8 +127,8 @@ impl CipherLayer for AesLayer {
         Ok(match &mut self.0 {
             Mode::Key(key) => key.seal_in_place(&associated_data, buffer),
             Mode::Password(password) => password.seal_in_place(&associated_data, buffer),
-            Mode::Inherited { algorithm, last } => {
-                inherited_key(*algorithm, last, context)?.seal_in_place(&associated_data, buffer)
+            Mode::Inherited(inherited) => {
+                inherited.key(context)?.seal_in_place(&associated_data, buffer)
             }
         }?)
     }
@@ -161,8 +142,8 @@ impl CipherLayer for AesLayer {
         match &mut self.0 {
             Mode::Key(key) => key.open_in_place(&associated_data, buffer),
             Mode::Password(password) => password.open_in_place(&associated_data, buffer),
-            Mode::Inherited { algorithm, last } => {
-                inherited_key(*algorithm, last, context)?.open_in_place(&associated_data, buffer)
+            Mode::Inherited(inherited) => {
+                inherited.key(context)?.open_in_place(&associated_data, buffer)
             }
         }?;
         Ok(Opened::default())
@@ -179,38 +160,17 @@ impl CipherLayer for AesLayer {
         match &self.0 {
             Mode::Key(key) => Some(key_commitment(key.expose())),
             Mode::Password(password) => Some(password.commitment()),
-            Mode::Inherited { .. } => None,
+            Mode::Inherited(_) => None,
         }
     }
 }
 
-fn inherited_key<'a>(
-    algorithm: Algorithm,
-    last: &'a mut Option<Inherited>,
-    context: &LayerContext<'_>,
-) -> Result<&'a AesKey, AesError> {
-    let chain = context.chain.ok_or(AesError::NothingInherited)?;
-    let position = context.position;
-    let inherited = match last.take() {
-        Some(last) if last.position == position && last.chain == *chain => last,
-        _ => {
-            let purpose: &[u8] = match algorithm {
-                Algorithm::Aes256 => b"cc.aes/1 aes-256",
-                Algorithm::Aes128 => b"cc.aes/1 aes-128",
-            };
-            let key = algorithm.key(chain.derive(position, purpose));
-            Inherited { chain: chain.duplicate(), position, key }
-        }
-    };
-    Ok(&last.insert(inherited).key)
-}
+impl Restore for AesLayer {
+    const ID: &'static str = "cc.aes";
 
-impl fmt::Debug for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(key) => key.fmt(f),
-            Self::Password(password) => password.fmt(f),
-            Self::Inherited { algorithm, .. } => write!(f, "Inherited({algorithm:?}, ..)"),
-        }
+    fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError> {
+        let record =
+            from.get(state::KEY)?.ok_or_else(|| StoreError::corrupt("an AES layer is missing"))?;
+        Ok(Self(state::decode(record.expose())?))
     }
 }

@@ -10,9 +10,11 @@ mod error;
 mod gcm;
 mod key;
 mod layer;
+mod mode;
 mod password;
 mod state;
 mod stream;
+mod stream_cipher;
 mod xaes;
 
 pub use error::AesError;

@@ -43,9 +43,9 @@ use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
 use argon2::{Algorithm as Variant, Argon2, Block, Params, Version};
-use cc_core::{Buffer, Secret, SecretBytes, key_commitment, random};
-use hkdf::Hkdf;
-use sha2::Sha256;
+use cc_core::{
+    Buffer, Secret, SecretBytes, kdf::hkdf_expand, key_commitment, random, with_clean_stack,
+};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -63,9 +63,9 @@ pub struct Password {
     params: Argon2Params,
     ceiling: Argon2Params,
     /// What this instance seals under, once it did.
-    own: Option<Box<Derived>>,
+    sealing: Option<Box<Derived>>,
     /// What others sealed under, most recently used first; at most [`REMEMBERED`].
-    known: Vec<Derived>,
+    opening: Vec<Derived>,
 }
 
 impl Password {
@@ -82,8 +82,8 @@ impl Password {
             password: SecretBytes::new(password.to_vec()),
             params: Argon2Params::RECOMMENDED,
             ceiling: Argon2Params::DEFAULT_CEILING,
-            own: None,
-            known: Vec::new(),
+            sealing: None,
+            opening: Vec::new(),
         })
     }
 
@@ -91,7 +91,7 @@ impl Password {
     #[must_use]
     pub fn with_params(mut self, params: Argon2Params) -> Self {
         self.params = params;
-        self.own = None;
+        self.sealing = None;
         self.ceiling = self.ceiling.max(params);
         self
     }
@@ -119,8 +119,8 @@ impl Password {
     /// it does not remember.
     ///
     /// # Errors
-    /// [`AesError::Rejected`] for anything else, also when the parameters are not accepted;
-    /// [`AesError::OutOfMemory`] when the memory that the message asks for could not be had.
+    /// [`AesError::Rejected`] for anything else; [`AesError::Argon2Ceiling`] where the message asks for
+    /// more than is [accepted](Self::accept_at_most); [`AesError::OutOfMemory`] when the memory that the message asks for could not be had.
     pub fn open(&mut self, associated_data: &[u8], message: &[u8]) -> Result<Vec<u8>, AesError> {
         let (header, rest) = message.split_first_chunk().ok_or(AesError::Rejected)?;
         if rest.len() < MIN_MESSAGE_LEN {
@@ -183,34 +183,35 @@ impl Password {
 
     /// This instance's key, and the header by which others find it.
     pub(crate) fn sealing_key(&mut self) -> Result<([u8; HEADER_LEN], &AesKey), AesError> {
-        let derived = match self.own.take() {
-            Some(own) => own,
+        let derived = match self.sealing.take() {
+            Some(derived) => derived,
             None => Box::new(Derived::new(&self.password, random::array()?, self.params)?),
         };
-        let own = self.own.insert(derived);
-        Ok((own.header(), &own.key))
+        let derived = self.sealing.insert(derived);
+        Ok((derived.header(), &derived.key))
     }
 
     /// The key that a header names. Only one that fits its commitment is given out or remembered.
     pub(crate) fn opening_key(&mut self, header: &[u8; HEADER_LEN]) -> Result<&AesKey, AesError> {
         let (salt, params, commitment) = parse(header)?;
         if !params.within(self.ceiling) {
-            return Err(AesError::Rejected);
+            return Err(AesError::Argon2Ceiling { asked: params, ceiling: self.ceiling });
         }
         let is_it = |derived: &Derived| derived.salt == salt && derived.params == params;
-        let derived = if self.own.as_deref().is_some_and(is_it) {
-            self.own.as_deref()
-        } else if let Some(at) = self.known.iter().position(is_it) {
-            self.known.get_mut(..=at).unwrap_or_default().rotate_right(1);
-            self.known.first()
+        let derived = if self.sealing.as_deref().is_some_and(is_it) {
+            self.sealing.as_deref()
+        } else if let Some(at) = self.opening.iter().position(is_it) {
+            let derived = self.opening.remove(at);
+            self.opening.insert(0, derived);
+            self.opening.first()
         } else {
             let derived = Derived::new(&self.password, salt, params)?;
             if !derived.fits(&commitment) {
                 return Err(AesError::Rejected);
             }
-            self.known.truncate(REMEMBERED - 1);
-            self.known.insert(0, derived);
-            self.known.first()
+            self.opening.truncate(REMEMBERED - 1);
+            self.opening.insert(0, derived);
+            self.opening.first()
         };
         match derived {
             Some(derived) if derived.fits(&commitment) => Ok(&derived.key),
@@ -246,7 +247,8 @@ impl Argon2Params {
     /// 1 GiB, 16 passes, 16 lanes.
     pub const MOST: Self = Self { memory_kib: 1 << 20, passes: 16, lanes: 16 };
 
-    const DEFAULT_CEILING: Self = Self { memory_kib: 256 << 10, passes: 8, lanes: 16 };
+    /// 256 MiB, 8 passes, 16 lanes: what is accepted where nothing else is said.
+    pub const DEFAULT_CEILING: Self = Self { memory_kib: 256 << 10, passes: 8, lanes: 16 };
 
     /// Memory in KiB, passes over it, and lanes.
     ///
@@ -326,10 +328,13 @@ impl Derived {
         salt: [u8; SALT_LEN],
         params: Argon2Params,
     ) -> Result<Self, AesError> {
-        let root = argon2id(password.expose(), &salt, params)?;
-        let key = AesKey::aes256(expand(&root, b"cascading-cipher/1 aes password key"));
-        let commitment = expand(&root, b"cascading-cipher/1 aes password commitment");
-        Ok(Self { salt, params, commitment: *commitment.expose(), key })
+        let root =
+            with_clean_stack::<ARGON2_STACK, _>(|| argon2id(password.expose(), &salt, params))?;
+        let key = hkdf_expand(&root, &[b"cascading-cipher/1 aes password key"]);
+        let commitment: Secret<32> =
+            hkdf_expand(&root, &[b"cascading-cipher/1 aes password commitment"]);
+        let commitment = *commitment.expose();
+        Ok(Self { salt, params, commitment, key: AesKey::aes256(key) })
     }
 
     fn header(&self) -> [u8; HEADER_LEN] {
@@ -356,6 +361,8 @@ const ROOM: usize = HEADER_LEN + MIN_MESSAGE_LEN;
 /// Keys that are remembered for opening: as many salts as a few devices that restart now and then
 /// bring along.
 const REMEMBERED: usize = 8;
+/// What Argon2id leaves on the stack is within this.
+const ARGON2_STACK: usize = 16 << 10;
 
 /// Salt, parameters within the bounds, and commitment.
 fn parse(header: &[u8; HEADER_LEN]) -> Result<([u8; SALT_LEN], Argon2Params, [u8; 32]), AesError> {
@@ -391,14 +398,6 @@ fn argon2id(
     memory.zeroize();
     hashed.map_err(bounds)?;
     Ok(root)
-}
-
-fn expand(root: &Secret<32>, info: &[u8]) -> Secret<32> {
-    let mut derived = Secret::zeroed();
-    let expanded = Hkdf::<Sha256>::from_prk(root.expose())
-        .is_ok_and(|hkdf| hkdf.expand(info, derived.expose_mut()).is_ok());
-    debug_assert!(expanded, "32 bytes are enough for a key and within HKDF's reach");
-    derived
 }
 
 impl fmt::Debug for Password {

@@ -3,27 +3,14 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use cc_core::{
-    LayerError, Restore, SecretBytes,
-    store::{ScopeReader, StoreError},
-};
+use cc_core::{SecretBytes, store::StoreError};
 
-use crate::{AesKey, AesLayer, Algorithm, Argon2Params, Password, layer::Mode};
+use crate::{AesKey, Algorithm, Argon2Params, Password, mode::Mode};
 
 pub(crate) const KEY: &[u8] = b"layer";
 
 const VERSION: u16 = 1;
 const FRONT_LEN: usize = 4;
-
-impl Restore for AesLayer {
-    const ID: &'static str = "cc.aes";
-
-    fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError> {
-        let record =
-            from.get(KEY)?.ok_or_else(|| StoreError::corrupt("an AES layer is missing"))?;
-        Ok(Self::from_mode(decode(record.expose())?))
-    }
-}
 
 pub(crate) fn encode(mode: &Mode) -> SecretBytes {
     let (number, algorithm, parts): (u8, _, [&[u8]; 2]) = match mode {
@@ -32,7 +19,7 @@ pub(crate) fn encode(mode: &Mode) -> SecretBytes {
             let (params, password) = password.parts();
             (2, Algorithm::Aes256, [&params.map(Argon2Params::to_bytes).concat(), password])
         }
-        Mode::Inherited { algorithm, .. } => (3, *algorithm, [&[], &[]]),
+        Mode::Inherited(inherited) => (3, inherited.algorithm(), [&[], &[]]),
     };
     let algorithm = match algorithm {
         Algorithm::Aes256 => 1,
@@ -47,7 +34,7 @@ pub(crate) fn encode(mode: &Mode) -> SecretBytes {
     SecretBytes::new(record)
 }
 
-fn decode(record: &[u8]) -> Result<Mode, StoreError> {
+pub(crate) fn decode(record: &[u8]) -> Result<Mode, StoreError> {
     let malformed = || StoreError::corrupt("the record of an AES layer is malformed");
     let (version, rest) = record.split_first_chunk().ok_or_else(malformed)?;
     match u16::from_be_bytes(*version) {
@@ -74,7 +61,7 @@ fn decode(record: &[u8]) -> Result<Mode, StoreError> {
             let password = Password::from_parts([params, ceiling], password);
             Ok(Mode::Password(Box::new(password.ok_or_else(malformed)?)))
         }
-        (3, algorithm) if rest.is_empty() => Ok(Mode::Inherited { algorithm, last: None }),
+        (3, algorithm) if rest.is_empty() => Ok(Mode::inherited(algorithm)),
         _ => Err(malformed()),
     }
 }

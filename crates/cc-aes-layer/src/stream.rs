@@ -33,20 +33,18 @@
 //! 2^32 chunks of 64 KiB are 2^48 bytes. The advantage against AES-GCM grows with the square of the
 //! 16-byte blocks under one key: (2^30)^2 / 2^128 = 2^-68 after 16 GiB, 2^-40 after all of 2^48.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use core::{fmt, mem};
 
-use aead_stream::{DecryptorBE32, EncryptorBE32, NewStream, StreamBE32, StreamPrimitive};
 use cc_core::random;
-use hkdf::Hkdf;
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
     AesError, AesKey, Algorithm, Password,
-    gcm::{Gcm, TAG_LEN},
+    gcm::TAG_LEN,
     password,
+    stream_cipher::{COMMITMENT_LEN, SALT_LEN, StreamCipher},
 };
 
 /// Bytes of plaintext in every chunk but the last: 64 KiB.
@@ -68,7 +66,7 @@ pub enum StreamKey<'a> {
 /// does not open.
 #[must_use = "a stream that is not finished does not open"]
 pub struct StreamSealer {
-    encryptor: Box<EncryptorBE32<Gcm>>,
+    cipher: StreamCipher,
     chunk: Zeroizing<Vec<u8>>,
 }
 
@@ -99,10 +97,10 @@ impl StreamSealer {
             }
         };
         header.extend_from_slice(&random::array::<SALT_LEN>()?);
-        let derived = Derived::new(key, &header, associated_data);
+        let (cipher, commitment) = StreamCipher::new(key, &header, associated_data)?;
         out.extend_from_slice(&header);
-        out.extend_from_slice(&derived.commitment);
-        Ok(Self { encryptor: Box::new(derived.stream.encryptor()), chunk: empty_chunk() })
+        out.extend_from_slice(&commitment);
+        Ok(Self { cipher, chunk: empty_chunk() })
     }
 
     /// Takes the next piece of plaintext, of any length, and appends the chunks that it completes to
@@ -114,9 +112,7 @@ impl StreamSealer {
         while !plaintext.is_empty() {
             // Only now is it certain that the chunk is not the last.
             if self.chunk.len() == CHUNK_LEN {
-                self.encryptor
-                    .encrypt_next_in_place(b"", &mut *self.chunk)
-                    .map_err(|_| AesError::TooLong)?;
+                self.cipher.seal_next(&mut self.chunk)?;
                 flush(&mut self.chunk, out);
             }
             plaintext = fill(&mut self.chunk, plaintext, CHUNK_LEN);
@@ -129,9 +125,7 @@ impl StreamSealer {
     /// # Errors
     /// [`AesError::TooLong`] beyond [`MAX_STREAM_LEN`].
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), AesError> {
-        self.encryptor
-            .encrypt_last_in_place(b"", &mut *self.chunk)
-            .map_err(|_| AesError::TooLong)?;
+        self.cipher.seal_last(&mut self.chunk)?;
         flush(&mut self.chunk, out);
         Ok(())
     }
@@ -151,7 +145,7 @@ pub struct StreamOpener<'k> {
 
 enum State<'k> {
     Header { key: StreamKey<'k>, associated_data: Vec<u8> },
-    Chunks { decryptor: Box<DecryptorBE32<Gcm>>, any: bool },
+    Chunks { cipher: StreamCipher, any: bool },
     Failed,
 }
 
@@ -167,7 +161,7 @@ impl<'k> StreamOpener<'k> {
     ///
     /// # Errors
     /// [`AesError::Rejected`] for bytes that are not a stream under this key and associated data;
-    /// [`AesError::OutOfMemory`] as [`Password::open`]. Nothing can be opened after either, and what
+    /// [`AesError::Argon2Ceiling`] and [`AesError::OutOfMemory`] as [`Password::open`]. Nothing can be opened after either, and what
     /// `out` got from earlier calls is to be thrown away.
     pub fn push(&mut self, mut sealed: &[u8], out: &mut Vec<u8>) -> Result<(), AesError> {
         // Failed, unless everything below succeeds.
@@ -180,22 +174,20 @@ impl<'k> StreamOpener<'k> {
                     if self.pending.len() < Header::len(&self.pending)? {
                         State::Header { key, associated_data }
                     } else {
-                        let decryptor = Header(&self.pending).open(key, &associated_data)?;
+                        let cipher = Header(&self.pending).open(key, &associated_data)?;
                         self.pending.clear();
-                        State::Chunks { decryptor, any: false }
+                        State::Chunks { cipher, any: false }
                     }
                 }
-                State::Chunks { mut decryptor, mut any } => {
+                State::Chunks { mut cipher, mut any } => {
                     // Only now is it certain that the chunk is not the last.
                     if self.pending.len() == SEALED_CHUNK_LEN {
-                        decryptor
-                            .decrypt_next_in_place(b"", &mut *self.pending)
-                            .map_err(|_| AesError::Rejected)?;
+                        cipher.open_next(&mut self.pending)?;
                         flush(&mut self.pending, out);
                         any = true;
                     }
                     sealed = fill(&mut self.pending, sealed, SEALED_CHUNK_LEN);
-                    State::Chunks { decryptor, any }
+                    State::Chunks { cipher, any }
                 }
                 State::Failed => return Err(AesError::Rejected),
             };
@@ -209,10 +201,10 @@ impl<'k> StreamOpener<'k> {
     /// # Errors
     /// [`AesError::Rejected`] when it is not complete, or an earlier piece was rejected.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), AesError> {
-        let State::Chunks { decryptor, any } = self.state else {
+        let State::Chunks { cipher, any } = self.state else {
             return Err(AesError::Rejected);
         };
-        decryptor.decrypt_last_in_place(b"", &mut *self.pending).map_err(|_| AesError::Rejected)?;
+        cipher.open_last(&mut self.pending)?;
         if any && self.pending.is_empty() {
             return Err(AesError::Rejected);
         }
@@ -318,11 +310,7 @@ impl Header<'_> {
         }
     }
 
-    fn open(
-        &self,
-        key: StreamKey<'_>,
-        associated_data: &[u8],
-    ) -> Result<Box<DecryptorBE32<Gcm>>, AesError> {
+    fn open(&self, key: StreamKey<'_>, associated_data: &[u8]) -> Result<StreamCipher, AesError> {
         let (header, commitment) =
             self.0.split_last_chunk::<COMMITMENT_LEN>().ok_or(AesError::Rejected)?;
         let (begin, rest) = header.split_first_chunk::<2>().ok_or(AesError::Rejected)?;
@@ -334,36 +322,8 @@ impl Header<'_> {
             }
             _ => return Err(AesError::Rejected),
         };
-        let derived = Derived::new(key, header, associated_data);
-        if bool::from(derived.commitment.ct_eq(commitment)) {
-            Ok(Box::new(derived.stream.decryptor()))
-        } else {
-            Err(AesError::Rejected)
-        }
-    }
-}
-
-/// What belongs to one stream. `header` ends with its salt.
-struct Derived {
-    stream: StreamBE32<Gcm>,
-    commitment: [u8; COMMITMENT_LEN],
-}
-
-impl Derived {
-    fn new(key: &AesKey, header: &[u8], associated_data: &[u8]) -> Self {
-        let salt = header.last_chunk::<SALT_LEN>().map(<[u8; SALT_LEN]>::as_slice);
-        let mut okm = Zeroizing::new([0; 32 + PREFIX_LEN + COMMITMENT_LEN]);
-        let expanded = Hkdf::<Sha256>::new(salt, key.expose())
-            .expand_multi_info(&[INFO, header, associated_data], okm.as_mut());
-        debug_assert!(expanded.is_ok(), "71 bytes are within HKDF's reach");
-        let mut stream_key = Zeroizing::new([0; 32]);
-        stream_key.copy_from_slice(&okm[..32]);
-        let mut prefix = [0; PREFIX_LEN];
-        prefix.copy_from_slice(&okm[32..32 + PREFIX_LEN]);
-        let mut commitment = [0; COMMITMENT_LEN];
-        commitment.copy_from_slice(&okm[32 + PREFIX_LEN..]);
-        let gcm = key.algorithm().gcm(&stream_key);
-        Self { stream: StreamBE32::from_aead(gcm, &prefix.into()), commitment }
+        let (cipher, expected) = StreamCipher::new(key, header, associated_data)?;
+        if bool::from(expected.ct_eq(commitment)) { Ok(cipher) } else { Err(AesError::Rejected) }
     }
 }
 
@@ -425,15 +385,11 @@ const VERSION: u8 = 1;
 const MODE_AES256: u8 = 1;
 const MODE_AES128: u8 = 2;
 const MODE_PASSWORD: u8 = 3;
-const SALT_LEN: usize = 32;
-const COMMITMENT_LEN: usize = 32;
-const PREFIX_LEN: usize = 7;
 const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
-const INFO: &[u8] = b"cascading-cipher/1 aes stream";
 
 #[cfg(test)]
 mod tests {
-    use sha2::Digest;
+    use sha2::{Digest, Sha256};
 
     use super::*;
 
@@ -443,10 +399,9 @@ mod tests {
         let key = AesKey::copy_from(&(0..32).collect::<Vec<_>>()).unwrap();
         let mut out = alloc::vec![VERSION, MODE_AES256];
         out.extend(200..232);
-        let derived = Derived::new(&key, &out, b"associated data");
-        out.extend_from_slice(&derived.commitment);
-        let mut sealer =
-            StreamSealer { encryptor: Box::new(derived.stream.encryptor()), chunk: empty_chunk() };
+        let (cipher, commitment) = StreamCipher::new(&key, &out, b"associated data").unwrap();
+        out.extend_from_slice(&commitment);
+        let mut sealer = StreamSealer { cipher, chunk: empty_chunk() };
         let plaintext: Vec<u8> =
             (0..150_000u32).map(|i| (i * 7 + i / 251).to_le_bytes()[0]).collect();
         sealer.push(&plaintext, &mut out).unwrap();

@@ -2,10 +2,7 @@
 
 use alloc::vec::Vec;
 
-use hkdf::Hkdf;
-use sha2::Sha256;
-
-use crate::{LayerDescriptor, Secret, StackId, stack::to_u64};
+use crate::{LayerDescriptor, Secret, StackId, kdf::hkdf, stack::to_u64};
 
 /// What one layer hands upwards for one message.
 #[derive(Debug)]
@@ -35,7 +32,7 @@ impl ChainSecret {
         position: u16,
     ) -> Self {
         Self(hkdf(
-            chain.map(|chain| chain.0.expose().as_slice()),
+            chain.map_or(&[], |chain| chain.0.expose().as_slice()),
             contribution.secret.expose(),
             &[
                 b"cascading-cipher/1 chain",
@@ -54,7 +51,7 @@ impl ChainSecret {
     #[must_use]
     pub fn derive(&self, position: u16, purpose: &[u8]) -> Secret<32> {
         let info = [b"cascading-cipher/1 derive".as_slice(), &position.to_be_bytes(), purpose];
-        hkdf(None, self.0.expose(), &info)
+        hkdf(&[], self.0.expose(), &info)
     }
 
     /// A second copy, for a layer that remembers which chain it last derived a key from.
@@ -68,15 +65,7 @@ impl ChainSecret {
 /// through [`CipherLayer::key_commitment`](crate::CipherLayer::key_commitment).
 #[must_use]
 pub fn key_commitment(key: &[u8]) -> Secret<32> {
-    hkdf(Some(b"cascading-cipher/1 key commitment"), key, &[])
-}
-
-/// HKDF-SHA-256 (RFC 5869) to 32 bytes.
-fn hkdf(salt: Option<&[u8]>, key: &[u8], info: &[&[u8]]) -> Secret<32> {
-    let mut derived = Secret::zeroed();
-    let expanded = Hkdf::<Sha256>::new(salt, key).expand_multi_info(info, derived.expose_mut());
-    debug_assert!(expanded.is_ok(), "32 bytes are within HKDF's reach");
-    derived
+    hkdf(b"cascading-cipher/1 key commitment", key, &[])
 }
 
 #[cfg(test)]

@@ -54,6 +54,21 @@ pub trait GroupLayer: CipherLayer {
     /// [`Rejected`](crate::LayerErrorKind::Rejected) for malformed bytes.
     fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError>;
 
+    /// Verifies somebody else's part of a key package bundle as [`stage_change`](Self::stage_change)
+    /// does, at the time `now` (as [`PartContext::now`]), and stages nothing. Where a layer does not
+    /// implement it, the part is looked at only.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::LayerErrorKind::Rejected) for a part that does not verify.
+    fn verify_key_package(
+        &self,
+        new: &NewMember<'_>,
+        now: Option<u64>,
+    ) -> Result<KeyPackageInfo, LayerError> {
+        let _ = now;
+        self.inspect_key_package(new.part)
+    }
+
     /// What all members have in common in this epoch, and nobody else can have: a digest over the
     /// group's history, its roster and what its members share, for people to compare. Two members
     /// whom somebody showed two different things have different ones. `None` outside a group. It

@@ -134,6 +134,20 @@ pub trait Restore: CipherLayer + Sized {
     fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError>;
 }
 
+/// A layer with upkeep that a program does while the layer is in a stack: prekeys to rotate, say, or key
+/// packages to forget.
+pub trait Configure: CipherLayer {
+    /// Offers the upkeep, and nothing that moves the layer alone: no messages, no changes of the group,
+    /// no other keys.
+    type Settings<'a>
+    where
+        Self: 'a;
+
+    /// What may be changed. It is staged as everything else, except where the method says that it is in
+    /// force at once; then it is for the next [`save`](CipherLayer::save).
+    fn settings(&mut self) -> Self::Settings<'_>;
+}
+
 /// A layer's place in a stack.
 #[derive(Debug, Clone, Copy)]
 pub struct Attachment {

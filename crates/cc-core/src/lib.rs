@@ -8,10 +8,12 @@ extern crate std;
 mod buffer;
 mod bundle;
 mod cascade;
+mod clean_stack;
 mod codec;
 mod envelope;
 mod error;
 mod group;
+pub mod kdf;
 pub mod key_use;
 mod layer;
 pub mod limits;
@@ -24,6 +26,7 @@ pub mod store;
 pub use buffer::Buffer;
 pub use bundle::{Bundle, Part, PartList};
 pub use cascade::{ChainSecret, Contribution, key_commitment};
+pub use clean_stack::with_clean_stack;
 pub use codec::{Opaque, decode_list};
 pub use envelope::{Binding, DecodeError, Header, Hint, Kind, WIRE_VERSION};
 pub use error::{LayerError, LayerErrorKind};
@@ -31,7 +34,9 @@ pub use group::{
     ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, KeyPackageInfo, Member, MemberId,
     NewMember, PartContext, Standing, Transcript, part_digest,
 };
-pub use layer::{Attachment, CipherLayer, LayerContext, Opened, Properties, Recalled, Restore};
+pub use layer::{
+    Attachment, CipherLayer, Configure, LayerContext, Opened, Properties, Recalled, Restore,
+};
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};
 pub use stack::{LayerDescriptor, StackId};

@@ -56,7 +56,7 @@ impl StackId {
     #[must_use]
     pub fn wire(&self) -> [u8; Self::WIRE_LEN] {
         let mut wire = [0; Self::WIRE_LEN];
-        wire.copy_from_slice(self.0.first_chunk::<{ Self::WIRE_LEN }>().unwrap_or(&[0; 16]));
+        wire.iter_mut().zip(&self.0).for_each(|(to, from)| *to = *from);
         wire
     }
 }

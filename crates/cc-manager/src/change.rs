@@ -72,6 +72,10 @@ pub struct ChangeSummary {
     /// A change of this member's that was staged and is now discarded:
     /// [`restage`](crate::CascadingCipherManager::restage) stages what is left of it to do.
     pub superseded: Option<ChangeId>,
+    /// This member asked to [leave](crate::CascadingCipherManager::leave), and the change does not
+    /// remove it: who did not receive the request before this change takes none from an epoch that is
+    /// over. Ask again.
+    pub leave_again: bool,
 }
 
 /// What [`process`](crate::CascadingCipherManager::process) found.

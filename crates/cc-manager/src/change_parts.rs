@@ -2,20 +2,21 @@
 //! top, and bound into one object.
 
 use alloc::{
-    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     string::String,
     vec::Vec,
 };
 
 use cc_core::{
-    Bundle, ChangeRequest, CipherLayer, CommitOutcome, Contribution, DecodeError, Kind, MemberId,
-    NewMember, Opaque, Part, PartContext, PartList, Standing, Transcript, part_digest,
+    Bundle, ChangeRequest, CipherLayer, CommitOutcome, Contribution, DecodeError, GroupLayer, Kind,
+    Member, MemberId, NewMember, Opaque, Part, PartContext, PartList, Standing, Transcript,
+    limits::MAX_KEY_PACKAGE_LEN, part_digest,
 };
 
 use crate::{
     ChangeId, ChangeSummary, Error, Joined, MemberInfo,
-    stack::{Cascade, Stack, agree, check_contribution, failed},
+    cascade::Cascade,
+    stack::{Stack, agree, check_contribution, failed},
 };
 
 impl Stack {
@@ -28,21 +29,27 @@ impl Stack {
         }
     }
 
-    /// All members, in whatever layer, with the first name that a layer has for each.
+    /// All members, with the first name that a layer has for each. Outside a group, or where some layer
+    /// has left it, there are none.
     pub(crate) fn member_infos(&self) -> Vec<MemberInfo> {
         let mut members = BTreeMap::<MemberId, Option<String>>::new();
-        for (_, group) in self.groups() {
-            for member in group.members() {
-                let name = members.entry(member.id).or_default();
-                *name = name.take().or(member.name);
-            }
+        for member in self.group_members() {
+            let name = members.entry(member.id).or_default();
+            *name = name.take().or(member.name);
         }
         members.into_iter().map(|(id, name)| MemberInfo { id, name }).collect()
     }
 
-    /// All members, in whatever layer.
+    /// All members; none outside a group.
     pub(crate) fn member_ids(&self) -> BTreeSet<MemberId> {
-        self.groups().flat_map(|(_, group)| group.members()).map(|member| member.id).collect()
+        self.group_members().map(|member| member.id).collect()
+    }
+
+    fn group_members(&self) -> impl Iterator<Item = Member> {
+        let inside = |group: &dyn GroupLayer| matches!(group.standing(), Standing::Member { .. });
+        let all_inside = self.groups().all(|(_, group)| inside(group));
+        let groups = self.groups().filter(move |_| all_inside);
+        groups.flat_map(|(_, group)| group.members())
     }
 
     pub(crate) fn group_positions(&self) -> impl DoubleEndedIterator<Item = u16> + use<> {
@@ -57,8 +64,8 @@ impl Stack {
         let has_part = |layer: &dyn CipherLayer, position| {
             layer.group().is_some() || (layer.properties().contributes && Some(position) < topmost)
         };
-        let layers = self.positions().zip(self.layers());
-        let parts = layers.filter(|(position, layer)| has_part(layer.as_ref(), *position));
+        let layers = self.positions().zip(self.layers().iter());
+        let parts = layers.filter(|(position, layer)| has_part(*layer, *position));
         parts.map(|(position, _)| position).collect::<Vec<_>>().into_iter()
     }
 }
@@ -72,6 +79,9 @@ pub(crate) struct NewBundle {
 
 impl NewBundle {
     pub(crate) fn read(stack: &Stack, bundle: &[u8]) -> Result<Self, Error> {
+        if bundle.len() > MAX_KEY_PACKAGE_LEN {
+            return Err(DecodeError::TooLong.into());
+        }
         let list = Bundle::decode(bundle, Kind::KeyPackage, stack.id())?.into_parts();
         if list.change != [0; 16]
             || !list.parts.iter().map(|p| p.position).eq(stack.group_positions())
@@ -96,6 +106,17 @@ impl NewBundle {
             transcript = transcript.extend(position, &digest, &[0; 32]);
         }
         Ok(Self { id: MemberId::of(commitments), parts })
+    }
+
+    /// Lets each layer verify its part, as it does when the member is added.
+    pub(crate) fn verify(&self, stack: &Stack) -> Result<(), Error> {
+        for (position, group) in stack.groups() {
+            let new = self.for_layer(position).ok_or(DecodeError::Malformed)?;
+            group
+                .verify_key_package(&new, stack.now)
+                .map_err(|source| failed(position, group, source))?;
+        }
+        Ok(())
     }
 
     fn for_layer(&self, position: u16) -> Option<NewMember<'_>> {
@@ -171,7 +192,7 @@ pub(crate) fn process_commit(
             }
             if removed_self { None } else { next_contribution(stack, position)? }
         } else {
-            stack.recall(position, Some(part.value.as_slice()))?
+            stack.recall(position, Some(part.value.as_slice()))?.0
         };
         pass.finish(stack, position, digests, next.as_ref());
     }
@@ -182,7 +203,7 @@ pub(crate) fn process_commit(
         if committer.is_some_and(|committer| !members.contains(&committer)) {
             return Err(Error::Disagreement);
         }
-        expect_fit(stack.layers(), members.len())?;
+        expect_fit(stack.layers().iter(), members.len())?;
     }
     let summary = ChangeSummary {
         id: ChangeId(list.change),
@@ -191,6 +212,7 @@ pub(crate) fn process_commit(
         removed: outcome.removed,
         removed_self: outcome.removed_self,
         superseded: None,
+        leave_again: false,
     };
     Ok((summary, members))
 }
@@ -211,7 +233,7 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
             agree(&mut inviter, sender)?;
             next_contribution(stack, position)?
         } else {
-            stack.recall(position, Some(part.value.as_slice()))?
+            stack.recall(position, Some(part.value.as_slice()))?.0
         };
         pass.finish(stack, position, digests, next.as_ref());
     }
@@ -219,7 +241,7 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
     if inviter.is_some_and(|inviter| !members.contains(&inviter)) {
         return Err(Error::Disagreement);
     }
-    expect_fit(stack.layers(), members.len())?;
+    expect_fit(stack.layers().iter(), members.len())?;
     Ok(Joined { id: ChangeId(list.change), inviter, members: stack.member_infos() })
 }
 
@@ -240,6 +262,7 @@ struct Pass {
     cascade: Cascade,
     passed: u16,
     group_below: bool,
+    now: Option<u64>,
 }
 
 impl Pass {
@@ -249,6 +272,7 @@ impl Pass {
             cascade: Cascade::default(),
             passed: 0,
             group_below: false,
+            now: stack.now,
         }
     }
 
@@ -258,7 +282,7 @@ impl Pass {
             position,
             chain: self.cascade.top(),
             group_below: self.group_below,
-            now: None,
+            now: self.now,
         }
     }
 
@@ -297,15 +321,21 @@ pub(crate) fn key_package(stack: &mut Stack) -> Result<Vec<u8>, Error> {
         parts.push(Part { position, value: Opaque(part), counterpart: [0; 32] });
     }
     let parts = PartList { change: [0; 16], parts };
-    Ok(Bundle::new(Kind::KeyPackage, stack.id(), parts).encode()?)
+    let bundle = Bundle::new(Kind::KeyPackage, stack.id(), parts).encode()?;
+    // Nobody would take a longer one.
+    if bundle.len() > MAX_KEY_PACKAGE_LEN { Err(DecodeError::TooLong.into()) } else { Ok(bundle) }
 }
 
-/// All group layers have the same members, and each member's id is the digest of the keys that the
+/// All group layers are in the same epoch and have the same members, and each member's id is the digest of the keys that the
 /// layers have for it: nobody's key in one layer stands beside somebody else's in another. Gives the members.
 pub(crate) fn check_roster(stack: &Stack) -> Result<BTreeSet<MemberId>, Error> {
     let mut commitments = BTreeMap::<MemberId, Vec<_>>::new();
-    let mut layers = 0;
+    let (mut layers, mut epoch) = (0, None);
     for (position, group) in stack.groups() {
+        let Standing::Member { epoch: reached } = group.standing() else {
+            return Err(Error::Disagreement);
+        };
+        agree(&mut epoch, Some(reached))?;
         let descriptor =
             stack.descriptors().get(usize::from(position)).ok_or(Error::Disagreement)?;
         for member in group.members() {
@@ -325,9 +355,11 @@ pub(crate) fn check_roster(stack: &Stack) -> Result<BTreeSet<MemberId>, Error> {
 }
 
 /// A layer for two does not fit a group of more.
-pub(crate) fn expect_fit(layers: &[Box<dyn CipherLayer>], members: usize) -> Result<(), Error> {
-    let pairwise = layers.iter().position(|layer| layer.properties().pairwise);
-    match pairwise {
+pub(crate) fn expect_fit<'a>(
+    mut layers: impl Iterator<Item = &'a dyn CipherLayer>,
+    members: usize,
+) -> Result<(), Error> {
+    match layers.position(|layer| layer.properties().pairwise) {
         Some(position) if members > 2 => Err(Error::PairwiseInGroup { position, members }),
         _ => Ok(()),
     }

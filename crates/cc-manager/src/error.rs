@@ -32,6 +32,33 @@ pub enum Error {
     /// No layer at this position.
     #[error("there is no layer at position {0}")]
     NoSuchLayer(usize),
+    /// No layer of this type.
+    #[error("there is no layer of type {0} (there)")]
+    NoLayerOfType(&'static str),
+    /// A commit or proposal that was sealed under the keys of an epoch that is over.
+    #[error("sealed in epoch {epoch}, which is over: the group is in epoch {present}")]
+    StaleEpoch {
+        /// The epoch whose keys sealed it.
+        epoch: u64,
+        /// The epoch of the group.
+        present: u64,
+    },
+    /// A commit or proposal of an epoch that is still to come.
+    #[error(
+        "sealed in epoch {epoch}, and the group is in epoch {present}: process the commits between"
+    )]
+    EarlyEpoch {
+        /// The epoch that it names.
+        epoch: u64,
+        /// The epoch of the group.
+        present: u64,
+    },
+    /// No layer tells of which epoch a commit or proposal is, so it could be a thief's.
+    #[error("no layer of this stack tells epochs: add a group layer that does, such as MLS")]
+    EpochUnknown,
+    /// One member proposed as much as anybody may in one epoch.
+    #[error("{0} proposed as much as anybody may: wait for the next commit")]
+    TooManyProposals(MemberId),
     /// A group operation on a stack without a group layer.
     #[error("no layer of this stack knows groups: add one, such as MLS or a DH group")]
     NoGroupLayer,
@@ -91,7 +118,21 @@ impl Error {
     /// that leads there, then open it again.
     #[must_use]
     pub fn is_early(&self) -> bool {
-        matches!(self, Self::Layer { source, .. } if source.kind() == LayerErrorKind::Early)
+        match self {
+            Self::EarlyEpoch { .. } => true,
+            Self::Layer { source, .. } => source.kind() == LayerErrorKind::Early,
+            _ => false,
+        }
+    }
+
+    /// Whether the message belongs to an epoch, or a place in a chain, that is over.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        match self {
+            Self::StaleEpoch { .. } => true,
+            Self::Layer { source, .. } => source.kind() == LayerErrorKind::Stale,
+            _ => false,
+        }
     }
 
     /// Whether the bytes were refused: malformed, forged, damaged, replayed, too old, or for another

@@ -1,15 +1,16 @@
-//! Groups: who is in them, and how they change.
+//! Groups: who is in them, how a member joins, and how it follows the changes of others.
 
-use alloc::{collections::BTreeSet, string::String, sync::Arc, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
-use cc_core::{Bundle, DecodeError, Kind, MemberId, PartList, Standing, random};
+use cc_core::{DecodeError, Kind, MemberId, PartList, Standing};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Joined, Processed,
-    change_parts::{self, NewBundle, check_roster, expect_fit, key_package, process_commit, stage},
+    CascadingCipherManager, Error, Joined, Processed,
+    change_parts::{self, key_package, process_commit},
     persistence::When,
-    proposal::process_proposal,
-    state::{Intent, Staged},
+    proposing::process_proposal,
+    stack::OpenedMessage,
 };
 
 /// A member of the group, as all layers agree.
@@ -21,9 +22,6 @@ pub struct MemberInfo {
     /// The name in the member's credential, where a layer has one. Names are not unique.
     pub name: Option<String>,
 }
-
-/// The key packages of a change that adds nobody.
-const NOBODY: [&[u8]; 0] = [];
 
 impl CascadingCipherManager {
     /// This member's id; `None` in a stack without group layers.
@@ -46,6 +44,28 @@ impl CascadingCipherManager {
         self.stack.epoch()
     }
 
+    /// A digest of the group in this epoch, for people to compare: of the stack, the epoch, and what
+    /// each group layer has of the history, the members and what they share. It tells nothing about
+    /// any key. Members who have the same one have one view of the group; whom somebody showed two
+    /// different things, two. `None` outside a group, and in a stack whose layers give none.
+    #[must_use]
+    pub fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+        let epoch = self.stack.epoch()?;
+        let mut hash = Sha256::new();
+        hash.update(b"cascading-cipher/1 epoch authenticator");
+        hash.update(self.stack.id().as_bytes());
+        hash.update(epoch.to_be_bytes());
+        let mut any = false;
+        for (position, group) in self.stack.groups() {
+            hash.update(position.to_be_bytes());
+            let authenticator = group.epoch_authenticator();
+            hash.update([u8::from(authenticator.is_some())]);
+            hash.update(authenticator.unwrap_or_default());
+            any |= authenticator.is_some();
+        }
+        any.then(|| hash.finalize().into())
+    }
+
     /// All members, this one included, sorted by id; empty outside a group.
     #[must_use]
     pub fn members(&self) -> Vec<MemberInfo> {
@@ -58,13 +78,6 @@ impl CascadingCipherManager {
         let named =
             |member: MemberInfo| (member.name.as_deref() == Some(name)).then_some(member.id);
         self.members().into_iter().filter_map(named).collect()
-    }
-
-    /// The change that waits to be confirmed or discarded. With a store it survives a restart: the
-    /// program then does not know whether the delivery service took the commit, and asks it.
-    #[must_use]
-    pub fn staged_change(&self) -> Option<&Change> {
-        self.state.staged.as_ref().map(|staged| &staged.change)
     }
 
     /// A new key package bundle for this member, with one part per group layer. It is used once: for
@@ -103,188 +116,6 @@ impl CascadingCipherManager {
     pub fn cancel_rejoin(&mut self) -> Result<(), Error> {
         self.transact(When::Now, |_, _, draft| {
             draft.state.rejoining = false;
-            Ok(())
-        })
-    }
-
-    /// Stages the addition of one member per key package bundle.
-    ///
-    /// # Errors
-    /// As [`change`](Self::change).
-    pub fn add_members<B: AsRef<[u8]>>(
-        &mut self,
-        key_packages: impl IntoIterator<Item = B>,
-    ) -> Result<Change, Error> {
-        self.change(key_packages, [])
-    }
-
-    /// Stages the removal and new addition, in one change, of the members who made these
-    /// [bundles](Self::rejoin_package). Those who are no members are added.
-    ///
-    /// # Errors
-    /// As [`change`](Self::change).
-    pub fn readmit_members<B: AsRef<[u8]>>(
-        &mut self,
-        bundles: impl IntoIterator<Item = B>,
-    ) -> Result<Change, Error> {
-        self.expect_group_layer()?;
-        let bundles: Vec<B> = bundles.into_iter().collect();
-        let ids = bundles
-            .iter()
-            .map(|bundle| Ok(NewBundle::read(&self.stack, bundle.as_ref())?.id))
-            .collect::<Result<Vec<_>, Error>>()?;
-        let members = self.member_ids();
-        self.change(bundles, ids.into_iter().filter(|id| members.contains(id)))
-    }
-
-    /// Stages the removal of members.
-    ///
-    /// # Errors
-    /// As [`change`](Self::change).
-    pub fn remove_members(
-        &mut self,
-        members: impl IntoIterator<Item = MemberId>,
-    ) -> Result<Change, Error> {
-        self.change(NOBODY, members)
-    }
-
-    /// Stages an update of this member's own secrets, which heals the group from a compromise of them,
-    /// and removes those who asked to leave.
-    ///
-    /// # Errors
-    /// As [`change`](Self::change).
-    pub fn update(&mut self) -> Result<Change, Error> {
-        self.change(NOBODY, [])
-    }
-
-    /// Stages additions, removals and an update of this member's own secrets in one change. Until it is
-    /// confirmed the group goes on as it is.
-    ///
-    /// # Errors
-    /// [`Error::ChangeStaged`] while another change is staged; [`Error::NoSuchMember`] and
-    /// [`Error::RemovesSelf`] for removals; [`Error::PairwiseInGroup`]; [`Error::Decode`] and
-    /// [`Error::Layer`] for a key package bundle that is malformed, does not verify, or was put
-    /// together from several.
-    pub fn change<B: AsRef<[u8]>>(
-        &mut self,
-        key_packages: impl IntoIterator<Item = B>,
-        remove: impl IntoIterator<Item = MemberId>,
-    ) -> Result<Change, Error> {
-        self.expect_group_layer()?;
-        if let Some(staged) = &self.state.staged {
-            return Err(Error::ChangeStaged(staged.id()));
-        }
-        let members = self.member_ids();
-        let mut removed: BTreeSet<_> =
-            self.state.roster.leaving.intersection(&members).copied().collect();
-        for member in remove {
-            if Some(member) == self.member_id() {
-                return Err(Error::RemovesSelf);
-            }
-            if !members.contains(&member) {
-                return Err(Error::NoSuchMember(member));
-            }
-            removed.insert(member);
-        }
-        let key_packages = key_packages.into_iter().map(|kp| kp.as_ref().to_vec()).collect();
-        let intent = Intent { key_packages, removed: removed.into_iter().collect() };
-        self.transact(When::Now, |stack, reports, draft| {
-            let bundles = intent
-                .key_packages
-                .iter()
-                .map(|bundle| NewBundle::read(stack, bundle))
-                .collect::<Result<Vec<_>, _>>()?;
-            let founding_self = usize::from(members.is_empty());
-            expect_fit(
-                stack.layers(),
-                members.len() + founding_self + bundles.len() - intent.removed.len(),
-            )?;
-            let id = ChangeId(random::array()?);
-            let (commit, welcome) = stage(stack, id, &bundles, &intent.removed)?;
-            let commit = stack.seal(Kind::Commit, &commit.encode()?, &[], reports)?;
-            let welcome = if bundles.is_empty() {
-                Vec::new()
-            } else {
-                Bundle::new(Kind::Welcome, stack.id(), welcome).encode()?
-            };
-            let mut added: Vec<_> = bundles.iter().map(|bundle| bundle.id).collect();
-            added.sort_unstable();
-            let change = Change { id, commit, welcome };
-            draft.state.staged = Some(Arc::new(Staged { change: change.clone(), added, intent }));
-            draft.state.overtaken = None;
-            Ok(change)
-        })
-    }
-
-    /// Stages what is left to do of the change that somebody else's commit
-    /// [overtook](ChangeSummary::superseded): the additions of those who are not members yet, the
-    /// removals of those who still are, and the update of this member's own secrets. `None` where no
-    /// change was overtaken, or where all that it added and removed is done.
-    ///
-    /// # Errors
-    /// As [`change`](Self::change).
-    pub fn restage(&mut self) -> Result<Option<Change>, Error> {
-        let Some(intent) = self.state.overtaken.clone() else { return Ok(None) };
-        let members = self.member_ids();
-        let removed: Vec<_> =
-            intent.removed.iter().filter(|id| members.contains(id)).copied().collect();
-        let mut key_packages = Vec::new();
-        for bundle in &intent.key_packages {
-            let id = NewBundle::read(&self.stack, bundle)?.id;
-            if !members.contains(&id) || removed.contains(&id) {
-                key_packages.push(bundle);
-            }
-        }
-        if key_packages.is_empty() && removed.is_empty() && *intent != Intent::default() {
-            return self.transact(When::Now, |_, _, draft| {
-                draft.state.overtaken = None;
-                Ok(None)
-            });
-        }
-        self.change(key_packages, removed).map(Some)
-    }
-
-    /// Brings the staged change into force: the delivery service took its commit. With a store the
-    /// welcome is in the [outbox](Self::outbox) from now on.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchChange`] when it is not staged (any more).
-    pub fn confirm(&mut self, change: ChangeId) -> Result<ChangeSummary, Error> {
-        let staged = self.expect_staged(change)?;
-        let committer = self.member_id();
-        self.transact(When::Now, |stack, _, draft| {
-            for position in stack.group_positions() {
-                stack.call_group(position, |group| group.confirm_change())?;
-            }
-            let members = check_roster(stack)?;
-            draft.state.staged = None;
-            draft.state.settle(stack.epoch().unwrap_or(0), &members, &staged.added);
-            if !staged.change.welcome.is_empty() {
-                draft.send(&staged.change.welcome);
-            }
-            Ok(())
-        })?;
-        Ok(ChangeSummary {
-            id: change,
-            committer,
-            added: staged.added.clone(),
-            removed: staged.intent.removed.clone(),
-            removed_self: false,
-            superseded: None,
-        })
-    }
-
-    /// Forgets the staged change.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchChange`] when it is not staged (any more).
-    pub fn discard(&mut self, change: ChangeId) -> Result<(), Error> {
-        self.expect_staged(change)?;
-        self.transact(When::Now, |stack, _, draft| {
-            for position in stack.group_positions() {
-                stack.call_group(position, |group| group.discard_change())?;
-            }
-            draft.state.staged = None;
             Ok(())
         })
     }
@@ -354,7 +185,7 @@ impl CascadingCipherManager {
             return Err(DecodeError::Kind(kind).into());
         }
         self.transact_if(When::Now, accept, |stack, reports, draft| {
-            let (buffer, sender) = stack.open(kind, wire, &[], reports)?;
+            let OpenedMessage { buffer, sender, .. } = stack.open(kind, wire, &[], reports)?;
             let state = &mut draft.state;
             if kind == Kind::Proposal {
                 return process_proposal(stack, state, buffer.as_slice(), sender)
@@ -363,12 +194,11 @@ impl CascadingCipherManager {
             let list = PartList::decode(buffer.as_slice())?;
             let (mut summary, members) = process_commit(stack, &list, sender)?;
             summary.superseded = state.staged.as_ref().map(|staged| staged.id());
-            state.overtake();
             if summary.removed_self {
-                state.overtaken = None;
-                state.roster = Arc::default();
+                state.leave_group();
             } else {
-                state.settle(stack.epoch().unwrap_or(0), &members, &summary.added);
+                summary.leave_again = state.requests.own_leave.leaves;
+                state.follow(&members, &summary.added, &summary.removed);
             }
             Ok(Processed::Commit(summary))
         })
@@ -385,16 +215,5 @@ impl CascadingCipherManager {
         } else {
             Err(Error::GroupExists)
         }
-    }
-
-    fn expect_staged(&self, change: ChangeId) -> Result<Arc<Staged>, Error> {
-        match &self.state.staged {
-            Some(staged) if staged.id() == change => Ok(Arc::clone(staged)),
-            _ => Err(Error::NoSuchChange(change)),
-        }
-    }
-
-    fn member_ids(&self) -> BTreeSet<MemberId> {
-        self.stack.member_ids()
     }
 }

@@ -6,19 +6,27 @@ extern crate alloc;
 extern crate std;
 
 mod builder;
+mod cascade;
 mod catalog;
 mod change;
 mod change_parts;
+mod configure;
+mod entries;
+mod epoch_check;
 mod error;
 mod group;
+mod layers;
 mod mailbox;
 mod manager;
 mod message;
 mod persistence;
 mod proposal;
+mod proposing;
 mod records;
 mod report;
+mod restack;
 mod stack;
+mod staging;
 mod state;
 mod validate;
 

@@ -4,9 +4,9 @@
 use alloc::vec::Vec;
 
 use crate::{
-    CascadingCipherManager, Error, Message, MessageId,
+    CascadingCipherManager, Error, Message, MessageId, entries,
     persistence::{Persistence, When},
-    records,
+    records::Place,
 };
 
 impl CascadingCipherManager {
@@ -57,14 +57,28 @@ impl CascadingCipherManager {
 
     /// The messages that were received and not acknowledged, oldest first. None without a store.
     ///
-    /// A program that crashed may have seen them or not: it asks for them when it starts.
+    /// A program that crashed may have seen them or not: it asks for them when it starts. Where there
+    /// may be many, [`inbox_after`](Self::inbox_after) gives some at a time.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn inbox(&mut self) -> Result<Vec<Message>, Error> {
-        self.flush()?;
-        let Some(persistence) = &self.persistence else { return Ok(Vec::new()) };
-        Ok(records::read_inbox(persistence.store(), persistence.place())?)
+        self.inbox_after(None, usize::MAX)
+    }
+
+    /// At most `limit` messages of the [`inbox`](Self::inbox), the oldest of those with a greater id
+    /// than `after`. Only these are held in memory at once. Records that come before them are passed
+    /// over one by one: acknowledge what was handled, and begin at `None` again.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn inbox_after(
+        &mut self,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<Message>, Error> {
+        let Some(persistence) = self.readable()? else { return Ok(Vec::new()) };
+        Ok(entries::read_inbox(persistence.store(), persistence.place(), after, limit)?)
     }
 
     /// The application is done with these messages, such as [`Message::id`] of one: they leave the
@@ -75,7 +89,7 @@ impl CascadingCipherManager {
     /// [`Error::Store`]; they are all still there then.
     pub fn acknowledge(&mut self, ids: impl IntoIterator<Item = MessageId>) -> Result<(), Error> {
         self.forget(|batch, place| {
-            ids.into_iter().for_each(|id| records::forget_received(batch, place, id));
+            ids.into_iter().for_each(|id| entries::forget_received(batch, place, id));
         })
     }
 
@@ -84,14 +98,23 @@ impl CascadingCipherManager {
     /// not among them, for it may be overtaken: [`staged_change`](Self::staged_change) has it.)
     ///
     /// A program that crashed may have sent them or not: it sends them again when it starts. A member
-    /// who gets one twice refuses the second, if a layer of the stack refuses replays.
+    /// who gets one twice refuses the second, if a layer of the stack refuses replays. Where there may
+    /// be many, [`outbox_first`](Self::outbox_first) gives some at a time.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox(&mut self) -> Result<Vec<Vec<u8>>, Error> {
-        self.flush()?;
-        let Some(persistence) = &self.persistence else { return Ok(Vec::new()) };
-        Ok(records::read_outbox(persistence.store(), persistence.place())?)
+        self.outbox_first(usize::MAX)
+    }
+
+    /// The oldest entries of the [`outbox`](Self::outbox), at most `limit`. Only these are held in
+    /// memory at once. Say that they are [`sent`](Self::sent), and ask for the next ones.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_first(&mut self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let Some(persistence) = self.readable()? else { return Ok(Vec::new()) };
+        Ok(entries::read_outbox(persistence.store(), persistence.place(), limit)?)
     }
 
     /// The delivery service has these: they leave the [`outbox`](Self::outbox). Those that are not
@@ -104,18 +127,27 @@ impl CascadingCipherManager {
         wires: impl IntoIterator<Item = W>,
     ) -> Result<(), Error> {
         self.forget(|batch, place| {
-            wires.into_iter().for_each(|wire| records::forget_sent(batch, place, wire.as_ref()));
+            wires.into_iter().for_each(|wire| entries::forget_sent(batch, place, wire.as_ref()));
         })
     }
 
     fn forget(
         &mut self,
-        edit: impl FnOnce(&mut cc_core::store::Batch, &records::Place),
+        edit: impl FnOnce(&mut cc_core::store::Batch, &Place),
     ) -> Result<(), Error> {
         match &mut self.persistence {
             Some(persistence) => Ok(persistence.forget(edit)?),
             None => Ok(()),
         }
+    }
+
+    /// The store, where everything that is in force is durable and nobody else has committed.
+    fn readable(&mut self) -> Result<Option<&Persistence>, Error> {
+        self.flush()?;
+        if let Some(persistence) = &self.persistence {
+            persistence.expect_current()?;
+        }
+        Ok(self.persistence.as_ref())
     }
 
     fn prepare(&mut self) -> Result<(), Error> {

@@ -5,21 +5,22 @@ use alloc::{
     string::{String, ToString as _},
     vec::Vec,
 };
-use core::{any::Any, fmt, fmt::Write as _};
+use core::{fmt, fmt::Write as _};
 
 use cc_core::{
-    CipherLayer, Kind, Standing,
+    CipherLayer, Kind,
     store::{Batch, Store, StoreError},
 };
 
 use crate::{
     Catalog, Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
     builder::default_clock,
-    change_parts::{check_roster, expect_fit},
-    persistence::{Persistence, When},
+    change_parts::check_roster,
+    layers::Layers,
+    persistence::{Draft, Persistence, Reshaped, When},
     records,
-    stack::{Reports, Stack},
-    state::{Draft, State},
+    stack::{OpenedMessage, Reports, Stack},
+    state::State,
     validate::validate,
 };
 
@@ -74,13 +75,14 @@ impl CascadingCipherManager {
             }
             layers.push(layer);
         }
-        validate(&layers)?;
-        let stack = Stack::of(layers);
+        let layers = Layers::new(layers)?;
+        validate(layers.iter())?;
+        let stack = Stack::new(layers);
         // Of a group that one was removed from, each layer keeps what it likes.
         if stack.epoch().is_some() {
             check_roster(&stack).map_err(|error| StoreError::corrupt(error.to_string()))?;
         }
-        let state = State::read(&persistence.place().root().of(persistence.store()))?;
+        let state = State::read(persistence.store(), persistence.place())?;
         Ok(Self {
             stack,
             reports: Reports::new(default_clock()),
@@ -112,13 +114,25 @@ impl CascadingCipherManager {
         reports: Reports,
         persistence: Option<Persistence>,
     ) -> Result<Self, Error> {
-        validate(&layers)?;
-        let mut manager =
-            Self { stack: Stack::of(layers), reports, state: State::default(), persistence };
-        manager.transact(When::Now, |stack, _, draft| {
-            draft.reshaped = true;
-            stack.attach()
-        })?;
+        let layers = Layers::new(layers)?;
+        validate(layers.iter())?;
+        let (stack, state) = (Stack::new(layers), State::default());
+        let mut manager = Self { stack, reports, state, persistence };
+        let Self { stack, state, persistence, .. } = &mut manager;
+        let mut transaction = stack.transaction();
+        transaction.stack.attach()?;
+        if let Some(persistence) = persistence {
+            let draft = Draft::new(state, Some(persistence));
+            let (layers, identity) = transaction.stack.parts_mut();
+            let reshaped = Reshaped {
+                descriptors: &identity.descriptors,
+                slots: persistence.slots().clone(),
+                erased: Batch::new(),
+            };
+            persistence.commit_operation(layers, Some(reshaped), state, draft, When::Now)?;
+        }
+        transaction.commit = true;
+        drop(transaction);
         Ok(manager)
     }
 
@@ -144,8 +158,7 @@ impl CascadingCipherManager {
         if let (Some(persistence), When::Now) = (&mut *persistence, when) {
             persistence.prepare()?;
         }
-        let entries = persistence.as_ref().map(Persistence::entries);
-        let mut draft = Draft { state: state.clone(), entries, reshaped: false };
+        let mut draft = Draft::new(state, persistence.as_ref());
         let mut transaction = stack.transaction();
         let value = f(transaction.stack, reports, &mut draft)?;
         if !accept(&value) {
@@ -153,7 +166,8 @@ impl CascadingCipherManager {
         }
         *state = match persistence {
             Some(persistence) => {
-                persistence.commit_operation(transaction.stack, state, draft, when)?
+                let layers = transaction.stack.layers_mut();
+                persistence.commit_operation(layers, None, state, draft, when)?
             }
             None => draft.state,
         };
@@ -224,7 +238,8 @@ impl CascadingCipherManager {
         when: When,
     ) -> Result<Message, Error> {
         self.transact(when, |stack, reports, draft| {
-            let (buffer, sender) = stack.open(Kind::Application, wire, associated_data, reports)?;
+            let OpenedMessage { buffer, sender, .. } =
+                stack.open(Kind::Application, wire, associated_data, reports)?;
             let id = draft.receive(buffer.as_slice(), sender);
             let message = Message::new(buffer.into_vec(), sender);
             Ok(match id {
@@ -234,8 +249,15 @@ impl CascadingCipherManager {
         })
     }
 
+    /// Tells the layers what time it is, in seconds since 1970, until the next call; `None`, as at the
+    /// beginning, lets them ask the system. They need it where something is made or verified that
+    /// expires, such as a key package.
+    pub fn set_time(&mut self, now: Option<u64>) {
+        self.stack.now = now;
+    }
+
     /// Each layer's share of the last message that was sealed or opened, bottom first. Empty before
-    /// the first one. After a failure it tells how far the message joined_at.
+    /// the first one. After a failure it tells how far the message got.
     #[must_use]
     pub fn last_report(&self) -> &[LayerReport] {
         self.reports.layers()
@@ -267,189 +289,13 @@ impl CascadingCipherManager {
     /// # Errors
     /// [`StackProblem`] says what to change.
     pub fn validate(&self) -> Result<(), StackProblem> {
-        validate(self.stack.layers())
+        validate(self.stack.layers().iter())
     }
 
     /// How many layers there are.
     #[must_use]
     pub fn layer_count(&self) -> usize {
         self.stack.layers().len()
-    }
-
-    /// The layer at `position` (0 at the bottom), if it is a `T`.
-    #[must_use]
-    pub fn layer<T: CipherLayer>(&self, position: usize) -> Option<&T> {
-        let layer: &dyn Any = self.stack.layers().get(position)?.as_ref();
-        layer.downcast_ref()
-    }
-
-    /// The layer at `position`, if it is a `T`, to be configured. Group and key changes belong to the
-    /// manager's own methods, which keep the layers together.
-    pub fn layer_mut<T: CipherLayer>(&mut self, position: usize) -> Option<&mut T> {
-        let layer: &mut dyn Any = self.stack.layer_mut(position)?;
-        layer.downcast_mut()
-    }
-
-    /// Puts a layer on top. Both ends must do so between the same two messages.
-    ///
-    /// # Errors
-    /// As [`insert_layer`](Self::insert_layer).
-    pub fn add_layer(&mut self, layer: impl CipherLayer) -> Result<(), Error> {
-        self.insert_layer(self.layer_count(), layer)
-    }
-
-    /// Puts a layer at `position`; those from there on move up.
-    ///
-    /// # Errors
-    /// [`Error::Stack`] when the new stack cannot work, [`Error::NoSuchLayer`] beyond the top,
-    /// [`Error::ChangeStaged`] while a change is staged, [`Error::GroupExists`] for a group layer in a
-    /// stack that has a group, [`Error::PairwiseInGroup`] for a layer for two in a group of more.
-    pub fn insert_layer(&mut self, position: usize, layer: impl CipherLayer) -> Result<(), Error> {
-        let regroups = layer.group().is_some();
-        self.restack(regroups, |layers| {
-            if position > layers.len() {
-                return Err(Error::NoSuchLayer(position));
-            }
-            layers.insert(position, Box::new(layer));
-            Ok(Undo::Remove(position))
-        })
-        .map(drop)
-    }
-
-    /// Takes the layer at `position` out of the stack.
-    ///
-    /// # Errors
-    /// As [`insert_layer`](Self::insert_layer).
-    pub fn remove_layer(&mut self, position: usize) -> Result<Box<dyn CipherLayer>, Error> {
-        let removed = self.restack(self.stack.is_group(position), |layers| {
-            if position >= layers.len() {
-                return Err(Error::NoSuchLayer(position));
-            }
-            Ok(Undo::Insert(position, layers.remove(position)))
-        })?;
-        removed.ok_or(Error::NoSuchLayer(position))
-    }
-
-    /// Puts `layer` in the place of the one at `position`, and gives that one back.
-    ///
-    /// # Errors
-    /// As [`insert_layer`](Self::insert_layer).
-    pub fn replace_layer(
-        &mut self,
-        position: usize,
-        layer: impl CipherLayer,
-    ) -> Result<Box<dyn CipherLayer>, Error> {
-        let regroups = layer.group().is_some() || self.stack.is_group(position);
-        let replaced = self.restack(regroups, |layers| {
-            let old = layers.get_mut(position).ok_or(Error::NoSuchLayer(position))?;
-            Ok(Undo::Replace(position, core::mem::replace(old, Box::new(layer))))
-        })?;
-        replaced.ok_or(Error::NoSuchLayer(position))
-    }
-
-    /// Changes the layers and gives the one that went; undoes the change if the new stack cannot work.
-    fn restack(
-        &mut self,
-        regroups: bool,
-        edit: impl FnOnce(&mut Vec<Box<dyn CipherLayer>>) -> Result<Undo, Error>,
-    ) -> Result<Option<Box<dyn CipherLayer>>, Error> {
-        if let Some(staged) = &self.state.staged {
-            return Err(Error::ChangeStaged(staged.id()));
-        }
-        if regroups && self.stack.groups().any(|(_, group)| group.standing() != Standing::Outside) {
-            return Err(Error::GroupExists);
-        }
-        // What is not in the store yet belongs to the layers as they are.
-        if let Some(persistence) = &mut self.persistence {
-            persistence.flush()?;
-        }
-        let members = self.members().len();
-        let mut layers = self.take_layers();
-        let fits = edit(&mut layers).and_then(|undo| {
-            let valid = validate(&layers).map_err(Error::from);
-            match valid.and_then(|()| expect_fit(&layers, members)) {
-                Ok(()) => Ok(undo),
-                Err(error) => {
-                    undo.run(&mut layers);
-                    Err(error)
-                }
-            }
-        });
-        self.stack = Stack::of(layers);
-        let undo = fits?;
-        let slots = self.persistence.as_ref().map(Persistence::slots);
-        let attached = self.reslot(&undo).and_then(|erased| {
-            self.transact(When::Now, |stack, _, draft| {
-                draft.reshaped = true;
-                if let Some(entries) = &mut draft.entries {
-                    entries.extend(erased);
-                }
-                // Key packages are for one stack.
-                draft.state.overtaken = None;
-                draft.state.forget_additions();
-                stack.attach()
-            })
-        });
-        match attached {
-            Ok(()) => Ok(undo.into_removed()),
-            Err(error) => {
-                if let Some((persistence, slots)) = self.persistence.as_mut().zip(slots) {
-                    persistence.restore_slots(slots);
-                }
-                let mut layers = self.take_layers();
-                undo.run(&mut layers);
-                self.stack = Stack::of(layers);
-                Err(error)
-            }
-        }
-    }
-
-    fn take_layers(&mut self) -> Vec<Box<dyn CipherLayer>> {
-        core::mem::replace(&mut self.stack, Stack::of(Vec::new())).into_layers()
-    }
-
-    /// Gives the layers their places in the store as they now are; gives what is to be deleted there.
-    fn reslot(&mut self, undo: &Undo) -> Result<Batch, Error> {
-        let mut erased = Batch::new();
-        let Some(persistence) = &mut self.persistence else { return Ok(erased) };
-        match undo {
-            Undo::Remove(position) => persistence.insert_slot(*position),
-            Undo::Insert(position, _) => persistence.remove_slot(*position, &mut erased)?,
-            Undo::Replace(position, _) => {
-                persistence.remove_slot(*position, &mut erased)?;
-                persistence.insert_slot(*position);
-            }
-        }
-        Ok(erased)
-    }
-}
-
-enum Undo {
-    Remove(usize),
-    Insert(usize, Box<dyn CipherLayer>),
-    Replace(usize, Box<dyn CipherLayer>),
-}
-
-impl Undo {
-    fn into_removed(self) -> Option<Box<dyn CipherLayer>> {
-        match self {
-            Self::Remove(_) => None,
-            Self::Insert(_, layer) | Self::Replace(_, layer) => Some(layer),
-        }
-    }
-
-    fn run(self, layers: &mut Vec<Box<dyn CipherLayer>>) {
-        match self {
-            Self::Remove(position) => {
-                layers.remove(position);
-            }
-            Self::Insert(position, layer) => layers.insert(position, layer),
-            Self::Replace(position, layer) => {
-                if let Some(slot) = layers.get_mut(position) {
-                    *slot = layer;
-                }
-            }
-        }
     }
 }
 

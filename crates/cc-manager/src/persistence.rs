@@ -9,16 +9,21 @@ use alloc::{
 };
 
 use cc_core::{
-    SecretBytes,
+    LayerDescriptor, MemberId, SecretBytes, random,
     store::{Batch, Change, MAX_VALUE_LEN, Scope, Store, StoreError},
 };
 
 use crate::{
-    Error,
-    records::{self, Counters, Entries, LayerRecord, Place, Shape},
-    stack::Stack,
-    state::{Draft, State},
+    Error, MessageId,
+    entries::{self, Entries},
+    layers::LayerMut,
+    records::{self, Counters, LayerRecord, Place, Shape},
+    stack::failed,
+    state::State,
 };
+
+/// Proves that the store has room again.
+const ROOM: &[u8] = b"room";
 
 /// When an operation becomes durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +39,12 @@ pub(crate) struct Persistence {
     store: Box<dyn Store>,
     name: String,
     place: Place,
-    /// Where each layer has its records, bottom first. A number is never used for a second layer.
-    slots: Vec<Slot>,
-    next_slot: u32,
-    /// What the store has, unless somebody else commits there as this manager.
-    counters: Counters,
+    slots: Slots,
+    /// What the store has, unless somebody else commits there as this manager; `None` before the first
+    /// commit.
+    stored: Option<Counters>,
+    /// Of this manager, and of none that had or will have its name.
+    instance: [u8; 16],
     /// In force here but not yet in the store, and the number of the next entry after it.
     pending: Batch,
     next_entry: u64,
@@ -56,11 +62,39 @@ enum Ended {
     Overtaken,
 }
 
+/// Where each layer has its records, bottom first. A number is never used for a second layer.
+#[derive(Clone, Default)]
+pub(crate) struct Slots {
+    list: Vec<Slot>,
+    next: u32,
+}
+
 #[derive(Clone, Copy)]
-pub(crate) struct Slot {
+struct Slot {
     number: u32,
     /// The store has nothing of this layer yet.
     new: bool,
+}
+
+impl Slots {
+    /// A layer is put in at `position`.
+    pub(crate) fn insert(&mut self, position: usize) {
+        let slot = Slot { number: self.next, new: true };
+        self.list.insert(position.min(self.list.len()), slot);
+        self.next += 1;
+    }
+
+    fn remove(&mut self, position: usize) -> Option<Slot> {
+        (position < self.list.len()).then(|| self.list.remove(position))
+    }
+}
+
+/// Other layers than before.
+pub(crate) struct Reshaped<'a> {
+    pub(crate) descriptors: &'a [LayerDescriptor],
+    pub(crate) slots: Slots,
+    /// Deletes the records of layers that are taken out.
+    pub(crate) erased: Batch,
 }
 
 impl Persistence {
@@ -77,22 +111,20 @@ impl Persistence {
         if Shape::exists(&place.root().of(&*store))? {
             return Err(StoreError::Exists);
         }
-        let mut persistence = Self {
+        let mut slots = Slots::default();
+        (0..layers).for_each(|position| slots.insert(position));
+        Ok(Self {
             store,
             name: name.to_string(),
             place,
-            slots: Vec::new(),
-            next_slot: 0,
-            counters: Counters::default(),
+            slots,
+            stored: None,
+            instance: random::array()?,
             pending: Batch::new(),
             next_entry: 0,
             refused: None,
             ended: None,
-        };
-        for position in 0..layers {
-            persistence.insert_slot(position);
-        }
-        Ok(persistence)
+        })
     }
 
     /// The place of a manager that is there.
@@ -104,17 +136,26 @@ impl Persistence {
         name: &str,
     ) -> Result<(Self, Vec<LayerRecord>), StoreError> {
         let place = Place::of(name);
-        let shape = Shape::read(&place.root().of(&*store))?;
-        let counters = Counters::read(&place.root().of(&*store))?;
-        let slots = shape.layers.iter().map(|layer| Slot { number: layer.slot, new: false });
+        let root = place.root().of(&*store);
+        // The counters first: whatever another manager changes after that, the first commit finds.
+        let counters = Counters::read(&root)?;
+        let shape = Shape::read(&root)?;
+        let counters = counters.ok_or_else(|| StoreError::corrupt("a manager has no counters"))?;
+        let mut pending = Batch::new();
+        if root.get(ROOM)?.is_some() {
+            // A crash left it.
+            pending.delete(place.root(), ROOM);
+        }
+        drop(root);
+        let list = shape.layers.iter().map(|layer| Slot { number: layer.slot, new: false });
         let persistence = Self {
-            slots: slots.collect(),
-            next_slot: shape.next_slot,
+            slots: Slots { list: list.collect(), next: shape.next_slot },
             store,
             name: name.to_string(),
             place,
-            counters,
-            pending: Batch::new(),
+            stored: Some(counters),
+            instance: counters.instance,
+            pending,
             next_entry: counters.next_entry,
             refused: None,
             ended: None,
@@ -124,7 +165,7 @@ impl Persistence {
 
     /// The scopes of the layers' records, bottom first.
     pub(crate) fn layer_scopes(&self) -> impl Iterator<Item = Scope> {
-        self.slots.iter().map(|slot| self.place.layer(slot.number))
+        self.slots.list.iter().map(|slot| self.place.layer(slot.number))
     }
 
     /// For what one operation puts into the inbox and the outbox.
@@ -140,31 +181,58 @@ impl Persistence {
         &self.place
     }
 
+    pub(crate) const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// Takes the layer at `position` out of `slots`; gives what deletes its records.
+    ///
+    /// # Errors
+    /// As [`Store::scan`].
+    pub(crate) fn remove_slot(
+        &self,
+        slots: &mut Slots,
+        position: usize,
+    ) -> Result<Batch, StoreError> {
+        let mut erased = Batch::new();
+        if let Some(slot) = slots.remove(position) {
+            records::erase_scope(&*self.store, &self.place.layer(slot.number), &mut erased)?;
+        }
+        Ok(erased)
+    }
+
     /// Writes what `draft` and the layers changed since `before`.
     ///
     /// # Errors
     /// Nothing of it is in force then, or, after [`StoreError::InDoubt`], nothing more is done until
     /// the store is opened anew.
-    pub(crate) fn commit_operation(
+    pub(crate) fn commit_operation<'a>(
         &mut self,
-        stack: &mut Stack,
+        layers: impl Iterator<Item = LayerMut<'a>>,
+        reshaped: Option<Reshaped<'_>>,
         before: &State,
         draft: Draft,
         when: When,
     ) -> Result<State, Error> {
         let mut batch = draft.entries.map(Entries::into_batch).unwrap_or_default();
-        for (position, slot) in stack.positions().zip(&self.slots) {
+        let reshaped = match reshaped {
+            None => None,
+            Some(Reshaped { descriptors, slots, erased }) => {
+                batch.extend(erased);
+                records::register(&mut batch, &self.name);
+                let layers = slots.list.iter().zip(descriptors);
+                let layers = layers
+                    .map(|(slot, descriptor)| LayerRecord::new(slot.number, descriptor))
+                    .collect();
+                Shape { next_slot: slots.next, layers }.write(&mut batch, &self.place)?;
+                Some(slots)
+            }
+        };
+        let slots = reshaped.as_ref().unwrap_or(&self.slots);
+        for (position, (layer, slot)) in (0..).zip(layers.zip(&slots.list)) {
             let scope = self.place.layer(slot.number);
             let mut writer = if slot.new { batch.new_scope(scope) } else { batch.scope(scope) };
-            stack.call(position, |layer| layer.save(&mut writer))?;
-        }
-        if draft.reshaped {
-            records::register(&mut batch, &self.name);
-            let layers = self.slots.iter().zip(stack.descriptors());
-            let layers = layers
-                .map(|(slot, descriptor)| LayerRecord::new(slot.number, descriptor))
-                .collect();
-            Shape { next_slot: self.next_slot, layers }.write(&mut batch, &self.place)?;
+            layer.save(&mut writer).map_err(|source| failed(position, layer, source))?;
         }
         draft.state.write(before, &mut batch, &self.place)?;
         match when {
@@ -175,7 +243,10 @@ impl Persistence {
             When::Now => self.commit(&mut batch, draft.state.next_entry)?,
         }
         self.next_entry = draft.state.next_entry;
-        for slot in &mut self.slots {
+        if let Some(slots) = reshaped {
+            self.slots = slots;
+        }
+        for slot in &mut self.slots.list {
             slot.new = false;
         }
         Ok(draft.state)
@@ -189,12 +260,12 @@ impl Persistence {
     pub(crate) fn prepare(&mut self) -> Result<(), StoreError> {
         self.flush()?;
         if let Some(bytes) = self.refused {
-            let (root, key) = (self.place.root().clone(), b"room");
+            let root = self.place.root().clone();
             let mut batch = Batch::new();
-            batch.put(&root, *key, SecretBytes::new(vec![0; bytes]));
+            batch.put(&root, ROOM, SecretBytes::new(vec![0; bytes]));
             self.commit(&mut batch, self.next_entry)?;
             let mut batch = Batch::new();
-            batch.delete(&root, *key);
+            batch.delete(&root, ROOM);
             self.commit(&mut batch, self.next_entry)?;
             self.refused = None;
         }
@@ -226,48 +297,29 @@ impl Persistence {
         self.usable()?;
         let mut batch = Batch::new();
         edit(&mut batch, &self.place);
-        self.commit(&mut batch, self.counters.next_entry)?;
+        self.commit(&mut batch, self.stored.map_or(0, |stored| stored.next_entry))?;
         if !self.pending.is_empty() {
             self.pending.extend(batch);
         }
         Ok(())
     }
 
+    /// Whether the store still has what this manager left there.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] where somebody else committed as this manager, or erased it; as
+    /// [`Store::get`].
+    pub(crate) fn expect_current(&self) -> Result<(), StoreError> {
+        self.usable()?;
+        let found = Counters::read(&self.place.root().of(&*self.store))?;
+        if found == self.stored { Ok(()) } else { Err(StoreError::Locked) }
+    }
+
     /// Takes back entries of the outbox that were not handed out.
     pub(crate) fn take_back(&mut self, wires: &[Vec<u8>]) {
         for wire in wires {
-            records::forget_sent(&mut self.pending, &self.place, wire);
+            entries::forget_sent(&mut self.pending, &self.place, wire);
         }
-    }
-
-    /// Where the layers have their records, to be
-    /// [restored](Self::restore_slots) if they do not change after all.
-    pub(crate) fn slots(&self) -> Vec<Slot> {
-        self.slots.clone()
-    }
-
-    pub(crate) fn restore_slots(&mut self, slots: Vec<Slot>) {
-        self.slots = slots;
-    }
-
-    /// A layer comes at `position`.
-    pub(crate) fn insert_slot(&mut self, position: usize) {
-        self.slots
-            .insert(position.min(self.slots.len()), Slot { number: self.next_slot, new: true });
-        self.next_slot += 1;
-    }
-
-    /// The layer at `position` goes; its records go with the next change.
-    pub(crate) fn remove_slot(
-        &mut self,
-        position: usize,
-        batch: &mut Batch,
-    ) -> Result<(), StoreError> {
-        if let Some(slot) = self.slots.get(position) {
-            records::erase_scope(&*self.store, &self.place.layer(slot.number), batch)?;
-            self.slots.remove(position);
-        }
-        Ok(())
     }
 
     /// Deletes everything of this manager. What is pending need not come first, nor have room.
@@ -277,11 +329,11 @@ impl Persistence {
     pub(crate) fn erase(mut self) -> Result<(), StoreError> {
         self.usable()?;
         let mut batch = Batch::new();
-        let slots = self.slots.iter().map(|slot| slot.number);
+        let slots = self.slots.list.iter().map(|slot| slot.number);
         records::erase(&*self.store, &self.place, slots, &mut batch)?;
         batch.delete(&records::index(), self.name.as_str());
         // Not with a new count, which would stay behind.
-        self.counters.require(&mut batch, &self.place)?;
+        Counters::require(self.stored.as_ref(), &mut batch, &self.place)?;
         self.store.commit(&batch).map_err(|error| match error {
             StoreError::Overtaken => StoreError::Locked,
             error => error,
@@ -305,9 +357,10 @@ impl Persistence {
         }
         // Before the counters, which every commit has: or else what has to fit would grow with every try.
         let bytes = size(batch);
-        // Nobody else has committed as this manager.
-        self.counters.require(batch, &self.place)?;
-        let counters = Counters { commits: self.counters.commits + 1, next_entry };
+        // Nobody else has committed as this manager, and it is the one that was opened.
+        Counters::require(self.stored.as_ref(), batch, &self.place)?;
+        let commits = self.stored.map_or(0, |stored| stored.commits) + 1;
+        let counters = Counters { instance: self.instance, commits, next_entry };
         counters.write(batch, &self.place)?;
         // A store that panics leaves it open whether the commit is in force.
         self.ended = Some(Ended::InDoubt);
@@ -316,7 +369,7 @@ impl Persistence {
             self.ended = None;
         }
         match &result {
-            Ok(()) => self.counters = counters,
+            Ok(()) => self.stored = Some(counters),
             Err(StoreError::Full | StoreError::Io(_)) => {
                 self.refused = Some(self.refused.unwrap_or(0).max(bytes));
             }
@@ -328,6 +381,41 @@ impl Persistence {
             Err(_) => {}
         }
         result
+    }
+}
+
+/// The state that an operation leads to, and what it puts into the inbox and outbox.
+pub(crate) struct Draft {
+    pub(crate) state: State,
+    /// `None` where no store keeps them.
+    pub(crate) entries: Option<Entries>,
+}
+
+impl Draft {
+    /// The state as it is, for an operation to change.
+    pub(crate) fn new(state: &State, persistence: Option<&Persistence>) -> Self {
+        Self { state: state.clone(), entries: persistence.map(Persistence::entries) }
+    }
+
+    /// Puts a message into the inbox, where there is one.
+    pub(crate) fn receive(
+        &mut self,
+        plaintext: &[u8],
+        sender: Option<MemberId>,
+    ) -> Option<MessageId> {
+        let entries = self.entries.as_mut()?;
+        let number = self.state.next_entry;
+        self.state.next_entry += 1;
+        entries.receive(number, plaintext, sender);
+        Some(MessageId(number))
+    }
+
+    /// Puts what is to be sent into the outbox, where there is one.
+    pub(crate) fn send(&mut self, wire: &[u8]) {
+        if let Some(entries) = &mut self.entries {
+            entries.send(self.state.next_entry, wire);
+            self.state.next_entry += 1;
+        }
     }
 }
 

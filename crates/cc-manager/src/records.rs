@@ -1,9 +1,10 @@
 //! The manager's records in the store. Byte by byte in `docs/wire-format.md`.
 
 use alloc::{format, string::String, sync::Arc, vec::Vec};
+use core::ops::ControlFlow;
 
 use cc_core::{
-    LayerDescriptor, MemberId, Opaque, SecretBytes, part_digest,
+    LayerDescriptor, MemberId, Opaque, SecretBytes,
     store::{Batch, Scope, ScopeReader, Store, StoreError},
 };
 use tls_codec::{
@@ -11,9 +12,9 @@ use tls_codec::{
 };
 
 use crate::{
-    Change, ChangeId, Message, MessageId, Proposed,
-    proposal::Content,
-    state::{Intent, Roster, Staged, State},
+    change::{Change, ChangeId},
+    proposal::{Content, Proposal, Proposed},
+    state::{Intent, LeaveRequest, Noted, Requests, Staged, State},
 };
 
 /// The version of all records of this file.
@@ -42,11 +43,16 @@ impl Place {
         self.0.child("layer").indexed(slot)
     }
 
-    fn inbox(&self) -> Scope {
+    /// Has one record for each proposal of the epoch.
+    fn proposals(&self) -> Scope {
+        self.0.child("proposals")
+    }
+
+    pub(crate) fn inbox(&self) -> Scope {
         self.0.child("inbox")
     }
 
-    fn outbox(&self) -> Scope {
+    pub(crate) fn outbox(&self) -> Scope {
         self.0.child("outbox")
     }
 }
@@ -73,8 +79,10 @@ pub(crate) fn register(batch: &mut Batch, name: &str) {
 }
 
 /// What goes up with every commit, or may.
-#[derive(Clone, Copy, Default, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(Clone, Copy, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 pub(crate) struct Counters {
+    /// Random. Another manager that is created under the same name later has another one.
+    pub(crate) instance: [u8; 16],
     /// How often this manager committed.
     pub(crate) commits: u64,
     /// The number of the next entry of the inbox or outbox.
@@ -82,18 +90,21 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn read(root: &ScopeReader<'_>) -> Result<Self, StoreError> {
-        Ok(read(root, COUNTERS)?.unwrap_or_default())
+    pub(crate) fn read(root: &ScopeReader<'_>) -> Result<Option<Self>, StoreError> {
+        read(root, COUNTERS)
     }
 
     pub(crate) fn write(self, batch: &mut Batch, place: &Place) -> Result<(), StoreError> {
         write(batch, place.root(), COUNTERS, &self)
     }
 
-    /// The change rests on the store having these.
-    pub(crate) fn require(self, batch: &mut Batch, place: &Place) -> Result<(), StoreError> {
-        let stored = if self == Self::default() { None } else { Some(record(&self)?) };
-        batch.require(place.root(), COUNTERS, stored);
+    /// The change rests on the store having these, or none.
+    pub(crate) fn require(
+        stored: Option<&Self>,
+        batch: &mut Batch,
+        place: &Place,
+    ) -> Result<(), StoreError> {
+        batch.require(place.root(), COUNTERS, stored.map(record).transpose()?);
         Ok(())
     }
 }
@@ -152,21 +163,28 @@ impl Shape {
 struct GroupRecord {
     rejoining: u8,
     joined: Vec<[u8; 16]>,
-    leaving: Vec<[u8; 32]>,
-    joined_at: Vec<CameRecord>,
-    proposed: Vec<ProposedRecord>,
+    own_leave: LeaveRecord,
+    leaving: Vec<LeavingRecord>,
+}
+
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct LeavingRecord {
+    member: [u8; 32],
+    request: LeaveRecord,
+}
+
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct LeaveRecord {
+    number: u64,
+    leaves: u8,
 }
 
 #[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 struct ProposedRecord {
     proposer: [u8; 32],
+    /// Whom an addition adds, otherwise zero.
+    adds: [u8; 32],
     content: Content,
-}
-
-#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
-struct CameRecord {
-    member: [u8; 32],
-    epoch: u64,
 }
 
 #[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -175,64 +193,147 @@ struct StagedRecord {
     commit: Opaque,
     welcome: Opaque,
     added: Vec<[u8; 32]>,
+    removed: Vec<[u8; 32]>,
     intent: IntentRecord,
 }
 
 #[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 struct IntentRecord {
-    key_packages: Vec<Opaque>,
+    added: Vec<AdditionRecord>,
     removed: Vec<[u8; 32]>,
+    update: u8,
+}
+
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct AdditionRecord {
+    member: [u8; 32],
+    bundle: Opaque,
+}
+
+impl GroupRecord {
+    fn of(state: &State) -> Self {
+        let leaving = state.requests.leaving.iter().map(|(member, request)| LeavingRecord {
+            member: *member.as_bytes(),
+            request: LeaveRecord::of(*request),
+        });
+        Self {
+            rejoining: u8::from(state.rejoining),
+            joined: state.joined.to_vec(),
+            own_leave: LeaveRecord::of(state.requests.own_leave),
+            leaving: leaving.collect(),
+        }
+    }
+}
+
+impl LeaveRecord {
+    fn of(request: LeaveRequest) -> Self {
+        Self { number: request.number, leaves: u8::from(request.leaves) }
+    }
+
+    fn into_request(self) -> LeaveRequest {
+        LeaveRequest { number: self.number, leaves: self.leaves != 0 }
+    }
+}
+
+impl ProposedRecord {
+    fn of(noted: &Noted) -> Self {
+        Self {
+            proposer: *noted.proposed.proposer.as_bytes(),
+            adds: noted.adds.map_or([0; 32], |member| *member.as_bytes()),
+            content: Content::new(&noted.proposed.proposal, 0),
+        }
+    }
+
+    fn into_noted(self) -> Option<Noted> {
+        let (proposal, _) = self.content.into_proposal()?;
+        let adds = match proposal {
+            Proposal::Add(_) => Some(MemberId::from_bytes(self.adds)),
+            Proposal::Remove(_) => None,
+            Proposal::Leave | Proposal::Stay => return None,
+        };
+        let proposer = MemberId::from_bytes(self.proposer);
+        Some(Noted { proposed: Proposed { proposer, proposal }, adds })
+    }
+}
+
+impl StagedRecord {
+    fn of(staged: &Staged) -> Self {
+        Self {
+            id: staged.change.id.0,
+            commit: staged.change.commit.as_slice().into(),
+            welcome: staged.change.welcome.as_slice().into(),
+            added: to_bytes(&staged.added),
+            removed: to_bytes(&staged.removed),
+            intent: IntentRecord::of(&staged.intent),
+        }
+    }
+
+    fn into_staged(self) -> Staged {
+        Staged {
+            change: Change {
+                id: ChangeId(self.id),
+                commit: self.commit.0,
+                welcome: self.welcome.0,
+            },
+            added: from_bytes(self.added),
+            removed: from_bytes(self.removed),
+            intent: self.intent.into_intent(),
+        }
+    }
 }
 
 impl IntentRecord {
     fn of(intent: &Intent) -> Self {
+        let added = intent.added.iter().map(|(member, bundle)| AdditionRecord {
+            member: *member.as_bytes(),
+            bundle: bundle.as_slice().into(),
+        });
         Self {
-            key_packages: intent.key_packages.iter().map(|kp| kp.as_slice().into()).collect(),
+            added: added.collect(),
             removed: to_bytes(&intent.removed),
+            update: u8::from(intent.update),
         }
     }
 
     fn into_intent(self) -> Intent {
+        let added = self.added.into_iter();
         Intent {
-            key_packages: self.key_packages.into_iter().map(|kp| kp.0).collect(),
+            added: added
+                .map(|added| (MemberId::from_bytes(added.member), added.bundle.0))
+                .collect(),
             removed: from_bytes(self.removed),
+            update: self.update != 0,
         }
     }
 }
 
 impl State {
-    pub(crate) fn read(root: &ScopeReader<'_>) -> Result<Self, StoreError> {
-        let Counters { next_entry, .. } = Counters::read(root)?;
+    pub(crate) fn read(store: &dyn Store, place: &Place) -> Result<Self, StoreError> {
+        let root = place.root().of(store);
+        let next_entry = Counters::read(&root)?.map_or(0, |counters| counters.next_entry);
         let mut state = Self { next_entry, ..Self::default() };
-        if let Some(group) = read::<GroupRecord>(root, GROUP)? {
-            let joined_at = group.joined_at.into_iter();
-            let proposed = group.proposed.into_iter().map(|record| {
-                let proposer = MemberId::from_bytes(record.proposer);
-                Some(Proposed { proposer, proposal: record.content.into_proposal()? })
-            });
+        let mut requests = Requests::default();
+        if let Some(group) = read::<GroupRecord>(&root, GROUP)? {
             state.rejoining = group.rejoining != 0;
             state.joined = Arc::new(group.joined);
-            state.roster = Arc::new(Roster {
-                leaving: from_bytes(group.leaving),
-                joined_at: joined_at
-                    .map(|joined_at| (MemberId::from_bytes(joined_at.member), joined_at.epoch))
-                    .collect(),
-                proposed: proposed.collect::<Option<_>>().ok_or_else(|| malformed("a proposal"))?,
-            });
+            requests.own_leave = group.own_leave.into_request();
+            let leaving = group.leaving.into_iter();
+            requests.leaving = leaving
+                .map(|record| (MemberId::from_bytes(record.member), record.request.into_request()))
+                .collect();
         }
-        state.staged = read::<StagedRecord>(root, STAGED)?.map(|record| {
-            Arc::new(Staged {
-                change: Change {
-                    id: ChangeId(record.id),
-                    commit: record.commit.0,
-                    welcome: record.welcome.0,
-                },
-                added: from_bytes(record.added),
-                intent: record.intent.into_intent(),
-            })
-        });
-        state.overtaken =
-            read::<IntentRecord>(root, OVERTAKEN)?.map(|record| Arc::new(record.into_intent()));
+        for (key, value) in place.proposals().of(store).list(b"")? {
+            let number = key.try_into().map(u64::from_be_bytes);
+            let number = number.map_err(|_| malformed("a proposal"))?;
+            let noted = decode::<ProposedRecord>(&value)?.into_noted();
+            let noted = noted.ok_or_else(|| malformed("a proposal"))?;
+            requests.proposed.insert(number, Arc::new(noted));
+        }
+        state.requests = Arc::new(requests);
+        let staged = read::<StagedRecord>(&root, STAGED)?;
+        state.staged = staged.map(|record| Arc::new(record.into_staged()));
+        let overtaken = read::<IntentRecord>(&root, OVERTAKEN)?;
+        state.overtaken = overtaken.map(|record| Arc::new(record.into_intent()));
         Ok(state)
     }
 
@@ -244,37 +345,29 @@ impl State {
         place: &Place,
     ) -> Result<(), StoreError> {
         let root = place.root();
-        let Self { rejoining, joined, roster, .. } = before;
-        if (self.rejoining, &self.joined, &self.roster) != (*rejoining, joined, roster) {
-            let joined_at = self.roster.joined_at.iter();
-            let proposed = self.roster.proposed.iter().map(|proposed| ProposedRecord {
-                proposer: *proposed.proposer.as_bytes(),
-                content: Content::of(&proposed.proposal),
-            });
-            let record = GroupRecord {
-                rejoining: u8::from(self.rejoining),
-                joined: self.joined.to_vec(),
-                leaving: to_bytes(&self.roster.leaving),
-                joined_at: joined_at
-                    .map(|(id, epoch)| CameRecord { member: *id.as_bytes(), epoch: *epoch })
-                    .collect(),
-                proposed: proposed.collect(),
-            };
-            write(batch, root, GROUP, &record)?;
+        let group =
+            |state: &Self| (state.rejoining, Arc::clone(&state.joined), state.requests.own_leave);
+        let (requests, requests_before) = (&*self.requests, &*before.requests);
+        let same_requests = Arc::ptr_eq(&self.requests, &before.requests);
+        if group(self) != group(before)
+            || (!same_requests && requests.leaving != requests_before.leaving)
+        {
+            write(batch, root, GROUP, &GroupRecord::of(self))?;
+        }
+        if !same_requests {
+            let scope = place.proposals();
+            let (now, then) = (&requests.proposed, &requests_before.proposed);
+            for number in then.keys().filter(|number| !now.contains_key(number)) {
+                batch.delete(&scope, number.to_be_bytes());
+            }
+            for (number, noted) in now.iter().filter(|(number, _)| !then.contains_key(number)) {
+                write(batch, &scope, &number.to_be_bytes(), &ProposedRecord::of(noted))?;
+            }
         }
         if self.staged != before.staged {
             match &self.staged {
                 None => batch.delete(root, STAGED),
-                Some(staged) => {
-                    let record = StagedRecord {
-                        id: staged.change.id.0,
-                        commit: staged.change.commit.as_slice().into(),
-                        welcome: staged.change.welcome.as_slice().into(),
-                        added: to_bytes(&staged.added),
-                        intent: IntentRecord::of(&staged.intent),
-                    };
-                    write(batch, root, STAGED, &record)?;
-                }
+                Some(staged) => write(batch, root, STAGED, &StagedRecord::of(staged))?,
             }
         }
         if self.overtaken != before.overtaken {
@@ -287,88 +380,6 @@ impl State {
     }
 }
 
-/// What one operation puts into the inbox and the outbox.
-pub(crate) struct Entries {
-    place: Place,
-    batch: Batch,
-}
-
-impl Entries {
-    pub(crate) fn new(place: &Place) -> Self {
-        Self { place: place.clone(), batch: Batch::new() }
-    }
-
-    pub(crate) fn into_batch(self) -> Batch {
-        self.batch
-    }
-
-    /// Changes that belong to the same operation.
-    pub(crate) fn extend(&mut self, changes: Batch) {
-        self.batch.extend(changes);
-    }
-
-    /// The sender, if there is one, and the plaintext.
-    pub(crate) fn receive(&mut self, number: u64, plaintext: &[u8], sender: Option<MemberId>) {
-        let mut value = Vec::with_capacity(33 + plaintext.len());
-        value.push(u8::from(sender.is_some()));
-        value.extend(sender.iter().flat_map(|sender| sender.as_bytes()));
-        value.extend_from_slice(plaintext);
-        self.batch.put(&self.place.inbox(), number.to_be_bytes(), SecretBytes::new(value));
-    }
-
-    /// The number, by which they are in order, and the bytes.
-    pub(crate) fn send(&mut self, number: u64, wire: &[u8]) {
-        let value = [&number.to_be_bytes()[..], wire].concat();
-        self.batch.put(&self.place.outbox(), part_digest(wire), SecretBytes::new(value));
-    }
-}
-
-/// Oldest first.
-pub(crate) fn read_inbox(store: &dyn Store, place: &Place) -> Result<Vec<Message>, StoreError> {
-    let entries = place.inbox().of(store).list(b"")?;
-    let message = |(key, value): (Vec<u8>, SecretBytes)| {
-        let id = MessageId(u64::from_be_bytes(key.try_into().ok()?));
-        let (sender, plaintext) = match value.expose().split_first()? {
-            (0, plaintext) => (None, plaintext),
-            (1, rest) => {
-                let (sender, plaintext) = rest.split_first_chunk()?;
-                (Some(MemberId::from_bytes(*sender)), plaintext)
-            }
-            _ => return None,
-        };
-        Some(Message::new(plaintext.to_vec(), sender).received(id))
-    };
-    entries
-        .into_iter()
-        .map(|entry| message(entry).ok_or_else(|| malformed("an entry of the inbox")))
-        .collect()
-}
-
-/// Oldest first.
-pub(crate) fn read_outbox(store: &dyn Store, place: &Place) -> Result<Vec<Vec<u8>>, StoreError> {
-    let entries = place.outbox().of(store).list(b"")?;
-    let mut wires = entries
-        .iter()
-        .map(|(_, value)| {
-            let (number, wire) = value
-                .expose()
-                .split_first_chunk()
-                .ok_or_else(|| malformed("an entry of the outbox"))?;
-            Ok((u64::from_be_bytes(*number), wire.to_vec()))
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    wires.sort_unstable_by_key(|(number, _)| *number);
-    Ok(wires.into_iter().map(|(_, wire)| wire).collect())
-}
-
-pub(crate) fn forget_received(batch: &mut Batch, place: &Place, id: MessageId) {
-    batch.delete(&place.inbox(), id.0.to_be_bytes());
-}
-
-pub(crate) fn forget_sent(batch: &mut Batch, place: &Place, wire: &[u8]) {
-    batch.delete(&place.outbox(), part_digest(wire));
-}
-
 /// Deletes everything of a manager with these layers.
 pub(crate) fn erase(
     store: &dyn Store,
@@ -377,7 +388,9 @@ pub(crate) fn erase(
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
     let layers = slots.into_iter().map(|slot| place.layer(slot));
-    for scope in layers.chain([place.inbox(), place.outbox(), place.root().clone()]) {
+    for scope in
+        layers.chain([place.inbox(), place.outbox(), place.proposals(), place.root().clone()])
+    {
         erase_scope(store, &scope, batch)?;
     }
     Ok(())
@@ -390,7 +403,7 @@ pub(crate) fn erase_scope(
 ) -> Result<(), StoreError> {
     store.scan(scope, b"", &mut |key, _| {
         batch.delete(scope, key);
-        core::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     })
 }
 
@@ -410,19 +423,20 @@ fn record<T: SerializeBytes>(value: &T) -> Result<SecretBytes, StoreError> {
 }
 
 fn read<T: DeserializeBytes>(root: &ScopeReader<'_>, key: &[u8]) -> Result<Option<T>, StoreError> {
-    let Some(record) = root.get(key)? else { return Ok(None) };
+    root.get(key)?.map(|record| decode(&record)).transpose()
+}
+
+fn decode<T: DeserializeBytes>(record: &SecretBytes) -> Result<T, StoreError> {
     let (version, encoded) =
         record.expose().split_first_chunk().ok_or_else(|| malformed("a record"))?;
     match u16::from_be_bytes(*version) {
-        STATE_VERSION => {
-            T::tls_deserialize_exact_bytes(encoded).map(Some).map_err(|_| malformed("a record"))
-        }
+        STATE_VERSION => T::tls_deserialize_exact_bytes(encoded).map_err(|_| malformed("a record")),
         0 => Err(malformed("a record")),
         version => Err(StoreError::Newer { version: version.into() }),
     }
 }
 
-fn malformed(what: &str) -> StoreError {
+pub(crate) fn malformed(what: &str) -> StoreError {
     StoreError::corrupt(format!("{what} of a manager is malformed"))
 }
 

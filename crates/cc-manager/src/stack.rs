@@ -1,120 +1,134 @@
 //! The stack: sealing and opening through all layers, and keeping them together.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use cc_core::{
-    Attachment, Binding, Buffer, ChainSecret, CipherLayer, Contribution, DecodeError, GroupLayer,
-    Header, Hint, Kind, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, MemberId,
-    Opaque, StackId, limits::MAX_MESSAGE_LEN,
+    Attachment, Binding, Buffer, CipherLayer, Contribution, DecodeError, GroupLayer, Header, Hint,
+    Kind, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, MemberId, Opaque, Recalled,
+    StackId, limits::MAX_MESSAGE_LEN,
 };
 
-use crate::{Error, LayerReport};
+use crate::{
+    Error, LayerReport,
+    cascade::Cascade,
+    epoch_check::EpochCheck,
+    layers::{LayerMut, Layers},
+};
 
 /// Gives the time since some fixed moment.
 pub(crate) type Clock = fn() -> Duration;
 
 /// The layers, bottom first, and what follows from them.
 pub(crate) struct Stack {
-    layers: Vec<Box<dyn CipherLayer>>,
-    descriptors: Vec<LayerDescriptor>,
+    layers: Layers,
+    identity: Identity,
+    /// Seconds since 1970, as the caller gives them.
+    pub(crate) now: Option<u64>,
+}
+
+/// What follows from the layers of a stack.
+pub(crate) struct Identity {
+    pub(crate) descriptors: Vec<LayerDescriptor>,
     id: StackId,
     member: Option<MemberId>,
+    /// Some layer was made to found a group.
+    founding: bool,
 }
 
-/// The chain secrets of one message or change: what each layer inherits.
-#[derive(Default)]
-pub(crate) struct Cascade {
-    secrets: Vec<ChainSecret>,
-    /// For each position passed, how many of `secrets` lie below it.
-    below: Vec<usize>,
+/// A message that all layers opened.
+pub(crate) struct OpenedMessage {
+    pub(crate) buffer: Buffer,
+    /// Who sealed it, where a layer authenticates members.
+    pub(crate) sender: Option<MemberId>,
+    /// The epoch whose keys opened it, where a layer can tell.
+    #[expect(dead_code, reason = "for the message that the application gets")]
+    pub(crate) epoch: Option<u64>,
+    /// The name in the sender's credential, where a layer has one.
+    #[expect(dead_code, reason = "for the message that the application gets")]
+    pub(crate) sender_name: Option<String>,
 }
 
-impl Cascade {
-    /// What the layer that is passed next inherits.
-    pub(crate) fn top(&self) -> Option<&ChainSecret> {
-        self.secrets.last()
+impl Identity {
+    pub(crate) fn of<'a>(layers: impl Iterator<Item = &'a dyn CipherLayer>) -> Self {
+        let (mut descriptors, mut commitments, mut founding) = (Vec::new(), Vec::new(), false);
+        for layer in layers {
+            descriptors.push(layer.descriptor());
+            let group = layer.group();
+            commitments.push(group.map(GroupLayer::commitment));
+            founding |= group.is_some_and(GroupLayer::founds);
+        }
+        let known = descriptors.iter().zip(commitments);
+        let known: Vec<_> = known.filter_map(|(d, commitment)| Some((d, commitment?))).collect();
+        let member = (!known.is_empty()).then(|| MemberId::of(known));
+        Self { id: StackId::of(&descriptors), descriptors, member, founding }
     }
 
-    /// What the layer at `position` inherits.
-    fn at(&self, position: usize) -> Option<&ChainSecret> {
-        let below = self.below.get(position)?;
-        self.secrets.get(below.checked_sub(1)?)
-    }
-
-    /// Passes the layer at `position`.
-    pub(crate) fn next_layer(
-        &mut self,
-        stack: &Stack,
-        position: u16,
-        contribution: Option<&Contribution>,
-    ) {
-        self.below.push(self.secrets.len());
-        let Some((contribution, descriptor)) =
-            contribution.zip(stack.descriptors.get(usize::from(position)))
-        else {
-            return;
-        };
-        let next = ChainSecret::extend(self.top(), contribution, &stack.id, descriptor, position);
-        self.secrets.push(next);
+    /// Gives each layer its place. Staged.
+    pub(crate) fn attach<'a>(
+        &self,
+        layers: impl Iterator<Item = LayerMut<'a>>,
+    ) -> Result<(), Error> {
+        let (stack, member, founding) = (self.id, self.member, self.founding);
+        (0..).zip(layers).try_for_each(|(position, layer)| {
+            let place = Attachment { stack, position, member, founding };
+            layer.attach(&place).map_err(|source| failed(position, layer, source))
+        })
     }
 }
 
 impl Stack {
     /// The stack of these layers, which [`attach`](Self::attach) gives their places.
-    pub(crate) fn of(layers: Vec<Box<dyn CipherLayer>>) -> Self {
-        let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor()).collect();
-        let commitments: Vec<_> = layers
-            .iter()
-            .zip(&descriptors)
-            .filter_map(|(layer, descriptor)| Some((descriptor, layer.group()?.commitment())))
-            .collect();
-        let member = (!commitments.is_empty()).then(|| MemberId::of(commitments));
-        let id = StackId::of(&descriptors);
-        Self { layers, descriptors, id, member }
+    pub(crate) fn new(layers: Layers) -> Self {
+        let identity = Identity::of(layers.iter());
+        Self { layers, identity, now: None }
     }
 
     /// Gives each layer its place. Staged.
     pub(crate) fn attach(&mut self) -> Result<(), Error> {
-        let (stack, member) = (self.id, self.member);
-        let founding = self.groups().any(|(_, group)| group.founds());
-        self.positions().try_for_each(|position| {
-            let place = Attachment { stack, position, member, founding };
-            self.call(position, |layer| layer.attach(&place))
-        })
+        self.identity.attach(self.layers.iter_mut())
+    }
+
+    /// The layers become those that `edit` makes of them, which have their places already.
+    pub(crate) fn reshape<T>(
+        &mut self,
+        identity: Identity,
+        edit: impl FnOnce(&mut Layers) -> T,
+    ) -> T {
+        self.identity = identity;
+        edit(&mut self.layers)
     }
 
     pub(crate) fn id(&self) -> &StackId {
-        &self.id
+        &self.identity.id
     }
 
     /// This member, where there are group layers.
     pub(crate) fn member(&self) -> Option<MemberId> {
-        self.member
+        self.identity.member
     }
 
-    pub(crate) fn layers(&self) -> &[Box<dyn CipherLayer>] {
+    pub(crate) fn layers(&self) -> &Layers {
         &self.layers
     }
 
-    pub(crate) fn layer_mut(&mut self, position: usize) -> Option<&mut dyn CipherLayer> {
-        Some(self.layers.get_mut(position)?.as_mut())
+    pub(crate) fn layers_mut(&mut self) -> impl DoubleEndedIterator<Item = LayerMut<'_>> {
+        self.layers.iter_mut()
     }
 
-    pub(crate) fn into_layers(self) -> Vec<Box<dyn CipherLayer>> {
-        self.layers
+    /// The layers, and what follows from them.
+    pub(crate) fn parts_mut(&mut self) -> (impl Iterator<Item = LayerMut<'_>>, &Identity) {
+        (self.layers.iter_mut(), &self.identity)
     }
 
     pub(crate) fn descriptors(&self) -> &[LayerDescriptor] {
-        &self.descriptors
+        &self.identity.descriptors
     }
 
     /// Group layers with their positions, bottom first.
     pub(crate) fn groups(&self) -> impl DoubleEndedIterator<Item = (u16, &dyn GroupLayer)> {
-        self.layers
-            .iter()
-            .enumerate()
-            .filter_map(|(position, layer)| Some((u16::try_from(position).ok()?, layer.group()?)))
+        let group = |at: u16| Some((at, self.layers.get(usize::from(at))?.group()?));
+        self.positions().filter_map(group)
     }
 
     /// Whether the layer at `position` knows groups.
@@ -132,7 +146,7 @@ impl Stack {
             .layers
             .get_mut(usize::from(position))
             .ok_or(Error::NoSuchLayer(usize::from(position)))?;
-        f(layer.as_mut()).map_err(|source| failed(position, layer.as_ref(), source))
+        f(layer).map_err(|source| failed(position, layer, source))
     }
 
     /// Calls `f` on the group layer at `position`.
@@ -148,8 +162,8 @@ impl Stack {
         })
     }
 
-    /// Ends what is staged when it is dropped, also by a panic of whoever is asked: kept where the
-    /// answer was yes, and otherwise not.
+    /// Finishes what is staged when it is dropped, by a panic as well: applies it where `commit` was
+    /// set, and otherwise reverts it.
     pub(crate) fn transaction(&mut self) -> Transaction<'_> {
         Transaction { stack: self, commit: false }
     }
@@ -166,17 +180,18 @@ impl Stack {
         })
     }
 
-    /// The secret behind a received hint.
+    /// The secret behind a received hint, and the epoch it is of where the layer can tell.
     pub(crate) fn recall(
         &mut self,
         position: u16,
         hint: Option<&[u8]>,
-    ) -> Result<Option<Contribution>, Error> {
+    ) -> Result<(Option<Contribution>, Option<u64>), Error> {
         self.call(position, |layer| match (layer.properties().contributes, hint) {
             (true, Some(hint)) => {
-                Ok(Some(Contribution { secret: layer.recall(hint)?.secret, hint: hint.to_vec() }))
+                let Recalled { secret, epoch } = layer.recall(hint)?;
+                Ok((Some(Contribution { secret, hint: hint.to_vec() }), epoch))
             }
-            (false, None) => Ok(None),
+            (false, None) => Ok((None, None)),
             _ => Err(LayerError::rejected()),
         })
     }
@@ -202,9 +217,9 @@ impl Stack {
                 hints.push(Hint { position, value: Opaque(contribution.hint) });
             }
         }
-        let header = Header::new(kind, &self.id, hints);
+        let header = Header::new(kind, self.id(), hints);
         let encoded = header.encode()?;
-        let binding = header.binding(&self.id, associated_data);
+        let binding = header.binding(self.id(), associated_data);
         let mut buffer = Buffer::new(plaintext);
         for position in self.positions() {
             let before = buffer.len();
@@ -222,33 +237,40 @@ impl Stack {
     }
 
     /// Opens `wire`, a message of this kind, through all layers. Staged.
+    ///
+    /// # Errors
+    /// [`Error::Disagreement`] where layers name two epochs or two senders. For commits and proposals,
+    /// [`Error::StaleEpoch`] and [`Error::EarlyEpoch`] where they were not sealed under the present
+    /// keys, [`Error::EpochUnknown`] where no layer can tell.
     pub(crate) fn open(
         &mut self,
         kind: Kind,
         wire: &[u8],
         associated_data: &[u8],
         reports: &mut Reports,
-    ) -> Result<(Buffer, Option<MemberId>), Error> {
-        let (header, found, header_len) = Header::decode(wire, &self.id)?;
+    ) -> Result<OpenedMessage, Error> {
+        let (header, found, header_len) = Header::decode(wire, self.id())?;
         if found != kind {
             return Err(DecodeError::Kind(found).into());
         }
         reports.start(self);
+        let mut epoch = EpochCheck::new(kind, self.epoch());
         let mut cascade = Cascade::default();
         let mut hints = 0;
         for position in self.positions() {
             let hint = header.hint(position);
             hints += usize::from(hint.is_some());
-            let contribution = reports.time(position, || self.recall(position, hint))?;
+            let (contribution, of) = reports.time(position, || self.recall(position, hint))?;
+            epoch.add(of)?;
             cascade.next_layer(self, position, contribution.as_ref());
         }
         if hints != header.hint_count() {
             // A hint for a position that this stack does not have.
             return Err(DecodeError::Malformed.into());
         }
-        let binding = header.binding(&self.id, associated_data);
+        let binding = header.binding(self.id(), associated_data);
         let mut buffer = Buffer::new(wire.get(header_len..).unwrap_or_default());
-        let mut sender = None;
+        let (mut sender, mut sender_name) = (None, None);
         for position in self.positions().rev() {
             let before = buffer.len();
             let context = context(&binding, position, &cascade);
@@ -256,9 +278,11 @@ impl Stack {
                 self.call(position, |layer| layer.open(&context, &mut buffer))
             })?;
             reports.size(position, before, buffer.len());
+            epoch.add(opened.epoch)?;
             agree(&mut sender, opened.sender)?;
+            sender_name = sender_name.or(opened.sender_name);
         }
-        Ok((buffer, sender))
+        Ok(OpenedMessage { buffer, sender, epoch: epoch.finish()?, sender_name })
     }
 
     pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = u16> + use<> {
@@ -266,7 +290,7 @@ impl Stack {
     }
 }
 
-/// See [`Stack::end`].
+/// See [`Stack::transaction`].
 pub(crate) struct Transaction<'a> {
     pub(crate) stack: &'a mut Stack,
     pub(crate) commit: bool,
@@ -274,18 +298,15 @@ pub(crate) struct Transaction<'a> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        for layer in &mut self.stack.layers {
-            if self.commit {
-                layer.apply();
-            } else {
-                layer.revert();
-            }
-        }
+        self.stack.layers.finish(self.commit);
     }
 }
 
-/// Takes over what one more layer says of the sender; two layers must not name two members.
-pub(crate) fn agree(known: &mut Option<MemberId>, says: Option<MemberId>) -> Result<(), Error> {
+/// Takes over what one more layer says, such as who the sender is; no two layers say two things.
+pub(crate) fn agree<T: Copy + PartialEq>(
+    known: &mut Option<T>,
+    says: Option<T>,
+) -> Result<(), Error> {
     match (*known, says) {
         (Some(a), Some(b)) if a != b => Err(Error::Disagreement),
         (None, _) => {
@@ -335,7 +356,7 @@ impl Reports {
 
     fn start(&mut self, stack: &Stack) {
         self.layers.clear();
-        let layers = stack.layers.iter().zip(&stack.descriptors).enumerate();
+        let layers = stack.layers.iter().zip(stack.descriptors()).enumerate();
         self.layers.extend(layers.map(|(position, (layer, descriptor))| LayerReport {
             position,
             name: layer.properties().name,

@@ -8,57 +8,80 @@ use alloc::{
 
 use cc_core::MemberId;
 
-use crate::{Change, ChangeId, MessageId, Proposal, Proposed, records::Entries};
+use crate::{
+    change::{Change, ChangeId},
+    proposal::Proposed,
+};
 
-/// Epochs after which a request to leave is no longer taken: no layer keeps more past ones.
-const LEAVE_WINDOW: u64 = 64;
+/// Welcomes that are remembered as used.
+const MAX_JOINED: usize = 64;
 
 /// The manager's own state.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     /// This member's change that waits for the delivery service.
     pub(crate) staged: Option<Arc<Staged>>,
-    /// What the change was for that somebody else's commit overtook.
+    /// What is left to do of this member's changes that commits of others overtook.
     pub(crate) overtaken: Option<Arc<Intent>>,
     /// Shared, for every message makes a copy of this state.
-    pub(crate) roster: Arc<Roster>,
+    pub(crate) requests: Arc<Requests>,
     /// This member asked to be added anew, and takes a welcome although it is in a group.
     pub(crate) rejoining: bool,
     /// The changes by whose welcomes this member joined, oldest first.
     pub(crate) joined: Arc<Vec<[u8; 16]>>,
-    /// The number of the next entry of the inbox or outbox.
+    /// The number of the next entry of the inbox or outbox, or of the next proposal.
     pub(crate) next_entry: u64,
 }
 
-/// What is known of the members beyond who they are.
+/// What members ask for.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Roster {
-    /// Who asked to be removed.
-    pub(crate) leaving: BTreeSet<MemberId>,
-    /// Who was added lately, and the epoch that began with it.
-    pub(crate) joined_at: BTreeMap<MemberId, u64>,
+pub(crate) struct Requests {
+    /// The last word of each other member on whether it leaves. Who leaves is listed until a commit
+    /// removes it, who stays until the epoch ends.
+    pub(crate) leaving: BTreeMap<MemberId, LeaveRequest>,
+    /// This member's own last word.
+    pub(crate) own_leave: LeaveRequest,
     /// What was proposed in this epoch, oldest first.
-    pub(crate) proposed: Vec<Proposed>,
+    pub(crate) proposed: BTreeMap<u64, Arc<Noted>>,
 }
 
+/// Whether a member leaves.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LeaveRequest {
+    /// The requests of one member are numbered: of two, the one with the greater number counts, in
+    /// whatever order they are received.
+    pub(crate) number: u64,
+    pub(crate) leaves: bool,
+}
+
+/// A proposal that this member knows of.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) proposed: Proposed,
+    /// Whom it adds.
+    pub(crate) adds: Option<MemberId>,
+}
+
+/// This member's change, and what came of its intent.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Staged {
     pub(crate) change: Change,
     /// Sorted.
     pub(crate) added: Vec<MemberId>,
+    /// Sorted. Those who asked to leave are among them.
+    pub(crate) removed: Vec<MemberId>,
     pub(crate) intent: Intent,
 }
 
 /// What a change is for: enough to stage it again.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Intent {
-    pub(crate) key_packages: Vec<Vec<u8>>,
-    /// Sorted.
-    pub(crate) removed: Vec<MemberId>,
+    /// The members to add, and their key package bundles.
+    pub(crate) added: Vec<(MemberId, Vec<u8>)>,
+    pub(crate) removed: BTreeSet<MemberId>,
+    /// Nothing but an update was asked for.
+    pub(crate) update: bool,
 }
-
-/// Welcomes that are remembered as used.
-const MAX_JOINED: usize = 64;
 
 impl State {
     /// The state of who joins by the welcome of `change`: whatever was known of a group before is of
@@ -73,73 +96,106 @@ impl State {
         *self = Self { joined, next_entry: self.next_entry, ..Self::default() };
     }
 
-    /// Somebody else's commit ends the epoch of the staged change.
-    pub(crate) fn overtake(&mut self) {
-        if let Some(staged) = self.staged.take() {
-            self.overtaken = Some(Arc::new(staged.intent.clone()));
-        }
+    /// The state of who was removed.
+    pub(crate) fn leave_group(&mut self) {
+        self.staged = None;
+        self.overtaken = None;
+        self.requests = Arc::default();
     }
 
-    /// A new epoch: the group, at `epoch`, has these members, of whom `added` are new.
-    pub(crate) fn settle(&mut self, epoch: u64, members: &BTreeSet<MemberId>, added: &[MemberId]) {
-        let roster = Arc::make_mut(&mut self.roster);
-        roster.leaving.retain(|member| members.contains(member) && !added.contains(member));
-        roster.joined_at.retain(|_, joined_at| joined_at.saturating_add(LEAVE_WINDOW) >= epoch);
-        roster.proposed.clear();
-        roster.joined_at.extend(added.iter().map(|member| (*member, epoch)));
+    /// A change of another member comes into force: what it decided about a member is decided.
+    pub(crate) fn follow(
+        &mut self,
+        members: &BTreeSet<MemberId>,
+        added: &[MemberId],
+        removed: &[MemberId],
+    ) {
+        if let Some(staged) = self.staged.take() {
+            self.edit_overtaken(|overtaken| overtaken.merge(staged.intent.clone()));
+        }
+        self.edit_overtaken(|overtaken| overtaken.prune(added, removed));
+        self.begin_epoch(members, added);
+    }
+
+    /// The staged change comes into force.
+    pub(crate) fn confirm(&mut self, staged: &Staged, members: &BTreeSet<MemberId>) {
+        self.staged = None;
+        self.edit_overtaken(|overtaken| {
+            overtaken.prune(&staged.added, &staged.removed);
+            overtaken.update = false;
+        });
+        self.begin_epoch(members, &staged.added);
     }
 
     /// The stack is another one, and with it whose key packages are taken.
     pub(crate) fn forget_additions(&mut self) {
-        if !self.roster.proposed.is_empty() {
-            let proposed = &mut Arc::make_mut(&mut self.roster).proposed;
-            proposed.retain(|proposed| !matches!(proposed.proposal, Proposal::Add(_)));
+        self.edit_overtaken(|overtaken| overtaken.added.clear());
+        if self.requests.proposed.values().any(|noted| noted.adds.is_some()) {
+            let requests = Arc::make_mut(&mut self.requests);
+            requests.proposed.retain(|_, noted| noted.adds.is_none());
         }
     }
 
-    /// Whether a request to leave that was made in epoch `asked` is one of `member` as it is in the
-    /// group now: not an old one that somebody kept back until the member was added anew.
-    pub(crate) fn may_leave(&self, member: &MemberId, asked: u64, epoch: u64) -> bool {
-        asked <= epoch
-            && asked.saturating_add(LEAVE_WINDOW) >= epoch
-            && self.roster.joined_at.get(member).is_none_or(|joined_at| *joined_at <= asked)
+    fn begin_epoch(&mut self, members: &BTreeSet<MemberId>, added: &[MemberId]) {
+        let holds = |member: &MemberId, request: &LeaveRequest| {
+            request.leaves && members.contains(member) && !added.contains(member)
+        };
+        let requests = &self.requests;
+        if requests.proposed.is_empty() && requests.leaving.iter().all(|(id, r)| holds(id, r)) {
+            return;
+        }
+        let requests = Arc::make_mut(&mut self.requests);
+        requests.proposed.clear();
+        requests.leaving.retain(|member, request| holds(member, request));
+    }
+
+    fn edit_overtaken(&mut self, edit: impl FnOnce(&mut Intent)) {
+        let mut intent = self.overtaken.take().map_or_else(Intent::default, Arc::unwrap_or_clone);
+        edit(&mut intent);
+        self.overtaken = (!intent.is_done()).then(|| Arc::new(intent));
+    }
+}
+
+impl Requests {
+    /// The other members that asked to be removed.
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = MemberId> {
+        self.leaving.iter().filter(|(_, request)| request.leaves).map(|(member, _)| *member)
+    }
+
+    /// Takes note of what `member` says of leaving, unless it said something else later.
+    pub(crate) fn note_leave(&mut self, member: MemberId, request: LeaveRequest) {
+        let known = self.leaving.entry(member).or_insert(request);
+        if known.number < request.number {
+            *known = request;
+        }
+    }
+}
+
+impl Intent {
+    /// What somebody's change did, or undid, is no longer to be done.
+    fn prune(&mut self, added: &[MemberId], removed: &[MemberId]) {
+        let decided = |member: &MemberId| added.contains(member) || removed.contains(member);
+        self.added.retain(|(member, _)| !decided(member));
+        self.removed.retain(|member| !decided(member));
+    }
+
+    /// Adds what `later` is for; about one member, `later` counts.
+    fn merge(&mut self, later: Self) {
+        let added: Vec<_> = later.added.iter().map(|(member, _)| *member).collect();
+        let removed: Vec<_> = later.removed.iter().copied().collect();
+        self.prune(&added, &removed);
+        self.added.extend(later.added);
+        self.removed.extend(later.removed);
+        self.update |= later.update;
+    }
+
+    fn is_done(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && !self.update
     }
 }
 
 impl Staged {
     pub(crate) fn id(&self) -> ChangeId {
         self.change.id
-    }
-}
-
-/// The state that an operation leads to, and what it puts into the inbox and outbox.
-pub(crate) struct Draft {
-    pub(crate) state: State,
-    /// `None` where no store keeps them.
-    pub(crate) entries: Option<Entries>,
-    /// The layers are others than before.
-    pub(crate) reshaped: bool,
-}
-
-impl Draft {
-    /// Puts a message into the inbox, where there is one.
-    pub(crate) fn receive(
-        &mut self,
-        plaintext: &[u8],
-        sender: Option<MemberId>,
-    ) -> Option<MessageId> {
-        let entries = self.entries.as_mut()?;
-        let number = self.state.next_entry;
-        self.state.next_entry += 1;
-        entries.receive(number, plaintext, sender);
-        Some(MessageId(number))
-    }
-
-    /// Puts what is to be sent into the outbox, where there is one.
-    pub(crate) fn send(&mut self, wire: &[u8]) {
-        if let Some(entries) = &mut self.entries {
-            entries.send(self.state.next_entry, wire);
-            self.state.next_entry += 1;
-        }
     }
 }

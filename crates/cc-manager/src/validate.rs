@@ -1,8 +1,8 @@
 //! Which stacks cannot work, and what to change about them.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
-use cc_core::{CipherLayer, limits::MAX_LAYERS};
+use cc_core::{CipherLayer, Secret, limits::MAX_LAYERS};
 
 /// Why a stack cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,30 +25,29 @@ pub enum StackProblem {
     SharedKey(usize, usize),
 }
 
-pub(crate) fn validate(layers: &[Box<dyn CipherLayer>]) -> Result<(), StackProblem> {
-    if layers.is_empty() {
-        return Err(StackProblem::Empty);
-    }
-    if layers.len() > MAX_LAYERS {
-        return Err(StackProblem::TooManyLayers(layers.len()));
-    }
-    let mut contributed = false;
-    for (position, layer) in layers.iter().enumerate() {
+/// # Errors
+/// What is wrong with the stack of these layers, bottom first.
+pub(crate) fn validate<'a>(
+    layers: impl Iterator<Item = &'a dyn CipherLayer>,
+) -> Result<(), StackProblem> {
+    let (mut count, mut contributed) = (0, false);
+    let mut keys: Vec<(usize, Secret<32>)> = Vec::new();
+    for (position, layer) in layers.enumerate() {
+        count = position + 1;
         let properties = layer.properties();
         if properties.inherits && !contributed {
             return Err(StackProblem::NothingToInherit(position));
         }
         contributed |= properties.contributes;
-    }
-    let keys: Vec<_> = layers
-        .iter()
-        .enumerate()
-        .filter_map(|(position, layer)| layer.key_commitment().map(|key| (position, key)))
-        .collect();
-    for (i, (a, key)) in keys.iter().enumerate() {
-        if let Some((b, _)) = keys.iter().skip(i + 1).find(|(_, other)| other == key) {
-            return Err(StackProblem::SharedKey(*a, *b));
+        let Some(key) = layer.key_commitment() else { continue };
+        if let Some((other, _)) = keys.iter().find(|(_, other)| *other == key) {
+            return Err(StackProblem::SharedKey(*other, position));
         }
+        keys.push((position, key));
     }
-    Ok(())
+    match count {
+        0 => Err(StackProblem::Empty),
+        1..=MAX_LAYERS => Ok(()),
+        count => Err(StackProblem::TooManyLayers(count)),
+    }
 }

@@ -17,7 +17,10 @@ use cc_core::{
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{CascadingCipherManager, DecodeError, Error, Processed, StackProblem};
-use common::{all_read_all, dh, full, group, joiner, settle};
+use common::{
+    all_read_all, dh, full, group, joiner, mls, settle,
+    wrapped::{Wishes, Wrapped},
+};
 
 /// A layer that encrypts nothing, and whose words and deeds the test chooses.
 #[derive(Clone, Default)]
@@ -248,7 +251,7 @@ fn a_layer_that_no_longer_takes_its_place_undoes_every_edit() {
     at_puppet(all[0].remove_layer(4).map(drop), 3);
     at_puppet(all[0].replace_layer(4, aes(2)).map(drop), 3);
     at_puppet(all[0].replace_layer(2, aes(2)).map(drop), 3);
-    assert!(all[0].layer::<AesLayer>(2).unwrap().key().is_none(), "the old layer is back");
+    assert!(all[0].find_at::<AesLayer>(2).unwrap().key().is_none(), "the old layer is back");
     assert!(matches!(all[0].insert_layer(9, aes(2)), Err(Error::NoSuchLayer(9))));
     assert!(matches!(all[0].remove_layer(9), Err(Error::NoSuchLayer(9))));
     assert!(matches!(all[0].replace_layer(9, aes(2)), Err(Error::NoSuchLayer(9))));
@@ -456,4 +459,57 @@ fn a_panic_of_the_application_while_it_is_asked_changes_nothing() {
     all_read_all(&mut all);
     settle(&mut all, 0, &update, &[]);
     all_read_all(&mut all);
+}
+
+/// One view of the group has one authenticator: of the epoch, and of what each layer has.
+#[test]
+fn the_epoch_authenticator_tells_views_apart() {
+    let wishes = Wishes::default();
+    let said = |digest| *wishes.authenticator.lock().unwrap() = digest;
+    let person = |name, founder| {
+        CascadingCipherManager::builder()
+            .layer(Wrapped::new(dh(), &wishes))
+            .layer(mls(name, founder))
+            .build()
+            .unwrap()
+    };
+    let mut all = vec![person("a", true), person("b", false)];
+    assert_eq!(all[1].epoch_authenticator(), None, "outside");
+    let package = all[1].key_package().unwrap();
+    let change = all[0].add_members([package]).unwrap();
+    all[0].confirm(change.id()).unwrap();
+    all[1].join(&change.welcome).unwrap();
+    said(Some([1; 32]));
+    let first = all[0].epoch_authenticator();
+    assert!(first.is_some());
+    assert_eq!(all[1].epoch_authenticator(), first);
+    // Another view in one layer.
+    said(Some([2; 32]));
+    assert_ne!(all[1].epoch_authenticator(), first);
+    // Another epoch.
+    said(Some([1; 32]));
+    let update = all[0].update().unwrap();
+    settle(&mut all, 0, &update, &[]);
+    let second = all[0].epoch_authenticator();
+    assert_ne!(second, first);
+    assert_eq!(all[1].epoch_authenticator(), second);
+}
+
+#[test]
+fn the_layers_are_told_the_time() {
+    let wishes = Wishes::default();
+    let mut a = CascadingCipherManager::builder()
+        .layer(Wrapped::new(mls("a", true), &wishes))
+        .build()
+        .unwrap();
+    let mut b = CascadingCipherManager::builder()
+        .layer(Wrapped::new(mls("b", false), &wishes))
+        .build()
+        .unwrap();
+    let package = b.key_package().unwrap();
+    a.set_time(Some(1_800_000_000));
+    a.propose_add(&package).unwrap();
+    a.commit_proposals().unwrap();
+    let times = wishes.times.lock().unwrap().clone();
+    assert_eq!(times, [None, Some(1_800_000_000), Some(1_800_000_000)]);
 }

@@ -158,7 +158,7 @@ impl World {
 
     fn check(&mut self) {
         let secret = |member: &CascadingCipherManager| {
-            let mls = member.layer::<MlsLayer>(1).unwrap();
+            let mls = member.find::<MlsLayer>().unwrap();
             (member.epoch(), mls.export_secret("test", b"", 32).unwrap(), member.members())
         };
         let first = secret(&self.members[0]);

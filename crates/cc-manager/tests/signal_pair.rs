@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::sync::{Arc, Mutex};
 
 use cc_aes_layer::{AesKey, AesLayer};
@@ -138,7 +140,7 @@ fn a_message_given_back_to_its_sender_is_refused() {
 fn a_group_refuses_what_is_given_back_to_its_sender() {
     let person = || {
         let signal = SignalLayer::group(Account::generate().unwrap());
-        CascadingCipherManager::builder().layer(signal).build().unwrap()
+        CascadingCipherManager::builder().layer(common::dh()).layer(signal).build().unwrap()
     };
     let (mut alice, mut bob) = (person(), person());
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();

@@ -135,9 +135,10 @@ fn reports_and_typed_access() {
     let report = all[0].stack_report();
     assert!(report.refuses_replays && report.cascades_keys && !report.pairwise);
     assert!(report.to_string().contains("MLS"));
-    assert!(all[0].layer::<MlsLayer>(1).is_some());
-    assert!(all[0].layer::<MlsLayer>(0).is_none());
-    assert!(all[0].layer_mut::<DhLayer>(0).is_some());
+    assert!(all[0].find::<MlsLayer>().is_some());
+    assert!(all[0].find::<Tripwire>().is_none());
+    assert!(all[0].find_at::<MlsLayer>(1).is_some());
+    assert!(all[0].find_at::<MlsLayer>(0).is_none());
     let plain = CascadingCipherManager::builder().layer(aes(1)).build().unwrap().stack_report();
     assert!(!plain.refuses_replays);
     assert!(plain.to_string().contains("number your messages"));

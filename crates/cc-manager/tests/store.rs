@@ -396,6 +396,79 @@ fn of_two_managers_under_one_name_only_one_goes_on() {
     }
 }
 
+/// What has the name now is another manager, whatever its counters are.
+#[test]
+fn a_handle_from_before_an_erasure_changes_nothing() {
+    let store = Shared::default();
+    let create = || {
+        CascadingCipherManager::builder()
+            .layer(AesLayer::generate().unwrap())
+            .create(Arc::clone(&store), NAME)
+            .unwrap()
+    };
+    let first = create();
+    let open = || CascadingCipherManager::open(Arc::clone(&store), NAME, &catalog()).unwrap();
+    let [mut old, erasing] = [open(), open()];
+    first.erase().unwrap();
+    let locked = |error: Error| {
+        assert!(matches!(error, Error::Store(StoreError::Locked)), "{error}");
+    };
+    locked(old.inbox().unwrap_err());
+    let mut second = create();
+    let wire = second.encrypt("of the second").unwrap();
+    let [mut reading, mut old] = [open(), old];
+    locked(old.encrypt("of the first").unwrap_err());
+    locked(old.inbox().unwrap_err());
+    locked(old.outbox().unwrap_err());
+    locked(old.add_layer(AesLayer::generate().unwrap()).unwrap_err());
+    locked(erasing.erase().unwrap_err());
+    assert_eq!(second.outbox().unwrap(), std::slice::from_ref(&wire));
+    assert_eq!(reading.decrypt(&wire).unwrap(), "of the second");
+}
+
+/// A crash may come between the proof that there is room and its removal.
+#[test]
+fn a_proof_of_room_that_a_crash_left_is_removed() {
+    let [mut alice, ..] = three();
+    let root = Scope::new("cascade").child(NAME);
+    let mut batch = Batch::new();
+    batch.put(&root, "room", SecretBytes::new(vec![0; 100]));
+    alice.store.lock().unwrap().commit(&batch).unwrap();
+    alice.restart();
+    alice.manager.inbox().unwrap();
+    assert!(root.of(&alice.store).get(b"room").unwrap().is_none());
+}
+
+#[test]
+fn inbox_and_outbox_are_read_some_at_a_time() {
+    let [mut alice, mut bob, _] = three();
+    let texts: Vec<_> = (0..300).map(|n| format!("text {n}")).collect();
+    let wires = alice.manager.encrypt_all(&texts).unwrap();
+    bob.manager.decrypt_all(&wires).unwrap();
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let page = bob.manager.inbox_after(after, 70).unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() == 70 || read.len() + page.len() == 300);
+        after = last.id();
+        read.extend(page.iter().map(|message| message.as_str().unwrap().to_string()));
+    }
+    assert_eq!(read, texts);
+    assert!(bob.manager.inbox_after(None, 0).unwrap().is_empty());
+    let mut sent = Vec::new();
+    loop {
+        let page = alice.manager.outbox_first(70).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() == 70 || sent.len() + page.len() == 300);
+        alice.manager.sent(&page).unwrap();
+        sent.extend(page);
+    }
+    assert_eq!(sent, wires);
+    assert!(alice.manager.outbox_first(0).unwrap().is_empty());
+}
+
 /// A program that does not give up while the store is full can still be understood afterwards.
 #[test]
 fn a_store_that_stays_full_uses_no_keys_up() {
@@ -443,9 +516,9 @@ fn an_old_request_to_leave_removes_nobody() {
     bob.manager.process(&change.commit).unwrap();
     charlie.manager.join(&change.welcome).unwrap();
     for person in [&mut alice, &mut bob] {
-        assert!(person.manager.process(&old).unwrap_err().is_rejected());
+        assert!(person.manager.process(&old).unwrap_err().is_stale());
         person.restart();
-        assert!(person.manager.process(&old).unwrap_err().is_rejected());
+        assert!(person.manager.process(&old).unwrap_err().is_stale());
         assert_eq!(person.manager.leaving().count(), 0);
     }
     let new = charlie.manager.leave().unwrap();
@@ -669,7 +742,7 @@ fn no_record_makes_opening_panic() {
 fn records_of(store: &Shared) -> Vec<(Scope, Vec<u8>, Vec<u8>)> {
     let root = Scope::new("cascade").child(NAME);
     let layers = (0..8).map(|slot| root.child("layer").indexed(slot));
-    let scopes = [root.clone(), root.child("inbox"), root.child("outbox")];
+    let scopes = [root.clone(), root.child("inbox"), root.child("outbox"), root.child("proposals")];
     let mut records = Vec::new();
     for scope in scopes.into_iter().chain(layers) {
         for (key, value) in scope.of(store).list(b"").unwrap() {

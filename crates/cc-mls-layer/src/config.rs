@@ -7,7 +7,6 @@ use openmls::prelude::{
 };
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto as _;
-use serde::{Deserialize, Serialize};
 
 /// A ciphersuite of RFC 9420 section 17.1, as openmls names it.
 pub use openmls_traits::types::Ciphersuite;
@@ -17,11 +16,15 @@ use crate::{
     error::MlsError,
 };
 
-/// Bytes of the longest group name and of the longest member name.
+mod record;
+
+pub(crate) use record::StoredConfig;
+
+/// Bytes of the longest group name.
 pub(crate) const MAX_NAME_LEN: usize = 4096;
 
-/// The KeyPackage extension with the binding of the parts below: 32 bytes. Private use, RFC 9420
-/// section 17.3.
+/// The KeyPackage extension with the binding of the parts below and the validity: 48 bytes. Private use,
+/// RFC 9420 section 17.3.
 pub(crate) const BINDING_EXTENSION: u16 = 0xf0cc;
 
 /// The GroupContext extension with the group's name in UTF-8. Private use, RFC 9420 section 17.3.
@@ -45,6 +48,8 @@ pub struct MlsConfig {
     out_of_order_tolerance: u32,
     max_forward_distance: u32,
     key_package_lifetime: u64,
+    min_remaining_lifetime: u64,
+    max_lifetime: u64,
     checkpoint_interval: u32,
     plain_peers: bool,
     pub(crate) policy: Policy,
@@ -56,13 +61,15 @@ pub struct MlsConfig {
 impl MlsConfig {
     /// The most epochs whose messages can be kept readable.
     pub const MAX_PAST_EPOCHS: usize = 64;
-    /// The most generations that messages of one sender may be skipped or be late.
+    /// The most generations that a message of one sender may be late.
     pub const MAX_DISTANCE: u32 = 10_000;
+    /// The most generations of one sender that may be skipped at once.
+    pub const MAX_FORWARD_DISTANCE: u32 = 1 << 20;
     /// The largest padding block, in bytes.
     pub const MAX_PADDING: usize = 65_536;
     /// The most messages between two checkpoints.
     pub const MAX_CHECKPOINT_INTERVAL: u32 = 1024;
-    /// The longest life of a key package, in seconds: 84 days, the longest that openmls accepts.
+    /// The longest life of a key package, in seconds: 84 days, as long as other libraries accept.
     pub const MAX_KEY_PACKAGE_LIFETIME: u64 = 84 * 24 * 3600;
 
     /// The ciphersuites that work here, the default first: three of RFC 9420, and with the feature
@@ -104,8 +111,11 @@ impl MlsConfig {
         self
     }
 
-    /// How many generations of one sender may be skipped at once: 1000 unless changed, at most
-    /// [`MAX_DISTANCE`](Self::MAX_DISTANCE). It bounds the work that one message can cause.
+    /// How many generations of one sender may be skipped at once: 20,000 unless changed, at most
+    /// [`MAX_FORWARD_DISTANCE`](Self::MAX_FORWARD_DISTANCE). In a stack a commit is sealed as a message of
+    /// its sender, so this is also how many messages of one sender and epoch may be lost on the way to its
+    /// commit. It bounds the work that one message of a *member* can cause, some 3 us a generation; of the
+    /// keys skipped, only those within the [tolerance](Self::with_out_of_order_tolerance) are kept.
     #[must_use]
     pub const fn with_max_forward_distance(mut self, generations: u32) -> Self {
         self.max_forward_distance = generations;
@@ -113,10 +123,27 @@ impl MlsConfig {
     }
 
     /// How long a new key package may be used to add this member, in seconds: 84 days less one hour
-    /// unless changed. openmls adds an hour of the past for skewed clocks.
+    /// unless changed, at most [`MAX_KEY_PACKAGE_LIFETIME`](Self::MAX_KEY_PACKAGE_LIFETIME). It is valid
+    /// from a day before it was made, with plain peers from an hour before, for skewed clocks.
     #[must_use]
     pub const fn with_key_package_lifetime(mut self, seconds: u64) -> Self {
         self.key_package_lifetime = seconds;
+        self
+    }
+
+    /// How much of its validity somebody else's key package must have left when this member adds by it, in
+    /// seconds: an hour unless changed. Whoever follows the change looks at no clock.
+    #[must_use]
+    pub const fn with_min_remaining_lifetime(mut self, seconds: u64) -> Self {
+        self.min_remaining_lifetime = seconds;
+        self
+    }
+
+    /// For how long in all somebody else's key package may be valid to be added by this member, in
+    /// seconds: 85 days unless changed (RFC 9420 section 7.2). This also refuses one without end.
+    #[must_use]
+    pub const fn with_max_lifetime(mut self, seconds: u64) -> Self {
+        self.max_lifetime = seconds;
         self
     }
 
@@ -233,14 +260,20 @@ impl MlsConfig {
 
     pub(crate) fn check(&self) -> Result<(), MlsError> {
         check_ciphersuite(self.ciphersuite)?;
-        let distance = self.out_of_order_tolerance.max(self.max_forward_distance);
         let bounds = [
             (self.padding <= Self::MAX_PADDING, "the padding is over MlsConfig::MAX_PADDING"),
             (
                 self.max_past_epochs <= Self::MAX_PAST_EPOCHS,
                 "the past epochs are over MlsConfig::MAX_PAST_EPOCHS",
             ),
-            (distance <= Self::MAX_DISTANCE, "a distance is over MlsConfig::MAX_DISTANCE"),
+            (
+                self.out_of_order_tolerance <= Self::MAX_DISTANCE,
+                "the tolerance is over MlsConfig::MAX_DISTANCE",
+            ),
+            (
+                self.max_forward_distance <= Self::MAX_FORWARD_DISTANCE,
+                "the distance is over MlsConfig::MAX_FORWARD_DISTANCE",
+            ),
             (
                 self.key_package_lifetime <= Self::MAX_KEY_PACKAGE_LIFETIME,
                 "the lifetime is over MlsConfig::MAX_KEY_PACKAGE_LIFETIME",
@@ -264,8 +297,33 @@ impl MlsConfig {
         }
     }
 
-    pub(crate) fn lifetime(&self) -> Lifetime {
-        Lifetime::new(self.key_package_lifetime)
+    /// The validity of a key package made at `now`.
+    pub(crate) const fn validity(&self, now: u64) -> Validity {
+        let skew = if self.plain_peers { HOUR } else { 24 * HOUR };
+        Validity {
+            not_before: now.saturating_sub(skew),
+            not_after: now.saturating_add(self.key_package_lifetime),
+        }
+    }
+
+    /// Whether a key package of this validity may be added at `now`.
+    pub(crate) const fn accepts(&self, validity: Validity, now: u64) -> bool {
+        let Validity { not_before, not_after } = validity;
+        not_before <= now
+            && now < not_after
+            && not_after - now >= self.min_remaining_lifetime
+            && not_after - not_before <= self.max_lifetime
+    }
+
+    /// The lifetime of a leaf made at `now`. openmls compares that of an added leaf with the clock of
+    /// everyone who follows, however late, so in stacks it is without end and the validity of a key
+    /// package stands in the extension that binds it. Members with other libraries look for it here.
+    pub(crate) fn lifetime(&self, now: u64) -> Lifetime {
+        if !self.plain_peers {
+            return unbounded();
+        }
+        let Validity { not_before, not_after } = self.validity(now);
+        Lifetime::init(not_before, not_after)
     }
 
     /// What every leaf of this crate can do (RFC 9420 section 7.2): nothing beyond the defaults but
@@ -303,13 +361,19 @@ impl MlsConfig {
         any.then(|| RequiredCapabilitiesExtension::new(&extensions, &[], credentials))
     }
 
+    /// Whether a welcome carries the ratchet tree within its GroupInfo (RFC 9420 section 12.4.3.3), where
+    /// every library finds it. It costs the square of the number of members added.
+    pub(crate) const fn ratchet_tree_in_group_info(&self) -> bool {
+        self.plain_peers
+    }
+
     pub(crate) fn join_config(&self) -> MlsGroupJoinConfig {
         MlsGroupJoinConfig::builder()
             .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
             .padding_size(self.padding)
             .max_past_epochs(self.max_past_epochs)
             .sender_ratchet_configuration(self.ratchet())
-            .use_ratchet_tree_extension(true)
+            .use_ratchet_tree_extension(self.ratchet_tree_in_group_info())
             .build()
     }
 
@@ -317,6 +381,7 @@ impl MlsConfig {
         &self,
         name: &str,
         leaf: Extensions<LeafNode>,
+        now: u64,
     ) -> Result<MlsGroupCreateConfig, MlsError> {
         let mut context = Extensions::<GroupContext>::empty();
         if !name.is_empty() {
@@ -336,71 +401,13 @@ impl MlsConfig {
             .padding_size(self.padding)
             .max_past_epochs(self.max_past_epochs)
             .sender_ratchet_configuration(self.ratchet())
-            .use_ratchet_tree_extension(true)
-            .lifetime(self.lifetime())
+            .use_ratchet_tree_extension(self.ratchet_tree_in_group_info())
+            .lifetime(self.lifetime(now))
             .capabilities(self.capabilities())
             .with_group_context_extensions(context)
             .with_leaf_node_extensions(leaf)
             .map_err(|error| MlsError::Library(error.to_string()))?;
         Ok(builder.build())
-    }
-
-    /// The configuration as a stored layer has it.
-    pub(crate) fn to_stored(&self) -> StoredConfig {
-        let Self {
-            ciphersuite,
-            padding,
-            max_past_epochs,
-            out_of_order_tolerance,
-            max_forward_distance,
-            key_package_lifetime,
-            checkpoint_interval,
-            plain_peers,
-            ref policy,
-            ref extension_types,
-            ref required_extensions,
-            requires_x509,
-        } = *self;
-        StoredConfig {
-            ciphersuite: ciphersuite as u16,
-            padding,
-            max_past_epochs,
-            out_of_order_tolerance,
-            max_forward_distance,
-            key_package_lifetime,
-            checkpoint_interval,
-            plain_peers,
-            policy: policy.is_set(),
-            extension_types: extension_types.clone(),
-            required_extensions: required_extensions.clone(),
-            requires_x509,
-        }
-    }
-
-    /// The configuration of a stored layer. A policy has to be set again.
-    ///
-    /// # Errors
-    /// [`MlsError::Storage`] for a ciphersuite that does not exist, and as [`check`](Self::check).
-    pub(crate) fn restore(stored: StoredConfig) -> Result<Self, MlsError> {
-        let ciphersuite = Ciphersuite::try_from(stored.ciphersuite).map_err(|_| {
-            MlsError::Storage(format!("ciphersuite {:#06x} is unknown here", stored.ciphersuite))
-        })?;
-        let config = Self {
-            ciphersuite,
-            padding: stored.padding,
-            max_past_epochs: stored.max_past_epochs,
-            out_of_order_tolerance: stored.out_of_order_tolerance,
-            max_forward_distance: stored.max_forward_distance,
-            key_package_lifetime: stored.key_package_lifetime,
-            checkpoint_interval: stored.checkpoint_interval,
-            plain_peers: stored.plain_peers,
-            policy: if stored.policy { Policy::Lost } else { Policy::default() },
-            extension_types: stored.extension_types,
-            required_extensions: stored.required_extensions,
-            requires_x509: stored.requires_x509,
-        };
-        config.check()?;
-        Ok(config)
     }
 
     fn ratchet(&self) -> SenderRatchetConfiguration {
@@ -415,8 +422,10 @@ impl Default for MlsConfig {
             padding: 32,
             max_past_epochs: 3,
             out_of_order_tolerance: 1000,
-            max_forward_distance: 1000,
-            key_package_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME - 3600,
+            max_forward_distance: 20_000,
+            key_package_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME - HOUR,
+            min_remaining_lifetime: HOUR,
+            max_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME + 24 * HOUR,
             checkpoint_interval: 64,
             plain_peers: false,
             policy: Policy::default(),
@@ -427,22 +436,19 @@ impl Default for MlsConfig {
     }
 }
 
-/// An [`MlsConfig`] in the layer's record. Its fields are the format.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct StoredConfig {
-    pub(crate) ciphersuite: u16,
-    padding: usize,
-    max_past_epochs: usize,
-    out_of_order_tolerance: u32,
-    max_forward_distance: u32,
-    key_package_lifetime: u64,
-    checkpoint_interval: u32,
-    plain_peers: bool,
-    /// Whether there was one.
-    policy: bool,
-    extension_types: Vec<u16>,
-    required_extensions: Vec<u16>,
-    requires_x509: bool,
+/// In seconds.
+const HOUR: u64 = 3600;
+
+/// From when to when a key package may be used to add its owner, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: u64,
+    pub(crate) not_after: u64,
+}
+
+/// The lifetime of every leaf in a stack.
+pub(crate) fn unbounded() -> Lifetime {
+    Lifetime::init(0, u64::MAX)
 }
 
 pub(crate) fn check_ciphersuite(ciphersuite: Ciphersuite) -> Result<(), MlsError> {

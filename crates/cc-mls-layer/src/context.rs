@@ -25,7 +25,7 @@ impl MlsLayer {
     pub fn rename_group(&mut self, name: impl Into<String>) -> Result<(), MlsError> {
         let name = name.into();
         check_name(&name)?;
-        self.inside().filter(|group| group.mls.is_active()).ok_or(MlsError::NoGroup)?;
+        self.active().map_err(|_| MlsError::NoGroup)?;
         self.new_name = Some(name);
         Ok(())
     }

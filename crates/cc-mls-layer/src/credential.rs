@@ -8,17 +8,23 @@ use openmls::prelude::{
     tls_codec::{Serialize as _, VLBytes},
 };
 
+use crate::key_package_view::MAX_MEMBER_NAME_LEN;
+
+/// Bytes of the longest certificate chain, as it stands in a leaf: 32 KiB, so that a key package has room for
+/// it twice over.
+pub(crate) const MAX_CHAIN_LEN: usize = 32 << 10;
+
 /// What says who a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MlsCredential {
     /// What the member calls itself. Nothing proves it.
     Basic {
-        /// Any bytes; this crate's own members put their name there, in UTF-8.
+        /// Any bytes, at most 1024; this crate's own members put their name there, in UTF-8.
         identity: Vec<u8>,
     },
     /// A certificate chain in DER, the member's own certificate first and each certified by the next.
-    /// At least one certificate, none of them empty; nothing else is verified by this crate.
+    /// At least one certificate, none of them empty, 32 KiB in all with their lengths; nothing else is verified by this crate.
     X509 {
         /// The certificates.
         chain: Vec<Vec<u8>>,
@@ -26,10 +32,12 @@ pub enum MlsCredential {
 }
 
 impl MlsCredential {
-    /// The credential of a leaf; `None` for another kind, or a malformed chain.
+    /// The credential of a leaf; `None` for another kind, a malformed chain, or one over its bound.
     pub(crate) fn of(credential: &Credential) -> Option<Self> {
         let content = credential.serialized_content();
         match credential.credential_type() {
+            CredentialType::Basic if content.len() > MAX_MEMBER_NAME_LEN => None,
+            CredentialType::X509 if content.len() > MAX_CHAIN_LEN => None,
             CredentialType::Basic => Some(Self::Basic { identity: content.to_vec() }),
             CredentialType::X509 => certificates(content).map(|chain| Self::X509 { chain }),
             _ => None,

@@ -26,6 +26,10 @@ pub(crate) struct Crypto {
     unverified: Mutex<Option<Vec<Claim>>>,
     keys: Mutex<Keys>,
     leaves: Mutex<LeafHashes>,
+    /// In tests of what others can do: how many more key pairs are genuine, and the public key of the one
+    /// that comes after them.
+    #[cfg(test)]
+    pub(crate) spoiled: Mutex<Option<(usize, Vec<u8>)>>,
 }
 
 impl Crypto {
@@ -46,6 +50,20 @@ impl Crypto {
         let collecting = Collecting::start(self);
         let value = work()?;
         if verify_all(&collecting.claims()) { Ok(value) } else { Err(LayerError::rejected()) }
+    }
+
+    #[cfg(test)]
+    fn spoil(&self, mut pair: HpkeKeyPair) -> HpkeKeyPair {
+        let mut spoiled = self.spoiled.lock().unwrap();
+        *spoiled = match spoiled.take() {
+            Some((0, key)) => {
+                pair.public = key;
+                None
+            }
+            Some((genuine, key)) => Some((genuine - 1, key)),
+            None => None,
+        };
+        pair
     }
 
     fn unverified(&self) -> MutexGuard<'_, Option<Vec<Claim>>> {
@@ -229,7 +247,10 @@ impl OpenMlsCrypto for Crypto {
         config: HpkeConfig,
         ikm: &[u8],
     ) -> Result<HpkeKeyPair, CryptoError> {
-        self.rust_crypto.derive_hpke_keypair(config, ikm)
+        let pair = self.rust_crypto.derive_hpke_keypair(config, ikm);
+        #[cfg(test)]
+        let pair = pair.map(|pair| self.spoil(pair));
+        pair
     }
 }
 

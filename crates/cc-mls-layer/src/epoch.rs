@@ -1,28 +1,62 @@
 //! What is kept of epochs that are over, so that late messages still open.
 
-use cc_core::{MemberId, Secret};
+use cc_core::{LayerError, MemberId, Secret};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::roster::Roster;
 
+/// The commit that ended an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    /// SHA-256 of the commit.
+    commit: [u8; 32],
+    /// Whether this member made it.
+    own: bool,
+}
+
+impl Ending {
+    pub(crate) const fn own(commit: [u8; 32]) -> Self {
+        Self { commit, own: true }
+    }
+
+    pub(crate) const fn of_another(commit: [u8; 32]) -> Self {
+        Self { commit, own: false }
+    }
+
+    /// What to answer to a commit with this digest to the epoch `epoch`, which is over.
+    pub(crate) fn answer(&self, commit: &[u8; 32], epoch: u64) -> LayerError {
+        match self.own {
+            _ if self.commit != *commit => LayerError::stale(Some(epoch)),
+            true => LayerError::own(),
+            false => LayerError::duplicate(),
+        }
+    }
+}
+
 /// An epoch within the window.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PastEpoch {
     pub(crate) epoch: u64,
+    pub(crate) ended_by: Ending,
     exporter: [u8; 32],
     /// Leaf indices and member ids, ascending by leaf.
     members: Vec<(u32, [u8; 32])>,
 }
 
 impl PastEpoch {
-    pub(crate) fn new(epoch: u64, exporter: &Secret<32>, roster: &Roster) -> Self {
+    pub(crate) fn new(
+        epoch: u64,
+        ended_by: Ending,
+        exporter: &Secret<32>,
+        roster: &Roster,
+    ) -> Self {
         let members = roster
             .members()
             .iter()
             .map(|member| (member.leaf_index, *member.id.as_bytes()))
             .collect();
-        Self { epoch, exporter: *exporter.expose(), members }
+        Self { epoch, ended_by, exporter: *exporter.expose(), members }
     }
 
     pub(crate) fn exporter(&self) -> Option<Secret<32>> {

@@ -1,6 +1,10 @@
 //! What this crate's own calls report. What a remote party can cause is [`LayerError::rejected`].
 
 use cc_core::{LayerError, LayerErrorKind};
+use openmls::{
+    framing::errors::{MessageDecryptionError, SecretTreeError},
+    group::{MlsGroupStateError, ProcessMessageError, ValidationError},
+};
 
 /// Why a call of this crate failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,9 @@ pub enum MlsError {
     /// An exported secret has at most 65535 bytes.
     #[error("a secret of {0} bytes cannot be exported")]
     ExportLength(usize),
+    /// The exporter label that this layer uses itself.
+    #[error("this exporter label is the layer's own: take another")]
+    ReservedLabel,
     /// The layer's stored state could not be read or written.
     #[error("the stored state could not be read or written: {0}")]
     Storage(String),
@@ -54,7 +61,8 @@ impl From<MlsError> for LayerError {
             MlsError::Ciphersuite(_)
             | MlsError::Config(_)
             | MlsError::KeyPair
-            | MlsError::Chain => LayerErrorKind::Misuse,
+            | MlsError::Chain
+            | MlsError::ReservedLabel => LayerErrorKind::Misuse,
         };
         Self::local(kind, error)
     }
@@ -69,6 +77,26 @@ impl From<crate::storage::StorageError> for MlsError {
 impl From<crate::storage::StorageError> for LayerError {
     fn from(error: crate::storage::StorageError) -> Self {
         storage(error)
+    }
+}
+
+/// Why openmls did not read a message to `epoch`: what the layer's own records explain, or `Rejected`.
+pub(crate) fn refusal<E>(error: &ProcessMessageError<E>, epoch: u64) -> LayerError {
+    use SecretTreeError::{SecretReuseError, TooDistantInTheFuture, TooDistantInThePast};
+    match error {
+        ProcessMessageError::ValidationError(ValidationError::NoPastEpochData)
+        | ProcessMessageError::GroupStateError(MlsGroupStateError::UseAfterEviction) => {
+            LayerError::stale(Some(epoch))
+        }
+        ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(
+            MessageDecryptionError::SecretTreeError(error),
+        )) => match error {
+            SecretReuseError => LayerError::duplicate(),
+            TooDistantInThePast => LayerError::stale(Some(epoch)),
+            TooDistantInTheFuture => LayerError::early(Some(epoch)),
+            _ => LayerError::rejected(),
+        },
+        _ => LayerError::rejected(),
     }
 }
 

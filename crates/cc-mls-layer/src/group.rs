@@ -8,7 +8,7 @@ use openmls_traits::OpenMlsProvider as _;
 
 use crate::{
     config::{MlsConfig, NAME_EXTENSION},
-    epoch::PastEpoch,
+    epoch::{Ending, PastEpoch},
     error::{internal, storage as failed},
     identity::MlsIdentity,
     journal::Journal,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The exporter's label for what this layer contributes (RFC 9420 section 8.5); the context is empty.
-const EXPORTER_LABEL: &str = "cascading-cipher";
+pub(crate) const EXPORTER_LABEL: &str = "cascading-cipher";
 
 pub(crate) struct Group {
     pub(crate) mls: MlsGroup,
@@ -27,7 +27,10 @@ pub(crate) struct Group {
     pub(crate) own_commit: Option<[u8; 32]>,
     pub(crate) journal: Journal,
     pub(crate) renewed: Renewed,
-    /// The exporter secret of the current epoch; `None` once removed.
+    /// The commit that removed this member. openmls was then not told of it, so that messages that were
+    /// sent before still open; where no past epochs are kept, it was.
+    pub(crate) removal: Option<Ending>,
+    /// The exporter secret of the current epoch; `None` once removed with no past epochs kept.
     exporter: Option<Secret<32>>,
     /// Oldest first.
     past: VecDeque<PastEpoch>,
@@ -39,13 +42,14 @@ impl Group {
         mls: MlsGroup,
         provider: &Provider,
         identity: &MlsIdentity,
+        now: u64,
     ) -> Result<Self, LayerError> {
         let storage = provider.storage();
         storage.put(Kind::Group, &(), mls.group_id()).map_err(failed)?;
-        for kind in [Kind::PastEpoch, Kind::OwnCommit, Kind::Received] {
+        for kind in [Kind::PastEpoch, Kind::OwnCommit, Kind::Received, Kind::Removal] {
             storage.delete_all(kind, &()).map_err(failed)?;
         }
-        let renewed = Renewed::now(mls.epoch().as_u64());
+        let renewed = Renewed::in_epoch(mls.epoch().as_u64(), now);
         storage.put(Kind::Renewed, &(), &renewed).map_err(failed)?;
         let mut group = Self::assemble(mls, provider)?;
         group.burn(provider, identity)?;
@@ -89,6 +93,7 @@ impl Group {
                 .get(Kind::Renewed, &())
                 .map_err(failed)?
                 .ok_or_else(|| failed("a part of the group's state is missing"))?,
+            removal: storage.get(Kind::Removal, &()).map_err(failed)?,
             exporter,
             own_commit: storage.get(Kind::OwnCommit, &()).map_err(failed)?,
             past: storage.list(Kind::PastEpoch, &()).map_err(failed)?.into(),
@@ -140,7 +145,7 @@ impl Group {
         self.mls.delete(storage).map_err(failed)
     }
 
-    /// `change` moves the group to its next epoch: the records follow.
+    /// `change`, which is the commit `ended_by`, moves the group to its next epoch: the records follow.
     ///
     /// # Errors
     /// What `change` gives, and `Rejected` where the new epoch's leaves have no unique ids.
@@ -149,6 +154,8 @@ impl Group {
         provider: &Provider,
         identity: &MlsIdentity,
         config: &MlsConfig,
+        ended_by: Ending,
+        now: u64,
         change: impl FnOnce(&mut MlsGroup) -> Result<(), LayerError>,
     ) -> Result<(), LayerError> {
         let storage = provider.storage();
@@ -157,7 +164,7 @@ impl Group {
         let over = self
             .exporter
             .take()
-            .map(|exporter| PastEpoch::new(self.epoch(), &exporter, &self.roster));
+            .map(|exporter| PastEpoch::new(self.epoch(), ended_by, &exporter, &self.roster));
         change(&mut self.mls)?;
 
         if let Some(over) = over.filter(|_| config.max_past_epochs() > 0) {
@@ -178,9 +185,9 @@ impl Group {
             self.exporter = Some(export(&self.mls, provider)?);
         }
         self.renewed = if key(&self.mls) == key_before {
-            self.renewed.passed(sent)
+            self.renewed.passed(sent, now)
         } else {
-            Renewed::now(self.epoch())
+            Renewed::in_epoch(self.epoch(), now)
         };
         storage.put(Kind::Renewed, &(), &self.renewed).map_err(failed)?;
         self.own_commit = None;
@@ -191,6 +198,60 @@ impl Group {
         self.checkpoint(provider)
     }
 
+    /// This member was removed by the commit `removal`, of which openmls is not told: it refuses to read
+    /// anything once it knows.
+    pub(crate) fn leave(
+        &mut self,
+        provider: &Provider,
+        removal: Ending,
+    ) -> Result<(), LayerError> {
+        let storage = provider.storage();
+        self.discard_change(provider)?;
+        self.mls.clear_pending_proposals(storage).map_err(failed)?;
+        self.record_removal(provider, removal)?;
+        self.checkpoint(provider)
+    }
+
+    pub(crate) fn record_removal(
+        &mut self,
+        provider: &Provider,
+        removal: Ending,
+    ) -> Result<(), LayerError> {
+        self.removal = Some(removal);
+        provider.storage().put(Kind::Removal, &(), &removal).map_err(failed)
+    }
+
+    /// The staged change, if there is one, is forgotten.
+    pub(crate) fn discard_change(&mut self, provider: &Provider) -> Result<(), LayerError> {
+        self.mls.clear_pending_commit(provider.storage()).map_err(failed)?;
+        provider.storage().delete(Kind::OwnCommit, &()).map_err(failed)?;
+        self.own_commit = None;
+        Ok(())
+    }
+
+    /// What to answer to a commit with this digest to `epoch`: nothing where it is the current one.
+    ///
+    /// # Errors
+    /// `Early`, `Own`, `Duplicate` or `Stale`.
+    pub(crate) fn check_commit(&self, commit: &[u8; 32], epoch: u64) -> Result<(), LayerError> {
+        if epoch > self.epoch() {
+            return Err(LayerError::early(Some(epoch)));
+        }
+        let ending = if epoch == self.epoch() {
+            self.removal.as_ref()
+        } else {
+            Some(match self.past(epoch) {
+                Some(past) => &past.ended_by,
+                None => return Err(LayerError::stale(Some(epoch))),
+            })
+        };
+        match ending {
+            Some(ending) => Err(ending.answer(commit, epoch)),
+            None if self.own_commit == Some(*commit) => Err(LayerError::own()),
+            None => Ok(()),
+        }
+    }
+
     /// Uses up the application generations that a reverted or lost message had. Those of handshakes
     /// wait for [`burn_handshakes`](Self::burn_handshakes).
     pub(crate) fn burn(
@@ -198,7 +259,7 @@ impl Group {
         provider: &Provider,
         identity: &MlsIdentity,
     ) -> Result<(), LayerError> {
-        if !self.mls.is_active() {
+        if !self.mls.is_active() || self.removal.is_some() {
             return Ok(());
         }
         let count = self.journal.to_burn(self.mls.epoch_authenticator().as_slice()).application;

@@ -20,8 +20,12 @@ use openmls_traits::OpenMlsProvider as _;
 
 use crate::{
     MlsIdentity, MlsLayer, config::NAME_EXTENSION, key_package::leaf_extensions, layer::Parts,
-    psk::BindingPsk, wire,
+    psk::BindingPsk, transaction::Progress, wire,
 };
+
+mod forged;
+mod keys;
+mod validity;
 
 const BINDING: [u8; 32] = [4; 32];
 
@@ -162,7 +166,7 @@ fn nobody_becomes_somebody_else() {
         let due = due(&mut mallory);
         let commit = forge(&mut mallory, vec![due], leaf);
         assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
-        mallory.dirty = true;
+        mallory.transaction.reach(Progress::Ahead);
         mallory.revert();
     }
 }
@@ -194,7 +198,7 @@ fn of_the_group_context_only_the_name_changes() {
         let (due, leaf) = (due(&mut mallory), LeafNodeParameters::default());
         let commit = forge_with(&mut mallory, vec![due], leaf, Some(extensions));
         assert_eq!(verdict(&mut bob, &commit, true), Err(LayerErrorKind::Rejected));
-        mallory.dirty = true;
+        mallory.transaction.reach(Progress::Ahead);
         mallory.revert();
     }
     let (due, leaf) = (due(&mut mallory), LeafNodeParameters::default());

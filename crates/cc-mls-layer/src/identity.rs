@@ -10,9 +10,10 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize as _;
 
 use crate::{
-    config::{Ciphersuite, MlsConfig, check_ciphersuite, check_name},
-    credential::MlsCredential,
+    config::{Ciphersuite, MlsConfig, check_ciphersuite},
+    credential::{MAX_CHAIN_LEN, MlsCredential},
     error::MlsError,
+    key_package_view::MAX_MEMBER_NAME_LEN,
     signer::Signing,
 };
 
@@ -30,13 +31,16 @@ pub struct MlsIdentity {
 }
 
 impl MlsIdentity {
-    /// Bytes of the longest certificate chain: 1 MiB.
-    pub const MAX_CHAIN_LEN: usize = 1 << 20;
+    /// Bytes of the longest name: 1024. Nobody with a longer one is let into a group.
+    pub const MAX_NAME_LEN: usize = MAX_MEMBER_NAME_LEN;
+    /// Bytes of the longest certificate chain: 32 KiB, with 4 bytes of length for each certificate. Nobody
+    /// with a longer one is let into a group.
+    pub const MAX_CHAIN_LEN: usize = MAX_CHAIN_LEN;
 
     /// A new identity with a fresh key pair for the default ciphersuite of [`MlsConfig`].
     ///
     /// # Errors
-    /// [`MlsError::Name`] over 4096 bytes of name, [`MlsError::SignatureKey`] without randomness.
+    /// [`MlsError::Name`] over 1024 bytes of name, [`MlsError::SignatureKey`] without randomness.
     pub fn generate(name: impl Into<String>) -> Result<Self, MlsError> {
         Self::generate_with(name, MlsConfig::default().ciphersuite())
     }
@@ -50,7 +54,7 @@ impl MlsIdentity {
         ciphersuite: Ciphersuite,
     ) -> Result<Self, MlsError> {
         let name = name.into();
-        check_name(&name)?;
+        check_member_name(&name)?;
         check_ciphersuite(ciphersuite)?;
         let keys = SignatureKeyPair::new(ciphersuite.signature_algorithm())
             .map_err(|_| MlsError::SignatureKey)?;
@@ -151,7 +155,7 @@ impl MlsIdentity {
         ciphersuite: Ciphersuite,
         keys: StoredKeys,
     ) -> Result<Self, MlsError> {
-        check_name(&name)?;
+        check_member_name(&name)?;
         check_ciphersuite(ciphersuite)?;
         if !chain.is_empty() {
             check_chain(&chain)?;
@@ -187,9 +191,16 @@ impl MlsIdentity {
     }
 }
 
+fn check_member_name(name: &str) -> Result<(), MlsError> {
+    if name.len() > MAX_MEMBER_NAME_LEN {
+        return Err(MlsError::Name { max: MAX_MEMBER_NAME_LEN, len: name.len() });
+    }
+    Ok(())
+}
+
 fn check_chain(chain: &[Vec<u8>]) -> Result<(), MlsError> {
     let complete = !chain.is_empty() && chain.iter().all(|certificate| !certificate.is_empty());
-    if !complete || chain.iter().map(Vec::len).sum::<usize>() > MlsIdentity::MAX_CHAIN_LEN {
+    if !complete || chain.iter().map(|certificate| certificate.len() + 4).sum::<usize>() > MlsIdentity::MAX_CHAIN_LEN {
         return Err(MlsError::Chain);
     }
     Ok(())

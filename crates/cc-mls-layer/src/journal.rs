@@ -61,8 +61,6 @@ pub(crate) struct Journal {
     /// Received before the last load: the group in memory still has these keys.
     carried: HashMap<Digest, u64>,
     since_checkpoint: u32,
-    /// A checkpoint was written since the last `apply`.
-    staged: bool,
 }
 
 impl Journal {
@@ -84,7 +82,7 @@ impl Journal {
             .collect();
         // All of them may be since the checkpoint.
         let since_checkpoint = u32::try_from(carried.len()).unwrap_or(u32::MAX);
-        Ok(Self { sent, reached, carried, since_checkpoint, staged: false })
+        Ok(Self { sent, reached, carried, since_checkpoint })
     }
 
     /// Generations that were used but that the group in memory would use again.
@@ -130,7 +128,7 @@ impl Journal {
 
     /// Whether this message was opened before, as far as the group in memory does not know itself.
     pub(crate) fn knows(&self, message: &[u8]) -> bool {
-        self.carried.contains_key(&digest(message))
+        !self.carried.is_empty() && self.carried.contains_key(&digest(message))
     }
 
     pub(crate) fn received(
@@ -150,16 +148,9 @@ impl Journal {
         self.since_checkpoint
     }
 
-    /// What is staged is kept.
-    pub(crate) fn apply(&mut self) {
-        self.staged = false;
-    }
-
-    /// What is staged is gone. If a checkpoint was, the next message writes another.
-    pub(crate) fn revert(&mut self) {
-        if std::mem::take(&mut self.staged) {
-            self.since_checkpoint = u32::MAX;
-        }
+    /// The last checkpoint was reverted: the next message writes another.
+    pub(crate) fn checkpoint_reverted(&mut self) {
+        self.since_checkpoint = u32::MAX;
     }
 
     /// The group enters another epoch. Nothing is remembered of messages before `oldest`.
@@ -193,7 +184,6 @@ impl Journal {
         }
         self.since_checkpoint =
             u32::try_from(self.carried.len() / CARRIED_PER_MESSAGE).unwrap_or(u32::MAX);
-        self.staged = true;
         Ok(())
     }
 
@@ -209,5 +199,5 @@ impl Journal {
 
 fn digest(message: &[u8]) -> Digest {
     let hash: [u8; 32] = Sha256::digest(message).into();
-    *hash.first_chunk().unwrap_or(&[0; 16])
+    std::array::from_fn(|at| hash[at])
 }

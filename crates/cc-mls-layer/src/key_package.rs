@@ -1,6 +1,6 @@
 //! Key packages: making this member's, and verifying somebody else's (RFC 9420 section 10).
 
-use cc_core::{LayerError, MemberId, NewMember};
+use cc_core::{KeyPackageInfo, LayerError, MemberId, NewMember};
 use openmls::prelude::{
     ApplicationIdExtension, Extension, Extensions, KeyPackage, LeafNode, MlsMessageOut,
     ProtocolVersion, UnknownExtension, tls_codec::Serialize as _,
@@ -8,36 +8,68 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::{
-    MlsLayer,
-    config::{BINDING_EXTENSION, Ciphersuite},
+    MlsConfig, MlsLayer,
+    config::{BINDING_EXTENSION, Ciphersuite, Validity, unbounded},
     error::internal,
+    hpke_key,
     identity::commitment,
+    key_package_view::KeyPackageView,
     provider::Provider,
+    reader::Reader,
     roster::Ids,
     wire,
 };
 
-/// A new key package whose leaf names `id`, bound to the parts below it. Its private keys are staged
-/// in the storage.
+/// A new key package whose leaf names `id`, bound to the parts below it, valid from `now` on. Its private keys
+/// are staged in the storage.
 pub(crate) fn create(
     layer: &MlsLayer,
     id: &MemberId,
     binding: &[u8; 32],
+    now: u64,
 ) -> Result<Vec<u8>, LayerError> {
     let MlsLayer { provider, identity, config, last_resort, .. } = layer;
-    let binding = Extension::Unknown(BINDING_EXTENSION, UnknownExtension(binding.to_vec()));
+    let bound = Bound { binding: *binding, validity: config.validity(now) }.to_bytes();
+    let bound = Extension::Unknown(BINDING_EXTENSION, UnknownExtension(bound.to_vec()));
     let mut builder = KeyPackage::builder();
     if *last_resort {
         builder = builder.mark_as_last_resort();
     }
     let bundle = builder
-        .key_package_lifetime(config.lifetime())
-        .key_package_extensions(Extensions::single(binding).map_err(internal)?)
+        .key_package_lifetime(config.lifetime(now))
+        .key_package_extensions(Extensions::single(bound).map_err(internal)?)
         .leaf_node_capabilities(config.capabilities())
         .leaf_node_extensions(leaf_extensions(id, provider.ids)?)
         .build(config.ciphersuite(), provider, identity.keys(), identity.credential_with_key())
         .map_err(internal)?;
     MlsMessageOut::from(bundle.into_key_package()).tls_serialize_detached().map_err(internal)
+}
+
+/// What the extension of a key package says that its signature is to cover.
+#[derive(Clone, Copy)]
+struct Bound {
+    /// The digest of the parts below.
+    binding: [u8; 32],
+    validity: Validity,
+}
+
+impl Bound {
+    fn to_bytes(self) -> [u8; 48] {
+        let Validity { not_before, not_after } = self.validity;
+        let mut bytes = [0; 48];
+        bytes[..32].copy_from_slice(&self.binding);
+        bytes[32..40].copy_from_slice(&not_before.to_be_bytes());
+        bytes[40..].copy_from_slice(&not_after.to_be_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let binding = reader.array()?;
+        let validity = Validity { not_before: reader.u64()?, not_after: reader.u64()? };
+        reader.end()?;
+        Some(Self { binding, validity })
+    }
 }
 
 /// The extensions of every leaf of this crate: the member id as `application_id`, so that the leaf's
@@ -50,36 +82,71 @@ pub(crate) fn leaf_extensions(id: &MemberId, ids: Ids) -> Result<Extensions<Leaf
     Extensions::single(Extension::ApplicationId(id)).map_err(internal)
 }
 
-/// The commitment in a key package. Nothing is verified.
-pub(crate) fn peek_commitment(
-    part: &[u8],
-    ciphersuite: Ciphersuite,
-) -> Result<[u8; 32], LayerError> {
-    let credential = wire::key_package(part)?.unverified_credential();
-    Ok(commitment(ciphersuite, credential.signature_key.as_slice()))
+/// What a key package says. Nothing is verified.
+pub(crate) fn inspect(part: &[u8], ciphersuite: Ciphersuite) -> Result<KeyPackageInfo, LayerError> {
+    let KeyPackageView { leaf, binding, .. } = wire::key_package_view(part)?;
+    let mut info = KeyPackageInfo::new(commitment(ciphersuite, leaf.signature_key));
+    info.name = leaf.name.map(|name| String::from_utf8_lossy(name).into_owned());
+    info.expires = match binding {
+        Some(bound) => Some(Bound::read(bound).ok_or_else(LayerError::rejected)?.validity.not_after),
+        None => leaf.lifetime.map(|(_, not_after)| not_after),
+    };
+    Ok(info)
 }
 
-/// A key package that is valid (RFC 9420 section 10.1), of this ciphersuite, of this member, and
-/// bound to the parts below it.
+/// When a key package of this member's own expires, in seconds since 1970.
+pub(crate) fn expires(key_package: &KeyPackage) -> u64 {
+    let bound = bound(key_package).and_then(Bound::read);
+    bound.map_or(key_package.life_time().not_after(), |bound| bound.validity.not_after)
+}
+
+/// A key package that is valid (RFC 9420 section 10.1) and will be for a while after `now`, of this ciphersuite,
+/// of this member, and bound to the parts below it; with keys that can be encrypted to.
+///
+/// # Errors
+/// `Rejected` about the member.
 pub(crate) fn verify(
     provider: &Provider,
-    ciphersuite: Ciphersuite,
+    config: &MlsConfig,
     new: &NewMember<'_>,
+    now: u64,
 ) -> Result<KeyPackage, LayerError> {
-    let key_package = wire::key_package(new.part)?
+    let rejected = || LayerError::rejected().about(new.id);
+    let suite = config.ciphersuite();
+    let key_package = wire::key_package(new.part)
+        .map_err(|_| rejected())?
         .validate(provider.crypto(), ProtocolVersion::Mls10)
-        .map_err(|_| LayerError::rejected())?;
-    let bound = match (binding(&key_package), provider.ids) {
-        (Some(binding), _) => binding == new.binding,
-        (None, Ids::SignatureKey(_)) => true,
-        (None, Ids::ApplicationId) => false,
+        .map_err(|_| rejected())?;
+    let bound = bound(&key_package).map(|bytes| Bound::read(bytes).ok_or_else(rejected));
+    let (bound, validity) = match (bound.transpose()?, provider.ids) {
+        (Some(bound), _) => (bound.binding == new.binding, bound.validity),
+        (None, Ids::SignatureKey(_)) => (true, lifetime(&key_package)),
+        (None, Ids::ApplicationId) => return Err(rejected()),
     };
-    let genuine = key_package.ciphersuite() == ciphersuite
-        && provider.ids.of(key_package.leaf_node()) == Some(new.id)
-        && bound;
-    if genuine { Ok(key_package) } else { Err(LayerError::rejected()) }
+    let leaf = key_package.leaf_node();
+    let genuine = key_package.ciphersuite() == suite
+        && provider.ids.of(leaf) == Some(new.id)
+        && bound
+        && config.accepts(validity, now)
+        && config.accepts_lifetime(&key_package)
+        && hpke_key::is_usable(provider, suite, key_package.hpke_init_key().as_slice())
+        && hpke_key::leaf_is_usable(provider, suite, leaf);
+    if genuine { Ok(key_package) } else { Err(rejected()) }
 }
 
-fn binding(key_package: &KeyPackage) -> Option<&[u8]> {
+fn lifetime(key_package: &KeyPackage) -> Validity {
+    let lifetime = key_package.life_time();
+    Validity { not_before: lifetime.not_before(), not_after: lifetime.not_after() }
+}
+
+fn bound(key_package: &KeyPackage) -> Option<&[u8]> {
     key_package.extensions().unknown(BINDING_EXTENSION).map(|extension| extension.0.as_slice())
+}
+
+impl MlsConfig {
+    /// Whether the lifetime of an added leaf lets everyone follow the change, whatever their clock says. Of
+    /// plain peers it does not.
+    pub(crate) fn accepts_lifetime(&self, key_package: &KeyPackage) -> bool {
+        self.plain_peers() || *key_package.life_time() == unbounded()
+    }
 }

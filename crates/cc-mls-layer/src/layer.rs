@@ -1,25 +1,21 @@
 //! The layer: one member of one group.
 
-use cc_core::{
-    Attachment, Buffer, CipherLayer, Contribution, GroupLayer, LayerContext, LayerDescriptor,
-    LayerError, MemberId, Opened, Properties, Recalled, Secret, store::ScopeWriter,
-};
-use openmls::prelude::{
-    ContentType, GroupId, MlsGroup, ProcessedMessageContent, Sender, tls_codec::Serialize as _,
-};
+use cc_core::{LayerError, MemberId};
+use openmls::prelude::{GroupId, MlsGroup};
 use openmls_traits::OpenMlsProvider as _;
-use zeroize::Zeroizing;
 
 use crate::{
     MlsConfig, MlsCredential, MlsError, MlsIdentity, MlsMember,
+    clock::Clock,
     config::check_name,
     error::internal,
-    group::Group,
+    group::{EXPORTER_LABEL, Group},
     key_package,
     provider::Provider,
-    roster::{Ids, descriptor},
+    roster::Ids,
     storage::Storage,
-    wire,
+    transaction::{Progress, Transaction},
+    welcome::TREE_KEY_LABEL,
 };
 
 /// One member of an MLS group, as a layer of a stack.
@@ -42,20 +38,36 @@ pub struct MlsLayer {
     /// Whether new key packages may be used more than once.
     pub(crate) last_resort: bool,
     pub(crate) own_id: Option<MemberId>,
-    /// The id before the layer was attached anew, until that is applied.
-    pub(crate) own_id_before: Option<Option<MemberId>>,
-    /// The group in memory is ahead of the storage by more than sends: a revert must load it again.
-    pub(crate) dirty: bool,
-    /// A commit or welcome came into force since the last `apply` or `revert`.
-    pub(crate) changed: bool,
+    /// What was done since the last `apply` or `revert`.
+    pub(crate) transaction: Transaction,
 }
 
 /// What the layer has of a group.
 pub(crate) enum State {
     Outside,
     Inside(Box<Group>),
+    /// This member was removed. What was sent before may still open.
+    Removed(Box<Group>),
     /// The state could not be loaded again after a revert.
     Broken,
+}
+
+impl State {
+    /// As the storage has it.
+    pub(crate) fn load(provider: &Provider, identity: &MlsIdentity) -> Result<Self, LayerError> {
+        Ok(match Group::load(provider, identity)? {
+            None => Self::Outside,
+            Some(group) => Self::of(group),
+        })
+    }
+
+    pub(crate) fn of(group: Group) -> Self {
+        if group.removal.is_some() {
+            Self::Removed(Box::new(group))
+        } else {
+            Self::Inside(Box::new(group))
+        }
+    }
 }
 
 impl MlsLayer {
@@ -128,9 +140,7 @@ impl MlsLayer {
             new_name: None,
             last_resort: false,
             own_id: None,
-            own_id_before: None,
-            dirty: false,
-            changed: false,
+            transaction: Transaction::default(),
         };
         layer.remember()?;
         Ok(layer)
@@ -154,7 +164,8 @@ impl MlsLayer {
         &self.config
     }
 
-    /// The group's name; `None` without a group, empty where the group has no name.
+    /// The group's name; `None` without a group, empty where the group has no name. Once removed, the
+    /// last name that this member knew, as the next two are.
     #[must_use]
     pub fn group_name(&self) -> Option<String> {
         Some(self.inside()?.name())
@@ -172,32 +183,38 @@ impl MlsLayer {
         Some(self.inside()?.epoch())
     }
 
-    /// All members with their leaf indices and signature keys, by leaf index; empty without a group.
+    /// All members with their leaf indices and signature keys, by leaf index; empty without a group,
+    /// and once removed.
     #[must_use]
     pub fn mls_members(&self) -> &[MlsMember] {
-        self.inside().map_or(&[], |group| group.roster.members())
+        self.active().map_or(&[], |group| group.roster.members())
     }
 
-    /// A secret that is equal for all members of the epoch exactly when they agree on all of it, for
-    /// people to compare (RFC 9420 section 8.7): as long as the ciphersuite's hash, 32 to 64 bytes.
-    /// `None` without a group.
+    /// A secret that is equal for all members of the epoch exactly when they agree on all of it
+    /// (RFC 9420 section 8.7): as long as the ciphersuite's hash, 32 to 64 bytes. `None` without a
+    /// group, and once removed. For people to compare, there is a digest of it:
+    /// [`GroupLayer::epoch_authenticator`](cc_core::GroupLayer::epoch_authenticator).
     #[must_use]
     pub fn epoch_authenticator(&self) -> Option<&[u8]> {
-        Some(self.inside()?.mls.epoch_authenticator().as_slice())
+        Some(self.active().ok()?.mls.epoch_authenticator().as_slice())
     }
 
     /// A secret of the current epoch for a use of the caller's own (RFC 9420 section 8.5): `len`
-    /// bytes, at most 65535. The label `"cascading-cipher"` with an empty context is taken.
+    /// bytes, at most 65535. The label `"cascading-cipher"` is this layer's own.
     ///
     /// # Errors
-    /// [`MlsError::NoGroup`] without a group or once removed, [`MlsError::ExportLength`].
+    /// [`MlsError::NoGroup`] without a group or once removed, [`MlsError::ExportLength`],
+    /// [`MlsError::ReservedLabel`].
     pub fn export_secret(
         &self,
         label: &str,
         context: &[u8],
         len: usize,
     ) -> Result<cc_core::SecretBytes, MlsError> {
-        let group = self.inside().filter(|group| group.mls.is_active()).ok_or(MlsError::NoGroup)?;
+        let group = self.active().map_err(|_| MlsError::NoGroup)?;
+        if label == EXPORTER_LABEL || label == TREE_KEY_LABEL {
+            return Err(MlsError::ReservedLabel);
+        }
         if len > usize::from(u16::MAX) {
             return Err(MlsError::ExportLength(len));
         }
@@ -225,9 +242,20 @@ impl MlsLayer {
         Ok(self.remember()?)
     }
 
+    /// Sets where the layer reads the time that no [`PartContext`](cc_core::PartContext) gives it, in
+    /// seconds since 1970: the system's clock unless set. In force at once, whatever is reverted; a
+    /// clock is a function, which no store keeps. It must not call into the layer.
+    ///
+    /// Time decides about what is made: the expiry of key packages, whether a key package may still be
+    /// added, when an update is due. Nothing that is received is refused by it.
+    pub fn set_clock(&mut self, seconds: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.provider.clock = Clock::new(seconds);
+    }
+
+    /// The group this member is in, or was removed from.
     pub(crate) fn inside(&self) -> Option<&Group> {
         match &self.state {
-            State::Inside(group) => Some(group),
+            State::Inside(group) | State::Removed(group) => Some(group),
             State::Outside | State::Broken => None,
         }
     }
@@ -235,7 +263,7 @@ impl MlsLayer {
     /// The group this member is in.
     pub(crate) fn active(&self) -> Result<&Group, LayerError> {
         match &self.state {
-            State::Inside(group) if group.mls.is_active() => Ok(group),
+            State::Inside(group) => Ok(group),
             state => Err(no_group(state)),
         }
     }
@@ -243,27 +271,45 @@ impl MlsLayer {
     /// Everything a change of the group needs at once.
     pub(crate) fn parts(&mut self) -> Result<Parts<'_>, LayerError> {
         self.active()?;
-        let State::Inside(group) = &mut self.state else {
-            return Err(no_group(&State::Outside));
+        self.parts_to_read()
+    }
+
+    /// The same, for reading what was sent: this member may have been removed.
+    pub(crate) fn parts_to_read(&mut self) -> Result<Parts<'_>, LayerError> {
+        let group = match &mut self.state {
+            State::Inside(group) | State::Removed(group) => group,
+            state => return Err(no_group(state)),
         };
         Ok(Parts {
             group,
             provider: &self.provider,
             identity: &self.identity,
             config: &self.config,
-            dirty: &mut self.dirty,
-            changed: &mut self.changed,
+            transaction: &mut self.transaction,
         })
+    }
+
+    /// This member was just removed from the group it is in.
+    pub(crate) fn removed(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Broken) {
+            State::Inside(group) => State::Removed(group),
+            other => other,
+        };
+    }
+
+    pub(crate) fn check_whole(&self) -> Result<(), LayerError> {
+        if let State::Broken = self.state { Err(no_group(&self.state)) } else { Ok(()) }
     }
 
     pub(crate) fn own_id(&self) -> Result<MemberId, LayerError> {
         self.own_id.ok_or_else(|| LayerError::not_ready("attach the layer to a stack first"))
     }
 
-    fn found(&mut self, name: &str, id: MemberId) -> Result<(), LayerError> {
+    pub(crate) fn found(&mut self, name: &str, id: MemberId) -> Result<(), LayerError> {
         let group_id: [u8; 16] = cc_core::random::array()?;
         let leaf = key_package::leaf_extensions(&id, self.provider.ids)?;
-        let config = self.config.create_config(name, leaf)?;
+        let now = self.provider.clock.now();
+        let config = self.config.create_config(name, leaf, now)?;
         let mls = MlsGroup::new_with_group_id(
             &self.provider,
             self.identity.keys(),
@@ -272,20 +318,22 @@ impl MlsLayer {
             self.identity.credential_with_key(),
         )
         .map_err(internal)?;
-        let group = Group::begin(mls, &self.provider, &self.identity)?;
+        let group = Group::begin(mls, &self.provider, &self.identity, now)?;
         self.state = State::Inside(Box::new(group));
         Ok(())
     }
 
     /// Drops a group that nobody else was ever in; `false` where there is another one.
-    fn drop_lonely_group(&mut self) -> Result<bool, LayerError> {
-        let State::Inside(group) = &mut self.state else {
-            return Ok(true);
+    pub(crate) fn drop_lonely_group(&mut self) -> Result<bool, LayerError> {
+        let group = match &mut self.state {
+            State::Inside(group) => group,
+            State::Removed(_) => return Ok(false),
+            State::Outside | State::Broken => return Ok(true),
         };
         if group.epoch() > 0 || group.mls.pending_commit().is_some() {
             return Ok(false);
         }
-        self.dirty = true;
+        self.transaction.reach(Progress::Ahead);
         group.delete(&self.provider)?;
         self.state = State::Outside;
         Ok(true)
@@ -298,189 +346,15 @@ pub(crate) struct Parts<'a> {
     pub(crate) provider: &'a Provider,
     pub(crate) identity: &'a MlsIdentity,
     pub(crate) config: &'a MlsConfig,
-    pub(crate) dirty: &'a mut bool,
-    pub(crate) changed: &'a mut bool,
+    pub(crate) transaction: &'a mut Transaction,
 }
 
-fn no_group(state: &State) -> LayerError {
+pub(crate) fn no_group(state: &State) -> LayerError {
     match state {
         State::Outside => LayerError::not_ready("found a group or join one first"),
-        State::Inside(_) => LayerError::not_ready("this member was removed from the group"),
+        State::Inside(_) | State::Removed(_) => LayerError::not_ready("this member was removed from the group"),
         State::Broken => crate::error::storage("the group could not be loaded again"),
     }
-}
-
-impl CipherLayer for MlsLayer {
-    fn descriptor(&self) -> LayerDescriptor {
-        descriptor(self.config.ciphersuite())
-    }
-
-    fn properties(&self) -> Properties {
-        Properties {
-            contributes: true,
-            refuses_replays: true,
-            authenticates_sender: true,
-            ..Properties::plain("MLS (RFC 9420)")
-        }
-    }
-
-    fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
-        let id = place.member.ok_or_else(|| {
-            LayerError::misuse("a group layer needs a member id: attach it through a stack")
-        })?;
-        if matches!(self.state, State::Broken) {
-            return Err(no_group(&self.state));
-        }
-        if let Ids::SignatureKey(suite) = self.provider.ids
-            && id != Ids::by_key(suite, self.identity.signature_key())
-        {
-            return Err(LayerError::misuse(
-                "with plain peers, MLS must be the only group layer of the stack",
-            ));
-        }
-        let known = self.own_id;
-        if known != Some(id) && !self.drop_lonely_group()? {
-            return Err(LayerError::misuse(
-                "the member id is part of the group: change the group layers before anyone is added",
-            ));
-        }
-        // The name is for who founds; beside another layer that was made to found, it is empty.
-        let name = self.founds.clone().or_else(|| place.founding.then(String::new));
-        if let (State::Outside, Some(name)) = (&self.state, name) {
-            self.dirty = true;
-            self.found(&name, id)?;
-        }
-        if known != Some(id) {
-            self.own_id_before.get_or_insert(known);
-            self.own_id = Some(id);
-            self.stage_record()?;
-        }
-        Ok(())
-    }
-
-    fn contribute(&mut self) -> Result<Option<Contribution>, LayerError> {
-        let group = self.active()?;
-        let exporter = group.exporter().ok_or_else(|| no_group(&self.state))?;
-        Ok(Some(contribution(group.epoch(), exporter.duplicate())))
-    }
-
-    fn recall(&mut self, hint: &[u8]) -> Result<Recalled, LayerError> {
-        let epoch = u64::from_be_bytes(hint.try_into().map_err(|_| LayerError::rejected())?);
-        let group = self.inside().ok_or_else(|| no_group(&self.state))?;
-        if epoch > group.epoch() {
-            return if group.mls.is_active() {
-                Err(LayerError::early(Some(epoch)))
-            } else {
-                Err(no_group(&self.state))
-            };
-        }
-        if let Some(exporter) = group.exporter().filter(|_| epoch == group.epoch()) {
-            return Ok(Recalled { secret: exporter.duplicate(), epoch: Some(epoch) });
-        }
-        let past = group.past(epoch).and_then(|past| past.exporter());
-        let secret = past.ok_or_else(LayerError::rejected)?;
-        Ok(Recalled { secret, epoch: Some(epoch) })
-    }
-
-    fn seal(&mut self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError> {
-        let Parts { group, provider, identity, config, .. } = self.parts()?;
-        if group.mls.has_pending_proposals() {
-            return Err(LayerError::not_ready("commit to the pending proposals first"));
-        }
-        group.mls.set_aad(context.associated_data().to_vec());
-        let message = group
-            .mls
-            .create_message(provider, identity.signer(), buffer.as_slice())
-            .map_err(internal)?;
-        group.sent(provider, 1, 0)?;
-        if group.journal.since_checkpoint() >= config.checkpoint_interval() {
-            group.checkpoint(provider)?;
-        }
-        buffer.replace(&message.tls_serialize_detached().map_err(internal)?);
-        Ok(())
-    }
-
-    fn open(
-        &mut self,
-        context: &LayerContext<'_>,
-        buffer: &mut Buffer,
-    ) -> Result<Opened, LayerError> {
-        let Parts { group, provider, config, dirty, .. } = self.parts()?;
-        let message = wire::private_message(buffer.as_slice(), ContentType::Application)?;
-        if message.group_id() != group.mls.group_id() {
-            return Err(LayerError::rejected());
-        }
-        let epoch = message.epoch().as_u64();
-        if epoch > group.epoch() {
-            return Err(LayerError::early(Some(epoch)));
-        }
-        // All that can be checked is checked before openmls uses the message key up; it then
-        // authenticates the very same data.
-        if message.aad() != context.associated_data() || group.journal.knows(buffer.as_slice()) {
-            return Err(LayerError::rejected());
-        }
-        let processed =
-            group.mls.process_message(provider, message).map_err(|_| LayerError::rejected())?;
-        let &Sender::Member(leaf) = processed.sender() else {
-            return Err(LayerError::rejected());
-        };
-        let sender = group.sender(epoch, leaf.u32()).ok_or_else(LayerError::rejected)?;
-        let ProcessedMessageContent::ApplicationMessage(message) = processed.into_content() else {
-            return Err(LayerError::rejected());
-        };
-        *dirty = true;
-        group.journal.received(provider.storage(), buffer.as_slice(), epoch)?;
-        if group.journal.since_checkpoint() >= config.checkpoint_interval() {
-            group.checkpoint(provider)?;
-        }
-        buffer.replace(&Zeroizing::new(message.into_bytes()));
-        Ok(Opened::by(sender).in_epoch(epoch))
-    }
-
-    fn apply(&mut self) {
-        self.provider.storage().apply();
-        if let State::Inside(group) = &mut self.state {
-            group.journal.apply();
-        }
-        self.own_id_before = None;
-        self.dirty = false;
-        self.changed = false;
-    }
-
-    fn revert(&mut self) {
-        self.provider.storage().revert();
-        if let Some(before) = self.own_id_before.take() {
-            self.own_id = before;
-        }
-        self.changed = false;
-        if std::mem::take(&mut self.dirty) {
-            self.state = match Group::load(&self.provider, &self.identity) {
-                Ok(Some(group)) => State::Inside(Box::new(group)),
-                Ok(None) => State::Outside,
-                Err(_) => State::Broken,
-            };
-        } else if let State::Inside(group) = &mut self.state {
-            group.journal.revert();
-        }
-    }
-
-    fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
-        self.provider.storage().save(to);
-        Ok(())
-    }
-
-    fn group(&self) -> Option<&dyn GroupLayer> {
-        Some(self)
-    }
-
-    fn group_mut(&mut self) -> Option<&mut dyn GroupLayer> {
-        Some(self)
-    }
-}
-
-/// What the layer hands upwards in `epoch`.
-pub(crate) fn contribution(epoch: u64, secret: Secret<32>) -> Contribution {
-    Contribution { hint: epoch.to_be_bytes().to_vec(), secret }
 }
 
 impl std::fmt::Debug for MlsLayer {

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod cipher;
+mod clock;
+mod commit_rules;
 mod config;
 mod context;
 mod credential;
@@ -10,9 +13,11 @@ mod error;
 mod group;
 #[cfg(test)]
 mod hostile;
+mod hpke_key;
 mod identity;
 mod journal;
 mod key_package;
+mod key_package_view;
 mod layer;
 mod leaf_hash;
 mod member;
@@ -21,14 +26,19 @@ mod outstanding;
 mod plain;
 mod provider;
 mod psk;
+mod reader;
 mod restore;
 mod roster;
+mod settings;
 mod signer;
 mod storage;
+mod transaction;
 mod tree_shape;
+mod tree_nodes;
 mod update;
 #[cfg(test)]
 mod vectors;
+mod welcome;
 mod wire;
 #[cfg(test)]
 mod written;
@@ -41,4 +51,5 @@ pub use layer::MlsLayer;
 pub use member::MlsMember;
 pub use outstanding::MlsKeyPackage;
 pub use plain::MlsProposed;
+pub use settings::MlsSettings;
 pub use update::{CommitCost, UpdateAge, UpdatePolicy};

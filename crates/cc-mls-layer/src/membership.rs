@@ -4,28 +4,31 @@ use std::collections::HashSet;
 
 use cc_core::{
     ChangeParts, ChangeRequest, CommitOutcome, Contribution, GroupLayer, KeyPackageInfo,
-    LayerError, Member, MemberId, PartContext, Standing,
+    LayerError, Member, MemberId, NewMember, PartContext, Standing,
 };
 use openmls::prelude::{
-    ContentType, DeserializeBytes as _, LeafNode, LeafNodeIndex, PreSharedKeyProposal,
-    PrivateMessageIn, ProcessedMessageContent, Proposal, Sender, StagedCommit, StagedWelcome,
-    tls_codec::Serialize as _,
+    ContentType, KeyPackage, LeafNodeIndex, PreSharedKeyProposal, ProcessedMessageContent, Proposal,
+    Sender, StagedWelcome, tls_codec::Serialize as _,
 };
-use openmls::schedule::PreSharedKeyId;
 use openmls_traits::OpenMlsProvider as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     MlsConfig, MlsLayer,
-    context::{check_renamed, renamed},
-    error::{internal, storage as failed},
+    cipher::contribution,
+    commit_rules::{check_path, check_tree, judge},
+    context::renamed,
+    epoch::Ending,
+    error::{internal, refusal, storage as failed},
     group::{Group, export_pending},
     key_package,
-    layer::{Parts, State, contribution},
+    layer::{Parts, State},
     outstanding,
     provider::Provider,
     psk::BindingPsk,
     storage::Kind,
+    welcome::WelcomePart,
+    transaction::Progress,
     wire,
 };
 
@@ -41,8 +44,8 @@ impl GroupLayer for MlsLayer {
     fn standing(&self) -> Standing {
         match self.inside() {
             None => Standing::Outside,
-            Some(group) if group.mls.is_active() => Standing::Member { epoch: group.epoch() },
-            Some(_) => Standing::Removed,
+            Some(group) if group.removal.is_some() => Standing::Removed,
+            Some(group) => Standing::Member { epoch: group.epoch() },
         }
     }
 
@@ -60,16 +63,33 @@ impl GroupLayer for MlsLayer {
     fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {
         self.check_whole()?;
         let id = self.own_id()?;
-        outstanding::tidy(&self.provider)?;
-        key_package::create(self, &id, &context.binding)
+        let now = self.provider.now(context);
+        outstanding::tidy(&self.provider, now)?;
+        key_package::create(self, &id, &context.binding, now)
     }
 
     fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
-        key_package::peek_commitment(part, self.config.ciphersuite()).map(KeyPackageInfo::new)
+        key_package::inspect(part, self.config.ciphersuite())
+    }
+
+    fn verify_key_package(
+        &self,
+        new: &NewMember<'_>,
+        now: Option<u64>,
+    ) -> Result<KeyPackageInfo, LayerError> {
+        let now = now.unwrap_or_else(|| self.provider.clock.now());
+        let verified = key_package::verify(&self.provider, &self.config, new, now)?;
+        let admitted = self.config.policy.admit(verified.leaf_node());
+        admitted.map_err(|error| error.about(new.id))?;
+        self.inspect_key_package(new.part)
     }
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
-        None
+        let group = self.active().ok()?;
+        let mut hash = Sha256::new();
+        hash.update(b"cascading-cipher/1 mls epoch authenticator");
+        hash.update(group.mls.epoch_authenticator().as_slice());
+        Some(hash.finalize().into())
     }
 
     fn stage_change(
@@ -78,19 +98,15 @@ impl GroupLayer for MlsLayer {
         context: &PartContext<'_>,
     ) -> Result<ChangeParts, LayerError> {
         let new_name = self.new_name.take();
-        let Parts { group, provider, identity, config, dirty, .. } = self.parts()?;
+        let now = self.provider.now(context);
+        let Parts { group, provider, identity, config, transaction } = self.parts()?;
         if group.mls.pending_commit().is_some() {
             return Err(LayerError::misuse(
                 "a change is staged already: confirm or discard it first",
             ));
         }
         let removed = leaves_to_remove(group, request)?;
-        let suite = config.ciphersuite();
-        let added = provider.crypto().verify_together(|| {
-            let verified = |new| key_package::verify(provider, suite, new);
-            request.added.iter().map(verified).collect::<Result<Vec<_>, _>>()
-        })?;
-        added.iter().try_for_each(|new| config.policy.admit(new.leaf_node()))?;
+        let added = verify_all(provider, config, request.added, now)?;
         check_new_ids(group, request, &removed)?;
         if group.roster.members().len() - removed.len() + added.len() > cc_core::limits::MAX_MEMBERS
         {
@@ -100,7 +116,7 @@ impl GroupLayer for MlsLayer {
             ));
         }
 
-        *dirty = true;
+        transaction.reach(Progress::Ahead);
         group.burn_handshakes(provider, identity)?;
         let psk = BindingPsk::demanded(context);
         let proposal = match &psk {
@@ -126,6 +142,7 @@ impl GroupLayer for MlsLayer {
             .add_proposals(proposal)
             .load_psks(provider.storage())
             .map_err(internal)?
+            .use_ratchet_tree_extension(config.ratchet_tree_in_group_info())
             .create_group_info(false)
             .build(provider.rand(), provider.crypto(), identity.signer(), |_| true)
             .map_err(|error| LayerError::local(cc_core::LayerErrorKind::Misuse, error.to_string()))?
@@ -137,7 +154,10 @@ impl GroupLayer for MlsLayer {
         group.sent(provider, 0, 1)?;
 
         let welcome = match bundle.to_welcome_msg() {
-            Some(welcome) => welcome.tls_serialize_detached().map_err(internal)?,
+            Some(welcome) => {
+                let welcome = welcome.tls_serialize_detached().map_err(internal)?;
+                WelcomePart::write(welcome, &group.mls, provider, config, &context.binding)?
+            }
             None => Vec::new(),
         };
         let commit = bundle.into_commit().tls_serialize_detached().map_err(internal)?;
@@ -149,29 +169,33 @@ impl GroupLayer for MlsLayer {
     }
 
     fn next_contribution(&mut self) -> Result<Option<Contribution>, LayerError> {
-        let State::Inside(group) = &self.state else {
-            return Err(LayerError::not_ready("no change is staged or was just processed"));
+        let none = || LayerError::not_ready("no change is staged or was just processed");
+        let group = match &self.state {
+            State::Inside(group) => group,
+            State::Removed(_) if self.transaction.progress() == Progress::NewEpoch => {
+                return Ok(None);
+            }
+            _ => return Err(none()),
         };
         if let Some((epoch, exporter)) = export_pending(&group.mls, &self.provider)? {
             return Ok(Some(contribution(epoch, exporter)));
         }
-        if !self.changed {
-            return Err(LayerError::not_ready("no change is staged or was just processed"));
+        if self.transaction.progress() != Progress::NewEpoch {
+            return Err(none());
         }
         Ok(group.exporter().map(|exporter| contribution(group.epoch(), exporter.duplicate())))
     }
 
     fn confirm_change(&mut self) -> Result<(), LayerError> {
-        let Parts { group, provider, identity, config, dirty, changed } = self.parts()?;
-        if group.mls.pending_commit().is_none() {
+        let Parts { group, provider, identity, config, transaction } = self.parts()?;
+        let Some(commit) = group.own_commit.filter(|_| group.mls.pending_commit().is_some()) else {
             return Err(LayerError::not_ready("no change is staged"));
-        }
-        *dirty = true;
-        group.advance(provider, identity, config, |mls| {
+        };
+        transaction.reach(Progress::NewEpoch);
+        let now = provider.clock.now();
+        group.advance(provider, identity, config, Ending::own(commit), now, |mls| {
             mls.merge_pending_commit(provider).map_err(internal)
-        })?;
-        *changed = true;
-        Ok(())
+        })
     }
 
     fn discard_change(&mut self) -> Result<(), LayerError> {
@@ -179,10 +203,8 @@ impl GroupLayer for MlsLayer {
             return Ok(());
         };
         if group.mls.pending_commit().is_some() {
-            self.dirty = true;
-            group.mls.clear_pending_commit(self.provider.storage()).map_err(failed)?;
-            self.provider.storage().delete(Kind::OwnCommit, &()).map_err(failed)?;
-            group.own_commit = None;
+            self.transaction.reach(Progress::Ahead);
+            group.discard_change(&self.provider)?;
         }
         Ok(())
     }
@@ -193,20 +215,27 @@ impl GroupLayer for MlsLayer {
         context: &PartContext<'_>,
     ) -> Result<CommitOutcome, LayerError> {
         let own = self.own_id()?;
-        let Parts { group, provider, identity, config, dirty, changed } = self.parts()?;
-        let digest: [u8; 32] = Sha256::digest(part).into();
-        if group.own_commit == Some(digest) {
-            return Err(LayerError::misuse("this is the staged change of this member: confirm it"));
+        let now = self.provider.now(context);
+        let Parts { group, provider, identity, config, transaction } = self.parts_to_read()?;
+        let head = wire::private_head(part, ContentType::Commit)?;
+        if head.group_id != group.mls.group_id().as_slice() {
+            return Err(LayerError::rejected());
         }
-        let message = commit(group, part, context)?;
+        let digest: [u8; 32] = Sha256::digest(part).into();
+        group.check_commit(&digest, head.epoch)?;
+        // openmls then authenticates the very same data.
+        if head.authenticated_data != context.binding {
+            return Err(LayerError::rejected());
+        }
+        let (epoch, message) = (head.epoch, wire::private_message(part)?);
 
-        *dirty = true;
+        transaction.reach(Progress::Ahead);
         let psk = BindingPsk::demanded(context);
         if let Some(psk) = &psk {
             psk.put(provider)?;
         }
         let processed = provider.crypto().verify_together(|| {
-            group.mls.process_message(provider, message).map_err(|_| LayerError::rejected())
+            group.mls.process_message(provider, message).map_err(|error| refusal(&error, epoch))
         });
         if let Some(psk) = &psk {
             psk.take(provider)?;
@@ -215,14 +244,27 @@ impl GroupLayer for MlsLayer {
         let &Sender::Member(committer) = processed.sender() else {
             return Err(LayerError::rejected());
         };
-        let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
-            return Err(LayerError::rejected());
+        let staged = match processed.into_content() {
+            ProcessedMessageContent::StagedCommitMessage(staged) => staged,
+            // One that was discarded, or made before this member went back to an old copy.
+            ProcessedMessageContent::OwnPrivateMessage => return Err(LayerError::own()),
+            _ => return Err(LayerError::rejected()),
         };
         let outcome = judge(group, provider, config, &staged, committer.u32(), psk.as_ref(), own)?;
-        group.advance(provider, identity, config, |mls| {
-            mls.merge_staged_commit(provider, *staged).map_err(internal)
-        })?;
-        *changed = true;
+        let ending = Ending::of_another(digest);
+        transaction.reach(Progress::NewEpoch);
+        if outcome.removed_self && config.max_past_epochs() > 0 {
+            group.leave(provider, ending)?;
+        } else {
+            group.advance(provider, identity, config, ending, now, |mls| {
+                mls.merge_staged_commit(provider, *staged).map_err(internal)
+            })?;
+            check_path(group, provider, committer.u32())?;
+        }
+        if outcome.removed_self {
+            group.record_removal(provider, ending)?;
+            self.removed();
+        }
         Ok(outcome)
     }
 
@@ -233,16 +275,20 @@ impl GroupLayer for MlsLayer {
     ) -> Result<Option<MemberId>, LayerError> {
         self.check_whole()?;
         let own = self.own_id()?;
-        let welcome = wire::welcome(part)?;
+        let now = self.provider.now(context);
+        let part = WelcomePart::read(part, &self.config)?;
+        let welcome = wire::welcome(part.welcome, || {
+            self.provider.storage().ids(Kind::KeyPackage).map_err(failed)
+        })?;
         let psk = BindingPsk::demanded(context);
         if let Some(psk) = &psk {
             psk.put(&self.provider)?;
         }
-        self.dirty = true;
+        self.transaction.reach(Progress::Ahead);
         let mut next = None;
         // Whatever the member was in goes first: openmls keeps no two groups of one id.
-        if let State::Inside(left) = &mut self.state {
-            // Who was removed has taken no part in the last epoch it knows of, and may join in it.
+        if let State::Inside(left) | State::Removed(left) = &mut self.state {
+            // Who was removed may have been told of it by openmls, and may join in the epoch after.
             let epoch = left.epoch().saturating_add(u64::from(left.mls.is_active()));
             next = Some((left.mls.group_id().clone(), epoch));
             left.delete(&self.provider)?;
@@ -260,6 +306,7 @@ impl GroupLayer for MlsLayer {
         if !bound {
             return Err(LayerError::rejected());
         }
+        let builder = part.give_tree(builder, &self.provider, &context.binding)?;
         // The lifetime is that of key packages. A member who was added long ago and never sent an
         // update keeps one in the tree, and is a member all the same (RFC 9420 section 7.3).
         let staged = self
@@ -273,8 +320,8 @@ impl GroupLayer for MlsLayer {
             psk.take(&self.provider)?;
         }
         let mls = mls?;
-        mls.treesync().full_leaves().try_for_each(|(_, leaf)| self.config.policy.admit(leaf))?;
-        let group = Group::begin(mls, &self.provider, &self.identity)?;
+        check_tree(&mls, &self.provider, &self.config)?;
+        let group = Group::begin(mls, &self.provider, &self.identity, now)?;
         let last_resort = self.provider.storage().count(Kind::KeyPackage) == packages;
         // A last-resort key package still opens the welcome of long ago: nobody goes back by it.
         // Any other one opens one welcome only, which may lead back from an epoch of this member's own.
@@ -284,39 +331,33 @@ impl GroupLayer for MlsLayer {
             return Err(LayerError::rejected());
         }
         self.state = State::Inside(Box::new(group));
-        self.changed = true;
+        self.transaction.reach(Progress::NewEpoch);
         Ok(sender)
     }
 }
 
-impl MlsLayer {
-    pub(crate) fn check_whole(&self) -> Result<(), LayerError> {
-        match &self.state {
-            State::Outside | State::Inside(_) => Ok(()),
-            State::Broken => Err(failed("the group could not be loaded again")),
-        }
-    }
-}
-
-/// A commit of this group and the current epoch that carries the binding. openmls then authenticates
-/// the very same data.
-fn commit(
-    group: &Group,
-    part: &[u8],
-    context: &PartContext<'_>,
-) -> Result<PrivateMessageIn, LayerError> {
-    let message = wire::private_message(part, ContentType::Commit)?;
-    if message.group_id() != group.mls.group_id() || message.aad() != context.binding {
-        return Err(LayerError::rejected());
-    }
-    let epoch = message.epoch().as_u64();
-    if epoch > group.epoch() {
-        return Err(LayerError::early(Some(epoch)));
-    }
-    if epoch < group.epoch() {
-        return Err(LayerError::rejected());
-    }
-    Ok(message)
+/// The key packages of all who are added, in the time of one that is verified alone where nothing is wrong with
+/// any.
+///
+/// # Errors
+/// `Rejected` about the member whose key package it is.
+fn verify_all(
+    provider: &Provider,
+    config: &MlsConfig,
+    added: &[NewMember<'_>],
+    now: u64,
+) -> Result<Vec<KeyPackage>, LayerError> {
+    let verify = |new| {
+        let key_package = key_package::verify(provider, config, new, now)?;
+        let admitted = config.policy.admit(key_package.leaf_node());
+        admitted.map(|()| key_package).map_err(|error| error.about(new.id))
+    };
+    let together = || added.iter().map(verify).collect::<Result<Vec<_>, _>>();
+    provider.crypto().verify_together(together).map_err(|error| {
+        // Together, signatures do not say which of them is false.
+        let one_by_one = || added.iter().find_map(|new| verify(new).err());
+        if error.member().is_some() { error } else { one_by_one().unwrap_or(error) }
+    })
 }
 
 /// The leaves of who goes, ascending, none twice.
@@ -327,7 +368,7 @@ fn leaves_to_remove(group: &Group, request: &ChangeRequest<'_>) -> Result<Vec<u3
         let leaf = group
             .roster
             .leaf(id)
-            .ok_or_else(|| LayerError::misuse("a member to be removed is not in the group"))?;
+            .ok_or_else(|| LayerError::misuse("a member to be removed is not in the group").about(*id))?;
         if leaf == own {
             return Err(LayerError::misuse("a member cannot remove itself: ask to leave"));
         }
@@ -338,7 +379,7 @@ fn leaves_to_remove(group: &Group, request: &ChangeRequest<'_>) -> Result<Vec<u3
     Ok(leaves)
 }
 
-/// Nobody is added who is in the group and stays, and nobody twice.
+/// Nobody is added who is in the group and stays, and nobody twice. `removed` is ascending.
 fn check_new_ids(
     group: &Group,
     request: &ChangeRequest<'_>,
@@ -346,87 +387,12 @@ fn check_new_ids(
 ) -> Result<(), LayerError> {
     let mut seen = HashSet::new();
     for new in request.added {
-        let stays = group.roster.leaf(&new.id).is_some_and(|leaf| !removed.contains(&leaf));
+        let stays = group.roster.leaf(&new.id).is_some_and(|leaf| removed.binary_search(&leaf).is_err());
         if stays || !seen.insert(new.id) {
-            return Err(LayerError::misuse("a member to be added is in the group already"));
+            return Err(
+                LayerError::misuse("a member to be added is in the group already").about(new.id)
+            );
         }
     }
     Ok(())
-}
-
-/// Whether this layer takes a valid commit, and what it does. Adds, removes, updates, another name, and
-/// exactly the PSK that the parts below demand; whoever stays keeps id, credential and signature key, for the
-/// member id commits to the key.
-fn judge(
-    group: &Group,
-    provider: &Provider,
-    config: &MlsConfig,
-    staged: &StagedCommit,
-    committer: u32,
-    psk: Option<&BindingPsk>,
-    own: MemberId,
-) -> Result<CommitOutcome, LayerError> {
-    let mut outcome = CommitOutcome { committer: group.roster.id(committer), ..Default::default() };
-    let mut psks = 0usize;
-    for queued in staged.queued_proposals() {
-        match queued.proposal() {
-            Proposal::Add(add) => {
-                let id = provider
-                    .ids
-                    .of(add.key_package().leaf_node())
-                    .ok_or_else(LayerError::rejected)?;
-                config.policy.admit(add.key_package().leaf_node())?;
-                outcome.added.push(id);
-            }
-            Proposal::Remove(remove) => {
-                let id =
-                    group.roster.id(remove.removed().u32()).ok_or_else(LayerError::rejected)?;
-                outcome.removed.push(id);
-            }
-            Proposal::Update(update) => {
-                let &Sender::Member(sender) = queued.sender() else {
-                    return Err(LayerError::rejected());
-                };
-                check_same_member(group, provider, sender, update.leaf_node())?;
-                config.policy.admit(update.leaf_node())?;
-            }
-            Proposal::PreSharedKey(proposal) => {
-                let id = proposal.tls_serialize_detached().map_err(internal)?;
-                let id = PreSharedKeyId::tls_deserialize_exact_bytes(&id).map_err(internal)?;
-                if !psk.is_some_and(|psk| psk.matches(&id)) {
-                    return Err(LayerError::rejected());
-                }
-                psks += 1;
-            }
-            Proposal::GroupContextExtensions(proposal) => {
-                check_renamed(group.mls.extensions(), proposal.extensions())?;
-            }
-            _ => return Err(LayerError::rejected()),
-        }
-    }
-    if psks != usize::from(psk.is_some()) {
-        return Err(LayerError::rejected());
-    }
-    if let Some(leaf) = staged.update_path_leaf_node() {
-        check_same_member(group, provider, LeafNodeIndex::new(committer), leaf)?;
-        config.policy.admit(leaf)?;
-    }
-    outcome.removed_self = staged.self_removed();
-    if outcome.removed_self != outcome.removed.contains(&own) {
-        return Err(LayerError::rejected());
-    }
-    Ok(outcome)
-}
-
-pub(crate) fn check_same_member(
-    group: &Group,
-    provider: &Provider,
-    index: LeafNodeIndex,
-    new: &LeafNode,
-) -> Result<(), LayerError> {
-    let old = group.mls.public_group().leaf(index).ok_or_else(LayerError::rejected)?;
-    let same = provider.ids.of(old) == provider.ids.of(new)
-        && old.signature_key() == new.signature_key()
-        && old.credential() == new.credential();
-    if same { Ok(()) } else { Err(LayerError::rejected()) }
 }

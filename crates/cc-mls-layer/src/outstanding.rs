@@ -1,15 +1,13 @@
 //! The key packages that this member handed out and nobody has used yet (RFC 9420 section 10).
 
-use std::time::{Duration, SystemTime};
-
 use cc_core::LayerError;
 use openmls::prelude::{KeyPackageBundle, KeyPackageRef};
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::{MlsError, MlsLayer, provider::Provider, storage::Kind};
+use crate::{MlsError, MlsLayer, key_package::expires, provider::Provider, storage::Kind};
 
-/// How long the private keys of an expired key package are kept, for the welcomes on their way.
-const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the private keys of an expired key package are kept, for the welcomes on their way: in seconds.
+const GRACE: u64 = 7 * 24 * 3600;
 
 /// A key package whose private keys are kept, so that a welcome for it can be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +32,7 @@ impl MlsLayer {
         list.map(|(reference, bundle)| {
             Ok(MlsKeyPackage {
                 reference: reference.as_slice().to_vec(),
-                not_after: bundle.key_package().life_time().not_after(),
+                not_after: expires(bundle.key_package()),
                 last_resort: bundle.key_package().last_resort(),
             })
         })
@@ -69,7 +67,7 @@ impl MlsLayer {
     /// # Errors
     /// [`MlsError::Storage`] for a state that cannot be read.
     pub fn forget_expired_key_packages(&mut self) -> Result<usize, MlsError> {
-        let expired = expired(&self.provider, SystemTime::now())?;
+        let expired = expired(&self.provider, self.provider.clock.now())?;
         self.forget(&expired)
     }
 
@@ -82,20 +80,16 @@ impl MlsLayer {
     }
 }
 
-/// Forgets those that no welcome can still be on its way for. Staged.
-pub(crate) fn tidy(provider: &Provider) -> Result<(), LayerError> {
-    let Some(then) = SystemTime::now().checked_sub(GRACE) else {
-        return Ok(());
-    };
-    for reference in expired(provider, then)? {
+/// Forgets those that no welcome can still be on its way for at `now`. Staged.
+pub(crate) fn tidy(provider: &Provider, now: u64) -> Result<(), LayerError> {
+    for reference in expired(provider, now.saturating_sub(GRACE))? {
         provider.storage().delete(Kind::KeyPackage, &reference).map_err(unreadable)?;
     }
     Ok(())
 }
 
-fn expired(provider: &Provider, now: SystemTime) -> Result<Vec<KeyPackageRef>, MlsError> {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    those(provider, |_, bundle| bundle.key_package().life_time().not_after() <= now)
+fn expired(provider: &Provider, now: u64) -> Result<Vec<KeyPackageRef>, MlsError> {
+    those(provider, |_, bundle| expires(bundle.key_package()) <= now)
 }
 
 /// Those that `which` is true for.
@@ -154,8 +148,8 @@ mod tests {
         layer.apply();
         // One is expired, but not long enough: it is still there although another was made after.
         assert_eq!(layer.key_packages().unwrap().len(), 2);
-        let later = SystemTime::now() + GRACE;
-        assert_eq!(expired(&layer.provider, later - GRACE).unwrap().len(), 1);
-        assert_eq!(expired(&layer.provider, later).unwrap().len(), 2);
+        let now = layer.provider.clock.now();
+        assert_eq!(expired(&layer.provider, now).unwrap().len(), 1);
+        assert_eq!(expired(&layer.provider, now + GRACE).unwrap().len(), 2);
     }
 }

@@ -2,6 +2,8 @@
 //! outside (section 12.4.3.2). Only with [plain peers](MlsConfig::with_plain_peers), and only for a layer that is
 //! driven alone: these messages travel as they are, and no other layer has a part of them.
 
+use std::cmp::Ordering;
+
 use cc_core::{CommitOutcome, LayerError, LayerErrorKind, MemberId, NewMember};
 use openmls::prelude::{
     ContentType, LeafNodeIndex, LeafNodeParameters, MlsGroup, MlsMessageOut,
@@ -9,15 +11,18 @@ use openmls::prelude::{
     tls_codec::Serialize as _,
 };
 use openmls_traits::OpenMlsProvider as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     MlsConfig, MlsLayer,
-    error::{internal, storage as failed},
+    commit_rules::{check_added, check_leaf, check_path, check_same_member, check_tree},
+    epoch::Ending,
+    error::{internal, refusal, storage as failed},
     group::Group,
     key_package::{self, leaf_extensions},
     layer::{Parts, State},
-    membership::check_same_member,
     provider::Provider,
+    transaction::Progress,
     wire,
 };
 
@@ -47,9 +52,10 @@ impl MlsLayer {
     /// [`Misuse`](LayerErrorKind::Misuse) without plain peers or while a change is staged,
     /// [`NotReady`](LayerErrorKind::NotReady) without a group.
     pub fn propose_addition(&mut self, new: &NewMember<'_>) -> Result<Vec<u8>, LayerError> {
+        let now = self.provider.clock.now();
         self.propose(|Parts { group, provider, identity, config, .. }| {
-            let package = key_package::verify(provider, config.ciphersuite(), new)?;
-            config.policy.admit(package.leaf_node())?;
+            let package = key_package::verify(provider, config, new, now)?;
+            config.policy.admit(package.leaf_node()).map_err(|error| error.about(new.id))?;
             let proposed = group.mls.propose_add_member(*provider, identity.keys(), &package);
             Ok(proposed.map_err(refused)?.0)
         })
@@ -97,21 +103,27 @@ impl MlsLayer {
     /// [`NotReady`](LayerErrorKind::NotReady) without a group.
     pub fn process_proposal(&mut self, message: &[u8]) -> Result<MlsProposed, LayerError> {
         self.check_plain()?;
-        let Parts { group, provider, config, dirty, .. } = self.parts()?;
-        let message = wire::private_message(message, ContentType::Proposal)?;
-        check_current(group, message.group_id().as_slice(), message.epoch().as_u64())?;
-        *dirty = true;
-        let processed =
-            group.mls.process_message(provider, message).map_err(|_| LayerError::rejected())?;
-        let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
-            return Err(LayerError::rejected());
+        let Parts { group, provider, config, transaction, .. } = self.parts()?;
+        let head = wire::private_head(message, ContentType::Proposal)?;
+        let epoch = head.epoch;
+        check_current(group, head.group_id, epoch)?;
+        let message = wire::private_message(message)?;
+        transaction.reach(Progress::Ahead);
+        let processed = group
+            .mls
+            .process_message(provider, message)
+            .map_err(|error| refusal(&error, epoch))?;
+        let proposal = match processed.into_content() {
+            ProcessedMessageContent::ProposalMessage(proposal) => proposal,
+            ProcessedMessageContent::OwnPrivateMessage => return Err(LayerError::own()),
+            _ => return Err(LayerError::rejected()),
         };
         let proposed = read(group, provider, &proposal).ok_or_else(LayerError::rejected)?;
         match (proposal.proposal(), proposal.sender()) {
-            (Proposal::Add(add), _) => config.policy.admit(add.key_package().leaf_node())?,
+            (Proposal::Add(add), _) => check_added(provider, config, add.key_package())?,
             (Proposal::Update(update), &Sender::Member(sender)) => {
                 check_same_member(group, provider, sender, update.leaf_node())?;
-                config.policy.admit(update.leaf_node())?;
+                check_leaf(provider, config, update.leaf_node())?;
             }
             _ => {}
         }
@@ -136,8 +148,8 @@ impl MlsLayer {
     /// # Errors
     /// [`NotReady`](LayerErrorKind::NotReady) without a group.
     pub fn forget_proposals(&mut self) -> Result<(), LayerError> {
-        let Parts { group, provider, dirty, .. } = self.parts()?;
-        *dirty = true;
+        let Parts { group, provider, transaction, .. } = self.parts()?;
+        transaction.reach(Progress::Ahead);
         group.mls.clear_pending_proposals(provider.storage()).map_err(failed)
     }
 
@@ -179,8 +191,8 @@ impl MlsLayer {
         if info.ciphersuite() != self.config.ciphersuite() {
             return Err(LayerError::rejected());
         }
-        self.dirty = true;
-        if let State::Inside(left) = &mut self.state {
+        self.transaction.reach(Progress::Ahead);
+        if let State::Inside(left) | State::Removed(left) = &mut self.state {
             left.delete(&self.provider)?;
         }
         let provider = &self.provider;
@@ -201,13 +213,13 @@ impl MlsLayer {
             .map_err(|_| LayerError::rejected())?
             .finalize(provider)
             .map_err(|_| LayerError::rejected())?;
-        mls.treesync().full_leaves().try_for_each(|(_, leaf)| self.config.policy.admit(leaf))?;
-        let group = Group::begin(mls, provider, &self.identity)?;
+        check_tree(&mls, provider, &self.config)?;
+        let group = Group::begin(mls, provider, &self.identity, provider.clock.now())?;
         if group.own_id() != Some(own) {
             return Err(LayerError::rejected());
         }
         self.state = State::Inside(Box::new(group));
-        self.changed = true;
+        self.transaction.reach(Progress::NewEpoch);
         bundle.into_commit().tls_serialize_detached().map_err(internal)
     }
 
@@ -226,13 +238,14 @@ impl MlsLayer {
         binding: &[u8; 32],
     ) -> Result<CommitOutcome, LayerError> {
         self.check_plain()?;
-        let Parts { group, provider, identity, config, dirty, changed } = self.parts()?;
-        let message = wire::public_message(commit, ContentType::Commit)?;
-        check_current(group, message.group_id().as_slice(), message.epoch().as_u64())?;
-        if *message.sender() != Sender::NewMemberCommit {
+        let Parts { group, provider, identity, config, transaction } = self.parts()?;
+        let message = wire::external_commit(commit)?;
+        if message.group_id() != group.mls.group_id() {
             return Err(LayerError::rejected());
         }
-        *dirty = true;
+        let digest: [u8; 32] = Sha256::digest(commit).into();
+        group.check_commit(&digest, message.epoch().as_u64())?;
+        transaction.reach(Progress::Ahead);
         let processed =
             group.mls.process_message(provider, message).map_err(|_| LayerError::rejected())?;
         if processed.aad() != binding {
@@ -242,10 +255,19 @@ impl MlsLayer {
             return Err(LayerError::rejected());
         };
         let outcome = judge(group, provider, config, &staged)?;
-        group.advance(provider, identity, config, |mls| {
+        let joiner = outcome.committer;
+        transaction.reach(Progress::NewEpoch);
+        let now = provider.clock.now();
+        group.advance(provider, identity, config, Ending::of_another(digest), now, |mls| {
             mls.merge_staged_commit(provider, *staged).map_err(internal)
         })?;
-        *changed = true;
+        if let Some(leaf) = joiner.and_then(|joiner| group.roster.leaf(&joiner)) {
+            check_path(group, provider, leaf)?;
+        }
+        if outcome.removed_self {
+            group.record_removal(provider, Ending::of_another(digest))?;
+            self.removed();
+        }
         Ok(outcome)
     }
 
@@ -267,7 +289,7 @@ impl MlsLayer {
         if parts.group.mls.pending_commit().is_some() {
             return Err(LayerError::misuse("a change is staged: confirm or discard it first"));
         }
-        *parts.dirty = true;
+        parts.transaction.reach(Progress::Ahead);
         parts.group.burn_handshakes(parts.provider, parts.identity)?;
         let message = make(&mut parts)?;
         let Parts { group, provider, .. } = parts;
@@ -284,10 +306,14 @@ fn refused(error: impl std::fmt::Display) -> LayerError {
 
 /// A message of this group and the current epoch.
 fn check_current(group: &Group, id: &[u8], epoch: u64) -> Result<(), LayerError> {
-    if id != group.mls.group_id().as_slice() || epoch < group.epoch() {
+    if id != group.mls.group_id().as_slice() {
         return Err(LayerError::rejected());
     }
-    if epoch > group.epoch() { Err(LayerError::early(Some(epoch))) } else { Ok(()) }
+    match epoch.cmp(&group.epoch()) {
+        Ordering::Less => Err(LayerError::stale(Some(epoch))),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(LayerError::early(Some(epoch))),
+    }
 }
 
 /// What is proposed; `None` where it is nothing that this layer takes.
@@ -314,7 +340,7 @@ fn judge(
 ) -> Result<CommitOutcome, LayerError> {
     let leaf = staged.update_path_leaf_node().ok_or_else(LayerError::rejected)?;
     let joiner = provider.ids.of(leaf).ok_or_else(LayerError::rejected)?;
-    config.policy.admit(leaf)?;
+    check_leaf(provider, config, leaf)?;
     let mut outcome = CommitOutcome {
         committer: Some(joiner),
         added: vec![joiner],

@@ -1,20 +1,27 @@
 //! What openmls works with: the cryptography, and this crate's storage.
 
+use cc_core::PartContext;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::OpenMlsProvider;
 
-use crate::{crypto::Crypto, roster::Ids, storage::Storage};
+use crate::{clock::Clock, crypto::Crypto, roster::Ids, storage::Storage};
 
 pub(crate) struct Provider {
     crypto: Crypto,
     storage: Storage,
     /// How a leaf names its member.
     pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
 }
 
 impl Provider {
     pub(crate) fn new(ids: Ids, storage: Storage) -> Self {
-        Self { crypto: Crypto::default(), storage, ids }
+        Self { crypto: Crypto::default(), storage, ids, clock: Clock::default() }
+    }
+
+    /// The time that the caller gives, or else the clock's, in seconds since 1970.
+    pub(crate) fn now(&self, context: &PartContext<'_>) -> u64 {
+        context.now.unwrap_or_else(|| self.clock.now())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     provider::Provider,
     roster::{Ids, LAYER_ID},
     storage::{Kind, Storage, StorageError},
+    transaction::Transaction,
 };
 
 /// What the layer is beside its group: the record [`Kind::Layer`].
@@ -90,7 +91,7 @@ impl Restore for MlsLayer {
         let own_id = own_id.map(MemberId::from_bytes);
         let provider = Provider::new(Ids::under(&config), storage);
         let state = match group(&provider, &identity, own_id) {
-            Ok(Some(group)) => State::Inside(Box::new(group)),
+            Ok(Some(group)) => State::of(group),
             Ok(None) => State::Outside,
             Err(error) if error.kind() == LayerErrorKind::Storage => return Err(error),
             Err(_) => return Err(failed("the group's state is damaged")),
@@ -104,9 +105,7 @@ impl Restore for MlsLayer {
             last_resort: false,
             new_name: None,
             own_id,
-            own_id_before: None,
-            dirty: false,
-            changed: false,
+            transaction: Transaction::default(),
         })
     }
 }
@@ -126,7 +125,7 @@ fn group(
     let Some(mut group) = Group::read(provider)? else {
         return Ok(None);
     };
-    if !group.mls.is_active() {
+    if group.removal.is_some() {
         return Ok(Some(group));
     }
     let own = group.mls.own_leaf_index().u32();

@@ -62,6 +62,7 @@ pub(crate) enum Kind {
     Received = 37,
     Layer = 38,
     Renewed = 39,
+    Removal = 41,
     /// In the store only: a piece of a value of [`MessageSecrets`](Self::MessageSecrets).
     SecretsPiece = 40,
 }
@@ -220,6 +221,15 @@ impl Storage {
             .filter_map(|key| state.value(key))
             .map(|value| decode(kind, value))
             .collect()
+    }
+
+    /// The ids of all values of `kind`.
+    pub(crate) fn ids<T: DeserializeOwned>(&self, kind: Kind) -> Result<Vec<T>, StorageError> {
+        let state = self.state();
+        let keys = state.keys(&[kind as u8]);
+        let present = keys.iter().filter(|key| state.value(key).is_some());
+        let id = |key: &Key| key.split_first().and_then(|(_, id)| postcard::from_bytes(id).ok());
+        present.map(|key| id(key).ok_or(StorageError { kind })).collect()
     }
 
     pub(crate) fn delete_all(&self, kind: Kind, id: &impl Serialize) -> Result<(), StorageError> {

@@ -1,6 +1,6 @@
 //! When a member should renew its keys.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ impl UpdatePolicy {
         self
     }
 
-    /// The longest time this member may keep its keys, by the clock of the system; a day unless changed.
+    /// The longest time this member may keep its keys, by the layer's clock; a day unless changed.
     #[must_use]
     pub const fn with_max_time(mut self, time: Option<Duration>) -> Self {
         self.max_time = time;
@@ -155,7 +155,8 @@ impl MlsLayer {
             None => None,
         };
         let Renewed { epoch, at, entered, sent } = group.renewed;
-        let since = |then: u64| Duration::from_secs(now().saturating_sub(then));
+        let now = self.provider.clock.now();
+        let since = |then: u64| Duration::from_secs(now.saturating_sub(then));
         Some(UpdateAge {
             epochs: group.epoch().saturating_sub(epoch),
             messages: sent.saturating_add(group.sent_in_epoch().into()),
@@ -188,18 +189,14 @@ pub(crate) struct Renewed {
 }
 
 impl Renewed {
-    pub(crate) fn now(epoch: u64) -> Self {
-        Self { epoch, at: now(), entered: now(), sent: 0 }
+    pub(crate) fn in_epoch(epoch: u64, now: u64) -> Self {
+        Self { epoch, at: now, entered: now, sent: 0 }
     }
 
     /// Another epoch began without new keys, after one in which `sent` messages were sent.
-    pub(crate) fn passed(self, sent: u32) -> Self {
-        Self { entered: now(), sent: self.sent.saturating_add(sent.into()), ..self }
+    pub(crate) fn passed(self, sent: u32, now: u64) -> Self {
+        Self { entered: now, sent: self.sent.saturating_add(sent.into()), ..self }
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use cc_core::LayerError;
 use openmls::prelude::{
-    Ciphersuite, ContentType, KeyPackageBundle, MIXED_CIPHERTEXT_WIRE_FORMAT_POLICY, MlsGroup,
+    Ciphersuite, ContentType, KeyPackageBundle, KeyPackageRef, MIXED_CIPHERTEXT_WIRE_FORMAT_POLICY, MlsGroup,
     MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage,
     RatchetTreeIn, StagedWelcome, tls_codec::Deserialize as _,
 };
@@ -13,7 +13,7 @@ use openmls_traits::{
 };
 use serde_json::Value;
 
-use crate::{provider::Provider, roster::Ids, storage::Storage, wire};
+use crate::{provider::Provider, reader::Reader, roster::Ids, storage::{Kind, Storage}, wire};
 
 /// One passive client: joins, and follows. `false` for a ciphersuite that does not work here.
 fn follow(vector: &Value) -> Result<bool, String> {
@@ -36,7 +36,9 @@ fn follow(vector: &Value) -> Result<bool, String> {
         .wire_format_policy(MIXED_CIPHERTEXT_WIRE_FORMAT_POLICY)
         .number_of_resumption_psks(16)
         .build();
-    let welcome = wire::welcome(&bytes(&vector["welcome"])).map_err(told)?;
+    let references =
+        || provider.storage().ids(Kind::KeyPackage).map_err(crate::error::storage);
+    let welcome = wire::welcome(&bytes(&vector["welcome"]), references).map_err(told)?;
     let mut builder = StagedWelcome::build_from_welcome(&provider, &config, welcome)
         .map_err(|error| error.to_string())?
         .skip_lifetime_validation();
@@ -139,6 +141,16 @@ fn read(json: &str) -> Vec<Value> {
     serde_json::from_str(json).unwrap()
 }
 
+/// The first key package that a welcome is for.
+fn joiner(welcome: &[u8]) -> KeyPackageRef {
+    let mut reader = Reader::new(welcome);
+    let (_message, _suite) = (reader.u32().unwrap(), reader.u16().unwrap());
+    let secrets = reader.vector().unwrap();
+    // A KeyPackageRef is the vector that the entry begins with.
+    let len = 1 + Reader::new(secrets).vector().unwrap().len();
+    KeyPackageRef::tls_deserialize_exact(&secrets[..len]).unwrap()
+}
+
 /// Each message reads as what it is, and as nothing else.
 fn check_messages(vector: &Value) {
     let message = |name: &str| {
@@ -146,33 +158,34 @@ fn check_messages(vector: &Value) {
         assert!(!message.is_empty(), "{name}");
         message
     };
-    let content = |message: &[u8], content| wire::public_message(message, content).is_ok();
+    let private = |message: &[u8], content| {
+        wire::private_head(message, content).is_ok() && wire::private_message(message).is_ok()
+    };
     let (welcome, info) = (message("mls_welcome"), message("mls_group_info"));
     let package = message("mls_key_package");
-    assert!(wire::welcome(&welcome).is_ok() && wire::group_info(&welcome).is_err());
+    let read_welcome = |message: &[u8]| wire::welcome(message, || Ok(vec![joiner(&welcome)]));
+    assert!(read_welcome(&welcome).is_ok() && wire::group_info(&welcome).is_err());
+    let none = wire::welcome(&welcome, || Ok(Vec::new()));
+    assert!(none.is_err(), "a welcome for somebody else");
     assert!(wire::group_info(&info).is_ok() && wire::key_package(&info).is_err());
-    assert!(wire::key_package(&package).is_ok() && wire::welcome(&package).is_err());
-    for (name, kind) in [
-        ("public_message_application", ContentType::Application),
-        ("public_message_proposal", ContentType::Proposal),
-        ("public_message_commit", ContentType::Commit),
-    ] {
-        let message = message(name);
-        for other in [ContentType::Application, ContentType::Proposal, ContentType::Commit] {
-            assert_eq!(content(&message, other), other == kind, "{name}");
-            assert!(wire::private_message(&message, other).is_err(), "{name}");
-        }
-    }
-    let private = message("private_message");
+    assert!(wire::key_package(&package).is_ok() && read_welcome(&package).is_err());
     let kinds = [ContentType::Application, ContentType::Proposal, ContentType::Commit];
-    let read = kinds.into_iter().filter(|kind| wire::private_message(&private, *kind).is_ok());
-    assert_eq!(read.count(), 1);
-    for message in [welcome, info, package, private] {
+    // Nothing public is read but the commit of somebody who joins by it.
+    for name in
+        ["public_message_application", "public_message_proposal", "public_message_commit"]
+    {
+        let message = message(name);
+        assert!(wire::external_commit(&message).is_err(), "{name}");
+        assert!(kinds.iter().all(|kind| !private(&message, *kind)), "{name}");
+    }
+    let message = message("private_message");
+    assert_eq!(kinds.into_iter().filter(|kind| private(&message, *kind)).count(), 1);
+    for message in [&welcome, &info, &package, &message] {
         for len in 0..message.len() {
             let cut = &message[..len];
-            assert!(wire::welcome(cut).is_err() && wire::group_info(cut).is_err());
+            assert!(read_welcome(cut).is_err() && wire::group_info(cut).is_err());
             assert!(wire::key_package(cut).is_err());
-            assert!(kinds.iter().all(|kind| wire::private_message(cut, *kind).is_err()));
+            assert!(kinds.iter().all(|kind| !private(cut, *kind)));
         }
     }
 }

@@ -1,58 +1,225 @@
 //! MLSMessage (RFC 9420 section 6) to and from bytes. Only the canonical encoding passes.
+//!
+//! A stranger's bytes are looked at before openmls decodes them: version and wire format first, then the
+//! lengths, and how many there are of whatever becomes an object of its own. What is refused so costs a walk
+//! over the lengths and no allocation.
 
 use cc_core::LayerError;
 use openmls::prelude::{
-    ContentType, DeserializeBytes as _, KeyPackageIn, MlsMessageBodyIn, MlsMessageIn,
+    ContentType, DeserializeBytes as _, KeyPackageIn, KeyPackageRef, MlsMessageBodyIn, MlsMessageIn,
     PrivateMessageIn, PublicMessageIn, Welcome, group_info::VerifiableGroupInfo,
     tls_codec::Serialize as _,
 };
 
-pub(crate) fn private_message(
+use crate::{
+    key_package_view::{KeyPackageView, extensions, leaf},
+    reader::Reader,
+};
+
+/// Bytes of somebody else's key package: 64 KiB.
+pub(crate) const MAX_KEY_PACKAGE_LEN: usize = 64 << 10;
+
+/// Bytes of a public commit or a GroupInfo with a tree, beside 1 KiB for each member of the largest group.
+const MAX_PUBLIC_LEN: usize = cc_core::limits::MAX_PART_LEN;
+
+/// Nodes of an update path, one for each level of the tree (section 7.6): leaf indices have 32 bits.
+const MAX_PATH_NODES: usize = 32;
+
+/// Proposals that an external commit has: one that says so, one that removes who comes back.
+const MAX_EXTERNAL_PROPOSALS_LEN: usize = 4096;
+
+const VERSION: u16 = 1;
+
+/// Section 6, `WireFormat`.
+#[derive(Clone, Copy)]
+enum Format {
+    PublicMessage = 1,
+    PrivateMessage = 2,
+    Welcome = 3,
+    GroupInfo = 4,
+    KeyPackage = 5,
+}
+
+/// What stands in the clear in a PrivateMessage (section 6.3).
+pub(crate) struct PrivateHead<'a> {
+    pub(crate) group_id: &'a [u8],
+    pub(crate) epoch: u64,
+    pub(crate) authenticated_data: &'a [u8],
+}
+
+/// The head of a PrivateMessage of this content, whose encoding is canonical to its end.
+pub(crate) fn private_head(
     bytes: &[u8],
     content: ContentType,
-) -> Result<PrivateMessageIn, LayerError> {
-    match message(bytes)? {
-        MlsMessageBodyIn::PrivateMessage(message) if message.content_type() == content => {
-            Ok(message)
+) -> Result<PrivateHead<'_>, LayerError> {
+    let read = || {
+        let mut reader = body(bytes, Format::PrivateMessage)?;
+        let group_id = reader.vector()?;
+        let epoch = reader.u64()?;
+        if reader.u8()? != content as u8 {
+            return None;
         }
+        let authenticated_data = reader.vector()?;
+        let _encrypted_sender_data = reader.vector()?;
+        let _ciphertext = reader.vector()?;
+        reader.end()?;
+        Some(PrivateHead { group_id, epoch, authenticated_data })
+    };
+    read().ok_or_else(LayerError::rejected)
+}
+
+/// The PrivateMessage whose [head](private_head) was read.
+pub(crate) fn private_message(bytes: &[u8]) -> Result<PrivateMessageIn, LayerError> {
+    match decode(bytes)? {
+        MlsMessageBodyIn::PrivateMessage(message) => Ok(message),
         _ => Err(LayerError::rejected()),
     }
 }
 
-pub(crate) fn public_message(
-    bytes: &[u8],
-    content: ContentType,
-) -> Result<PublicMessageIn, LayerError> {
-    match message(bytes)? {
-        MlsMessageBodyIn::PublicMessage(message) if message.content_type() == content => {
-            Ok(message)
+/// A commit of somebody who joins by it (section 12.4.3.2).
+pub(crate) fn external_commit(bytes: &[u8]) -> Result<PublicMessageIn, LayerError> {
+    let look = || {
+        const NEW_MEMBER_COMMIT: u8 = 4;
+        let mut reader = body(bytes, Format::PublicMessage)?;
+        let (_group_id, _epoch) = (reader.vector()?, reader.u64()?);
+        if reader.u8()? != NEW_MEMBER_COMMIT {
+            return None;
         }
+        let _authenticated_data = reader.vector()?;
+        if reader.u8()? != ContentType::Commit as u8 {
+            return None;
+        }
+        let _proposals = reader.vector_within(MAX_EXTERNAL_PROPOSALS_LEN)?;
+        if reader.u8()? != 1 {
+            return None;
+        }
+        leaf(&mut reader)?;
+        reader.elements(MAX_PATH_NODES, |node| {
+            let _encryption_key = node.vector()?;
+            node.elements(2 * cc_core::limits::MAX_MEMBERS, hpke_ciphertext)?;
+            Some(())
+        })?;
+        let (_signature, _confirmation_tag) = (reader.vector()?, reader.vector()?);
+        reader.end()
+    };
+    if bytes.len() > MAX_PUBLIC_LEN || look().is_none() {
+        return Err(LayerError::rejected());
+    }
+    match canonical(bytes)? {
+        MlsMessageBodyIn::PublicMessage(message) => Ok(message),
         _ => Err(LayerError::rejected()),
     }
 }
 
 pub(crate) fn group_info(bytes: &[u8]) -> Result<VerifiableGroupInfo, LayerError> {
-    match message(bytes)? {
+    let look = || {
+        let mut reader = body(bytes, Format::GroupInfo)?;
+        // The GroupContext (section 8.1).
+        let (_version, _suite) = (reader.u16()?, reader.u16()?);
+        let (_group_id, _epoch) = (reader.vector()?, reader.u64()?);
+        let (_tree_hash, _transcript_hash) = (reader.vector()?, reader.vector()?);
+        extensions(&mut reader, |_, _| true)?;
+        // And what else is in a GroupInfo (section 12.4.3).
+        extensions(&mut reader, |_, _| true)?;
+        let (_confirmation_tag, _signer) = (reader.vector()?, reader.u32()?);
+        let _signature = reader.vector()?;
+        reader.end()
+    };
+    if bytes.len() > MAX_PUBLIC_LEN || look().is_none() {
+        return Err(LayerError::rejected());
+    }
+    match canonical(bytes)? {
         MlsMessageBodyIn::GroupInfo(info) => Ok(info),
         _ => Err(LayerError::rejected()),
     }
 }
 
-pub(crate) fn welcome(bytes: &[u8]) -> Result<Welcome, LayerError> {
-    match message(bytes)? {
+/// A Welcome (section 12.4.3.1) that is for one of the key packages of these `references`. Nobody else's
+/// entry is decoded, and it is not in what this gives.
+pub(crate) fn welcome(
+    bytes: &[u8],
+    references: impl FnOnce() -> Result<Vec<KeyPackageRef>, LayerError>,
+) -> Result<Welcome, LayerError> {
+    body(bytes, Format::Welcome).ok_or_else(LayerError::rejected)?;
+    let references = references()?;
+    let entry = || {
+        let mut reader = body(bytes, Format::Welcome)?;
+        let suite = reader.u16()?;
+        let mut secrets = Reader::new(reader.vector()?);
+        let group_info = reader.vector()?;
+        reader.end()?;
+        let mut found = None;
+        while !secrets.is_empty() {
+            let new_member = secrets.vector()?;
+            let (kem_output, ciphertext) = (secrets.vector()?, secrets.vector()?);
+            if references.iter().any(|known| known.as_slice() == new_member) {
+                // Two entries for one key package, or for two of this member's: no committer makes that.
+                found = match found {
+                    None => Some((new_member, kem_output, ciphertext)),
+                    Some(_) => return None,
+                };
+            }
+        }
+        found.map(|entry| (suite, entry, group_info))
+    };
+    let (suite, (new_member, kem_output, ciphertext), group_info) =
+        entry().ok_or_else(LayerError::rejected)?;
+    let secrets = [opaque(new_member)?, opaque(kem_output)?, opaque(ciphertext)?].concat();
+    let front = [VERSION, Format::Welcome as u16, suite].map(u16::to_be_bytes).concat();
+    match decode(&[front, opaque(&secrets)?, opaque(group_info)?].concat())? {
         MlsMessageBodyIn::Welcome(welcome) => Ok(welcome),
         _ => Err(LayerError::rejected()),
     }
 }
 
+/// A KeyPackage (section 10) whose lengths and counts are within the bounds.
 pub(crate) fn key_package(bytes: &[u8]) -> Result<KeyPackageIn, LayerError> {
-    match message(bytes)? {
+    key_package_view(bytes)?;
+    match canonical(bytes)? {
         MlsMessageBodyIn::KeyPackage(key_package) => Ok(key_package),
         _ => Err(LayerError::rejected()),
     }
 }
 
-fn message(bytes: &[u8]) -> Result<MlsMessageBodyIn, LayerError> {
+/// What a KeyPackage says, without decoding it. Nothing is verified.
+pub(crate) fn key_package_view(bytes: &[u8]) -> Result<KeyPackageView<'_>, LayerError> {
+    let read = || {
+        if bytes.len() > MAX_KEY_PACKAGE_LEN {
+            return None;
+        }
+        KeyPackageView::read(body(bytes, Format::KeyPackage)?)
+    };
+    read().ok_or_else(LayerError::rejected)
+}
+
+/// What follows the version and this wire format.
+fn body(bytes: &[u8], format: Format) -> Option<Reader<'_>> {
+    let mut reader = Reader::new(bytes);
+    let known = reader.u16()? == VERSION && reader.u16()? == format as u16;
+    known.then_some(reader)
+}
+
+fn hpke_ciphertext(reader: &mut Reader<'_>) -> Option<()> {
+    /// Bytes of a KEM output and of a sealed path secret, at least.
+    const LEAST: usize = 16;
+    let long = reader.vector()?.len() >= LEAST && reader.vector()?.len() >= LEAST;
+    long.then_some(())
+}
+
+/// `opaque vector<V>`.
+fn opaque(content: &[u8]) -> Result<Vec<u8>, LayerError> {
+    openmls::prelude::tls_codec::VLByteSlice(content)
+        .tls_serialize_detached()
+        .map_err(|_| LayerError::rejected())
+}
+
+fn decode(bytes: &[u8]) -> Result<MlsMessageBodyIn, LayerError> {
+    MlsMessageIn::tls_deserialize_exact_bytes(bytes)
+        .map(MlsMessageIn::extract)
+        .map_err(|_| LayerError::rejected())
+}
+
+fn canonical(bytes: &[u8]) -> Result<MlsMessageBodyIn, LayerError> {
     let message =
         MlsMessageIn::tls_deserialize_exact_bytes(bytes).map_err(|_| LayerError::rejected())?;
     let canonical = message.tls_serialize_detached().map_err(|_| LayerError::rejected())?;

@@ -4,11 +4,12 @@ use core::ops::Range;
 
 use alloc::{boxed::Box, vec::Vec};
 
-use cc_core::{Secret, SecretBytes};
+use cc_core::{Secret, SecretBytes, key_use};
 
 use crate::{
     Error,
     bundle::{Bundle, KemPrekey, OneTimePrekey},
+    clock,
     curve::KeyPair,
     entropy::{Entropy, System},
     header::HeaderKey,
@@ -21,6 +22,8 @@ use crate::{
     prekey::{MAX_SEEN, OneTime, Period},
     ratchet::Ratchet,
     root_key::RootKey,
+    scrub::scrubbed_deep,
+    seen::peer_id,
     session::{Binding, Role, Session},
     state, wire,
     x3dh::Agreement,
@@ -42,6 +45,12 @@ pub enum Agree {
 }
 
 /// An identity with its prekeys.
+///
+/// There is to be one of it, for a one-time prekey opens one session only as long as every session that
+/// uses it up is taken from the same account. A layer takes the account by value and
+/// [gives it back](crate::SignalLayer::into_account), and there is no `Clone`.
+/// [`export`](Account::export) is for a store, not for a second layer: of two accounts that were loaded
+/// from the same bytes, each spends the same one-time prekeys.
 #[derive(Debug)]
 pub struct Account {
     identity: IdentityKeyPair,
@@ -110,18 +119,22 @@ impl Account {
     /// [rotation](Account::rotate_prekeys) but one.
     #[must_use]
     pub fn bundle(&self) -> Bundle {
-        Bundle {
+        scrubbed_deep(|| Bundle {
             identity: *self.identity.public(),
             signed_prekey: self.current.signed_prekey(&self.identity),
             kem_prekey: Some(self.current.kem_prekey(&self.identity)),
             one_time_prekey: None,
-        }
+        })
     }
 
     /// Up to `max` bundles for one session each, from one-time keys that were never in a bundle
     /// before. A server gives each away once.
     #[must_use]
     pub fn one_time_bundles(&mut self, max: usize) -> Vec<Bundle> {
+        scrubbed_deep(|| self.publish(max))
+    }
+
+    fn publish(&mut self, max: usize) -> Vec<Bundle> {
         let signed_prekey = self.current.signed_prekey(&self.identity);
         let mut bundles = Vec::new();
         while bundles.len() < max {
@@ -180,7 +193,8 @@ impl Account {
     /// their initial messages from being accepted twice is half full.
     #[must_use]
     pub fn is_rotation_due(&self) -> bool {
-        self.current.seen_len() >= MAX_SEEN / 2
+        let seen = self.current.seen();
+        seen.len().max(seen.peers_len()) >= MAX_SEEN / 2
     }
 
     /// Begins a session with the owner of `bundle`.
@@ -188,14 +202,17 @@ impl Account {
     /// # Errors
     /// [`Error::NoPostQuantumPrekey`], [`Error::Random`]; [`Error::WrongIdentity`] for one's own
     /// bundle.
+    ///
+    /// The [number](Session::number) of the session is the time. [`Sessions`](crate::Sessions) see to it
+    /// that it is greater than that of every session before.
     pub fn begin(&self, bundle: &Bundle, agree: Agree, limits: Limits) -> Result<Session, Error> {
-        self.begin_from(bundle, agree, limits, &mut System)
+        self.begin_from(bundle, agree, limits, clock::now(), &mut System)
     }
 
     /// Opens an initial message: its text, and the new session to apply.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason, a replay among them.
+    /// As [`Account::open_initial_in_place`].
     pub fn open_initial(
         &self,
         ad: &[u8],
@@ -208,15 +225,16 @@ impl Account {
     /// Opens an initial message in place. The text is in the range returned.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason, a replay among them; `message` is left as it
-    /// was.
+    /// [`Error::Undecryptable`], also for a replay whose one-time prekey is gone; [`Error::Expired`]
+    /// for one that was accepted before without such a key; [`Error::TooFarAhead`]. `message` is left
+    /// as it was.
     pub fn open_initial_in_place(
         &self,
         ad: &[u8],
         message: &mut [u8],
         limits: Limits,
     ) -> Result<(Range<usize>, StagedSession), Error> {
-        self.respond(ad, message, limits).map_err(|_| Error::Undecryptable)
+        scrubbed_deep(|| self.respond(ad, message, limits)).map_err(Error::of_opening)
     }
 
     /// Takes the one-time keys of a staged session away, or records its initial message, and
@@ -225,14 +243,16 @@ impl Account {
     /// # Errors
     /// [`Error::Stale`] when the keys have been used or rotated away since; nothing has changed.
     pub fn apply(&mut self, staged: StagedSession) -> Result<Session, Error> {
-        if !self.is_acceptable(&staged.handshake) {
+        let handshake = &staged.handshake;
+        let number = staged.session.number();
+        if self.check(handshake).and_then(|()| self.check_number(handshake, number)).is_err() {
             return Err(Error::Stale);
         }
-        let handshake = &staged.handshake;
         if !self.uses_one_time_key(handshake)
             && let Some(period) = self.period_mut(handshake.signed_prekey)
         {
-            period.remember(*handshake.ephemeral.as_bytes());
+            let peer = peer_id(&staged.peer);
+            period.seen_mut().insert(peer, *handshake.ephemeral.as_bytes(), number);
         }
         if let Some(id) = handshake.one_time_prekey {
             self.curve.remove(id);
@@ -255,7 +275,7 @@ impl Account {
     /// [`Error::UnknownVersion`] for a state of a later version, [`Error::InvalidState`] for
     /// anything else that is wrong.
     pub fn load(bytes: &[u8]) -> Result<Self, Error> {
-        state::load(bytes, &Limits::default())
+        scrubbed_deep(|| state::load(bytes, &Limits::default()))
     }
 
     pub(crate) fn generate_from(entropy: &mut impl Entropy) -> Result<Self, Error> {
@@ -263,14 +283,16 @@ impl Account {
     }
 
     fn of_identity(identity: IdentityKeyPair, entropy: &mut impl Entropy) -> Result<Self, Error> {
-        Ok(Self {
-            identity,
-            next_id: 1,
-            current: Period::generate(0, entropy)?,
-            former: None,
-            curve: OneTime::default(),
-            kem: OneTime::default(),
-            accept_x3dh: false,
+        scrubbed_deep(|| {
+            Ok(Self {
+                identity,
+                next_id: 1,
+                current: Period::generate(0, entropy)?,
+                former: None,
+                curve: OneTime::default(),
+                kem: OneTime::default(),
+                accept_x3dh: false,
+            })
         })
     }
 
@@ -293,6 +315,18 @@ impl Account {
         bundle: &Bundle,
         agree: Agree,
         limits: Limits,
+        number: u64,
+        entropy: &mut impl Entropy,
+    ) -> Result<Session, Error> {
+        scrubbed_deep(|| self.initiate(bundle, agree, limits, number, entropy))
+    }
+
+    fn initiate(
+        &self,
+        bundle: &Bundle,
+        agree: Agree,
+        limits: Limits,
+        number: u64,
         entropy: &mut impl Entropy,
     ) -> Result<Session, Error> {
         if bundle.identity.keys() == self.identity().keys() {
@@ -308,19 +342,23 @@ impl Account {
                 (Some((prekey.id, ciphertext)), secret)
             }
         };
+        let start = RatchetStart::derive(&secret)?;
+        key_use::record("signal session number", secret.expose(), &[]);
         let handshake = Handshake {
             identity: *self.identity(),
             ephemeral: *ephemeral.public(),
+            number: (number ^ start.mask).to_be_bytes(),
             signed_prekey: bundle.signed_prekey.id,
             one_time_prekey: bundle.one_time_prekey.map(|prekey| prekey.id),
             kem,
         }
         .encode();
         let binding = Binding::new(self.identity(), &bundle.identity, &handshake);
-        let (root, header_a, header_b) = ratchet_keys(&secret)?;
+        let RatchetStart { root, header_a, header_b, .. } = start;
         let prekey = &bundle.signed_prekey.key;
         let ratchet = Ratchet::initiator(root, header_a, header_b, prekey, entropy)?;
-        Ok(Session::new(binding, Role::Initiator, Some(Box::from(handshake)), ratchet, limits))
+        let handshake = Some(Box::from(handshake));
+        Ok(Session::new(binding, Role::Initiator, number, handshake, ratchet, limits))
     }
 
     fn respond(
@@ -331,9 +369,7 @@ impl Account {
     ) -> Result<(Range<usize>, StagedSession), Error> {
         let (encoded, _) = initial_message::split(message)?;
         let handshake = Handshake::decode(encoded)?;
-        if !self.is_acceptable(&handshake) {
-            return Err(Error::Undecryptable);
-        }
+        self.check(&handshake)?;
         let period = self.period(handshake.signed_prekey).ok_or(Error::Undecryptable)?;
         let one_time_prekey = match handshake.one_time_prekey {
             None => None,
@@ -363,33 +399,51 @@ impl Account {
             },
         };
         let binding = Binding::new(&handshake.identity, self.identity(), encoded);
-        let (root, header_a, header_b) = ratchet_keys(&secret)?;
+        let RatchetStart { root, header_a, header_b, mask } = RatchetStart::derive(&secret)?;
+        let number = u64::from_be_bytes(handshake.number) ^ mask;
         let prekey = period.signed().duplicate();
         let ratchet = Ratchet::responder(root, header_a, header_b, prekey);
-        let mut session = Session::new(binding, Role::Responder, None, ratchet, limits);
+        let mut session = Session::new(binding, Role::Responder, number, None, ratchet, limits);
+        self.check_number(&handshake, number)?;
         let (range, opened) = session.open_in_place(ad, message)?;
         session.apply(opened)?;
         let staged = StagedSession { session, peer: handshake.identity, handshake };
         Ok((range, staged))
     }
 
-    /// Whether this handshake can still be accepted: the keys it names are there, and where it
+    /// Checks that this handshake can still be accepted: the keys it names are there, and where it
     /// uses no one-time key it has not been seen before.
-    fn is_acceptable(&self, handshake: &Handshake) -> bool {
-        let Some(period) = self.period(handshake.signed_prekey) else {
-            return false;
-        };
+    fn check(&self, handshake: &Handshake) -> Result<(), Error> {
+        let period = self.period(handshake.signed_prekey).ok_or(Error::Undecryptable)?;
         if handshake.identity.keys() == self.identity().keys() {
-            return false;
+            return Err(Error::Undecryptable);
         }
         let curve = handshake.one_time_prekey.is_none_or(|id| self.curve.get(id).is_some());
         let kem = match &handshake.kem {
             None => self.accept_x3dh,
             Some((id, _)) => self.kem.get(*id).is_some() || self.period(*id).is_some(),
         };
-        let fresh =
-            self.uses_one_time_key(handshake) || period.is_fresh(handshake.ephemeral.as_bytes());
-        curve && kem && fresh
+        if !curve || !kem {
+            return Err(Error::Undecryptable);
+        }
+        if self.uses_one_time_key(handshake) {
+            return Ok(());
+        }
+        period.seen().check(&peer_id(&handshake.identity), handshake.ephemeral.as_bytes())
+    }
+
+    /// Checks that a session with this number was not accepted and forgotten. [`Session::MAX_NUMBER`] is
+    /// the last one that a record can be sure of.
+    fn check_number(&self, handshake: &Handshake, number: u64) -> Result<(), Error> {
+        if number > Session::MAX_NUMBER {
+            return Err(Error::Undecryptable);
+        }
+        match self.period(handshake.signed_prekey) {
+            Some(period) if !self.uses_one_time_key(handshake) => {
+                period.seen().check_number(&peer_id(&handshake.identity), number)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn uses_one_time_key(&self, handshake: &Handshake) -> bool {
@@ -421,15 +475,29 @@ impl StagedSession {
     }
 }
 
-/// `SK` to what the Double Ratchet with header encryption starts from (section 4.4): the root
-/// key, the initiator's first header key, and the responder's.
-fn ratchet_keys(secret: &Secret<32>) -> Result<(RootKey, HeaderKey, HeaderKey), Error> {
-    let okm = kdf::hkdf_expand::<96>(secret, RATCHET_INFO)?;
-    Ok((
-        RootKey::new(kdf::part(&*okm, 0)?),
-        HeaderKey::new(kdf::part(&*okm, 1)?),
-        HeaderKey::new(kdf::part(&*okm, 2)?),
-    ))
+/// What the Double Ratchet with header encryption starts from (section 4.4), and the mask of the
+/// session's number.
+struct RatchetStart {
+    root: RootKey,
+    /// The initiator's first header key.
+    header_a: HeaderKey,
+    /// The responder's.
+    header_b: HeaderKey,
+    mask: u64,
+}
+
+impl RatchetStart {
+    /// From `SK`.
+    fn derive(secret: &Secret<32>) -> Result<Self, Error> {
+        let okm: Secret<104> = kdf::hkdf_expand(secret, &[RATCHET_INFO])?;
+        let mask = okm.expose().last_chunk().ok_or(Error::Primitive)?;
+        Ok(Self {
+            root: RootKey::new(kdf::part(okm.expose(), 0)?),
+            header_a: HeaderKey::new(kdf::part(okm.expose(), 1)?),
+            header_b: HeaderKey::new(kdf::part(okm.expose(), 2)?),
+            mask: u64::from_be_bytes(*mask),
+        })
+    }
 }
 
 const RATCHET_INFO: &[u8] = b"cc-signal/1 ratchet";

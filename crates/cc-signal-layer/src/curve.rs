@@ -3,7 +3,7 @@
 use cc_core::Secret;
 use subtle::ConstantTimeEq;
 
-use crate::{Error, entropy::Entropy};
+use crate::{Error, entropy::Entropy, scrub::scrubbed};
 
 /// An X25519 public key: 32 bytes, canonical and not of low order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ impl KeyPair {
     /// The key pair of a private key; RFC 7748 clamping is applied at every use.
     #[must_use]
     pub fn from_secret(secret: Secret<32>) -> Self {
-        let public = PublicKey(backend::public_key(&secret));
+        let public = PublicKey(scrubbed(|| backend::public_key(&secret)));
         Self { secret, public }
     }
 
@@ -65,7 +65,7 @@ impl KeyPair {
     /// [`Error::InvalidKey`] when the result is all zeros. A checked [`PublicKey`] cannot cause
     /// it; RFC 7748 section 6.1 asks for the check, and it is cheap.
     pub fn agree(&self, peer: &PublicKey) -> Result<Secret<32>, Error> {
-        let shared = backend::agree(&self.secret, &peer.0)?;
+        let shared = scrubbed(|| backend::agree(&self.secret, &peer.0))?;
         if bool::from(shared.expose().ct_eq(&[0; 32])) {
             return Err(Error::InvalidKey);
         }

@@ -4,15 +4,31 @@ use cc_core::RandomError;
 
 /// An error of this crate.
 ///
-/// Everything that a remote attacker can cause while a message is opened is
-/// [`Error::Undecryptable`]: there is nothing to learn from the reason. The other variants tell
-/// the local caller what to do differently.
+/// What a remote attacker can cause while a message is opened is [`Error::Undecryptable`]: there is
+/// nothing to learn from the reason. [`Error::Own`], [`Error::Duplicate`], [`Error::Expired`] and
+/// [`Error::TooFarAhead`] are told of a message whose header, or signature, has proved who made it,
+/// and are everyday life. The other variants tell the local caller what to do differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The message is damaged, forged, replayed, for somebody else, or too old to be opened.
+    /// The message is damaged, forged or for somebody else, or of a session or chain that is not
+    /// known, or no longer.
     #[error("the message cannot be opened")]
     Undecryptable,
+    /// The message is one's own.
+    #[error("this side sent the message itself")]
+    Own,
+    /// The message was opened before: its key was used and is gone.
+    #[error("the message was opened before")]
+    Duplicate,
+    /// The message comes so late that its key is no longer kept. It may have been opened before.
+    #[error("the key of the message is no longer kept")]
+    Expired,
+    /// So many messages before this one are missing that it cannot be opened yet. It can once
+    /// [`Limits::max_skip`](crate::Limits::max_skip) reaches it from a message that was opened;
+    /// the peer's next chain opens in any case.
+    #[error("too many messages before this one are missing")]
+    TooFarAhead,
     /// A public key is not canonical, of low order, or otherwise not acceptable.
     #[error("the public key is not acceptable")]
     InvalidKey,
@@ -52,4 +68,14 @@ pub enum Error {
     /// The operating system's random generator failed.
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+impl Error {
+    /// What opening a message tells: that it is everyday life, or nothing.
+    pub(crate) fn of_opening(self) -> Self {
+        match self {
+            Self::Own | Self::Duplicate | Self::Expired | Self::TooFarAhead => self,
+            _ => Self::Undecryptable,
+        }
+    }
 }

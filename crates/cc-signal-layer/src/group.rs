@@ -28,8 +28,10 @@ mod welcome;
 
 use before::Before;
 use commit::Commit;
-pub(crate) use key_package::commitment_in as key_package_commitment;
 use key_package::{KeyPackage, Newcomer};
+pub(crate) use key_package::{
+    commitment_in as key_package_commitment, verify_part as verify_key_package,
+};
 use message::{Front, Received, Via};
 use saved::{Part, Touched};
 
@@ -162,6 +164,10 @@ impl Group {
         &self.account
     }
 
+    pub(crate) fn into_account(self) -> Account {
+        self.account
+    }
+
     pub(crate) fn account_mut(&mut self) -> &mut Account {
         self.state.touched.add(Part::Account);
         &mut self.account
@@ -196,7 +202,7 @@ impl Group {
         };
         if self.state.keys.is_none() {
             // Nobody knows this chain yet, so it may stay when the place is refused.
-            self.state.keys = Some(SenderKeys::generate(self.limits)?);
+            self.state.keys = Some(SenderKeys::generate(me.as_bytes(), self.limits)?);
             self.state.touched.add(Part::Own);
         }
         self.staged.place = Some((me, founds));
@@ -309,7 +315,7 @@ impl Group {
             self.welcome(me, epoch, &removed, &mut added, &context.binding)?
         };
         let rotate = added.is_empty() || !removed.is_empty();
-        let chain = if rotate { Some(SenderChain::generate()?) } else { None };
+        let chain = if rotate { Some(SenderChain::generate(me.as_bytes())?) } else { None };
         let added_parts = newcomers.into_iter().map(|new| new.0).collect();
         let commit = Commit { binding: context.binding, epoch, added: added_parts, removed };
         let part = commit.encode();
@@ -393,7 +399,7 @@ impl Group {
             added.push((new.id, Peer::new(bundle, self.limits, commit.epoch)));
         }
         let rotate = !commit.removed.is_empty() && !removed_self;
-        let chain = if rotate { Some(SenderChain::generate()?) } else { None };
+        let chain = if rotate { Some(SenderChain::generate(me.as_bytes())?) } else { None };
         let outcome = CommitOutcome {
             committer: Some(committer),
             added: added.iter().map(|(id, _)| *id).collect(),
@@ -512,7 +518,7 @@ impl Group {
                     // Perhaps a newcomer, whose commit is still to come.
                     return Err(self.unknown_chain(&chain));
                 };
-                let taken = peer.take_over(&self.account, &ad, entry, self.limits);
+                let taken = peer.take_over(&self.account, &sender, &ad, entry, self.limits);
                 if taken.is_err() && self.brings_back(&sender) {
                     return Err(self.unknown_chain(&chain));
                 }
@@ -644,13 +650,14 @@ impl Peer {
     fn take_over(
         &self,
         account: &Account,
+        name: &MemberId,
         ad: &[u8],
         entry: &[u8],
         limits: Limits,
     ) -> Result<(sessions::Staged, u64, crate::ReceiverChain), Error> {
         let (text, staged) = self.sessions.open(account, ad, entry)?;
         let text = SecretBytes::new(text);
-        let (generation, chain) = message::Handover::decode(text.expose(), limits)?;
+        let (generation, chain) = message::Handover::decode(name, text.expose(), limits)?;
         if generation < self.floor || self.generations.contains(&generation) {
             return Err(Error::Undecryptable);
         }

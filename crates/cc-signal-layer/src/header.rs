@@ -9,6 +9,8 @@
 //! | 16 | nonce |
 //! | 32 + 4 + 4 | encrypted: ratchet key, length of the previous chain, number in this chain |
 //! | 16 | tag |
+//!
+//! The nonce is the salt of the message's own key as well, so that this needs no bytes of its own.
 
 use core::fmt;
 
@@ -16,7 +18,7 @@ use aes_gcm::{
     AesGcm, Key, Nonce, Tag,
     aead::{AeadInOut, KeyInit, consts::U16},
 };
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use cc_core::{Secret, key_use};
 
 use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy};
@@ -40,12 +42,13 @@ pub(crate) struct Header {
 /// A header key with its AES key schedule, which is used for a whole chain.
 pub(crate) struct HeaderKey {
     key: Secret<32>,
-    aead: Box<Aead>,
+    /// Shared, so that a copy does not pass through the stack.
+    aead: Arc<Aead>,
 }
 
 impl HeaderKey {
     pub(crate) fn new(key: Secret<32>) -> Self {
-        let aead = Box::new(Aead::new(<&Key<Aead>>::from(key.expose())));
+        let aead = Arc::new(Aead::new(<&Key<Aead>>::from(key.expose())));
         Self { key, aead }
     }
 
@@ -108,6 +111,11 @@ impl HeaderKey {
     pub(crate) fn duplicate(&self) -> Self {
         Self { key: self.key.duplicate(), aead: self.aead.clone() }
     }
+}
+
+/// The random bytes of an encrypted header.
+pub(crate) fn salt(encrypted: &[u8; ENCRYPTED_LEN]) -> &[u8] {
+    encrypted.split_at(NONCE_LEN).0
 }
 
 impl fmt::Debug for HeaderKey {

@@ -14,6 +14,7 @@
 //! another agreement key beside a signing key they do not own. The signature covers keys, never
 //! messages: the deniability that X3DH section 4.4 describes is untouched.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use cc_core::{Secret, SecretBytes};
@@ -24,6 +25,7 @@ use crate::{
     codec::{Reader, Writer},
     curve::{KeyPair, PublicKey},
     entropy::{Entropy, System},
+    scrub::scrubbed,
 };
 
 /// Somebody's public identity: a verified pair of an Ed25519 and an X25519 key.
@@ -120,7 +122,8 @@ impl fmt::Debug for IdentityKey {
 
 /// One's own identity.
 pub struct IdentityKeyPair {
-    signing: SigningKey,
+    /// Boxed, so that moving the pair leaves no copy on the stack.
+    signing: Box<SigningKey>,
     agreement: KeyPair,
     public: IdentityKey,
 }
@@ -150,7 +153,7 @@ impl IdentityKeyPair {
     /// context, or for other parts, never verifies for another.
     #[must_use]
     pub fn sign(&self, context: &[u8], message: &[&[u8]]) -> [u8; 64] {
-        self.signing.sign(&framed(context, message)).to_bytes()
+        scrubbed(|| self.signing.sign(&framed(context, message)).to_bytes())
     }
 
     /// The private keys, to be kept in an encrypted store: 64 bytes.
@@ -186,9 +189,10 @@ impl IdentityKeyPair {
     }
 
     fn from_secrets(signing: &Secret<32>, agreement: Secret<32>) -> Self {
-        let signing = SigningKey::from_bytes(signing.expose());
+        let signing = scrubbed(|| Box::new(SigningKey::from_bytes(signing.expose())));
         let agreement = KeyPair::from_secret(agreement);
-        let binding = signing.sign(&framed(BINDING, &[agreement.public().as_bytes()])).to_bytes();
+        let framed = framed(BINDING, &[agreement.public().as_bytes()]);
+        let binding = scrubbed(|| signing.sign(&framed).to_bytes());
         let public = IdentityKey {
             verifying: signing.verifying_key(),
             agreement: *agreement.public(),

@@ -6,6 +6,7 @@
 //! | 1 | 0x12 after X3DH, 0x13 after PQXDH |
 //! | 128 | the initiator's identity |
 //! | 32 | its ephemeral key |
+//! | 8 | number of the session, masked with bytes that the agreement gives |
 //! | 4 | id of the signed prekey |
 //! | 1 (+ 4) | 0, or 1 and the id of the one-time prekey |
 //! | 4 + 1568 | PQXDH only: id of the post-quantum prekey, KEM ciphertext |
@@ -18,13 +19,15 @@ use crate::{
 };
 
 /// The length of the longest handshake.
-pub(crate) const MAX_LEN: usize = 1 + IdentityKey::LEN + 32 + 4 + 1 + 4 + 4 + CIPHERTEXT_LEN;
+pub(crate) const MAX_LEN: usize = 1 + IdentityKey::LEN + 32 + 8 + 4 + 1 + 4 + 4 + CIPHERTEXT_LEN;
 
 /// What the initiator tells the responder about its half of the agreement.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     pub(crate) identity: IdentityKey,
     pub(crate) ephemeral: PublicKey,
+    /// Masked: when and how often somebody begins sessions is nobody else's business.
+    pub(crate) number: [u8; 8],
     pub(crate) signed_prekey: u32,
     pub(crate) one_time_prekey: Option<u32>,
     pub(crate) kem: Option<(u32, Box<[u8; CIPHERTEXT_LEN]>)>,
@@ -39,6 +42,7 @@ impl Handshake {
         });
         bytes.extend_from_slice(&self.identity.to_bytes());
         bytes.extend_from_slice(self.ephemeral.as_bytes());
+        bytes.extend_from_slice(&self.number);
         bytes.extend_from_slice(&self.signed_prekey.to_be_bytes());
         match self.one_time_prekey {
             None => bytes.push(0),
@@ -61,6 +65,7 @@ impl Handshake {
         let handshake = Self {
             identity: IdentityKey::read(&mut reader)?,
             ephemeral: PublicKey::from_bytes(reader.array()?)?,
+            number: reader.array()?,
             signed_prekey: reader.u32()?,
             one_time_prekey: if reader.flag()? { Some(reader.u32()?) } else { None },
             kem: match kind {
@@ -81,7 +86,7 @@ pub(crate) fn split(message: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     if kind != wire::INITIAL_X3DH && kind != wire::INITIAL_PQXDH {
         return Err(Error::Malformed);
     }
-    reader.take(IdentityKey::LEN + 32 + 4)?;
+    reader.take(IdentityKey::LEN + 32 + 8 + 4)?;
     if reader.flag()? {
         reader.u32()?;
     }

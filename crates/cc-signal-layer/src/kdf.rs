@@ -8,27 +8,29 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// HKDF-SHA256 to an array.
+/// HKDF-SHA256.
 pub(crate) fn hkdf<const N: usize>(
     salt: &[u8],
     ikm: &[u8],
     info: &[u8],
-) -> Result<Zeroizing<[u8; N]>, Error> {
-    let mut okm = Zeroizing::new([0; N]);
-    Hkdf::<Sha256>::new(Some(salt), ikm).expand(info, &mut *okm).map_err(|_| Error::Primitive)?;
+) -> Result<Secret<N>, Error> {
+    let mut okm = Secret::zeroed();
+    Hkdf::<Sha256>::new(Some(salt), ikm)
+        .expand(info, okm.expose_mut())
+        .map_err(|_| Error::Primitive)?;
     Ok(okm)
 }
 
 /// HKDF-SHA256 without the extract step, for a key that is uniformly random already (RFC 5869
-/// section 3.3).
+/// section 3.3). `info` is given in parts.
 pub(crate) fn hkdf_expand<const N: usize>(
     prk: &Secret<32>,
-    info: &[u8],
-) -> Result<Zeroizing<[u8; N]>, Error> {
-    let mut okm = Zeroizing::new([0; N]);
+    info: &[&[u8]],
+) -> Result<Secret<N>, Error> {
+    let mut okm = Secret::zeroed();
     Hkdf::<Sha256>::from_prk(prk.expose())
         .map_err(|_| Error::Primitive)?
-        .expand(info, &mut *okm)
+        .expand_multi_info(info, okm.expose_mut())
         .map_err(|_| Error::Primitive)?;
     Ok(okm)
 }
@@ -74,18 +76,18 @@ mod tests {
             &hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap(),
         );
         assert_eq!(
-            hex::encode(*okm.unwrap()),
+            hex::encode(okm.unwrap().expose()),
             "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
         );
         let salt: Vec<u8> = (0x60..=0xaf).collect();
         let ikm: Vec<u8> = (0x00..=0x4f).collect();
         let info: Vec<u8> = (0xb0..=0xff).collect();
         assert_eq!(
-            hex::encode(*hkdf::<82>(&salt, &ikm, &info).unwrap()),
+            hex::encode(hkdf::<82>(&salt, &ikm, &info).unwrap().expose()),
             "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"
         );
         assert_eq!(
-            hex::encode(*hkdf::<42>(&[], &[0x0b; 22], &[]).unwrap()),
+            hex::encode(hkdf::<42>(&[], &[0x0b; 22], &[]).unwrap().expose()),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
         );
     }
@@ -98,9 +100,9 @@ mod tests {
                 .unwrap(),
         )
         .unwrap();
-        let okm = hkdf_expand::<42>(&prk, &hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap());
+        let okm = hkdf_expand::<42>(&prk, &[&hex::decode("f0f1f2f3f4f5f6f7f8f9").unwrap()]);
         assert_eq!(
-            hex::encode(*okm.unwrap()),
+            hex::encode(okm.unwrap().expose()),
             "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
         );
     }
@@ -113,7 +115,7 @@ mod tests {
             // One output size is enough: a shorter output is a prefix of a longer one.
             if test.size <= 64 {
                 let okm = hkdf::<64>(&test.salt, &test.ikm, &test.info).unwrap();
-                assert_eq!(&okm[..test.size], &test.okm[..], "case {}", test.tc_id);
+                assert_eq!(&okm.expose()[..test.size], &test.okm[..], "case {}", test.tc_id);
                 checked += 1;
             }
         }

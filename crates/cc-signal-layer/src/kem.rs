@@ -7,7 +7,7 @@ use cc_core::Secret;
 use ml_kem::{Decapsulate, DecapsulationKey1024, EncapsulationKey1024, KeyExport, TryKeyInit};
 use zeroize::Zeroize;
 
-use crate::{Error, entropy::Entropy};
+use crate::{Error, entropy::Entropy, scrub::scrubbed_deep};
 
 /// The length of an encapsulation key.
 pub const PUBLIC_LEN: usize = 1568;
@@ -45,11 +45,14 @@ impl KemPublicKey {
     ) -> Result<(Box<[u8; CIPHERTEXT_LEN]>, Secret<32>), Error> {
         let mut message = ml_kem::B32::default();
         entropy.fill(&mut message)?;
-        let (ciphertext, mut shared) = self.key.encapsulate_deterministic(&message);
+        let (ciphertext, secret) = scrubbed_deep(|| {
+            let (ciphertext, mut shared) = self.key.encapsulate_deterministic(&message);
+            let secret = Secret::copy_from(&shared).ok_or(Error::Primitive);
+            shared.zeroize();
+            (Box::new(ciphertext.into()), secret)
+        });
         message.zeroize();
-        let secret = Secret::copy_from(&shared).ok_or(Error::Primitive);
-        shared.zeroize();
-        Ok((Box::new(ciphertext.into()), secret?))
+        Ok((ciphertext, secret?))
     }
 }
 
@@ -86,7 +89,7 @@ impl KemKeyPair {
     /// Computes the public half.
     #[must_use]
     pub fn public(&self) -> KemPublicKey {
-        let key = self.expand().encapsulation_key().clone();
+        let key = scrubbed_deep(|| self.expand().encapsulation_key().clone());
         let bytes = Box::new(key.to_bytes().into());
         KemPublicKey { key, bytes }
     }
@@ -95,8 +98,10 @@ impl KemKeyPair {
     /// implicit rejection).
     #[must_use]
     pub fn decapsulate(&self, ciphertext: &[u8; CIPHERTEXT_LEN]) -> Secret<32> {
-        let mut shared: [u8; 32] = self.expand().decapsulate(&(*ciphertext).into()).into();
-        Secret::take(&mut shared)
+        scrubbed_deep(|| {
+            let mut shared: [u8; 32] = self.expand().decapsulate(&(*ciphertext).into()).into();
+            Secret::take(&mut shared)
+        })
     }
 
     pub(crate) fn generate_from(entropy: &mut impl Entropy) -> Result<Self, Error> {

@@ -32,7 +32,7 @@ use core::fmt;
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
     GroupLayer, KeyPackageInfo, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member,
-    MemberId, Opened, PartContext, Properties, Restore, Standing,
+    MemberId, NewMember, Opened, PartContext, Properties, Restore, Standing,
     store::{ScopeReader, ScopeWriter},
 };
 
@@ -98,6 +98,16 @@ impl SignalLayer {
     #[must_use]
     pub fn group_with(account: Account, limits: Limits) -> Self {
         Self::new(Mode::Group(Box::new(Group::new(account, limits))))
+    }
+
+    /// The account, and the end of the layer: so that no second layer is made of a copy of it, which
+    /// would spend the same one-time prekeys.
+    #[must_use]
+    pub fn into_account(self) -> Account {
+        match self.mode {
+            Mode::Pairwise(pairwise) => pairwise.into_account(),
+            Mode::Group(group) => group.into_account(),
+        }
     }
 
     /// One's own identity and prekeys.
@@ -308,6 +318,15 @@ impl GroupLayer for SignalLayer {
         group::key_package_commitment(part).map(KeyPackageInfo::new)
     }
 
+    fn verify_key_package(
+        &self,
+        new: &NewMember<'_>,
+        _now: Option<u64>,
+    ) -> Result<KeyPackageInfo, LayerError> {
+        group::verify_key_package(new)?;
+        self.inspect_key_package(new.part)
+    }
+
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         None
     }
@@ -404,6 +423,10 @@ impl From<Error> for LayerError {
             | Error::UnknownVersion(_)
             | Error::NoPostQuantumPrekey
             | Error::WrongIdentity => Self::rejected(),
+            Error::Own => Self::own(),
+            Error::Duplicate => Self::duplicate(),
+            Error::Expired => Self::stale(None),
+            Error::TooFarAhead => Self::early(None),
             Error::NoSession => Self::local(LayerErrorKind::NotReady, error),
             Error::ChainExhausted | Error::LimitExceeded => {
                 Self::local(LayerErrorKind::Limit, error)

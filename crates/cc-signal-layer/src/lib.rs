@@ -20,8 +20,10 @@ pub mod sender_key;
 pub mod sender_keys;
 pub mod session;
 pub mod sessions;
+pub mod settings;
 
 mod chain_key;
+mod clock;
 mod codec;
 mod entropy;
 mod group;
@@ -32,6 +34,8 @@ mod message_key;
 mod pqxdh;
 mod ratchet;
 mod root_key;
+mod scrub;
+mod seen;
 mod skipped;
 mod state;
 mod wire;
@@ -49,6 +53,7 @@ pub use sender_key::{ReceiverChain, SenderChain, StagedReceive};
 pub use sender_keys::{SenderKeys, StagedGroupOpen};
 pub use session::{Framing, Role, Session, StagedOpen};
 pub use sessions::{Sessions, Staged};
+pub use settings::SignalSettings;
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,10 @@ type Aead = AesGcm<aes::Aes256Enc, U12>;
 pub(crate) const TAG_LEN: usize = 16;
 
 /// The 32-byte message key `mk`. Using it consumes it.
+///
+/// What encrypts is derived from it and from a *salt*: random bytes of the message that travel with it. An
+/// old copy of a state that is put back reaches the same `mk` a second time, with another salt, and so
+/// encrypts under another key.
 #[derive(Debug)]
 pub(crate) struct MessageKey(Secret<32>);
 
@@ -23,14 +27,19 @@ impl MessageKey {
         Self(key)
     }
 
-    /// Encrypts `buffer` in place and returns the tag.
-    pub(crate) fn encrypt(self, aad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG_LEN], Error> {
+    /// Encrypts `buffer` in place and returns the tag. `salt`: 12 bytes or more.
+    pub(crate) fn encrypt(
+        self,
+        salt: &[u8],
+        aad: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], Error> {
         #[cfg(test)]
         tests::record(&self);
-        // The nonce is the key's own.
-        key_use::record("signal message", self.0.expose(), &[]);
-        let (aead, nonce) = self.expand()?;
-        aead.encrypt_inout_detached(&nonce, aad, buffer.into())
+        let (key, nonce) = self.derive(salt)?;
+        key_use::record("signal message", key.expose(), &nonce);
+        aead(&key)
+            .encrypt_inout_detached(&nonce, aad, buffer.into())
             .map(Into::into)
             .map_err(|_| Error::Primitive)
     }
@@ -38,12 +47,14 @@ impl MessageKey {
     /// Decrypts `buffer` in place; on failure it is left as it was.
     pub(crate) fn decrypt(
         self,
+        salt: &[u8],
         aad: &[u8],
         buffer: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Error> {
-        let (aead, nonce) = self.expand()?;
-        aead.decrypt_inout_detached(&nonce, aad, buffer.into(), &Tag::from(*tag))
+        let (key, nonce) = self.derive(salt)?;
+        aead(&key)
+            .decrypt_inout_detached(&nonce, aad, buffer.into(), &Tag::from(*tag))
             .map_err(|_| Error::Undecryptable)
     }
 
@@ -56,15 +67,20 @@ impl MessageKey {
         Self(self.0.duplicate())
     }
 
-    /// Double Ratchet section 5.2: an AEAD key and a nonce by HKDF. The message key is the output
-    /// of a PRF, so the expand step suffices.
-    fn expand(&self) -> Result<(Aead, Nonce<U12>), Error> {
-        let okm = kdf::hkdf_expand::<44>(&self.0, INFO)?;
-        let (key, nonce) = okm.split_first_chunk::<32>().ok_or(Error::Primitive)?;
-        let nonce = Nonce::<U12>::try_from(nonce).map_err(|_| Error::Primitive)?;
-        Ok((Aead::new(<&Key<Aead>>::from(key)), nonce))
+    /// Double Ratchet section 5.2: an AEAD key by HKDF. The message key is the output of a PRF, so the
+    /// expand step suffices. The key is never used again, so any nonce will do: the start of the salt.
+    fn derive(&self, salt: &[u8]) -> Result<(Secret<32>, Nonce<U12>), Error> {
+        let nonce: [u8; 12] = *salt.first_chunk().ok_or(Error::Primitive)?;
+        Ok((kdf::hkdf_expand(&self.0, &[INFO, salt])?, nonce.into()))
     }
 }
+
+fn aead(key: &Secret<32>) -> Aead {
+    Aead::new(<&Key<Aead>>::from(key.expose()))
+}
+
+/// For a message key that was made at random for one message.
+pub(crate) const NO_SALT: [u8; 12] = [0; 12];
 
 const INFO: &[u8] = b"cc-signal/1 message";
 
@@ -110,19 +126,23 @@ pub(crate) mod tests {
     #[should_panic(expected = "two messages under one message key")]
     fn the_collector_sees_a_repeated_key() {
         let key = MessageKey::new(Secret::random().unwrap());
-        key.duplicate().encrypt(&[], &mut [1]).unwrap();
-        key.encrypt(&[], &mut [2]).unwrap();
+        key.duplicate().encrypt(&NO_SALT, &[], &mut [1]).unwrap();
+        key.encrypt(&NO_SALT, &[], &mut [2]).unwrap();
     }
 
     #[test]
     fn a_failed_decrypt_leaves_the_buffer() {
         let key = MessageKey::new(Secret::random().unwrap());
         let mut buffer = *b"text";
-        let tag = key.duplicate().encrypt(b"ad", &mut buffer).unwrap();
+        let salt = [7; 12];
+        let tag = key.duplicate().encrypt(&salt, b"ad", &mut buffer).unwrap();
         let sealed = buffer;
-        assert_eq!(key.duplicate().decrypt(b"other", &mut buffer, &tag), Err(Error::Undecryptable));
-        assert_eq!(buffer, sealed);
-        key.decrypt(b"ad", &mut buffer, &tag).unwrap();
+        for (salt, ad) in [(salt, &b"other"[..]), (NO_SALT, b"ad")] {
+            let opened = key.duplicate().decrypt(&salt, ad, &mut buffer, &tag);
+            assert_eq!(opened, Err(Error::Undecryptable));
+            assert_eq!(buffer, sealed);
+        }
+        key.decrypt(&salt, b"ad", &mut buffer, &tag).unwrap();
         assert_eq!(&buffer, b"text");
     }
 }

@@ -1,6 +1,6 @@
 //! Prekeys: signed, last-resort and one-time ones (X3DH section 2.4, PQXDH section 2.3).
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 
 use cc_core::Secret;
 
@@ -12,17 +12,23 @@ use crate::{
     entropy::Entropy,
     identity::IdentityKeyPair,
     kem::KemKeyPair,
+    seen::Seen,
 };
 
 /// The most one-time prekeys of each kind that are kept; beyond it the oldest are dropped.
 pub const MAX_ONE_TIME: usize = 1000;
 
-/// How many initial messages without one-time prekeys one signed prekey accepts.
+/// From how many peers one signed prekey accepts initial messages without one-time prekeys, and how
+/// many such messages it remembers.
 ///
-/// Each is remembered, so that none is accepted twice. When the record is full such messages are
-/// refused until [`Account::rotate_prekeys`](crate::Account::rotate_prekeys): refusing is safe,
+/// They are remembered so that none is accepted twice. Beyond this number the oldest of the peer that
+/// has most is dropped, and older ones of that peer are refused. Beyond this number of peers newcomers
+/// are refused until [`Account::rotate_prekeys`](crate::Account::rotate_prekeys): refusing is safe,
 /// forgetting is not.
-pub const MAX_SEEN: usize = 4096;
+pub const MAX_SEEN: usize = 16_384;
+
+/// How many initial messages of one peer are remembered in the same way.
+pub const MAX_SEEN_OF_PEER: usize = 64;
 
 /// The prekeys that live for a period: the signed prekey and the last-resort KEM prekey, with a
 /// record of the initial messages that used nothing else.
@@ -31,7 +37,7 @@ pub(crate) struct Period {
     id: u32,
     signed: KeyPair,
     last_resort: KemKeyPair,
-    seen: BTreeSet<[u8; 32]>,
+    seen: Seen,
 }
 
 impl Period {
@@ -40,7 +46,7 @@ impl Period {
             id,
             signed: KeyPair::generate_from(entropy)?,
             last_resort: KemKeyPair::generate_from(entropy)?,
-            seen: BTreeSet::new(),
+            seen: Seen::default(),
         })
     }
 
@@ -65,26 +71,12 @@ impl Period {
         KemPrekey::sign(identity, self.id, self.last_resort.public())
     }
 
-    /// Whether an initial message with this ephemeral key may be accepted.
-    pub(crate) fn is_fresh(&self, ephemeral: &[u8; 32]) -> bool {
-        self.seen.len() < MAX_SEEN && !self.seen.contains(ephemeral)
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
-    pub(crate) fn remember(&mut self, ephemeral: [u8; 32]) {
-        self.seen.insert(ephemeral);
-    }
-
-    pub(crate) fn seen_len(&self) -> usize {
-        self.seen.len()
-    }
-
-    /// Takes back that an initial message was remembered.
-    pub(crate) fn forget(&mut self, ephemeral: &[u8; 32]) {
-        self.seen.remove(ephemeral);
-    }
-
-    pub(crate) fn seen(&self) -> impl Iterator<Item = &[u8; 32]> {
-        self.seen.iter()
+    pub(crate) fn seen_mut(&mut self) -> &mut Seen {
+        &mut self.seen
     }
 
     /// Without the record of initial messages, but for how many there are.
@@ -93,17 +85,18 @@ impl Period {
         writer.put(self.signed.secret().expose());
         writer.put(self.last_resort.seed().expose());
         writer.count(self.seen.len());
+        writer.count(self.seen.peers_len());
     }
 
-    /// The period, and how many initial messages it has seen.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(Self, u32), Error> {
+    /// The period, and how many initial messages of how many peers it has seen.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(Self, [u32; 2]), Error> {
         let period = Self {
             id: reader.u32()?,
             signed: KeyPair::from_secret(reader.secret()?),
             last_resort: KemKeyPair::from_seed(reader.secret()?),
-            seen: BTreeSet::new(),
+            seen: Seen::default(),
         };
-        Ok((period, reader.u32()?))
+        Ok((period, [reader.u32()?, reader.u32()?]))
     }
 }
 
@@ -152,7 +145,7 @@ impl<const N: usize> OneTime<N> {
         self.published.len()
     }
 
-    /// Takes back that a key was removed.
+    /// Undoes [`OneTime::remove`].
     pub(crate) fn put_back(&mut self, id: u32, secret: Secret<N>) {
         self.published.insert(id, secret);
     }
@@ -200,18 +193,5 @@ mod tests {
             }
         }
         assert_eq!(keys.unpublished_len() + keys.published_len(), MAX_ONE_TIME);
-    }
-
-    #[test]
-    fn the_record_of_initial_messages_is_bounded_and_fails_closed() {
-        let mut period = Period::generate(1, &mut System).unwrap();
-        for n in 0..MAX_SEEN as u64 {
-            let mut ephemeral = [0; 32];
-            ephemeral[..8].copy_from_slice(&n.to_be_bytes());
-            assert!(period.is_fresh(&ephemeral));
-            period.remember(ephemeral);
-            assert!(!period.is_fresh(&ephemeral));
-        }
-        assert!(!period.is_fresh(&[0xff; 32]));
     }
 }

@@ -9,7 +9,7 @@
 //! | `NHKs`, `PN` | `next_sending`, `previous` |
 //! | `DHRr`, `HKr`, `CKr`, `Nr` | `receiving` |
 //! | `NHKr` | `next_receiving` |
-//! | `MKSKIPPED` | `receiving.skipped`, `skipped` |
+//! | `MKSKIPPED` | `receiving.skipped`, `former` |
 //!
 //! The sending half of a DH ratchet step waits until something is sent, as the specification
 //! allows ("deferring new ratchet key generation"): a key that does not exist yet cannot be
@@ -24,11 +24,11 @@ use crate::{
     chain_key::ChainKey,
     curve::{KeyPair, PublicKey},
     entropy::Entropy,
-    header::{ENCRYPTED_LEN, Header, HeaderKey},
+    header::{self, ENCRYPTED_LEN, Header, HeaderKey},
     limits::Limits,
     message_key::{MessageKey, TAG_LEN},
     root_key::RootKey,
-    skipped::{ChainSkips, Former, Place, SkippedStore},
+    skipped::{FormerChain, FormerChains, Location, SkippedKeys},
     wire,
 };
 
@@ -43,10 +43,12 @@ pub(crate) struct Ratchet {
     root: RootKey,
     sending: Sending,
     next_sending: HeaderKey,
+    /// The header key of the sending chain before, to know one's own messages by.
+    last_sending: Option<HeaderKey>,
     previous: u32,
     receiving: Option<Receiving>,
     next_receiving: HeaderKey,
-    skipped: SkippedStore,
+    former: FormerChains,
 }
 
 /// The sending side of the ratchet.
@@ -63,12 +65,14 @@ enum Sending {
 #[derive(Debug)]
 struct Receiving {
     /// How many receiving chains came before.
-    place: u64,
+    index: u64,
+    /// How many message keys were derived from those.
+    start: u64,
     theirs: PublicKey,
     header_key: HeaderKey,
     chain: ChainKey,
     number: u32,
-    skipped: ChainSkips,
+    skipped: SkippedKeys,
 }
 
 /// What opening a message will change, once it is applied.
@@ -77,18 +81,20 @@ pub(crate) enum Change {
     /// A late message of the current receiving chain.
     Late(u32),
     /// A late message of a former chain.
-    Skipped(Place),
+    Former(Location),
     /// The next message of the current chain, perhaps after a gap.
-    Advance { chain: ChainKey, number: u32, skipped: ChainSkips },
+    Advance { chain: ChainKey, number: u32, skipped: SkippedKeys },
     /// The first message seen of a new chain: a DH ratchet step.
     Ratchet {
-        missed: ChainSkips,
+        /// What is missing of the chain before, and how many keys were derived from that one.
+        missed: SkippedKeys,
+        end: u32,
         root: RootKey,
         next_receiving: HeaderKey,
         theirs: PublicKey,
         chain: ChainKey,
         number: u32,
-        skipped: ChainSkips,
+        skipped: SkippedKeys,
     },
 }
 
@@ -107,10 +113,11 @@ impl Ratchet {
             root,
             sending: Sending::Chain { pair, header_key: header_a, chain, number: 0 },
             next_sending,
+            last_sending: None,
             previous: 0,
             receiving: None,
             next_receiving: next_header_b,
-            skipped: SkippedStore::default(),
+            former: FormerChains::default(),
         })
     }
 
@@ -125,10 +132,11 @@ impl Ratchet {
             root,
             sending: Sending::Waiting(our_prekey),
             next_sending: next_header_b,
+            last_sending: None,
             previous: 0,
             receiving: None,
             next_receiving: header_a,
-            skipped: SkippedStore::default(),
+            former: FormerChains::default(),
         }
     }
 
@@ -168,12 +176,17 @@ impl Ratchet {
         if let Some((_, rest)) = prefix.split_first_mut() {
             rest.copy_from_slice(&header);
         }
-        let tag = key.encrypt(&associated_data(session_ad, &prefix, ad), body)?;
+        let tag =
+            key.encrypt(header::salt(&header), &associated_data(session_ad, &prefix, ad), body)?;
         Ok((prefix, tag))
     }
 
     /// `RatchetDecryptHE`, in place and without changing the state: where in `message` the text
     /// is now, and the change to apply. On failure `message` is left as it was.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`]; of a message whose header is genuine also [`Error::Own`],
+    /// [`Error::Duplicate`], [`Error::Expired`] and [`Error::TooFarAhead`].
     pub(crate) fn open(
         &self,
         session_ad: &[u8],
@@ -189,8 +202,8 @@ impl Ratchet {
         if *kind != wire::MESSAGE {
             return Err(Error::Undecryptable);
         }
-        let (key, change) = self.find_key(header, limits).ok_or(Error::Undecryptable)?;
-        key.decrypt(&associated_data(session_ad, prefix, ad), body, tag)?;
+        let (key, change) = self.find_key(header, limits)?;
+        key.decrypt(header::salt(header), &associated_data(session_ad, prefix, ad), body, tag)?;
         Ok((PREFIX_LEN..PREFIX_LEN + body.len(), change))
     }
 
@@ -202,7 +215,7 @@ impl Ratchet {
                     receiving.skipped.remove(number);
                 }
             }
-            Change::Skipped(place) => self.skipped.remove(place),
+            Change::Former(location) => self.former.remove(location),
             Change::Advance { chain, number, skipped } => {
                 if let Some(receiving) = &mut self.receiving {
                     receiving.chain = chain;
@@ -210,21 +223,33 @@ impl Ratchet {
                     receiving.skipped.append(skipped);
                 }
             }
-            Change::Ratchet { missed, root, next_receiving, theirs, chain, number, skipped } => {
-                let mut place = 0;
+            Change::Ratchet {
+                missed,
+                end,
+                root,
+                next_receiving,
+                theirs,
+                chain,
+                number,
+                skipped,
+            } => {
+                let (mut next_index, mut next_start) = (0, 0);
                 if let Some(mut old) = self.receiving.take() {
-                    place = old.place + 1;
                     old.skipped.append(missed);
-                    let Receiving { place: chain, header_key, skipped: keys, .. } = old;
-                    self.skipped.retire(Former { chain, header_key, keys });
+                    let Receiving { index, start, header_key, skipped, .. } = old;
+                    next_index = index.saturating_add(1);
+                    next_start = start.saturating_add(u64::from(end));
+                    self.former.push(FormerChain { index, start, end, header_key, skipped });
                 }
-                if let Sending::Chain { number, .. } = &self.sending {
-                    self.previous = *number;
+                let sending = core::mem::replace(&mut self.sending, Sending::Due(theirs));
+                if let Sending::Chain { header_key, number, .. } = sending {
+                    self.previous = number;
+                    self.last_sending = Some(header_key);
                 }
                 self.root = root;
-                self.sending = Sending::Due(theirs);
                 self.receiving = Some(Receiving {
-                    place,
+                    index: next_index,
+                    start: next_start,
                     theirs,
                     header_key: core::mem::replace(&mut self.next_receiving, next_receiving),
                     chain,
@@ -238,17 +263,21 @@ impl Ratchet {
 
     /// How many keys of missing messages are kept.
     pub(crate) fn skipped_len(&self) -> usize {
-        self.skipped.len() + self.receiving.as_ref().map_or(0, |r| r.skipped.len())
+        self.former.len() + self.receiving.as_ref().map_or(0, |r| r.skipped.len())
     }
 
-    /// Drops the oldest skipped keys beyond the limit.
+    /// Drops the skipped keys that have expired, and the oldest beyond the limit.
     pub(crate) fn enforce(&mut self, limits: &Limits) {
         let excess = self.skipped_len().saturating_sub(limits.max_skipped());
-        let excess = self.skipped.drop_oldest(excess);
-        if let Some(receiving) = &mut self.receiving {
+        let excess = self.former.drop_oldest(excess);
+        if let Some(Receiving { index, start, number, skipped, .. }) = &mut self.receiving {
             for _ in 0..excess {
-                receiving.skipped.drop_oldest();
+                skipped.drop_oldest();
             }
+            let position = start.saturating_add(u64::from(*number));
+            let oldest = position.saturating_sub(u64::from(limits.skipped_lifetime()));
+            skipped.drop_before(oldest.saturating_sub(*start));
+            self.former.expire(oldest, *index);
         }
     }
 
@@ -258,7 +287,7 @@ impl Ratchet {
         &self,
         encrypted: &[u8; ENCRYPTED_LEN],
         limits: &Limits,
-    ) -> Option<(MessageKey, Change)> {
+    ) -> Result<(MessageKey, Change), Error> {
         if let Some(receiving) = &self.receiving
             && let Some(header) = receiving.header_key.decrypt(encrypted)
         {
@@ -267,42 +296,64 @@ impl Ratchet {
         if let Some(header) = self.next_receiving.decrypt(encrypted) {
             return self.find_key_after_step(&header, limits);
         }
-        let (place, key) = self.skipped.find(encrypted)?;
-        Some((key.duplicate(), Change::Skipped(place)))
+        match self.former.find(encrypted) {
+            Ok((location, key)) => Ok((key.duplicate(), Change::Former(location))),
+            Err(Error::Undecryptable) if self.has_sent(encrypted) => Err(Error::Own),
+            Err(error) => Err(error),
+        }
     }
 
     /// `DHRatchetHE`, its receiving half, with the skipping before and after it.
+    ///
+    /// Of the chain before, no more is skipped than the limit allows: the new chain does not depend on
+    /// it. The new chain is followed further than within a chain, for its first message is what the next
+    /// step of both sides depends on.
     fn find_key_after_step(
         &self,
         header: &Header,
         limits: &Limits,
-    ) -> Option<(MessageKey, Change)> {
+    ) -> Result<(MessageKey, Change), Error> {
         let (Sending::Chain { pair, .. } | Sending::Waiting(pair)) = &self.sending else {
             // The peer cannot answer a ratchet key that we have not made yet.
-            return None;
+            return Err(Error::Undecryptable);
         };
-        check_gap(0, header.number, limits)?;
-        let missed = match &self.receiving {
+        let next_number = header.number.checked_add(1).ok_or(Error::Undecryptable)?;
+        if header.number > limits.max_skip().max(Limits::MAX_FIRST_SKIP) {
+            return Err(Error::TooFarAhead);
+        }
+        let (missed, end) = match &self.receiving {
             Some(old) => {
-                check_gap(old.number, header.previous, limits)?;
-                ChainSkips::walk(&old.chain, old.number, header.previous).1
+                let gap = header.previous.checked_sub(old.number).ok_or(Error::Undecryptable)?;
+                let end = old.number.saturating_add(gap.min(limits.max_skip()));
+                (SkippedKeys::walk(&old.chain, old.number, end, limits.max_skip()).1, end)
             }
-            None if header.previous == 0 => ChainSkips::default(),
-            None => return None,
+            None if header.previous == 0 => (SkippedKeys::default(), 0),
+            None => return Err(Error::Undecryptable),
         };
-        let (root, chain, next_receiving) = self.root.step(pair, &header.ratchet_key).ok()?;
-        let (chain, skipped) = ChainSkips::walk(&chain, 0, header.number);
+        let (root, chain, next_receiving) =
+            self.root.step(pair, &header.ratchet_key).map_err(|_| Error::Undecryptable)?;
+        let (chain, skipped) = SkippedKeys::walk(&chain, 0, header.number, limits.max_skip());
         let (chain, key) = chain.step();
         let change = Change::Ratchet {
             missed,
+            end,
             root,
             next_receiving,
             theirs: header.ratchet_key,
             chain,
-            number: header.number.checked_add(1)?,
+            number: next_number,
             skipped,
         };
-        Some((key, change))
+        Ok((key, change))
+    }
+
+    /// Whether the header is of a message of our present sending chain or the one before.
+    fn has_sent(&self, encrypted: &[u8; ENCRYPTED_LEN]) -> bool {
+        let present = match &self.sending {
+            Sending::Chain { header_key, .. } => Some(header_key),
+            Sending::Waiting(_) | Sending::Due(_) => None,
+        };
+        present.into_iter().chain(&self.last_sending).any(|key| key.decrypt(encrypted).is_some())
     }
 }
 
@@ -314,25 +365,23 @@ impl Change {
 }
 
 impl Receiving {
-    fn find_key(&self, header: &Header, limits: &Limits) -> Option<(MessageKey, Change)> {
+    fn find_key(&self, header: &Header, limits: &Limits) -> Result<(MessageKey, Change), Error> {
         if header.ratchet_key != self.theirs {
-            return None;
+            return Err(Error::Undecryptable);
         }
-        if header.number < self.number {
+        let Some(gap) = header.number.checked_sub(self.number) else {
             let key = self.skipped.get(header.number)?;
-            return Some((key.duplicate(), Change::Late(header.number)));
+            return Ok((key.duplicate(), Change::Late(header.number)));
+        };
+        let next_number = header.number.checked_add(1).ok_or(Error::Undecryptable)?;
+        if gap > limits.max_skip() {
+            return Err(Error::TooFarAhead);
         }
-        check_gap(self.number, header.number, limits)?;
-        let (chain, skipped) = ChainSkips::walk(&self.chain, self.number, header.number);
+        let max = limits.max_skip();
+        let (chain, skipped) = SkippedKeys::walk(&self.chain, self.number, header.number, max);
         let (chain, key) = chain.step();
-        let change = Change::Advance { chain, number: header.number.checked_add(1)?, skipped };
-        Some((key, change))
+        Ok((key, Change::Advance { chain, number: next_number, skipped }))
     }
-}
-
-/// Refuses to go backwards, or further than the limit.
-fn check_gap(from: u32, to: u32, limits: &Limits) -> Option<()> {
-    (to.checked_sub(from)? <= limits.max_skip()).then_some(())
 }
 
 /// `CONCAT(AD, enc_header)` and the caller's data. The first two have fixed lengths, so the

@@ -31,9 +31,9 @@ impl RootKey {
         let shared = ours.agree(theirs)?;
         let okm = kdf::hkdf::<96>(self.0.expose(), shared.expose(), INFO)?;
         Ok((
-            Self(kdf::part(&*okm, 0)?),
-            ChainKey::new(kdf::part(&*okm, 1)?),
-            HeaderKey::new(kdf::part(&*okm, 2)?),
+            Self(kdf::part(okm.expose(), 0)?),
+            ChainKey::new(kdf::part(okm.expose(), 1)?),
+            HeaderKey::new(kdf::part(okm.expose(), 2)?),
         ))
     }
 

@@ -6,24 +6,32 @@
 //! goes forward, so a newcomer reads nothing older. When a member leaves, every sender
 //! [rotates](SenderChain::rotate).
 //!
+//! A chain has the name of its sender in its id and in everything that it signs. A member who passes
+//! another's distribution on as its own gives the receiver a chain of which no message ever comes.
+//!
 //! What this does not give, unlike the pairwise sessions: no healing after a compromise until
 //! somebody rotates, and no deniability towards the group, since every message is signed.
 //!
-//! Message, 93 bytes and the text:
+//! Message, 105 bytes and the text:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 1 | 0x16 |
-//! | 8 | id of the chain: the start of a hash of its signing key |
+//! | 8 | id of the chain: the start of a hash of its signing key and the sender's name |
 //! | 4 | number of the message, from 0 |
-//! | n + 16 | the text, encrypted with AES-256-GCM under the message key, and the tag |
-//! | 64 | Ed25519 signature over the associated data and everything before |
+//! | 12 | salt of the message key |
+//! | n + 16 | the text, encrypted with AES-256-GCM under a key from message key and salt, and the tag |
+//! | 64 | Ed25519 signature over the sender's name, the associated data and everything before |
+//!
+//! The salt is random, for copies of a chain that was put back: each reaches the same message keys. Of `k`
+//! messages under one message key two have the same salt with a probability below k^2 / 2^97: 2^-33 for
+//! 2^32 copies, as NIST SP 800-38D section 8.3 asks of random nonces.
 //!
 //! Distribution, 69 bytes: 0x15, number (4), chain key (32), signing key (32).
 
 use core::ops::Range;
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use cc_core::{Secret, SecretBytes};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -36,8 +44,9 @@ use crate::{
     entropy::{Entropy, System},
     limits::Limits,
     message_key::{MessageKey, TAG_LEN},
+    scrub::scrubbed,
     session::Framing,
-    skipped::ChainSkips,
+    skipped::SkippedKeys,
     state::{self, Records, Source, State},
     wire,
 };
@@ -45,7 +54,10 @@ use crate::{
 /// One's own chain, to send to a group.
 #[derive(Debug)]
 pub struct SenderChain {
-    signing: SigningKey,
+    sender: Box<[u8]>,
+    id: [u8; 8],
+    /// Boxed, so that moving the chain leaves no copy on the stack.
+    signing: Box<SigningKey>,
     chain: ChainKey,
     number: u32,
 }
@@ -53,10 +65,12 @@ pub struct SenderChain {
 /// Somebody else's chain, to receive from.
 #[derive(Debug)]
 pub struct ReceiverChain {
+    sender: Box<[u8]>,
+    id: [u8; 8],
     verifying: VerifyingKey,
     chain: ChainKey,
     number: u32,
-    skipped: ChainSkips,
+    skipped: SkippedKeys,
     limits: Limits,
     revision: u64,
 }
@@ -73,34 +87,42 @@ pub struct StagedReceive {
 #[derive(Debug)]
 enum Change {
     Late(u32),
-    Advance { chain: ChainKey, number: u32, skipped: ChainSkips },
+    Advance { chain: ChainKey, number: u32, skipped: SkippedKeys },
 }
 
 impl SenderChain {
     /// How much longer than its text a message is.
     pub const OVERHEAD: usize = HEAD_LEN + TAG_LEN + SIGNATURE_LEN;
 
-    /// A fresh chain.
+    /// A fresh chain of `sender`, the name under which the others keep it.
     ///
     /// # Errors
-    /// [`Error::Random`] when the operating system's generator fails.
-    pub fn generate() -> Result<Self, Error> {
-        Self::generate_from(&mut System)
+    /// [`Error::Random`] when the operating system's generator fails, [`Error::LimitExceeded`] for a
+    /// name beyond [`MAX_NAME_LEN`].
+    pub fn generate(sender: &[u8]) -> Result<Self, Error> {
+        Self::generate_from(sender, &mut System)
     }
 
-    /// Replaces the chain by an unrelated one. Those who are to read on need its distribution.
+    /// Replaces the chain by an unrelated one of the same sender. Those who are to read on need its
+    /// distribution.
     ///
     /// # Errors
     /// [`Error::Random`]; the old chain stays then.
     pub fn rotate(&mut self) -> Result<(), Error> {
-        *self = Self::generate()?;
+        *self = Self::generate(&self.sender)?;
         Ok(())
     }
 
-    /// 8 bytes that name the chain, and begin differently after every rotation.
+    /// The sender's name.
+    #[must_use]
+    pub fn sender(&self) -> &[u8] {
+        &self.sender
+    }
+
+    /// 8 bytes that name the chain, different after every rotation.
     #[must_use]
     pub fn id(&self) -> [u8; 8] {
-        chain_id(&self.signing.verifying_key())
+        self.id
     }
 
     /// What a member needs to read from the next message on. Secret: for pairwise sessions only.
@@ -118,14 +140,23 @@ impl SenderChain {
     /// chain advances for good.
     ///
     /// # Errors
-    /// [`Error::ChainExhausted`] after 2^32 - 1 messages, [`Error::Primitive`] for a text of
-    /// 64 GiB.
+    /// [`Error::ChainExhausted`] after 2^32 - 1 messages, [`Error::Random`], [`Error::Primitive`] for
+    /// a text of 64 GiB.
     pub fn encrypt(&mut self, ad: &[u8], text: &[u8]) -> Result<Vec<u8>, Error> {
+        self.encrypt_with(ad, text, &mut System)
+    }
+
+    pub(crate) fn encrypt_with(
+        &mut self,
+        ad: &[u8],
+        text: &[u8],
+        entropy: &mut impl Entropy,
+    ) -> Result<Vec<u8>, Error> {
         let mut message = Vec::with_capacity(text.len() + Self::OVERHEAD);
         message.extend_from_slice(&[0; HEAD_LEN]);
         message.extend_from_slice(text);
         let (place, body) = message.split_at_mut(HEAD_LEN);
-        let (head, tag, signature) = self.encrypt_parts(ad, body)?;
+        let (head, tag, signature) = self.encrypt_parts(ad, body, entropy)?;
         place.copy_from_slice(&head);
         message.extend_from_slice(&tag);
         message.extend_from_slice(&signature);
@@ -141,7 +172,7 @@ impl SenderChain {
         ad: &[u8],
         body: &mut [u8],
     ) -> Result<(Framing, [u8; 64]), Error> {
-        let (head, tag, signature) = self.encrypt_parts(ad, body)?;
+        let (head, tag, signature) = self.encrypt_parts(ad, body, &mut System)?;
         let head = Vec::from(head);
         Ok((Framing { head, tag }, signature))
     }
@@ -161,57 +192,99 @@ impl SenderChain {
         state::load(bytes, &Limits::default())
     }
 
-    pub(crate) fn generate_from(entropy: &mut impl Entropy) -> Result<Self, Error> {
-        Ok(Self {
-            signing: SigningKey::from_bytes(entropy.secret()?.expose()),
-            chain: ChainKey::new(entropy.secret()?),
-            number: 0,
-        })
+    pub(crate) fn generate_from(sender: &[u8], entropy: &mut impl Entropy) -> Result<Self, Error> {
+        let (seed, chain) = (entropy.secret()?, entropy.secret()?);
+        Self::new(sender, &seed, ChainKey::new(chain), 0)
     }
 
-    fn encrypt_parts(&mut self, ad: &[u8], body: &mut [u8]) -> Result<Parts, Error> {
+    fn new(sender: &[u8], seed: &Secret<32>, chain: ChainKey, number: u32) -> Result<Self, Error> {
+        if sender.len() > MAX_NAME_LEN {
+            return Err(Error::LimitExceeded);
+        }
+        let signing = scrubbed(|| Box::new(SigningKey::from_bytes(seed.expose())));
+        let id = chain_id(&signing.verifying_key(), sender);
+        Ok(Self { sender: Box::from(sender), id, signing, chain, number })
+    }
+
+    fn encrypt_parts(
+        &mut self,
+        ad: &[u8],
+        body: &mut [u8],
+        entropy: &mut impl Entropy,
+    ) -> Result<Sealed, Error> {
         let next_number = self.number.checked_add(1).ok_or(Error::ChainExhausted)?;
+        let salt: [u8; SALT_LEN] = entropy.array()?;
         let mut head = [wire::SENDER_KEY_MESSAGE; HEAD_LEN];
-        for (byte, value) in
-            head.iter_mut().skip(1).zip(self.id().iter().chain(&self.number.to_be_bytes()))
+        for (byte, value) in head
+            .iter_mut()
+            .skip(1)
+            .zip(self.id.iter().chain(&self.number.to_be_bytes()).chain(&salt))
         {
             *byte = *value;
         }
-        let (chain, key) = self.chain.step();
-        self.chain = chain;
-        self.number = next_number;
-        let tag = key.encrypt(&associated_data(&head, ad), body)?;
-        let signature = self.signing.sign(&signed(ad, &head, body, &tag));
-        Ok((head, tag, signature.to_bytes()))
+        scrubbed(|| {
+            let (chain, key) = self.chain.step();
+            self.chain = chain;
+            self.number = next_number;
+            let tag = key.encrypt(&salt, &associated_data(&head, ad), body)?;
+            let signature = self.signing.sign(&signed(&self.sender, ad, &head, body, &tag));
+            Ok((head, tag, signature.to_bytes()))
+        })
+    }
+
+    /// Whether a message that says it is of this chain is.
+    pub(crate) fn has_sent(&self, ad: &[u8], message: &mut [u8]) -> bool {
+        let verifying = self.signing.verifying_key();
+        split(message).is_ok_and(|parts| parts.verify(&verifying, &self.sender, ad))
+    }
+
+    /// Another name, while nobody else has the chain.
+    pub(crate) fn rename(&mut self, sender: &[u8]) {
+        self.sender = Box::from(sender);
+        self.id = chain_id(&self.signing.verifying_key(), sender);
     }
 }
 
 impl ReceiverChain {
-    /// A chain from a distribution, which came through a pairwise session: that is what says
-    /// whose chain it is.
+    /// A chain from a distribution that came from `sender` through a pairwise session. Messages open
+    /// only if the chain is of that sender.
     ///
     /// # Errors
-    /// [`Error::UnknownVersion`], [`Error::Malformed`] or [`Error::InvalidKey`].
-    pub fn from_distribution(bytes: &[u8], limits: Limits) -> Result<Self, Error> {
+    /// [`Error::UnknownVersion`], [`Error::Malformed`] or [`Error::InvalidKey`];
+    /// [`Error::LimitExceeded`] for a name beyond [`MAX_NAME_LEN`].
+    pub fn from_distribution(sender: &[u8], bytes: &[u8], limits: Limits) -> Result<Self, Error> {
+        if sender.len() > MAX_NAME_LEN {
+            return Err(Error::LimitExceeded);
+        }
         let mut reader = Reader::new(bytes);
         wire::expect(reader.u8()?, wire::SENDER_KEY_DISTRIBUTION)?;
         let number = reader.u32()?;
         let chain = ChainKey::new(reader.secret()?);
         let verifying = verifying_key(&reader.array()?)?;
         reader.finish()?;
-        Ok(Self { verifying, chain, number, skipped: ChainSkips::default(), limits, revision: 0 })
+        Ok(Self {
+            sender: Box::from(sender),
+            id: chain_id(&verifying, sender),
+            verifying,
+            chain,
+            number,
+            // Of what came before, there never was a key.
+            skipped: SkippedKeys::with_floor(number),
+            limits,
+            revision: 0,
+        })
     }
 
-    /// The name of the chain.
+    /// [`SenderChain::id`], if the chain is of that sender.
     #[must_use]
     pub fn id(&self) -> [u8; 8] {
-        chain_id(&self.verifying)
+        self.id
     }
 
     /// Opens a group message without changing the chain.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason.
+    /// As [`ReceiverChain::open_in_place`].
     pub fn open(&self, ad: &[u8], message: &[u8]) -> Result<(Vec<u8>, StagedReceive), Error> {
         wire::open_copy(message, |buffer| self.open_in_place(ad, buffer))
     }
@@ -220,29 +293,29 @@ impl ReceiverChain {
     /// returned.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason; `message` is left as it was.
+    /// [`Error::Undecryptable`]; of a message that the sender has signed also [`Error::Duplicate`],
+    /// [`Error::Expired`] and [`Error::TooFarAhead`]. `message` is left as it was.
     pub fn open_in_place(
         &self,
         ad: &[u8],
         message: &mut [u8],
     ) -> Result<(Range<usize>, StagedReceive), Error> {
-        let chain_id = self.id();
+        let chain_id = self.id;
         if message_chain_id(message) != Some(chain_id) {
             return Err(Error::Undecryptable);
         }
-        let (head, rest) =
-            message.split_first_chunk_mut::<HEAD_LEN>().ok_or(Error::Undecryptable)?;
-        let (rest, signature) =
-            rest.split_last_chunk_mut::<SIGNATURE_LEN>().ok_or(Error::Undecryptable)?;
-        let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(Error::Undecryptable)?;
+        let parts = split(message)?;
         // The signature first: another member of the group must not make us walk the chain.
-        self.verifying
-            .verify_strict(&signed(ad, head, body, tag), &Signature::from_bytes(signature))
-            .map_err(|_| Error::Undecryptable)?;
-        let number = head.last_chunk().map(|n| u32::from_be_bytes(*n));
-        let (key, change) =
-            number.and_then(|number| self.find_key(number)).ok_or(Error::Undecryptable)?;
-        key.decrypt(&associated_data(head, ad), body, tag)?;
+        if !parts.verify(&self.verifying, &self.sender, ad) {
+            return Err(Error::Undecryptable);
+        }
+        let Parts { head, body, tag, .. } = parts;
+        let (number, salt) = number_and_salt(head)?;
+        let change = scrubbed(|| {
+            let (key, change) = self.find_key(number)?;
+            key.decrypt(&salt, &associated_data(head, ad), body, tag)?;
+            Ok::<_, Error>(change)
+        })?;
         let staged = StagedReceive { chain_id, revision: self.revision, change };
         Ok((HEAD_LEN..HEAD_LEN + body.len(), staged))
     }
@@ -252,7 +325,7 @@ impl ReceiverChain {
     /// # Errors
     /// [`Error::Stale`] when the change is of another chain, or this one has moved since.
     pub fn apply(&mut self, staged: StagedReceive) -> Result<(), Error> {
-        if staged.chain_id != self.id() || staged.revision != self.revision {
+        if staged.chain_id != self.id || staged.revision != self.revision {
             return Err(Error::Stale);
         }
         self.revision = self.revision.wrapping_add(1);
@@ -271,7 +344,7 @@ impl ReceiverChain {
     /// Opens a group message and applies the change at once.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason; nothing has changed then.
+    /// As [`ReceiverChain::open_in_place`]; nothing has changed then.
     pub fn decrypt(&mut self, ad: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
         let (text, staged) = self.open(ad, message)?;
         self.apply(staged)?;
@@ -282,23 +355,31 @@ impl ReceiverChain {
         writer.put(self.verifying.as_bytes());
         writer.put(self.chain.secret().expose());
         writer.u32(self.number);
+        writer.u32(self.skipped.floor());
         writer.u64(self.revision);
         writer.count(self.skipped.len());
     }
 
     /// In records by 4 bytes for the block.
     pub(crate) fn write_skipped(&self, to: &mut Records) {
-        self.skipped.write(&[], to);
+        self.skipped.write(to);
     }
 
-    /// The chain, and how many skipped keys it had.
-    pub(crate) fn read(reader: &mut Reader<'_>, limits: &Limits) -> Result<(Self, u32), Error> {
+    /// The chain of a sender, and how many skipped keys it had.
+    pub(crate) fn read(
+        sender: &[u8],
+        reader: &mut Reader<'_>,
+        limits: &Limits,
+    ) -> Result<(Self, u32), Error> {
+        let verifying = verifying_key(&reader.array()?)?;
         let chain = Self {
-            verifying: verifying_key(&reader.array()?)?,
+            sender: Box::from(sender),
+            id: chain_id(&verifying, sender),
+            verifying,
             chain: ChainKey::new(reader.secret()?),
             number: reader.u32()?,
+            skipped: SkippedKeys::with_floor(reader.u32()?),
             revision: reader.u64()?,
-            skipped: ChainSkips::default(),
             limits: *limits,
         };
         Ok((chain, reader.u32()?))
@@ -308,7 +389,8 @@ impl ReceiverChain {
     pub(crate) fn read_skipped(&mut self, count: u32, from: &mut Source) -> Result<(), Error> {
         while let Some(name) = from.next_name() {
             let block = <[u8; 4]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
-            from.take(&name, |reader| self.skipped.read(u32::from_be_bytes(block), reader))?;
+            let block = u32::from_be_bytes(block);
+            from.take(&name, |reader| self.skipped.read(block, self.number, reader))?;
         }
         if u32::try_from(self.skipped.len()) != Ok(count) {
             return Err(Error::InvalidState);
@@ -317,9 +399,11 @@ impl ReceiverChain {
         Ok(())
     }
 
-    /// For taking back what a failed store leaves undone.
+    /// For going back when a store fails.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
+            sender: self.sender.clone(),
+            id: self.id,
             verifying: self.verifying,
             chain: self.chain.duplicate(),
             number: self.number,
@@ -329,21 +413,24 @@ impl ReceiverChain {
         }
     }
 
-    fn find_key(&self, number: u32) -> Option<(MessageKey, Change)> {
+    fn find_key(&self, number: u32) -> Result<(MessageKey, Change), Error> {
         let Some(gap) = number.checked_sub(self.number) else {
             let key = self.skipped.get(number)?;
-            return Some((key.duplicate(), Change::Late(number)));
+            return Ok((key.duplicate(), Change::Late(number)));
         };
+        let next_number = number.checked_add(1).ok_or(Error::Undecryptable)?;
         if gap > self.limits.max_skip() {
-            return None;
+            return Err(Error::TooFarAhead);
         }
-        let (chain, skipped) = ChainSkips::walk(&self.chain, self.number, number);
+        let (chain, skipped) =
+            SkippedKeys::walk(&self.chain, self.number, number, self.limits.max_skip());
         let (chain, key) = chain.step();
-        let number = number.checked_add(1)?;
-        Some((key, Change::Advance { chain, number, skipped }))
+        Ok((key, Change::Advance { chain, number: next_number, skipped }))
     }
 
     fn enforce(&mut self) {
+        let oldest = self.number.saturating_sub(self.limits.skipped_lifetime());
+        self.skipped.drop_before(u64::from(oldest));
         while self.skipped.len() > self.limits.max_skipped() {
             self.skipped.drop_oldest();
         }
@@ -362,10 +449,14 @@ pub(crate) fn message_chain_id(message: &[u8]) -> Option<[u8; 8]> {
     (*kind == wire::SENDER_KEY_MESSAGE).then(|| rest.first_chunk().copied()).flatten()
 }
 
-fn chain_id(verifying: &VerifyingKey) -> [u8; 8] {
-    let hash: [u8; 32] =
-        Sha256::new().chain_update(ID_LABEL).chain_update(verifying.as_bytes()).finalize().into();
-    hash.first_chunk().copied().unwrap_or_default()
+fn chain_id(verifying: &VerifyingKey, sender: &[u8]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::new()
+        .chain_update(ID_LABEL)
+        .chain_update(verifying.as_bytes())
+        .chain_update(sender)
+        .finalize()
+        .into();
+    [a, b, c, d, e, f, g, h]
 }
 
 fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, Error> {
@@ -383,25 +474,59 @@ fn associated_data(head: &[u8; HEAD_LEN], ad: &[u8]) -> Vec<u8> {
     all
 }
 
-/// What is signed. The associated data is in it although the tag covers it: every member knows
+/// A message, cut into its parts.
+struct Parts<'a> {
+    head: &'a [u8; HEAD_LEN],
+    body: &'a mut [u8],
+    tag: &'a [u8; TAG_LEN],
+    signature: &'a [u8; SIGNATURE_LEN],
+}
+
+impl Parts<'_> {
+    fn verify(&self, verifying: &VerifyingKey, sender: &[u8], ad: &[u8]) -> bool {
+        let signed = signed(sender, ad, self.head, self.body, self.tag);
+        verifying.verify_strict(&signed, &Signature::from_bytes(self.signature)).is_ok()
+    }
+}
+
+fn split(message: &mut [u8]) -> Result<Parts<'_>, Error> {
+    let (head, rest) = message.split_first_chunk_mut().ok_or(Error::Undecryptable)?;
+    let (rest, signature) = rest.split_last_chunk_mut().ok_or(Error::Undecryptable)?;
+    let (body, tag) = rest.split_last_chunk_mut().ok_or(Error::Undecryptable)?;
+    Ok(Parts { head, body, tag, signature })
+}
+
+fn number_and_salt(head: &[u8; HEAD_LEN]) -> Result<(u32, [u8; SALT_LEN]), Error> {
+    let mut reader = Reader::new(head);
+    reader.take(1 + 8)?;
+    Ok((reader.u32()?, reader.array()?))
+}
+
+/// What is signed. The name is in it for the sake of [`SenderChain::sender`]. The associated data is in it although the tag covers it: every member knows
 /// the message key, and under a known key other data with the same tag is easy to find.
-fn signed(ad: &[u8], head: &[u8], body: &[u8], tag: &[u8]) -> Vec<u8> {
-    let mut all = Vec::with_capacity(
-        SIGNATURE_LABEL.len() + 8 + ad.len() + head.len() + body.len() + tag.len(),
-    );
+fn signed(sender: &[u8], ad: &[u8], head: &[u8], body: &[u8], tag: &[u8]) -> Vec<u8> {
+    let len = SIGNATURE_LABEL.len() + 8 + sender.len() + 8 + ad.len();
+    let mut all = Vec::with_capacity(len + head.len() + body.len() + tag.len());
     all.extend_from_slice(SIGNATURE_LABEL);
-    all.extend_from_slice(&(ad.len() as u64).to_be_bytes());
-    for part in [ad, head, body, tag] {
+    for part in [sender, ad] {
+        all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        all.extend_from_slice(part);
+    }
+    for part in [head, body, tag] {
         all.extend_from_slice(part);
     }
     all
 }
 
-type Parts = ([u8; HEAD_LEN], [u8; TAG_LEN], [u8; SIGNATURE_LEN]);
+type Sealed = ([u8; HEAD_LEN], [u8; TAG_LEN], [u8; SIGNATURE_LEN]);
+
+/// The longest name of a sender, in bytes.
+pub const MAX_NAME_LEN: usize = 1024;
 
 /// How long [`SenderChain::distribution`] is.
 pub(crate) const DISTRIBUTION_LEN: usize = 1 + 4 + 32 + 32;
-const HEAD_LEN: usize = 1 + 8 + 4;
+const HEAD_LEN: usize = 1 + 8 + 4 + SALT_LEN;
+const SALT_LEN: usize = 12;
 const SIGNATURE_LEN: usize = 64;
 const ID_LABEL: &[u8] = b"cc-signal/1 sender key id";
 const SIGNATURE_LABEL: &[u8] = b"cc-signal/1 sender key message";
@@ -415,24 +540,31 @@ impl State for SenderChain {
             writer.put(self.chain.secret().expose());
             writer.u32(self.number);
         });
+        // A record of its own, for it never changes.
+        to.put(NAME, |writer| writer.put(&self.sender));
     }
 
     fn read(from: &mut Source, _: &Limits) -> Result<Self, Error> {
-        from.take(b"", |reader| {
-            let signing: Secret<32> = reader.secret()?;
-            Ok(Self {
-                signing: SigningKey::from_bytes(signing.expose()),
-                chain: ChainKey::new(reader.secret()?),
-                number: reader.u32()?,
-            })
-        })
+        let (seed, chain, number) =
+            from.take(b"", |reader| Ok((reader.secret()?, reader.secret()?, reader.u32()?)))?;
+        let sender = from.take(NAME, |reader| Ok(Vec::from(reader.take(reader.remaining())?)))?;
+        Self::new(&sender, &seed, ChainKey::new(chain), number)
     }
 }
 
+/// The name of the record with the sender's name.
+const NAME: &[u8] = b"n";
+
 impl SenderChain {
-    /// For taking back what a failed store leaves undone.
+    /// For going back when a store fails.
     pub(crate) fn duplicate(&self) -> Self {
-        Self { signing: self.signing.clone(), chain: self.chain.duplicate(), number: self.number }
+        Self {
+            sender: self.sender.clone(),
+            id: self.id,
+            signing: scrubbed(|| self.signing.clone()),
+            chain: self.chain.duplicate(),
+            number: self.number,
+        }
     }
 }
 

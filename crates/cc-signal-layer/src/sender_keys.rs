@@ -10,7 +10,7 @@ use crate::{
     Error,
     codec::Reader,
     limits::Limits,
-    sender_key::{ReceiverChain, SenderChain, StagedReceive, message_chain_id},
+    sender_key::{MAX_NAME_LEN, ReceiverChain, SenderChain, StagedReceive, message_chain_id},
     state::{self, Records, Source, State},
     wire,
 };
@@ -21,13 +21,10 @@ pub const CHAINS_PER_SENDER: usize = 3;
 /// The most senders in one group.
 pub const MAX_SENDERS: usize = 100_000;
 
-/// The longest name of a sender, in bytes.
-pub const MAX_NAME_LEN: usize = 1024;
-
 /// The Sender Keys of one member of one group.
 ///
 /// A sender has the name that the caller gives it: the bytes of its identity, or its place in the
-/// group.
+/// group. The name is part of every message, so it is to be the same one for everybody.
 #[derive(Debug)]
 pub struct SenderKeys {
     own: SenderChain,
@@ -44,13 +41,14 @@ pub struct SenderKeys {
 pub struct StagedGroupOpen(StagedReceive);
 
 impl SenderKeys {
-    /// A fresh chain of one's own, and no other senders yet.
+    /// A fresh chain of one's own, under the name `own` that the others have for this member, and no
+    /// other senders yet.
     ///
     /// # Errors
-    /// [`Error::Random`] when the operating system's generator fails.
-    pub fn generate(limits: Limits) -> Result<Self, Error> {
+    /// As [`SenderChain::generate`].
+    pub fn generate(own: &[u8], limits: Limits) -> Result<Self, Error> {
         Ok(Self {
-            own: SenderChain::generate()?,
+            own: SenderChain::generate(own)?,
             senders: BTreeMap::new(),
             by_chain: BTreeMap::new(),
             limits,
@@ -70,13 +68,14 @@ impl SenderKeys {
 
     /// Takes a distribution that came from `sender` through a pairwise session. Of a chain that
     /// is there already nothing changes, so that a repeated distribution cannot open old messages
-    /// again.
+    /// again. From a chain of somebody else, passed on by `sender`, no message ever opens.
     ///
     /// # Errors
-    /// As [`ReceiverChain::from_distribution`]; [`Error::LimitExceeded`] beyond [`MAX_SENDERS`]
-    /// or [`MAX_NAME_LEN`]; [`Error::InvalidKey`] for a chain that another sender has already.
+    /// As [`ReceiverChain::from_distribution`]; [`Error::LimitExceeded`] beyond [`MAX_SENDERS`];
+    /// [`Error::InvalidKey`] for a chain that another sender has already, which takes a collision of
+    /// its id.
     pub fn insert(&mut self, sender: &[u8], distribution: &[u8]) -> Result<(), Error> {
-        let chain = ReceiverChain::from_distribution(distribution, self.limits)?;
+        let chain = ReceiverChain::from_distribution(sender, distribution, self.limits)?;
         self.insert_chain(sender, chain)
     }
 
@@ -102,7 +101,7 @@ impl SenderKeys {
     /// Opens a group message without changing anything: who sent it, the text, and the change.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason.
+    /// As [`SenderKeys::open_in_place`].
     pub fn open(
         &self,
         ad: &[u8],
@@ -119,13 +118,17 @@ impl SenderKeys {
     /// returned.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason; `message` is left as it was.
+    /// As [`ReceiverChain::open_in_place`]; [`Error::Own`] for a message of the own chain. `message` is
+    /// left as it was.
     pub fn open_in_place(
         &self,
         ad: &[u8],
         message: &mut [u8],
     ) -> Result<(&[u8], Range<usize>, StagedGroupOpen), Error> {
         let id = message_chain_id(message).ok_or(Error::Undecryptable)?;
+        if id == self.own.id() && self.own.has_sent(ad, message) {
+            return Err(Error::Own);
+        }
         let sender = self.by_chain.get(&id).ok_or(Error::Undecryptable)?;
         let chains = self.senders.get(sender).ok_or(Error::Undecryptable)?;
         let chain = chains.iter().find(|chain| chain.id() == id).ok_or(Error::Undecryptable)?;
@@ -218,7 +221,8 @@ impl State for SenderKeys {
         let mut known = 0;
         while let Some(name) = from.next_name() {
             let sender = sender_of(&name)?;
-            let chains = from.within(&record_of(sender), |from| read_sender(from, limits))?;
+            let chains =
+                from.within(&record_of(sender), |from| read_sender(sender, from, limits))?;
             known += chains.len();
             for chain in chains {
                 keys.insert_chain(sender, chain)?;
@@ -241,7 +245,7 @@ impl SenderKeys {
         }
     }
 
-    /// For taking back what a failed store leaves undone.
+    /// For going back when a store fails.
     pub(crate) fn duplicate(&self) -> Self {
         let copy = |chains: &Vec<_>| chains.iter().map(ReceiverChain::duplicate).collect();
         Self {
@@ -290,14 +294,18 @@ fn sender_of(name: &[u8]) -> Result<&[u8], Error> {
     reader.bytes(MAX_NAME_LEN)
 }
 
-fn read_sender(from: &mut Source, limits: &Limits) -> Result<Vec<ReceiverChain>, Error> {
+fn read_sender(
+    sender: &[u8],
+    from: &mut Source,
+    limits: &Limits,
+) -> Result<Vec<ReceiverChain>, Error> {
     let mut chains = from.take(b"", |reader| {
         let mut chains = Vec::new();
         while chains.is_empty() || reader.remaining() > 0 {
             if chains.len() >= CHAINS_PER_SENDER {
                 return Err(Error::InvalidState);
             }
-            chains.push(ReceiverChain::read(reader, limits)?);
+            chains.push(ReceiverChain::read(sender, reader, limits)?);
         }
         Ok(chains)
     })?;

@@ -15,6 +15,7 @@ use crate::{
     limits::Limits,
     message_key::TAG_LEN,
     ratchet::{Change, PREFIX_LEN, Ratchet},
+    scrub::scrubbed,
     state::{self, Records, Source, State},
     wire,
 };
@@ -27,6 +28,7 @@ use crate::{
 pub struct Session {
     binding: Binding,
     role: Role,
+    number: u64,
     /// The initiator repeats the handshake until the peer has answered.
     handshake: Option<Box<[u8]>>,
     ratchet: Ratchet,
@@ -74,13 +76,24 @@ impl Session {
     /// responder's identity.
     #[must_use]
     pub fn id(&self) -> &[u8; 32] {
-        self.binding.id()
+        &self.binding.id
     }
 
     /// Who began the session.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// The greatest [number](Session::number) of a session.
+    pub const MAX_NUMBER: u64 = u64::MAX - 1;
+
+    /// A number that the initiator has put into the handshake, greater than those of the sessions with
+    /// this peer before: the time in microseconds since 1970, or one more than the greatest it knew. It
+    /// says which of two sessions is the newer one, in whatever order they arrive.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Whether the peer is known to have the session: always for a responder, and for an
@@ -93,8 +106,11 @@ impl Session {
 
     /// The 64 bytes of [`IdentityKey::keys`] of the peer.
     #[must_use]
-    pub fn peer(&self) -> &[u8] {
-        self.binding.peer(self.role)
+    pub fn peer(&self) -> &[u8; 64] {
+        match self.role {
+            Role::Initiator => &self.binding.responder,
+            Role::Responder => &self.binding.initiator,
+        }
     }
 
     /// Encrypts `text` to one message.
@@ -116,7 +132,7 @@ impl Session {
     /// As [`Session::encrypt`]; `body` is then to be thrown away.
     pub fn encrypt_in_place(&mut self, ad: &[u8], body: &mut [u8]) -> Result<Framing, Error> {
         let (prefix, tag) = self.encrypt_parts(ad, body, &mut System)?;
-        let handshake = self.handshake.as_deref().unwrap_or_default();
+        let handshake = self.handshake();
         let mut head = Vec::with_capacity(handshake.len() + PREFIX_LEN);
         head.extend_from_slice(handshake);
         head.extend_from_slice(&prefix);
@@ -126,7 +142,7 @@ impl Session {
     /// Opens `message` without changing the session.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason.
+    /// As [`Session::open_in_place`].
     pub fn open(&self, ad: &[u8], message: &[u8]) -> Result<(Vec<u8>, StagedOpen), Error> {
         wire::open_copy(message, |buffer| self.open_in_place(ad, buffer))
     }
@@ -134,7 +150,9 @@ impl Session {
     /// Opens `message` in place without changing the session. The text is in the range returned.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason; `message` is left as it was.
+    /// [`Error::Undecryptable`]; of a message of this session, as its header proves, also
+    /// [`Error::Own`], [`Error::Duplicate`], [`Error::Expired`] and [`Error::TooFarAhead`]. `message`
+    /// is left as it was.
     pub fn open_in_place(
         &self,
         ad: &[u8],
@@ -142,7 +160,9 @@ impl Session {
     ) -> Result<(Range<usize>, StagedOpen), Error> {
         let start = self.handshake_len(message)?;
         let message = message.get_mut(start..).ok_or(Error::Undecryptable)?;
-        let (range, change) = self.ratchet.open(&self.binding.0, ad, message, &self.limits)?;
+        let session_ad = self.binding.to_bytes();
+        let (range, change) =
+            scrubbed(|| self.ratchet.open(&session_ad, ad, message, &self.limits))?;
         let staged = StagedOpen { session: *self.id(), revision: self.revision, change };
         Ok((start + range.start..start + range.end, staged))
     }
@@ -165,7 +185,7 @@ impl Session {
     /// Opens `message` and applies the change at once.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason; nothing has changed then.
+    /// As [`Session::open_in_place`]; nothing has changed then.
     pub fn decrypt(&mut self, ad: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
         let (text, staged) = self.open(ad, message)?;
         self.apply(staged)?;
@@ -185,24 +205,26 @@ impl Session {
     /// [`Error::UnknownVersion`] for a state of a later version, [`Error::InvalidState`] for
     /// anything else that is wrong.
     pub fn load(bytes: &[u8], limits: Limits) -> Result<Self, Error> {
-        state::load(bytes, &limits)
+        scrubbed(|| state::load(bytes, &limits))
     }
 
     pub(crate) fn new(
         binding: Binding,
         role: Role,
+        number: u64,
         handshake: Option<Box<[u8]>>,
         ratchet: Ratchet,
         limits: Limits,
     ) -> Self {
-        Self { binding, role, handshake, ratchet, limits, revision: 0 }
+        Self { binding, role, number, handshake, ratchet, limits, revision: 0 }
     }
 
-    /// For taking back what a failed store leaves undone.
+    /// For going back when a store fails.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
             binding: self.binding.clone(),
             role: self.role,
+            number: self.number,
             handshake: self.handshake.clone(),
             ratchet: self.ratchet.duplicate(),
             limits: self.limits,
@@ -216,7 +238,7 @@ impl Session {
         text: &[u8],
         entropy: &mut impl Entropy,
     ) -> Result<Vec<u8>, Error> {
-        let handshake = self.handshake.as_deref().unwrap_or_default();
+        let handshake = self.handshake();
         let start = handshake.len() + PREFIX_LEN;
         let mut message = Vec::with_capacity(start + text.len() + TAG_LEN);
         message.extend_from_slice(handshake);
@@ -238,7 +260,18 @@ impl Session {
         entropy: &mut impl Entropy,
     ) -> Result<([u8; PREFIX_LEN], [u8; TAG_LEN]), Error> {
         self.revision = self.revision.wrapping_add(1);
-        self.ratchet.encrypt(&self.binding.0, ad, body, entropy)
+        scrubbed(|| self.ratchet.encrypt(&self.binding.to_bytes(), ad, body, entropy))
+    }
+
+    /// Whether this session is the newer one, for both sides: by number, and of equal ones the one with
+    /// the smaller id.
+    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
+        (self.number, other.id()) > (other.number, self.id())
+    }
+
+    /// What goes before every message: nothing, once the peer has answered.
+    fn handshake(&self) -> &[u8] {
+        self.handshake.as_deref().unwrap_or(&[])
     }
 
     /// How long the handshake before `message` is; refused when it is not this session's.
@@ -255,7 +288,7 @@ impl Session {
 
     /// Whether `handshake` is the one this session began with.
     pub(crate) fn begun_by(&self, handshake: &[u8]) -> bool {
-        session_id(self.binding.responder(), handshake) == *self.id()
+        session_id(&self.binding.responder, handshake) == *self.id()
     }
 }
 
@@ -270,36 +303,27 @@ impl StagedOpen {
     }
 }
 
-/// The associated data of a session, 160 bytes: the keys of the initiator's identity, those of
-/// the responder's, and the session id.
+/// What every message of a session authenticates: the keys of the initiator's identity, those of the
+/// responder's, and the session id.
 #[derive(Debug, Clone)]
-pub(crate) struct Binding([u8; 160]);
+pub(crate) struct Binding {
+    initiator: [u8; 64],
+    responder: [u8; 64],
+    id: [u8; 32],
+}
 
 impl Binding {
     pub(crate) fn new(initiator: &IdentityKey, responder: &IdentityKey, handshake: &[u8]) -> Self {
-        let mut all = [0; 160];
-        let id = session_id(&responder.keys(), handshake);
-        for (byte, value) in
-            all.iter_mut().zip(initiator.keys().iter().chain(&responder.keys()).chain(&id))
-        {
-            *byte = *value;
-        }
-        Self(all)
+        let (initiator, responder) = (initiator.keys(), responder.keys());
+        Self { initiator, responder, id: session_id(&responder, handshake) }
     }
 
-    fn id(&self) -> &[u8; 32] {
-        self.0.last_chunk().unwrap_or(&[0; 32])
-    }
-
-    fn responder(&self) -> &[u8] {
-        self.0.get(64..128).unwrap_or_default()
-    }
-
-    fn peer(&self, role: Role) -> &[u8] {
-        match role {
-            Role::Initiator => self.responder(),
-            Role::Responder => self.0.get(..64).unwrap_or_default(),
-        }
+    /// 160 bytes.
+    fn to_bytes(&self) -> [u8; 160] {
+        let mut bytes = [0; 160];
+        let parts = self.initiator.iter().chain(&self.responder).chain(&self.id);
+        bytes.iter_mut().zip(parts).for_each(|(byte, value)| *byte = *value);
+        bytes
     }
 }
 
@@ -321,34 +345,42 @@ impl State for Session {
 
     fn write(&self, to: &mut Records) {
         to.put(b"", |writer| {
-            writer.put(&self.binding.0);
+            writer.put(&self.binding.to_bytes());
             writer.u8(match self.role {
                 Role::Initiator => 0,
                 Role::Responder => 1,
             });
+            writer.u64(self.number);
             writer.u64(self.revision);
-            writer.bytes(self.handshake.as_deref().unwrap_or_default());
+            writer.bytes(self.handshake());
             self.ratchet.write(writer);
         });
-        self.ratchet.write_skipped(to);
+        self.ratchet.write_chains(to);
     }
 
     fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
         let (mut session, missing) = from.take(b"", |reader| {
-            let binding = Binding(reader.array()?);
+            let binding = Binding {
+                initiator: reader.array()?,
+                responder: reader.array()?,
+                id: reader.array()?,
+            };
             let role = match reader.u8()? {
                 0 => Role::Initiator,
                 1 => Role::Responder,
                 _ => return Err(Error::InvalidState),
             };
-            let revision = reader.u64()?;
+            let (number, revision) = (reader.u64()?, reader.u64()?);
+            if number > Self::MAX_NUMBER {
+                return Err(Error::InvalidState);
+            }
             let handshake = reader.bytes(initial_message::MAX_LEN)?;
             let handshake = (!handshake.is_empty()).then(|| Box::from(handshake));
             let (ratchet, missing) = Ratchet::read(reader)?;
-            let session = Self::new(binding, role, handshake, ratchet, *limits);
+            let session = Self::new(binding, role, number, handshake, ratchet, *limits);
             Ok((Self { revision, ..session }, missing))
         })?;
-        session.ratchet.read_skipped(missing, from)?;
+        session.ratchet.read_chains(missing, from)?;
         session.ratchet.enforce(limits);
         Ok(session)
     }

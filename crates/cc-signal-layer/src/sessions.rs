@@ -2,18 +2,19 @@
 //!
 //! Several sessions with one peer exist when both sides begin at once, or one begins anew. All of
 //! them receive; one, the *active* session, sends. Sesame makes the session active in which a
-//! message was last received. Followed to the letter, two peers who write at the same time may
-//! swap sessions with every crossing pair of messages, so two sessions are put in an order both
-//! sides know:
+//! message was last received. Followed to the letter, whoever holds messages back chooses the session:
+//! an initial message of last year, or any message of an old session, released today, makes that
+//! session send again. And two peers who write at the same time may swap sessions with every crossing
+//! pair of messages. So the sessions are put in an order that both sides know: the one with the greater
+//! [number](Session::number) is the newer one, and of two with the same number the one with the smaller
+//! id. The initiator has put the number into the handshake, which every message authenticates.
 //!
-//! - of two sessions begun from opposite sides, the one with the smaller id is preferred;
-//! - of two sessions we have begun, the newer one is;
-//! - of two the peer has begun, the one it has spoken in last.
-//!
-//! An active session that is preferred stays active, except when
-//!
-//! - it is acknowledged and the peer begins a new one: the peer may have lost its state;
-//! - the peer has spoken elsewhere [`PATIENCE`] times in a row: it does not have this session.
+//! - The newest session is the active one. A session that the peer begins becomes active if it is newer.
+//! - A session that is older than one in which the peer has spoken never sends again, nor one that was
+//!   there when this side began another.
+//! - This side may have begun a session that the peer does not get. Meanwhile a session that the peer has
+//!   begun may be older and yet of use: when the peer has spoken in it [`PATIENCE`] times in a row, it
+//!   becomes active.
 
 use core::ops::Range;
 
@@ -25,17 +26,19 @@ use crate::{
     Error,
     account::{Account, Agree, Spent, StagedSession},
     bundle::Bundle,
+    clock,
     entropy::{Entropy, System},
     identity::IdentityKey,
     initial_message,
     limits::Limits,
-    session::{Framing, Role, Session, StagedOpen},
+    scrub::scrubbed,
+    session::{Framing, Session, StagedOpen},
     state::{self, Records, Source, State},
     wire,
 };
 
-/// How many new messages in other sessions, with none in the active one, make the other session
-/// active although it is not preferred.
+/// How many new messages in another session, while the peer has not answered in the active one, make
+/// the other session active although it is older.
 pub const PATIENCE: u8 = 4;
 
 /// The sessions with one peer.
@@ -45,6 +48,10 @@ pub struct Sessions {
     /// The active session first, then the most recently active. `order` counts creation.
     sessions: VecDeque<Entry>,
     created: u64,
+    /// The greatest number of a session so far, of those that are gone as well.
+    newest: u64,
+    /// Sessions with smaller numbers only receive.
+    floor: u64,
     strikes: u8,
     limits: Limits,
 }
@@ -72,7 +79,8 @@ impl Sessions {
     /// No sessions yet with `peer`.
     #[must_use]
     pub fn new(peer: IdentityKey, limits: Limits) -> Self {
-        Self { peer, sessions: VecDeque::new(), created: 0, strikes: 0, limits }
+        let sessions = VecDeque::new();
+        Self { peer, sessions, created: 0, newest: 0, floor: 0, strikes: 0, limits }
     }
 
     /// The peer.
@@ -105,7 +113,23 @@ impl Sessions {
     /// [`Error::WrongIdentity`] when the bundle is somebody else's; otherwise as
     /// [`Account::begin`].
     pub fn begin(&mut self, account: &Account, bundle: &Bundle, agree: Agree) -> Result<(), Error> {
-        self.begin_from(account, bundle, agree, &mut System)
+        self.begin_at(account, bundle, agree, clock::now())
+    }
+
+    /// As [`Sessions::begin`] at a time in microseconds since 1970, for targets without a clock of their
+    /// own, that is without `std`. The peer follows a session that is newer than those it knows, so
+    /// without the time (0) whoever lost its sessions cannot begin anew.
+    ///
+    /// # Errors
+    /// As [`Sessions::begin`].
+    pub fn begin_at(
+        &mut self,
+        account: &Account,
+        bundle: &Bundle,
+        agree: Agree,
+        now: u64,
+    ) -> Result<(), Error> {
+        self.begin_from(account, bundle, agree, now, &mut System)
     }
 
     /// Encrypts `text` in the active session. See [`Session::encrypt`].
@@ -127,7 +151,7 @@ impl Sessions {
     /// Opens a message of any session, or one that begins a session, without changing anything.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason.
+    /// As [`Sessions::open_in_place`].
     pub fn open(
         &self,
         account: &Account,
@@ -140,7 +164,8 @@ impl Sessions {
     /// Opens a message in place without changing anything. The text is in the range returned.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason; `message` is left as it was.
+    /// As [`Session::open_in_place`], and [`Account::open_initial_in_place`]. `message` is left as it
+    /// was.
     pub fn open_in_place(
         &self,
         account: &Account,
@@ -156,8 +181,11 @@ impl Sessions {
             }
         }
         for entry in &self.sessions {
-            if let Ok((range, staged)) = entry.session.open_in_place(ad, message) {
-                return Ok((range, Staged(Change::Message(staged))));
+            match entry.session.open_in_place(ad, message) {
+                Ok((range, staged)) => return Ok((range, Staged(Change::Message(staged)))),
+                // Of another session, or damaged.
+                Err(Error::Undecryptable) => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Undecryptable)
@@ -184,7 +212,7 @@ impl Sessions {
     /// Opens a message and applies the change at once.
     ///
     /// # Errors
-    /// [`Error::Undecryptable`] for whatever reason; nothing has changed then.
+    /// As [`Sessions::open_in_place`]; nothing has changed then.
     pub fn decrypt(
         &mut self,
         account: &mut Account,
@@ -208,7 +236,7 @@ impl Sessions {
     /// [`Error::UnknownVersion`] for a state of a later version, [`Error::InvalidState`] for
     /// anything else that is wrong.
     pub fn load(bytes: &[u8], limits: Limits) -> Result<Self, Error> {
-        state::load(bytes, &limits)
+        scrubbed(|| state::load(bytes, &limits))
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -220,12 +248,15 @@ impl Sessions {
         account: &Account,
         bundle: &Bundle,
         agree: Agree,
+        now: u64,
         entropy: &mut impl Entropy,
     ) -> Result<(), Error> {
         if bundle.identity() != &self.peer {
             return Err(Error::WrongIdentity);
         }
-        let session = account.begin_from(bundle, agree, self.limits, entropy)?;
+        let number = now.max(self.newest.saturating_add(1)).min(Session::MAX_NUMBER);
+        let session = account.begin_from(bundle, agree, self.limits, number, entropy)?;
+        self.floor = self.newest.saturating_add(1).min(Session::MAX_NUMBER);
         self.insert(session, 0);
         Ok(())
     }
@@ -253,34 +284,46 @@ impl Sessions {
         let is_new = staged.is_new();
         let entry = self.sessions.get_mut(index).ok_or(Error::Stale)?;
         entry.session.apply(staged)?;
-        if !is_new {
-            return Ok(());
-        }
-        if index == 0 {
-            self.strikes = 0;
-            return Ok(());
-        }
-        self.strikes = self.strikes.saturating_add(1);
-        if self.strikes >= PATIENCE || !self.prefers_active_to(index) {
-            self.activate(index);
+        if is_new {
+            self.follow(index);
         }
         Ok(())
     }
 
     /// A session the peer has begun just now.
     fn accept(&mut self, session: Session) {
-        let keep = self.sessions.front().is_some_and(|active| {
-            !active.session.is_acknowledged() && active.session.id() < session.id()
-        });
-        if keep {
+        let newer =
+            self.sessions.front().is_none_or(|active| session.is_newer_than(&active.session));
+        let index = usize::from(!newer);
+        self.insert(session, index);
+        self.follow(index);
+    }
+
+    /// The peer has spoken in a session. Whether that is the active one now: see the documentation of
+    /// the module.
+    fn follow(&mut self, index: usize) {
+        let (Some(active), Some(spoken)) = (self.sessions.front(), self.sessions.get(index)) else {
+            return;
+        };
+        let (active, spoken) = (&active.session, &spoken.session);
+        let number = spoken.number();
+        if index > 0 && !spoken.is_newer_than(active) {
+            if active.is_acknowledged() || number < self.floor {
+                return;
+            }
             self.strikes = self.strikes.saturating_add(1);
+            if self.strikes < PATIENCE {
+                return;
+            }
         }
-        self.insert(session, usize::from(keep));
+        self.floor = self.floor.max(number);
+        self.activate(index);
     }
 
     fn insert(&mut self, session: Session, index: usize) {
         let order = self.created;
         self.created = order.wrapping_add(1);
+        self.newest = self.newest.max(session.number());
         if index == 0 {
             self.strikes = 0;
         }
@@ -294,18 +337,6 @@ impl Sessions {
         if let Some(entry) = self.sessions.remove(index) {
             self.sessions.push_front(entry);
             self.strikes = 0;
-        }
-    }
-
-    /// The order of the module documentation.
-    fn prefers_active_to(&self, index: usize) -> bool {
-        let (Some(active), Some(other)) = (self.sessions.front(), self.sessions.get(index)) else {
-            return true;
-        };
-        match (active.session.role(), other.session.role()) {
-            (Role::Initiator, Role::Initiator) => active.order > other.order,
-            (Role::Responder, Role::Responder) => false,
-            _ => active.session.id() < other.session.id(),
         }
     }
 
@@ -334,6 +365,8 @@ impl Sessions {
     pub(crate) fn write_without_peer(&self, to: &mut Records) {
         to.put(b"", |writer| {
             writer.u64(self.created);
+            writer.u64(self.newest);
+            writer.u64(self.floor);
             writer.u8(self.strikes);
             writer.count(self.sessions.len());
             self.sessions.iter().for_each(|entry| writer.u64(entry.order));
@@ -351,13 +384,15 @@ impl Sessions {
         let mut sessions = Self::new(peer, *limits);
         let orders = from.take(b"", |reader| {
             sessions.created = reader.u64()?;
+            sessions.newest = reader.u64()?;
+            sessions.floor = reader.u64()?;
             sessions.strikes = reader.u8()?;
             let count = reader.count(8, Limits::MAX_SESSIONS_CAP)?;
             (0..count).map(|_| reader.u64()).collect::<Result<Vec<_>, _>>()
         })?;
         for order in orders {
             let session = from.within(&order.to_be_bytes(), |from| Session::read(from, limits))?;
-            if session.peer() != sessions.peer.keys() {
+            if *session.peer() != sessions.peer.keys() {
                 return Err(Error::WrongIdentity);
             }
             sessions.sessions.push_back(Entry { session, order });
@@ -366,7 +401,7 @@ impl Sessions {
         Ok(sessions)
     }
 
-    /// For taking back what a failed store leaves undone.
+    /// For going back when a store fails.
     pub(crate) fn duplicate(&self) -> Self {
         let entry =
             |entry: &Entry| Entry { session: entry.session.duplicate(), order: entry.order };
@@ -374,6 +409,8 @@ impl Sessions {
             peer: self.peer,
             sessions: self.sessions.iter().map(entry).collect(),
             created: self.created,
+            newest: self.newest,
+            floor: self.floor,
             strikes: self.strikes,
             limits: self.limits,
         }

@@ -5,6 +5,8 @@ mod bad_input;
 mod group;
 mod handshakes;
 mod interleaving;
+mod loss;
+mod order;
 mod saved_state;
 mod secrecy;
 mod simultaneous;

@@ -1,6 +1,8 @@
 //! Stacks and layers for the tests.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses some of it")]
 
+pub mod wrapped;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},

@@ -143,7 +143,7 @@ fn obey(
             format!("epoch {}", member.epoch().unwrap())
         }
         "authenticator" => {
-            let mls = (0..member.layer_count()).find_map(|at| member.layer::<MlsLayer>(at));
+            let mls = member.find::<MlsLayer>();
             hex::encode(mls.unwrap().epoch_authenticator().unwrap())
         }
         other => panic!("what is {other}?"),

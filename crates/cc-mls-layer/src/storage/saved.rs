@@ -26,7 +26,7 @@ const FORMAT: u8 = 1;
 const _: () = assert!(CURRENT_VERSION == 1);
 
 impl Kind {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::JoinConfig,
         Self::OwnLeafNode,
         Self::QueuedProposal,
@@ -52,6 +52,7 @@ impl Kind {
         Self::Received,
         Self::Layer,
         Self::Renewed,
+        Self::Removal,
         Self::SecretsPiece,
     ];
 

@@ -4,20 +4,23 @@
 //! | name | record |
 //! |---|---|
 //! | (empty) | 64 identity, 4 next id, 1 whether X3DH is accepted, the current period, 1 (+ n) the former one, 4 + 4 how many one-time prekeys of each kind |
-//! | `e` 4 32 | an initial message that was seen, by the period and the ephemeral key; empty |
+//! | `e`, `f` | the initial messages that were seen: see `seen.rs` |
 //! | `k` 4 | a one-time prekey, by its id: 1 kind, 1 whether it was published, 32 or 64 secret |
 //!
-//! A period is 4 id, 32 signed prekey, 64 last-resort prekey, 4 how many initial messages were seen.
+//! A period is 4 id, 32 signed prekey, 64 last-resort prekey, 4 + 4 how many initial messages of how many peers
+//! were seen.
+
+use alloc::vec::Vec;
 
 use cc_core::Secret;
 
 use super::{Account, StagedSession};
 use crate::{
     Error,
-    codec::Reader,
     identity::IdentityKeyPair,
     limits::Limits,
     prekey::{MAX_ONE_TIME, MAX_SEEN, OneTime, Period},
+    seen::{self, Seen},
     state::{self, Records, Source, State},
 };
 
@@ -38,9 +41,7 @@ impl State for Account {
             writer.count(self.kem.iter().count());
         });
         for period in core::iter::once(&self.current).chain(&self.former) {
-            for ephemeral in period.seen() {
-                to.put(&[SEEN, &period.id().to_be_bytes(), ephemeral].concat(), |_| ());
-            }
+            period.seen().write(period.id(), to);
         }
         let curve = self.curve.iter().map(|(id, out, key)| (id, out, CURVE, &key.expose()[..]));
         let kem = self.kem.iter().map(|(id, out, key)| (id, out, KEM, &key.expose()[..]));
@@ -62,22 +63,14 @@ impl State for Account {
                 let (former, seen) = Period::read(reader)?;
                 (Some(former), seen)
             } else {
-                (None, 0)
+                (None, [0, 0])
             };
             let (curve, kem) = (OneTime::default(), OneTime::default());
-            let counts = [seen, seen_before, reader.u32()?, reader.u32()?];
+            let counts =
+                [seen[0], seen[1], seen_before[0], seen_before[1], reader.u32()?, reader.u32()?];
             Ok((Self { identity, next_id, current, former, curve, kem, accept_x3dh }, counts))
         })?;
-        from.within(SEEN, |from| {
-            while let Some(name) = from.next_name() {
-                let mut reader = Reader::new(&name);
-                let (id, ephemeral) = (reader.u32()?, reader.array()?);
-                reader.finish()?;
-                from.take(&name, |_| Ok(()))?;
-                account.period_mut(id).ok_or(Error::InvalidState)?.remember(ephemeral);
-            }
-            Ok(())
-        })?;
+        read_seen(&mut account, from)?;
         from.within(ONE_TIME, |from| {
             while let Some(name) = from.next_name() {
                 let id = <[u8; 4]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
@@ -94,12 +87,14 @@ impl State for Account {
             Ok(())
         })?;
         let here = [
-            account.current.seen_len(),
-            account.former.as_ref().map_or(0, Period::seen_len),
+            account.current.seen().len(),
+            account.current.seen().peers_len(),
+            account.former.as_ref().map_or(0, |period| period.seen().len()),
+            account.former.as_ref().map_or(0, |period| period.seen().peers_len()),
             account.curve.iter().count(),
             account.kem.iter().count(),
         ];
-        let most = [MAX_SEEN, MAX_SEEN, MAX_ONE_TIME, MAX_ONE_TIME];
+        let most = [MAX_SEEN, MAX_SEEN, MAX_SEEN, MAX_SEEN, MAX_ONE_TIME, MAX_ONE_TIME];
         for ((here, most), count) in here.into_iter().zip(most).zip(counts) {
             if here > most || u32::try_from(here) != Ok(count) {
                 return Err(Error::InvalidState);
@@ -109,18 +104,25 @@ impl State for Account {
     }
 }
 
-const SEEN: &[u8] = b"e";
 const ONE_TIME: &[u8] = b"k";
 /// Kinds of one-time prekeys.
 const CURVE: u8 = 0;
 const KEM: u8 = 1;
+
+fn read_seen(account: &mut Account, from: &mut Source) -> Result<(), Error> {
+    let mut seen = Vec::with_capacity(2);
+    for period in core::iter::once(&mut account.current).chain(&mut account.former) {
+        seen.push((period.id(), period.seen_mut()));
+    }
+    Seen::read_all(from, seen)
+}
 
 /// What a session takes from the account when it begins, for giving it back when the store fails.
 #[derive(Debug)]
 pub(crate) struct Spent {
     curve: Option<(u32, Secret<32>)>,
     kem: Option<(u32, Secret<64>)>,
-    seen: Option<(u32, [u8; 32])>,
+    seen: Option<(u32, seen::Undo)>,
 }
 
 impl Account {
@@ -129,11 +131,13 @@ impl Account {
         let handshake = &staged.handshake;
         let curve = handshake.one_time_prekey;
         let kem = handshake.kem.as_ref().map(|(id, _)| *id);
-        let seen = (handshake.signed_prekey, *handshake.ephemeral.as_bytes());
+        let seen = self
+            .period(handshake.signed_prekey)
+            .map(|period| (period.id(), period.seen().before_insert(seen::peer_id(&staged.peer))));
         Spent {
             curve: curve.and_then(|id| Some((id, self.curve.get(id)?.duplicate()))),
             kem: kem.and_then(|id| Some((id, self.kem.get(id)?.duplicate()))),
-            seen: (!self.uses_one_time_key(handshake)).then_some(seen),
+            seen: seen.filter(|_| !self.uses_one_time_key(handshake)),
         }
     }
 
@@ -145,10 +149,10 @@ impl Account {
         if let Some((id, secret)) = kem {
             self.kem.put_back(id, secret);
         }
-        if let Some((id, ephemeral)) = seen
+        if let Some((id, undo)) = seen
             && let Some(period) = self.period_mut(id)
         {
-            period.forget(&ephemeral);
+            period.seen_mut().undo(undo);
         }
     }
 }

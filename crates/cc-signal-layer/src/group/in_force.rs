@@ -37,6 +37,13 @@ impl Group {
         if let Some((me, founds)) = staged.place {
             state.touched.add(Part::Group);
             state.me = Some(me);
+            if let Some(keys) = &mut state.keys
+                && keys.own().sender() != me.as_bytes()
+            {
+                // Alone in the group, or not in one: nobody else has the chain.
+                keys.own_mut().rename(me.as_bytes());
+                state.touched.add(Part::Own);
+            }
             if founds {
                 state.found();
                 state.set_plan(None);

@@ -99,6 +99,11 @@ impl Newcomer {
     }
 }
 
+/// As [`KeyPackage::verify`], for who keeps nothing of it.
+pub(crate) fn verify_part(new: &NewMember<'_>) -> Result<(), Error> {
+    KeyPackage::verify(new).map(drop)
+}
+
 /// The commitment in a part, of which nothing is verified yet.
 pub(crate) fn commitment_in(part: &[u8]) -> Result<[u8; 32], cc_core::LayerError> {
     let reusable = KeyPackage::decode(part)?.reusable;

@@ -106,10 +106,14 @@ impl Handover {
         writer.finish()
     }
 
-    pub(super) fn decode(text: &[u8], limits: Limits) -> Result<(u64, ReceiverChain), Error> {
+    pub(super) fn decode(
+        sender: &MemberId,
+        text: &[u8],
+        limits: Limits,
+    ) -> Result<(u64, ReceiverChain), Error> {
         let (generation, distribution) =
             text.split_first_chunk::<8>().ok_or(Error::Undecryptable)?;
-        let chain = ReceiverChain::from_distribution(distribution, limits)?;
+        let chain = ReceiverChain::from_distribution(sender.as_bytes(), distribution, limits)?;
         Ok((u64::from_be_bytes(*generation), chain))
     }
 }

@@ -232,7 +232,10 @@ impl super::State {
                 && 1 + peers.len() + transition.added.len()
                     <= MAX_MEMBERS + transition.removed.len()
         });
-        phase && !strangers && counted && change && generation <= epoch
+        let named = |chain: &SenderChain| me.is_none_or(|me| chain.sender() == me.as_bytes());
+        let planned = plan.iter().filter_map(|plan| plan.transition.chain.as_ref());
+        let named = keys.iter().map(SenderKeys::own).chain(planned).all(named);
+        phase && named && !strangers && counted && change && generation <= epoch
     }
 }
 
@@ -344,7 +347,7 @@ fn read_debts(
     peer.floor = reader.u64()?;
     let owed = if reader.flag()? {
         let state = reader.take(DISTRIBUTION_LEN)?;
-        ReceiverChain::from_distribution(state, Limits::default())?;
+        ReceiverChain::from_distribution(&[], state, Limits::default())?;
         let distribution = SecretBytes::new(Vec::from(state));
         Some(Owed { distribution, sent: read_sent(reader)? })
     } else {

@@ -32,7 +32,7 @@ use crate::{
     Bundle, Error, IdentityKey, SenderKeys, Sessions,
     codec::Reader,
     initial_message, kdf,
-    message_key::{MessageKey, TAG_LEN},
+    message_key::{MessageKey, NO_SALT, TAG_LEN},
 };
 
 impl Group {
@@ -71,7 +71,7 @@ impl Group {
             roster.extend_from_slice(&bundle);
         }
         let ad = associated_data(binding, &part);
-        let tag = roster_key(&key)?.encrypt(&ad, &mut roster)?;
+        let tag = roster_key(&key)?.encrypt(&NO_SALT, &ad, &mut roster)?;
         put_len(&mut part, roster.len() + TAG_LEN);
         part.extend_from_slice(&roster);
         part.extend_from_slice(&tag);
@@ -112,7 +112,7 @@ impl Group {
             Err(_) => return Err(LayerError::rejected()),
         };
         let (body, tag) = roster.split_last_chunk_mut::<TAG_LEN>().ok_or(Error::Undecryptable)?;
-        roster_key(&key)?.decrypt(&associated_data(binding, front), body, tag)?;
+        roster_key(&key)?.decrypt(&NO_SALT, &associated_data(binding, front), body, tag)?;
 
         let mut reader = Reader::new(body);
         let epoch = reader.u64()?;
@@ -144,7 +144,7 @@ impl Group {
         if !listed || epoch == 0 || inviter.sessions.peer() != &sender {
             return Err(LayerError::rejected());
         }
-        let keys = SenderKeys::generate(self.limits)?;
+        let keys = SenderKeys::generate(me.as_bytes(), self.limits)?;
         Ok(Joined { epoch, peers, keys, committer, session })
     }
 }
@@ -163,5 +163,5 @@ fn recipient_tag(binding: &[u8; 32], recipient: &IdentityKey) -> [u8; 8] {
 
 /// Used once, for the one roster of one welcome.
 fn roster_key(key: &Secret<32>) -> Result<MessageKey, Error> {
-    Ok(MessageKey::new(Secret::take(&mut *kdf::hkdf_expand::<32>(key, b"cc-signal/1 roster")?)))
+    Ok(MessageKey::new(kdf::hkdf_expand(key, &[b"cc-signal/1 roster"])?))
 }

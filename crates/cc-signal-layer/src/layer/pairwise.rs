@@ -88,6 +88,10 @@ impl Pairwise {
         &self.account
     }
 
+    pub(crate) fn into_account(self) -> Account {
+        self.account
+    }
+
     pub(crate) fn account_mut(&mut self) -> &mut Account {
         self.touched.account = true;
         &mut self.account

@@ -308,7 +308,7 @@ fn all_to_all(people: &mut [&mut Person]) {
         for (reader, person) in people.iter_mut().enumerate() {
             if reader != sender {
                 person.reads(&wire, b"hi", id);
-                assert_eq!(kind(person.open(&wire)), LayerErrorKind::Rejected, "a replay");
+                assert_eq!(kind(person.open(&wire)), LayerErrorKind::Duplicate, "a replay");
             }
         }
     }

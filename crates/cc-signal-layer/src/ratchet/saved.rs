@@ -1,6 +1,11 @@
-//! The ratchet at rest: what of it is of one size, and the skipped keys in records of their own.
+//! The ratchet at rest: what of it is of one size in one record, and by 8 bytes for the chain
+//!
+//! | name | record |
+//! |---|---|
+//! | (empty) | a former chain: 8 start, 4 end, 4 floor, 32 header key |
+//! | 4 block | skipped keys of this chain, former or current |
 
-use cc_core::Secret;
+use core::cmp::Ordering;
 
 use super::{Ratchet, Receiving, Sending};
 use crate::{
@@ -11,7 +16,7 @@ use crate::{
     header::HeaderKey,
     limits::Limits,
     root_key::RootKey,
-    skipped::{ChainSkips, Former, SkippedStore},
+    skipped::{FormerChain, FormerChains, SkippedKeys},
     state::{Records, Source},
 };
 
@@ -36,25 +41,40 @@ impl Ratchet {
             }
         }
         writer.put(self.next_sending.secret().expose());
+        writer.flag(self.last_sending.is_some());
+        if let Some(header_key) = &self.last_sending {
+            writer.put(header_key.secret().expose());
+        }
         writer.u32(self.previous);
         writer.flag(self.receiving.is_some());
         if let Some(receiving) = &self.receiving {
-            writer.u64(receiving.place);
+            writer.u64(receiving.index);
+            writer.u64(receiving.start);
             writer.put(receiving.theirs.as_bytes());
             writer.put(receiving.header_key.secret().expose());
             writer.put(receiving.chain.secret().expose());
             writer.u32(receiving.number);
+            writer.u32(receiving.skipped.floor());
         }
         writer.put(self.next_receiving.secret().expose());
         writer.count(self.skipped_len());
+        writer.count(self.former.iter().count());
     }
 
-    /// By 8 bytes for the chain and 4 for the block, behind the chain's header key.
-    pub(crate) fn write_skipped(&self, to: &mut Records) {
-        let current = self.receiving.iter().map(|r| (r.place, &r.header_key, &r.skipped));
-        let former = self.skipped.chains().map(|f| (f.chain, &f.header_key, &f.keys));
-        for (chain, header_key, keys) in former.chain(current) {
-            to.within(&chain.to_be_bytes(), |to| keys.write(header_key.secret().expose(), to));
+    pub(crate) fn write_chains(&self, to: &mut Records) {
+        for chain in self.former.iter() {
+            to.within(&chain.index.to_be_bytes(), |to| {
+                to.put(b"", |writer| {
+                    writer.u64(chain.start);
+                    writer.u32(chain.end);
+                    writer.u32(chain.skipped.floor());
+                    writer.put(chain.header_key.secret().expose());
+                });
+                chain.skipped.write(to);
+            });
+        }
+        if let Some(receiving) = &self.receiving {
+            to.within(&receiving.index.to_be_bytes(), |to| receiving.skipped.write(to));
         }
     }
 
@@ -72,16 +92,19 @@ impl Ratchet {
             _ => return Err(Error::InvalidState),
         };
         let next_sending = HeaderKey::new(reader.secret()?);
+        let last_sending =
+            if reader.flag()? { Some(HeaderKey::new(reader.secret()?)) } else { None };
         let previous = reader.u32()?;
         let receiving = if reader.flag()? {
             Some(Receiving {
                 // No more than 2^32 chains, so that counting on cannot overflow.
-                place: u64::from(u32::try_from(reader.u64()?).map_err(|_| Error::InvalidState)?),
+                index: u64::from(u32::try_from(reader.u64()?).map_err(|_| Error::InvalidState)?),
+                start: reader.u64()?,
                 theirs: PublicKey::from_bytes(reader.array()?)?,
                 header_key: HeaderKey::new(reader.secret()?),
                 chain: ChainKey::new(reader.secret()?),
                 number: reader.u32()?,
-                skipped: ChainSkips::default(),
+                skipped: SkippedKeys::with_floor(reader.u32()?),
             })
         } else {
             None
@@ -90,48 +113,42 @@ impl Ratchet {
             root,
             sending,
             next_sending,
+            last_sending,
             previous,
             receiving,
             next_receiving: HeaderKey::new(reader.secret()?),
-            skipped: SkippedStore::default(),
+            former: FormerChains::default(),
         };
-        Ok((ratchet, Missing(reader.u32()?)))
+        Ok((ratchet, Missing { keys: reader.u32()?, chains: reader.u32()? }))
     }
 
     /// Everything that is left in `from`.
-    pub(crate) fn read_skipped(
-        &mut self,
-        Missing(count): Missing,
-        from: &mut Source,
-    ) -> Result<(), Error> {
-        let current = self.receiving.as_ref().map(|receiving| receiving.place);
+    pub(crate) fn read_chains(&mut self, missing: Missing, from: &mut Source) -> Result<(), Error> {
         while let Some(name) = from.next_name() {
-            let place = name.first_chunk().ok_or(Error::InvalidState)?;
-            let chain = u64::from_be_bytes(*place);
-            let (header_key, keys) = from.within(place, read_chain)?;
-            match &mut self.receiving {
-                Some(receiving) if Some(chain) == current => {
-                    if header_key != *receiving.header_key.secret() {
-                        return Err(Error::InvalidState);
-                    }
-                    receiving.skipped = keys;
+            let prefix = name.first_chunk().ok_or(Error::InvalidState)?;
+            let index = u64::from_be_bytes(*prefix);
+            let receiving = self.receiving.as_mut().ok_or(Error::InvalidState)?;
+            from.within(prefix, |from| match index.cmp(&receiving.index) {
+                Ordering::Less => {
+                    self.former.push(read_former(index, from)?);
+                    Ok(())
                 }
-                Some(_) if Some(chain) < current => {
-                    let header_key = HeaderKey::new(header_key);
-                    self.skipped.retire(Former { chain, header_key, keys });
-                }
-                _ => return Err(Error::InvalidState),
-            }
+                Ordering::Equal => read_keys(&mut receiving.skipped, receiving.number, from),
+                Ordering::Greater => Err(Error::InvalidState),
+            })?;
         }
-        let here = u32::try_from(self.skipped_len()).map_err(|_| Error::InvalidState)?;
-        if here == count && self.skipped_len() <= Limits::MAX_SKIPPED_CAP {
+        let keys = u32::try_from(self.skipped_len()).map_err(|_| Error::InvalidState)?;
+        let chains = u32::try_from(self.former.iter().count()).map_err(|_| Error::InvalidState)?;
+        if (keys, chains) == (missing.keys, missing.chains)
+            && self.skipped_len() <= Limits::MAX_SKIPPED_CAP
+        {
             Ok(())
         } else {
             Err(Error::InvalidState)
         }
     }
 
-    /// For taking back what a failed store leaves undone.
+    /// For going back when a store fails.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
             root: self.root.duplicate(),
@@ -146,9 +163,11 @@ impl Ratchet {
                 },
             },
             next_sending: self.next_sending.duplicate(),
+            last_sending: self.last_sending.as_ref().map(HeaderKey::duplicate),
             previous: self.previous,
             receiving: self.receiving.as_ref().map(|receiving| Receiving {
-                place: receiving.place,
+                index: receiving.index,
+                start: receiving.start,
                 theirs: receiving.theirs,
                 header_key: receiving.header_key.duplicate(),
                 chain: receiving.chain.duplicate(),
@@ -156,30 +175,37 @@ impl Ratchet {
                 skipped: receiving.skipped.duplicate(),
             }),
             next_receiving: self.next_receiving.duplicate(),
-            skipped: self.skipped.duplicate(),
+            former: self.former.duplicate(),
         }
     }
 }
 
-/// How many skipped keys a ratchet had that was read without them.
+/// How many skipped keys and former chains a ratchet had that was read without them.
 #[must_use]
-pub(crate) struct Missing(u32);
+pub(crate) struct Missing {
+    keys: u32,
+    chains: u32,
+}
 
-/// The header key and the skipped keys of one chain.
-fn read_chain(from: &mut Source) -> Result<(Secret<32>, ChainSkips), Error> {
-    let mut keys = ChainSkips::default();
-    let mut header_key: Option<Secret<32>> = None;
+fn read_former(index: u64, from: &mut Source) -> Result<FormerChain, Error> {
+    let mut chain = from.take(b"", |reader| {
+        Ok(FormerChain {
+            index,
+            start: reader.u64()?,
+            end: reader.u32()?,
+            skipped: SkippedKeys::with_floor(reader.u32()?),
+            header_key: HeaderKey::new(reader.secret()?),
+        })
+    })?;
+    read_keys(&mut chain.skipped, chain.end, from)?;
+    Ok(chain)
+}
+
+/// All blocks that are left in `from`, with keys of messages before `end`.
+fn read_keys(keys: &mut SkippedKeys, end: u32, from: &mut Source) -> Result<(), Error> {
     while let Some(name) = from.next_name() {
         let block = <[u8; 4]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
-        let head = from.take(&name, |reader| {
-            let head = reader.secret()?;
-            keys.read(u32::from_be_bytes(block), reader)?;
-            Ok(head)
-        })?;
-        if header_key.as_ref().is_some_and(|known| *known != head) {
-            return Err(Error::InvalidState);
-        }
-        header_key = Some(head);
+        from.take(&name, |reader| keys.read(u32::from_be_bytes(block), end, reader))?;
     }
-    Ok((header_key.ok_or(Error::InvalidState)?, keys))
+    Ok(())
 }

@@ -65,8 +65,8 @@ fn damaged_state_is_refused_or_harmless() {
 
 #[test]
 fn sender_keys_survive_a_restart() {
-    let mut sender = SenderChain::generate().unwrap();
-    let mut keys = SenderKeys::generate(Limits::default()).unwrap();
+    let mut sender = SenderChain::generate(b"s").unwrap();
+    let mut keys = SenderKeys::generate(b"reader", Limits::default()).unwrap();
     keys.insert(b"s", sender.distribution().expose()).unwrap();
     let messages: Vec<_> = (0..3).map(|n| sender.encrypt(AD, &[n]).unwrap()).collect();
     let (_, _, staged) = keys.open(AD, &messages[2]).unwrap();
@@ -139,8 +139,8 @@ fn write_fixture() {
     let answer = bob.encrypt(b"answer");
     let next = alice.encrypt(b"next");
 
-    let mut sender = SenderChain::generate().unwrap();
-    let mut keys = SenderKeys::generate(Limits::default()).unwrap();
+    let mut sender = SenderChain::generate(b"sender").unwrap();
+    let mut keys = SenderKeys::generate(b"reader", Limits::default()).unwrap();
     let distribution = sender.distribution();
     keys.insert(b"sender", distribution.expose()).unwrap();
     let group = sender.encrypt(AD, b"group").unwrap();
@@ -179,7 +179,7 @@ fn debug_output_shows_no_secret() {
     alice.sessions.begin(&alice.account, &bob.account.bundle(), Agree::Pqxdh).unwrap();
     let mut shown: Vec<String> = vec![
         format!("{:?}", alice.account),
-        format!("{:?}", SenderKeys::generate(Limits::default()).unwrap()),
+        format!("{:?}", SenderKeys::generate(b"own", Limits::default()).unwrap()),
     ];
     // The handshake is public, and the rest is redacted.
     shown.push(format!("{:?}", alice.sessions));

@@ -23,6 +23,9 @@ struct Transcript {
 
 const NAMES: [&str; 2] = ["alice", "bob"];
 
+/// When Alice begins, in microseconds since 1970: the number of the session.
+const NOW: u64 = 1_700_000_000_000_000;
+
 impl Transcript {
     fn send(&mut self, from: usize, text: &str) -> usize {
         let ad = format!("ad {}", self.messages.len());
@@ -63,7 +66,7 @@ fn transcript() -> Value {
         messages: Vec::new(),
     };
     run.sessions[0]
-        .begin_from(&run.accounts[0], &bundle, Agree::Pqxdh, &mut run.entropy[0])
+        .begin_from(&run.accounts[0], &bundle, Agree::Pqxdh, NOW, &mut run.entropy[0])
         .unwrap();
     // The handshake twice, out of order; then both chains, a skipped message, and its late
     // arrival after another ratchet step.
@@ -82,12 +85,13 @@ fn transcript() -> Value {
     run.receive(next);
     run.receive(lost);
 
-    let mut sender = SenderChain::generate_from(&mut Fixed::new(b"transcript group")).unwrap();
+    let mut entropy = Fixed::new(b"transcript group");
+    let mut sender = SenderChain::generate_from(b"sender", &mut entropy).unwrap();
     let distribution = hex::encode(sender.distribution().expose());
     let group: Vec<Value> = ["one", "two"]
         .iter()
         .map(|text| {
-            let message = sender.encrypt(b"group", text.as_bytes()).unwrap();
+            let message = sender.encrypt_with(b"group", text.as_bytes(), &mut entropy).unwrap();
             json!({
                 "associated_data": hex::encode("group"),
                 "text": hex::encode(text),
@@ -102,6 +106,7 @@ fn transcript() -> Value {
         "alice_identity": hex::encode(a.to_bytes()),
         "bob_identity": hex::encode(b.to_bytes()),
         "bob_bundle": hex::encode(bundle.to_bytes()),
+        "session_number": NOW,
         "session_id": hex::encode(run.sessions[0].active().unwrap().id()),
         "steps": run.steps,
         "alice_sessions": state(0),

@@ -20,7 +20,7 @@ fn both_ways() {
     for round in 0..3u8 {
         let wire = seal(&mut alice, &[round; 100]).unwrap();
         assert_eq!(open(&mut bob, &wire).unwrap(), [round; 100]);
-        assert_eq!(kind(open(&mut bob, &wire)), LayerErrorKind::Rejected);
+        assert_eq!(kind(open(&mut bob, &wire)), LayerErrorKind::Duplicate);
         let wire = seal(&mut bob, b"answer").unwrap();
         assert_eq!(wire.len(), 6 + 89);
         assert_eq!(open(&mut alice, &wire).unwrap(), b"answer");

@@ -26,10 +26,10 @@ fn two_go_on_after_every_message() {
         let wire = alice.seal(&[round]);
         assert_eq!(bob.open_kept(&wire).unwrap().0, [round]);
         bob.restart();
-        assert_eq!(kind(bob.open_kept(&wire)), LayerErrorKind::Rejected);
+        assert_eq!(kind(bob.open_kept(&wire)), LayerErrorKind::Duplicate);
         assert_eq!(bob.open_kept(&missing).unwrap().0, b"missing");
         bob.restart();
-        assert_eq!(kind(bob.open_kept(&missing)), LayerErrorKind::Rejected);
+        assert_eq!(kind(bob.open_kept(&missing)), LayerErrorKind::Duplicate);
         let wire = bob.seal(b"answer");
         assert_eq!(alice.open_kept(&wire).unwrap().0, b"answer");
     }
@@ -57,10 +57,10 @@ fn a_store_that_fails() {
         }
         let again = bob.open_kept(&wire);
         if failure == Failure::Kept {
-            assert_eq!(kind(again), LayerErrorKind::Rejected);
+            assert_eq!(kind(again), LayerErrorKind::Duplicate);
         } else {
             assert_eq!(again.unwrap().0, b"same text");
-            assert_eq!(kind(bob.open_kept(&wire)), LayerErrorKind::Rejected);
+            assert_eq!(kind(bob.open_kept(&wire)), LayerErrorKind::Duplicate);
         }
     }
     assert_eq!(used(), before + 9);
@@ -91,7 +91,7 @@ fn a_prekey_is_spent_when_the_store_knows() {
         assert_eq!(bob.open_kept(&hello).unwrap().0, b"hello");
         assert_eq!((one_time(&bob), seen(&bob)), (keys, usize::from(keys == 4)));
         bob.restart();
-        assert_eq!(kind(bob.open_kept(&hello)), LayerErrorKind::Rejected);
+        assert_eq!(kind(bob.open_kept(&hello)), LayerErrorKind::Duplicate);
     }
 }
 
@@ -180,12 +180,12 @@ fn what_was_applied_unsaved_is_saved_later() {
     open(&mut second.layer, &wire).unwrap();
     second.settle(Ok(())).unwrap();
     second.restart();
-    assert_eq!(kind(second.open_kept(&wire)), LayerErrorKind::Rejected);
+    assert_eq!(kind(second.open_kept(&wire)), LayerErrorKind::Duplicate);
     let wire = alice.seal(b"x");
     open(&mut bob.layer, &wire).unwrap();
     bob.settle(Ok(())).unwrap();
     bob.restart();
-    assert_eq!(kind(bob.open(&wire)), LayerErrorKind::Rejected);
+    assert_eq!(kind(bob.open(&wire)), LayerErrorKind::Duplicate);
 }
 
 /// No message key that was used, at either end, late or in order, and no one-time prekey.
@@ -264,7 +264,7 @@ fn a_new_scope_gets_everything() {
     bob.store = MemoryStore::new();
     bob.reads(&wire, b"x", alice.id);
     bob.restart();
-    assert_eq!(kind(bob.open(&wire)), LayerErrorKind::Rejected);
+    assert_eq!(kind(bob.open(&wire)), LayerErrorKind::Duplicate);
 }
 
 #[test]
@@ -314,12 +314,12 @@ fn the_repeats_go_on_where_they_were() {
         })
         .collect();
     assert!(wires.iter().all(|wire| wire.len() > 2000));
-    assert_eq!(alice.seal(b"").len(), 95);
+    assert_eq!(alice.seal(b"").len(), 107);
     bob.reads(&wires[1], b"x", alice.id);
     let acknowledging = bob.seal(b"").len();
     bob.restart();
     let sizes: Vec<_> = (0..DISTRIBUTION_REPEATS).map(|_| bob.seal(b"").len()).collect();
-    assert_eq!(acknowledging - sizes[usize::from(DISTRIBUTION_REPEATS) - 1], sizes[0] - 95);
+    assert_eq!(acknowledging - sizes[usize::from(DISTRIBUTION_REPEATS) - 1], sizes[0] - 107);
     // The first one opens by the state that was owed then.
     bob.restart();
     bob.reads(&wires[0], b"x", alice.id);
@@ -346,10 +346,10 @@ fn a_state_opens_nothing_that_was_opened_before_it() {
     for _ in 0..2 {
         let wire = alice.seal(b"hello");
         bob.open_kept(&wire).unwrap();
-        assert_eq!(kind(bob.copy().open_kept(&wire)), LayerErrorKind::Rejected);
+        assert_eq!(kind(bob.copy().open_kept(&wire)), LayerErrorKind::Duplicate);
         let answer = bob.seal(b"answer");
         alice.open_kept(&answer).unwrap();
-        assert_eq!(kind(alice.copy().open_kept(&answer)), LayerErrorKind::Rejected);
+        assert_eq!(kind(alice.copy().open_kept(&answer)), LayerErrorKind::Duplicate);
     }
     let mut people = three();
     for _ in 0..3 {
@@ -375,14 +375,16 @@ fn limits_are_kept() {
     let mut alice = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, Limits::default()).unwrap();
     let mut bob = Kept::new(SignalLayer::respond(bob, a, limits));
     bob.restart();
-    let wires: Vec<_> = (0..4).map(|_| seal(&mut alice, b"x").unwrap()).collect();
-    assert_eq!(kind(bob.open_kept(&wires[3])), LayerErrorKind::Rejected);
-    bob.open_kept(&wires[2]).unwrap();
+    let wires: Vec<_> = (0..5).map(|_| seal(&mut alice, b"x").unwrap()).collect();
+    bob.open_kept(&wires[0]).unwrap();
+    assert_eq!(kind(bob.open_kept(&wires[4])), LayerErrorKind::Early);
+    bob.open_kept(&wires[3]).unwrap();
 
     for (at, cap) in [
         (2, Limits::MAX_SKIP_CAP as usize),
         (6, Limits::MAX_SKIPPED_CAP),
-        (10, Limits::MAX_SESSIONS_CAP),
+        (10, Limits::SKIPPED_LIFETIME_CAP as usize),
+        (14, Limits::MAX_SESSIONS_CAP),
     ] {
         for (limit, restores) in [(cap, true), (cap + 1, false)] {
             let mut head = bob.stored()[HEAD].clone();

@@ -77,8 +77,9 @@ fn in_a_pair() {
     }
     std::println!("in a pair, sent and received: {sizes:?}");
     let (sent, received) = sizes[2];
-    assert_eq!((sent.0, received.0), (1, 1));
-    assert!(sent.1 < 600 && received.1 < 600, "{sizes:?}");
+    // A message of a new chain leaves a record of the chain before.
+    assert_eq!((sent.0, received.0), (1, 2));
+    assert!(sent.1 < 700 && received.1 < 700, "{sizes:?}");
     let wires: Vec<_> = (0..1000).map(|_| seal(&mut alice.layer, b"x").unwrap()).collect();
     bob.open_kept(&wires[999]).unwrap();
     std::println!("after a gap of 999: {:?}", bob.written);
@@ -86,8 +87,8 @@ fn in_a_pair() {
     assert!(bob.written.0 == 2 && bob.written.1 < 2000, "{:?}", bob.written);
     let wire = alice.seal(b"x");
     bob.open_kept(&wire).unwrap();
-    assert_eq!((bob.written.0, bob.written.1 < 600), (1, true));
+    assert_eq!((bob.written.0, bob.written.1 < 700), (1, true));
     let stored: usize = alice.stored().iter().map(|(name, value)| name.len() + value.len()).sum();
     std::println!("in a store: {stored} bytes");
-    assert!(stored < 1024, "{stored}");
+    assert!(stored < 1400, "{stored}");
 }

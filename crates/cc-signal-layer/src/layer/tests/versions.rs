@@ -14,7 +14,7 @@ use super::*;
 fn a_pair_of_version_1_goes_on() {
     let fixture = Fixture::read("layer-pair-v1.json");
     let (mut alice, mut bob) = (fixture.layer("alice"), fixture.layer("bob"));
-    assert_eq!(kind(bob.open_kept(&fixture.bytes("opened"))), LayerErrorKind::Rejected);
+    assert_eq!(kind(bob.open_kept(&fixture.bytes("opened"))), LayerErrorKind::Duplicate);
     for name in ["skipped", "late", "next"] {
         assert_eq!(bob.open_kept(&fixture.bytes(name)).unwrap().0, name.as_bytes());
     }
@@ -42,7 +42,7 @@ fn a_group_of_version_1_goes_on() {
     for name in ["skipped", "next"] {
         bob.reads(&fixture.bytes(name), name.as_bytes(), alice.id);
     }
-    assert_eq!(kind(bob.open(&fixture.bytes("opened"))), LayerErrorKind::Rejected);
+    assert_eq!(kind(bob.open(&fixture.bytes("opened"))), LayerErrorKind::Duplicate);
     alice.reads(&fixture.bytes("answer"), b"answer", bob.id);
     alice.confirm();
     let outcome = bob.process(&fixture.bytes("commit"), 2).unwrap();

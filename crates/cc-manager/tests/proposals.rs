@@ -1,0 +1,231 @@
+//! Proposals: nobody's keep another's out, and none of them makes a commit fail.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
+
+use cc_aes_layer::AesLayer;
+use cc_core::{
+    SecretBytes,
+    store::{Batch, Change as RecordChange, MemoryStore, Scope, Store, StoreError},
+};
+use cc_dh_layer::DhLayer;
+use cc_manager::{CascadingCipherManager, Catalog, Error, Proposal};
+use cc_mls_layer::MlsLayer;
+use common::{
+    all_read_all, dh, full, group, joiner, mls, settle,
+    wrapped::{Wishes, Wrapped},
+};
+
+#[test]
+fn one_members_proposals_keep_nobody_elses_out() {
+    let mut all = group(&["a", "b", "c"]);
+    for _ in 0..16 {
+        let wire = all[1].propose_add(joiner("x").key_package().unwrap()).unwrap();
+        all[0].process(&wire).unwrap();
+        all[2].process(&wire).unwrap();
+    }
+    let b = all[1].member_id().unwrap();
+    let error = all[1].propose_add(joiner("x").key_package().unwrap()).unwrap_err();
+    assert!(matches!(error, Error::TooManyProposals(member) if member == b), "{error}");
+    assert_eq!(all[1].proposals().count(), 16);
+    // Another member still has its say, and b may still leave.
+    let wire = all[2].propose_add(joiner("y").key_package().unwrap()).unwrap();
+    all[0].process(&wire).unwrap();
+    let wire = all[1].leave().unwrap();
+    all[0].process(&wire).unwrap();
+    assert_eq!((all[0].proposals().count(), all[0].leaving().count()), (17, 1));
+    let change = all[0].commit_proposals().unwrap();
+    assert_eq!(all[0].confirm(change.id()).unwrap().added.len(), 17);
+}
+
+/// Two members propose the same person, by two key packages.
+#[test]
+fn whoever_is_proposed_twice_is_added_once() {
+    let mut all = group(&["a", "b", "c"]);
+    let mut d = joiner("d");
+    let packages = [d.key_package().unwrap(), d.key_package().unwrap()];
+    for (by, package) in [1, 2].into_iter().zip(&packages) {
+        let wire = all[by].propose_add(package).unwrap();
+        let again = all[by].propose_add(package).unwrap();
+        for receiver in (0..3).filter(|receiver| *receiver != by) {
+            all[receiver].process(&wire).unwrap();
+            all[receiver].process(&again).unwrap();
+        }
+    }
+    for member in &all {
+        let proposed: Vec<_> = member.proposals().map(|proposed| &proposed.proposal).collect();
+        assert_eq!(proposed, [&Proposal::Add(packages[0].clone())]);
+    }
+    let change = all[0].commit_proposals().unwrap();
+    settle(&mut all, 0, &change, &[]);
+    d.join(&change.welcome).unwrap();
+    all.push(d);
+    all_read_all(&mut all);
+}
+
+/// A bundle that no layer would add is not even taken note of.
+#[test]
+fn a_bundle_that_does_not_verify_is_not_proposed() {
+    let mut all = group(&["a", "b"]);
+    let mut c = joiner("c");
+    let package = c.key_package().unwrap();
+    for at in 0..package.len() {
+        let mut flipped = package.clone();
+        flipped[at] ^= 4;
+        assert!(all[1].propose_add(&flipped).is_err(), "byte {at} of {}", package.len());
+    }
+    assert_eq!(all[1].proposals().count(), 0);
+    let too_long = vec![0; cc_core::limits::MAX_KEY_PACKAGE_LEN + 1];
+    assert!(all[1].propose_add(too_long).unwrap_err().is_rejected());
+    let wire = all[1].propose_add(&package).unwrap();
+    all[0].process(&wire).unwrap();
+}
+
+/// One that verified when it was proposed, and is refused when the change is made.
+#[test]
+fn a_bundle_that_is_refused_later_keeps_no_other_out() {
+    let wishes = Wishes::default();
+    let person = |name, founder| {
+        let layer = Wrapped::new(mls(name, founder), &wishes);
+        CascadingCipherManager::builder().layer(layer).build().unwrap()
+    };
+    let (mut a, mut b) = (person("a", true), person("b", false));
+    let change = a.add_members([b.key_package().unwrap()]).unwrap();
+    a.confirm(change.id()).unwrap();
+    b.join(&change.welcome).unwrap();
+    let (mut good, mut bad) = (person("good", false), person("bad", false));
+    for joiner in [&mut bad, &mut good] {
+        let wire = b.propose_add(joiner.key_package().unwrap()).unwrap();
+        a.process(&wire).unwrap();
+    }
+    *wishes.refuses.lock().unwrap() = bad.member_id();
+    let change = a.commit_proposals().unwrap();
+    assert_eq!(a.confirm(change.id()).unwrap().added, [good.member_id().unwrap()]);
+    b.process(&change.commit).unwrap();
+    good.join(&change.welcome).unwrap();
+    all_read_all(&mut [a, b, good]);
+}
+
+/// Counts what each commit writes.
+struct Counting(Arc<Mutex<(MemoryStore, usize)>>);
+
+impl Store for Counting {
+    fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+        self.0.lock().unwrap().0.get(scope, key)
+    }
+
+    fn scan(
+        &self,
+        scope: &Scope,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.0.lock().unwrap().0.scan(scope, prefix, visit)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut held = self.0.lock().unwrap();
+        let bytes = batch.changes().map(|(_, _, change)| match change {
+            RecordChange::Put(value) => value.expose().len(),
+            RecordChange::Delete => 0,
+        });
+        held.1 = bytes.sum();
+        held.0.commit(batch)
+    }
+}
+
+#[test]
+fn a_proposal_writes_its_own_record_and_is_still_there_after_a_restart() {
+    let log = Arc::new(Mutex::new((MemoryStore::new(), 0)));
+    let mut alice = full("a", true).create(Counting(Arc::clone(&log)), "name").unwrap();
+    let mut bob = joiner("b");
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    alice.confirm(change.id()).unwrap();
+    bob.join(&change.welcome).unwrap();
+    let mut written = Vec::new();
+    for _ in 0..12 {
+        let wire = bob.propose_add(joiner("x").key_package().unwrap()).unwrap();
+        alice.process(&wire).unwrap();
+        written.push(log.lock().unwrap().1);
+    }
+    assert!(written[11] < written[0] + 100, "{written:?}");
+    let proposed: Vec<_> = alice.proposals().cloned().collect();
+    let store = log.lock().unwrap().0.reopened();
+    let catalog = Catalog::new().with::<AesLayer>().with::<DhLayer>().with::<MlsLayer>();
+    let mut alice = CascadingCipherManager::open(store, "name", &catalog).unwrap();
+    assert_eq!(alice.proposals().cloned().collect::<Vec<_>>(), proposed);
+    let update = bob.update().unwrap();
+    bob.confirm(update.id()).unwrap();
+    alice.process(&update.commit).unwrap();
+    assert_eq!(alice.proposals().count(), 0, "they were for that epoch");
+}
+
+#[test]
+fn a_stack_that_knows_no_epochs_takes_no_commits() {
+    let wishes = Wishes { mute: true, ..Wishes::default() };
+    let person = || {
+        let layer = Wrapped::new(dh(), &wishes);
+        CascadingCipherManager::builder().layer(layer).build().unwrap()
+    };
+    let (mut a, mut b) = (person(), person());
+    let change = a.add_members([b.key_package().unwrap()]).unwrap();
+    a.confirm(change.id()).unwrap();
+    b.join(&change.welcome).unwrap();
+    let update = a.update().unwrap();
+    assert!(matches!(b.process(&update.commit), Err(Error::EpochUnknown)));
+    let wire = a.encrypt("text").unwrap();
+    assert_eq!(b.decrypt(&wire).unwrap(), "text", "messages need none");
+}
+
+#[test]
+fn layers_that_name_two_epochs_are_refused() {
+    let wishes = Wishes::default();
+    let person = |name, founder| {
+        CascadingCipherManager::builder()
+            .layer(Wrapped::new(dh(), &wishes))
+            .layer(mls(name, founder))
+            .layer(AesLayer::inherited())
+            .build()
+            .unwrap()
+    };
+    let (mut a, mut b) = (person("a", true), person("b", false));
+    let change = a.add_members([b.key_package().unwrap()]).unwrap();
+    a.confirm(change.id()).unwrap();
+    b.join(&change.welcome).unwrap();
+    let wire = a.encrypt("text").unwrap();
+    *wishes.epoch.lock().unwrap() = Some(0);
+    assert!(matches!(b.decrypt(&wire), Err(Error::Disagreement)));
+    *wishes.epoch.lock().unwrap() = None;
+    assert_eq!(b.decrypt(&wire).unwrap(), "text");
+}
+
+/// Somebody whose own stack says otherwise makes a group of three with a layer for two.
+#[test]
+fn a_layer_for_two_neither_follows_nor_joins_a_group_of_three() {
+    let two = Wishes { pairwise: true, ..Wishes::default() };
+    let any = Wishes::default();
+    let person = |wishes: &Wishes, name, founder| {
+        let layer = Wrapped::new(mls(name, founder), wishes);
+        CascadingCipherManager::builder().layer(layer).build().unwrap()
+    };
+    let (mut a, mut b) = (person(&any, "a", true), person(&two, "b", false));
+    let change = a.add_members([b.key_package().unwrap()]).unwrap();
+    a.confirm(change.id()).unwrap();
+    b.join(&change.welcome).unwrap();
+    let mut c = person(&two, "c", false);
+    let change = a.add_members([c.key_package().unwrap()]).unwrap();
+    let too_many = |error: Error| {
+        assert!(matches!(error, Error::PairwiseInGroup { position: 0, members: 3 }), "{error}");
+    };
+    too_many(b.process(&change.commit).unwrap_err());
+    too_many(c.join(&change.welcome).unwrap_err());
+    assert_eq!(b.members().len(), 2);
+    let wire = a.encrypt("text").unwrap();
+    assert_eq!(b.decrypt(&wire).unwrap(), "text");
+}

@@ -1,0 +1,38 @@
+//! Overwrites the stack that work with secrets has used.
+//!
+//! What this crate keeps is on the heap and overwritten when it is dropped. The libraries that compute
+//! with it leave copies in stack frames that have returned: a block of HMAC, a key schedule that was moved,
+//! the seed of a signing key. So such work runs in a frame of its own, and the stack below that frame is
+//! overwritten afterwards. `src/tests/memory.rs` looks for what is left.
+
+use core::hint::black_box;
+
+/// Runs `work`, which uses symmetric ciphers, hashes and curves, and overwrites the stack below.
+pub(crate) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
+    let value = in_own_frame(work);
+    overwrite::<SMALL>();
+    value
+}
+
+/// As [`scrubbed`], for work with ML-KEM, whose matrices need more of the stack.
+pub(crate) fn scrubbed_deep<T>(work: impl FnOnce() -> T) -> T {
+    let value = in_own_frame(work);
+    overwrite::<DEEP>();
+    value
+}
+
+#[inline(never)]
+fn in_own_frame<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+#[inline(never)]
+fn overwrite<const LEN: usize>() {
+    // The array takes the place of the frames that have returned; `black_box` keeps it from being
+    // optimised away.
+    black_box(&[0_u8; LEN]);
+}
+
+/// Frames are larger in a build without optimisation.
+const SMALL: usize = if cfg!(debug_assertions) { 32 * 1024 } else { 4 * 1024 };
+const DEEP: usize = if cfg!(debug_assertions) { 512 * 1024 } else { 128 * 1024 };
