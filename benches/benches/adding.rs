@@ -2,14 +2,21 @@
 //! same ciphersuite, all with RustCrypto and a store in memory.
 //!
 //! `cargo bench -p cc-benches --bench adding` takes 10 and 100, for continuous integration; `-- 1000 5000 20000`
-//! takes those sizes. What would take more than ten minutes, by the square of the size before, is left out. `RAYON_NUM_THREADS=1` keeps all to one thread. One run of each counts: they are long.
+//! takes those sizes, and `-- layer 1000` only this layer's. What would take more than ten minutes, by the square of
+//! the size before, is left out. The times are those that the process spent on a processor, in all of its threads,
+//! where the system tells (Linux does), so that other work on the machine counts little. One run of each: they are
+//! long.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
-use std::{hint::black_box, time::Duration};
+use std::{
+    fs,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use cc_core::GroupLayer as _;
 use common::Peer;
-use groups::{client, key_package, timed};
+use groups::{client, key_package};
 use mls_rs::MlsMessage;
 
 #[path = "shared/bare.rs"]
@@ -31,6 +38,13 @@ struct Times {
 /// Nothing is measured that would take longer.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// Who can be measured alone.
+const NAMES: [&str; 3] = ["layer", "mls-rs", "openmls"];
+
+fn named(name: &str) -> bool {
+    std::env::args().any(|arg| arg == name)
+}
+
 fn main() {
     let sizes: Vec<usize> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![10, 100] } else { sizes };
@@ -40,6 +54,9 @@ fn main() {
         ("mls-rs", theirs as fn(usize) -> Times),
         ("openmls", openmls_alone as fn(usize) -> Times),
     ] {
+        if NAMES.iter().any(|name| named(name)) && !named(name) {
+            continue;
+        }
         let mut first = None;
         let mut last: Option<(usize, Times)> = None;
         for &size in &sizes {
@@ -63,6 +80,24 @@ fn main() {
             last = Some((size, times));
         }
     }
+}
+
+/// What `f` gives, and the time that it took on a processor.
+fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
+    let (start, before) = (Instant::now(), on_processor());
+    let value = f();
+    let elapsed = start.elapsed();
+    (before.zip(on_processor()).map_or(elapsed, |(before, after)| after - before), value)
+}
+
+/// Of all threads of this process, in its whole life.
+fn on_processor() -> Option<Duration> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir("/proc/self/task").ok()? {
+        let counters = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        nanoseconds += counters.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 fn to_float(size: usize) -> f64 {

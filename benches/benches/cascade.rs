@@ -34,10 +34,10 @@ fn stacks(size: usize) -> (CascadingCipherManager, CascadingCipherManager) {
     let mut others: Vec<_> = (1..size).map(|i| stack(&i.to_string(), false)).collect();
     let bundles: Vec<_> = others.iter_mut().map(|other| other.key_package().unwrap()).collect();
     let change = founder.add_members(bundles).unwrap();
-    founder.confirm(change.id()).unwrap();
+    let welcome = founder.confirm(change.id()).unwrap().welcome.unwrap();
     let mut hellos = Vec::new();
     for other in &mut others {
-        other.join(&change.welcome).unwrap();
+        other.receive_welcome(&welcome).unwrap();
         hellos.push(other.encrypt("hello").unwrap());
     }
     let mut other = others.swap_remove(0);

@@ -193,17 +193,17 @@ impl Pair {
         let mut bundles = vec![other.key_package().unwrap()];
         bundles.extend(joiners.iter_mut().map(|joiner| joiner.key_package().unwrap()));
         let change = founder.add_members(bundles).unwrap();
-        founder.confirm(change.id()).unwrap();
-        other.join(&change.welcome).unwrap();
+        let welcome = founder.confirm(change.id()).unwrap().welcome.unwrap();
+        other.receive_welcome(&welcome).unwrap();
         let mut hellos = vec![other.encrypt("hello").unwrap()];
         for mut joiner in joiners {
-            joiner.join(&change.welcome).unwrap();
+            joiner.receive_welcome(&welcome).unwrap();
             hellos.push(joiner.encrypt("hello").unwrap());
         }
         receive(&mut founder, &hellos);
         receive(&mut other, &hellos[1..]);
         other.sent(&hellos[..1]).unwrap();
-        founder.sent([&change.welcome]).unwrap();
+        founder.sent([&welcome]).unwrap();
         let mut pair = Self { founder, other, written };
         pair.send(1);
         pair
@@ -252,9 +252,10 @@ impl Pair {
             let wires = wires.remove(0);
             self.founder.sent(&wires).unwrap();
             let (measured, mut messages) =
-                measure::each([()], |()| self.other.decrypt_all(&wires).unwrap());
+                measure::each([()], |()| self.other.receive_all(&wires).unwrap());
             opened.extend(measured);
-            let messages = messages.remove(0).into_iter().map(Result::unwrap);
+            let messages = messages.remove(0).into_iter();
+            let messages = messages.map(|received| received.unwrap().into_message().unwrap());
             self.other.acknowledge(messages.filter_map(|message| message.id())).unwrap();
         }
         [sealed, opened].map(|measured| measured.median() / BATCH as f64)
@@ -282,7 +283,8 @@ impl Measured {
 }
 
 fn receive(member: &mut CascadingCipherManager, wires: &[Vec<u8>]) {
-    let messages = member.decrypt_all(wires).unwrap().into_iter().map(Result::unwrap);
+    let messages = member.receive_all(wires).unwrap().into_iter();
+    let messages = messages.map(|received| received.unwrap().into_message().unwrap());
     member.acknowledge(messages.filter_map(|message| message.id())).unwrap();
 }
 
@@ -362,8 +364,8 @@ fn idle(directory: &Path) {
     for group in 0..IDLE_GROUPS {
         let mut founder = stack("0", true).create(Arc::clone(&store), &group.to_string()).unwrap();
         let change = founder.add_members(&bundles).unwrap();
-        founder.confirm(change.id()).unwrap();
-        founder.sent([&change.welcome]).unwrap();
+        let welcome = founder.confirm(change.id()).unwrap().welcome.unwrap();
+        founder.sent([&welcome]).unwrap();
     }
     drop(store);
     let bytes = fs::metadata(&path).unwrap().len();

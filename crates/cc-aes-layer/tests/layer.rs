@@ -193,7 +193,8 @@ fn without_a_chain_it_says_what_to_do() {
     for mut layer in [AesLayer::inherited(), AesLayer::inherited_128()] {
         let error = nothing.seal(&mut layer, b"").unwrap_err();
         assert_eq!(error.kind(), LayerErrorKind::Misuse);
-        assert!(error.to_string().contains("put a DH, Signal or MLS layer below it"), "{error}");
+        let text = cc_core::error_chain(&error).to_string();
+        assert!(text.contains("put a DH, Signal or MLS layer below it"), "{text}");
         assert_eq!(nothing.open(&mut layer, &[0; 100]), Err(LayerErrorKind::Misuse));
     }
 }

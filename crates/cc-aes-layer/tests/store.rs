@@ -166,7 +166,7 @@ fn what_is_missing_newer_or_impossible_is_refused() {
         let record = record.map(|hex| hex::decode(hex).unwrap());
         let error = restore(record.as_deref()).err().unwrap();
         assert_eq!(error.kind(), LayerErrorKind::Storage);
-        error.to_string()
+        cc_core::error_chain(&error).to_string()
     };
     assert!(refused(None).contains("missing"));
     assert!(refused(Some("000203017f")).contains("format 2"));

@@ -17,6 +17,7 @@ pub const WIRE_VERSION: u16 = 1;
 
 /// What a wire message is, its third byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Kind {
@@ -60,6 +61,7 @@ impl Kind {
 
 /// Why bytes are not a wire message of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Another version: 2 bytes at the front.
@@ -77,6 +79,21 @@ pub enum DecodeError {
     /// Truncated, with bytes left over, or not in the canonical encoding.
     #[error("malformed")]
     Malformed,
+}
+
+impl DecodeError {
+    /// The number of this error, for logs and for bindings to other languages. Numbers are never given
+    /// to another error; `docs/errors.md` lists them.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Version(_) => 101,
+            Self::Kind(_) => 102,
+            Self::Stack => 103,
+            Self::TooLong => 104,
+            Self::Malformed => 105,
+        }
+    }
 }
 
 /// A hint and the position of the layer it is for.

@@ -12,7 +12,8 @@ use crate::{MemberId, RandomError, store::StoreError};
 /// [`Duplicate`](LayerErrorKind::Duplicate), [`Stale`](LayerErrorKind::Stale) and
 /// [`Early`](LayerErrorKind::Early) say what the layer's own records or the public bytes of the
 /// message tell anybody: they are everyday life, and an attack must not look like one of them. The
-/// other kinds are local, and name their cause.
+/// other kinds are local, and name their cause as [`source`](Error::source), which the text of the
+/// error does not repeat: [`error_chain`] prints both.
 #[derive(Debug)]
 pub struct LayerError {
     kind: LayerErrorKind,
@@ -23,6 +24,7 @@ pub struct LayerError {
 
 /// What went wrong, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum LayerErrorKind {
     /// The bytes did not authenticate or were malformed.
@@ -50,6 +52,27 @@ pub enum LayerErrorKind {
     Storage,
     /// The wrapped library failed in a way its documentation rules out.
     Internal,
+}
+
+impl LayerErrorKind {
+    /// The number of this kind, for logs and for bindings to other languages. Numbers are never given
+    /// to another kind; `docs/errors.md` lists them.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Rejected => 201,
+            Self::Own => 202,
+            Self::Duplicate => 203,
+            Self::Stale => 204,
+            Self::Early => 205,
+            Self::NotReady => 206,
+            Self::Misuse => 207,
+            Self::Limit => 208,
+            Self::Random => 209,
+            Self::Storage => 210,
+            Self::Internal => 211,
+        }
+    }
 }
 
 impl LayerError {
@@ -159,10 +182,27 @@ impl fmt::Display for LayerError {
         if let Some(member) = &self.member {
             write!(f, " (member {member})")?;
         }
-        match &self.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
+        Ok(())
+    }
+}
+
+/// `error` and all its [sources](Error::source) in one line, the outermost first: what a log wants. No
+/// error of this workspace repeats the text of its source.
+pub fn error_chain(error: &dyn Error) -> impl fmt::Display {
+    Chain(error)
+}
+
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
         }
+        Ok(())
     }
 }
 
@@ -204,6 +244,10 @@ mod tests {
     fn a_local_failure_names_its_cause() {
         let error = LayerError::from(RandomError);
         assert_eq!(error.kind(), LayerErrorKind::Random);
-        assert!(error.to_string().contains("random generator failed"));
+        assert_eq!(error.to_string(), "no randomness");
+        assert_eq!(
+            error_chain(&error).to_string(),
+            "no randomness: the operating system's random generator failed"
+        );
     }
 }

@@ -134,7 +134,9 @@ pub trait GroupLayer: CipherLayer {
 /// A member, in all layers: the digest of the commitments of their group layers, so that whoever
 /// signs the id signs all the member's long-lived keys. 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberId([u8; 32]);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct MemberId(#[cfg_attr(feature = "serde", serde(with = "crate::serde_array"))] [u8; 32]);
 
 impl MemberId {
     /// The id of the member whose group layers, bottom first, have these descriptors and commitments.
@@ -177,9 +179,11 @@ impl fmt::Display for MemberId {
 
 /// What one layer's part of a key package bundle says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct KeyPackageInfo {
     /// The [`commitment`](GroupLayer::commitment) of who made it.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_array"))]
     pub commitment: [u8; 32],
     /// The name in the credential, where the layer has one.
     pub name: Option<String>,
@@ -208,6 +212,7 @@ pub struct Member {
 
 /// Where a member stands in the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Standing {
     /// No group yet: found one or join one.
     Outside,

@@ -18,8 +18,11 @@ pub mod key_use;
 mod layer;
 pub mod limits;
 pub mod membership;
+mod peek;
 pub mod random;
 mod secret;
+#[cfg(feature = "serde")]
+pub mod serde_array;
 mod stack;
 pub mod store;
 
@@ -29,7 +32,7 @@ pub use cascade::{ChainSecret, Contribution, key_commitment};
 pub use clean_stack::with_clean_stack;
 pub use codec::{Opaque, decode_list};
 pub use envelope::{Binding, DecodeError, Header, Hint, Kind, WIRE_VERSION};
-pub use error::{LayerError, LayerErrorKind};
+pub use error::{LayerError, LayerErrorKind, error_chain};
 pub use group::{
     ChangeParts, ChangeRequest, CommitOutcome, GroupLayer, KeyPackageInfo, Member, MemberId,
     NewMember, PartContext, Standing, Transcript, part_digest,
@@ -37,6 +40,7 @@ pub use group::{
 pub use layer::{
     Attachment, CipherLayer, Configure, LayerContext, Opened, Properties, Recalled, Restore,
 };
+pub use peek::Envelope;
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};
 pub use stack::{LayerDescriptor, StackId};

@@ -154,6 +154,28 @@ impl StoreError {
         Self::InDoubt(cause.into())
     }
 
+    /// The number of this error, for logs and for bindings to other languages. Numbers are never given
+    /// to another error; `docs/errors.md` lists them.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::WrongKey => 401,
+            Self::Foreign => 402,
+            Self::Newer { .. } => 403,
+            Self::Corrupt(_) => 404,
+            Self::RolledBack { .. } => 405,
+            Self::Overtaken => 406,
+            Self::Locked => 407,
+            Self::Missing => 408,
+            Self::Exists => 409,
+            Self::Full => 410,
+            Self::TooLong => 411,
+            Self::InDoubt(_) => 412,
+            Self::Random(_) => 209,
+            Self::Io(_) => 413,
+        }
+    }
+
     /// Whether the change may be in force after all.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {

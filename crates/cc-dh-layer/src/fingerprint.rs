@@ -25,8 +25,8 @@ impl Fingerprint {
             .into();
         let mut groups = [0; 6];
         for (group, bytes) in groups.iter_mut().zip(digest.chunks_exact(5)) {
-            let number = bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
-            *group = u32::try_from(number % 100_000).unwrap_or_default();
+            let next = |number: u32, byte: &u8| (number * 256 + u32::from(*byte)) % 100_000;
+            *group = bytes.iter().fold(0, next);
         }
         Self(groups)
     }

@@ -1,26 +1,29 @@
 //! A group with one root key per membership generation.
 
-use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use alloc::vec::Vec;
 
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, LayerContext,
     LayerError, Member, MemberId, Opened, PartContext, Recalled, Secret, Standing,
     limits::MAX_MEMBERS,
+    membership::{ChangeError, GroupState, Keys, Versions},
 };
 
-use crate::{
-    DhError, DhKeyPair, DhPublicKey,
-    hpke::Sealer,
-    key::WireKey,
-    root::{Generation, Reading, Root},
-    roster::{Entry, Roster, WireEntry},
-    wire::{
-        self, Commit, Grant, Invitation, Welcome, WelcomeFront, ascending, commit_info,
-        recipient_tag, welcome_info,
-    },
-};
+use crate::{DhError, DhKeyPair, DhPublicKey};
 
-mod records;
+mod commit;
+mod generation;
+mod invitation;
+mod persistence;
+mod root;
+mod roster;
+mod welcome;
+
+use commit::{Commit, CommittedChange, RootSource};
+use generation::{Generation, MessageSecrets};
+use root::Root;
+use roster::Entry;
+use welcome::{Invited, Welcome};
 
 /// Past generations of which late messages still open, unless the caller asks for another number.
 pub const DEFAULT_PAST_GENERATIONS: usize = 3;
@@ -30,83 +33,18 @@ pub const MAX_PAST_GENERATIONS: usize = 64;
 /// The group mode of the layer: this member's key pair and the generations it knows.
 pub(crate) struct Group {
     keys: DhKeyPair,
-    current: State,
-    /// What `apply` makes current and `revert` drops.
-    staged: Option<State>,
-    /// What the store has, where there is one.
-    saved: State,
-    /// What `apply` makes saved and `revert` drops.
-    saving: Option<State>,
+    state: Versions<State>,
 }
 
-/// Everything a method may change. Its pieces are shared, so that a copy is cheap.
-#[derive(Clone)]
-struct State {
-    /// This member, once the layer has its place.
-    me: Option<MemberId>,
-    /// How many generations that are over stay readable.
-    window: usize,
-    phase: Phase,
-    /// Oldest first, at most `window` of them.
-    past: Vec<Past>,
-    change: Option<Change>,
-    /// Whether the current generation came by a commit or welcome that is not yet applied.
-    arrived: bool,
-}
-
-#[derive(Clone)]
-enum Phase {
-    Outside,
-    Member(Generation),
-    Removed,
-}
-
-/// A generation that is over: enough to open its late messages.
-#[derive(Clone)]
-struct Past {
-    number: u64,
-    reading: Arc<Reading>,
-}
-
-/// A change of this member's that is neither confirmed nor discarded.
-#[derive(Clone)]
-struct Change {
-    next: Generation,
-    /// The group was founded only for this change: without the change there is none.
-    founds: bool,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            me: None,
-            window: DEFAULT_PAST_GENERATIONS,
-            phase: Phase::Outside,
-            past: Vec::new(),
-            change: None,
-            arrived: false,
-        }
-    }
-}
-
-impl State {
-    /// `me` in a group of which only this generation is known.
-    fn started(&self, me: MemberId, generation: Generation) -> Self {
-        let phase = Phase::Member(generation);
-        Self { me: Some(me), window: self.window, phase, ..Self::default() }
-    }
-}
+type State = GroupState<Generation>;
 
 impl Group {
     pub(crate) fn new(keys: DhKeyPair) -> Self {
-        let nothing = State::default();
-        Self { keys, current: nothing.clone(), staged: None, saved: nothing, saving: None }
+        Self { keys, state: Versions::new(State::new(DEFAULT_PAST_GENERATIONS)) }
     }
 
     pub(crate) fn set_window(&mut self, generations: usize) {
-        for state in core::iter::once(&mut self.current).chain(&mut self.staged) {
-            state.window = generations.min(MAX_PAST_GENERATIONS);
-        }
+        self.state.configure(|state| state.set_window(generations.min(MAX_PAST_GENERATIONS)));
     }
 
     pub(crate) fn private_key(&self) -> &Secret<32> {
@@ -116,38 +54,23 @@ impl Group {
     /// Takes the place and founds the group where this member is to. A second call with the same place
     /// changes nothing.
     pub(crate) fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
-        let Some(me) = place.member else {
-            return Err(LayerError::misuse("a group layer needs a member id"));
-        };
-        let state = self.view();
-        let renamed = state.me.is_some_and(|old| old != me);
-        let founds = match &state.phase {
-            Phase::Outside => place.founding,
-            Phase::Member(now) if renamed && now.roster.entries().len() > 1 => {
-                return Err(LayerError::misuse(
-                    "the other members know this one by another id: found a new group, or leave \
-                     the group layers of the stack as they are",
-                ));
-            }
-            // Alone in the group, and under a new id: as good as a new group.
-            Phase::Member(_) => renamed,
-            Phase::Removed => false,
-        };
-        self.staged = Some(if founds {
-            self.founded(me, place.stack.as_bytes())?
+        let placement = self.state.latest().place(place)?;
+        let founded = if placement.founds {
+            Some(self.found(placement.member, place.stack.as_bytes())?)
         } else {
-            State { me: Some(me), ..state.clone() }
-        });
+            None
+        };
+        self.state.stage(self.state.latest().attached(placement.member, founded));
         Ok(())
     }
 
     pub(crate) fn contribute(&self) -> Result<Contribution, LayerError> {
-        Ok(self.generation()?.contribution())
+        Ok(self.state.latest().present()?.contribution())
     }
 
     pub(crate) fn recall(&self, hint: &[u8]) -> Result<Recalled, LayerError> {
         let number = u64::from_be_bytes(hint.try_into().map_err(|_| LayerError::rejected())?);
-        let secret = self.reading(number)?.contribution.duplicate();
+        let secret = self.message_secrets(number)?.contribution.duplicate();
         Ok(Recalled { secret, epoch: Some(number) })
     }
 
@@ -156,8 +79,8 @@ impl Group {
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<(), LayerError> {
-        let now = self.generation()?;
-        now.secrets.reading.message.seal(&context.associated_data(), buffer)?;
+        let now = self.state.latest().present()?;
+        now.secrets.messages.key.seal(&context.associated_data(), buffer)?;
         buffer.prepend(&now.number.to_be_bytes());
         Ok(())
     }
@@ -169,44 +92,38 @@ impl Group {
     ) -> Result<Opened, LayerError> {
         let number = buffer.take_front().ok_or(LayerError::rejected())?;
         let number = u64::from_be_bytes(number);
-        let reading = self.reading(number)?;
-        reading.message.open(&context.associated_data(), buffer)?;
+        self.message_secrets(number)?.key.open(&context.associated_data(), buffer)?;
         // The key is everyone's: which member sealed it, this layer cannot tell.
         Ok(Opened::default().in_epoch(number))
     }
 
     pub(crate) fn apply(&mut self) {
-        if let Some(mut staged) = self.staged.take() {
-            staged.arrived = false;
-            self.current = staged;
-        }
-        if let Some(saving) = self.saving.take() {
-            self.saved = saving;
+        if let Some(state) = self.state.apply() {
+            state.settle();
         }
     }
 
     pub(crate) fn revert(&mut self) {
-        self.staged = None;
-        self.saving = None;
+        self.state.revert();
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        match &self.view().phase {
-            Phase::Outside => Standing::Outside,
-            Phase::Member(now) => Standing::Member { epoch: now.number },
-            Phase::Removed => Standing::Removed,
-        }
+        self.state.latest().standing()
     }
 
     pub(crate) fn members(&self) -> Vec<Member> {
-        let Phase::Member(now) = &self.view().phase else { return Vec::new() };
+        let Ok(now) = self.state.latest().present() else { return Vec::new() };
         let member =
             |entry: &Entry| Member { id: entry.id, name: None, commitment: entry.key.commitment() };
-        now.roster.entries().iter().map(member).collect()
+        now.roster.entries().map(member).collect()
+    }
+
+    pub(crate) fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+        Some(self.state.latest().present().ok()?.secrets.authenticator)
     }
 
     pub(crate) fn key_package(&self) -> Result<Vec<u8>, LayerError> {
-        self.me()?;
+        self.state.latest().expect_member()?;
         Ok(self.keys.public_key().to_bytes())
     }
 
@@ -215,82 +132,58 @@ impl Group {
         request: &ChangeRequest<'_>,
         context: &PartContext<'_>,
     ) -> Result<ChangeParts, LayerError> {
-        let me = self.me()?;
-        let mut state = self.view().clone();
-        if state.change.is_some() {
-            return Err(LayerError::misuse("confirm or discard the staged change first"));
+        let state = self.state.latest();
+        let binding = &context.binding;
+        let member = state.expect_member()?;
+        let (now, founds) = state.start_change(|| self.found(member, binding))?;
+        if request.added.len().max(request.removed.len()) > MAX_MEMBERS {
+            return Err(ChangeError::TooMany.into());
         }
-        let (now, founds) = match &state.phase {
-            Phase::Member(now) => (now.clone(), false),
-            Phase::Removed => return Err(removed()),
-            Phase::Outside => {
-                // Whoever adds the first member founds the group.
-                let founded = self.founded(me, &context.binding)?;
-                state.phase = founded.phase;
-                match &state.phase {
-                    Phase::Member(now) => (now.clone(), true),
-                    _ => return Err(outside()),
-                }
-            }
-        };
-        if request.removed.contains(&me) {
-            return Err(LayerError::misuse("leave the group instead of removing oneself"));
-        }
-        if request.added.len() > MAX_MEMBERS {
-            return Err(LayerError::misuse("too many members: see cc_core::limits::MAX_MEMBERS"));
-        }
-        let mut added = Vec::with_capacity(request.added.len());
-        for new in request.added {
-            added.push(Entry { id: new.id, key: DhPublicKey::from_bytes(new.part)? });
-        }
-        added.sort_unstable_by_key(|entry| entry.id);
-        let roster = now
-            .roster
-            .changed(request.removed, added.iter().copied())
-            .map_err(LayerError::misuse)?;
-        let number = now
-            .number
-            .checked_add(1)
-            .ok_or_else(|| LayerError::misuse("no generation comes after this one"))?;
+        let added = self.newcomers(request)?;
+        let mut removed = request.removed.to_vec();
+        removed.sort_unstable();
+        let roster = now.roster.changed(Some(&member), &removed, &added)?;
 
-        let change =
-            Outgoing { keys: &self.keys, me, now: &now, number, binding: &context.binding };
-        let root = Root::random()?;
-        let commit = change.commit(&root, &roster, request.removed, &added)?;
-        let welcome =
-            if added.is_empty() { Vec::new() } else { change.welcome(&root, &roster, &added)? };
-        let next = root.generation(number, roster, &context.binding)?;
-        state.change = Some(Change { next, founds });
-        state.arrived = false;
-        self.staged = Some(state);
-        Ok(ChangeParts { commit, welcome })
+        let step = now.step(&roster, binding)?;
+        let (root, salt) = if removed.is_empty() {
+            let (root, salt) = now.secrets.next_root(binding)?;
+            (root, Some(salt))
+        } else {
+            (Root::random()?, None)
+        };
+        let commitment = root.commitment(&step)?;
+        let change = CommittedChange { ends: now.number, removed, added, commitment };
+        let commit = match salt {
+            Some(salt) => Commit { change, root: RootSource::Derived { salt } },
+            None => Commit::seal(&self.keys, member, &now, &step, change, &root)?,
+        };
+        let mut part = commit.encode()?;
+        let digest = commit::append_tag(&mut part, &now, binding)?;
+        let next = Generation::new(&root, &step, &commitment, digest, roster)?;
+        let welcome = if commit.change.added.is_empty() {
+            Vec::new()
+        } else {
+            let (keys, step, next, root) = (&self.keys, &step, &next, &root);
+            let invited =
+                Invited { keys, sender: member, step, commitment: &commitment, next, root };
+            invited.welcome(&commit.change.added)?
+        };
+        self.state.stage(self.state.latest().with_change(now, next, founds));
+        Ok(ChangeParts { commit: part, welcome })
     }
 
     pub(crate) fn next_contribution(&self) -> Result<Option<Contribution>, LayerError> {
-        let state = self.view();
-        match (&state.change, &state.phase) {
-            (Some(change), _) => Ok(Some(change.next.contribution())),
-            (None, Phase::Member(now)) if state.arrived => Ok(Some(now.contribution())),
-            (None, Phase::Removed) if state.arrived => Ok(None),
-            _ => Err(no_change()),
-        }
+        Ok(self.state.latest().next()?.map(Generation::contribution))
     }
 
     pub(crate) fn confirm_change(&mut self) -> Result<(), LayerError> {
-        let mut state = self.view().clone();
-        let change = state.change.take().ok_or_else(no_change)?;
-        Self::enter(&mut state, Phase::Member(change.next));
-        self.staged = Some(state);
+        self.state.stage(self.state.latest().confirmed()?);
         Ok(())
     }
 
     pub(crate) fn discard_change(&mut self) {
-        let mut state = self.view().clone();
-        if let Some(change) = state.change.take() {
-            if change.founds {
-                state.phase = Phase::Outside;
-            }
-            self.staged = Some(state);
+        if let Some(state) = self.state.latest().discarded() {
+            self.state.stage(state);
         }
     }
 
@@ -299,69 +192,48 @@ impl Group {
         part: &[u8],
         context: &PartContext<'_>,
     ) -> Result<CommitOutcome, LayerError> {
-        let me = self.me()?;
-        let now = self.generation()?.clone();
+        let state = self.state.latest();
         let binding = &context.binding;
-
+        let member = state.expect_member()?;
         // Cheapest first: an outsider's bytes cost one digest.
-        let (body, tag) = part.split_last_chunk::<TAG_LEN>().ok_or(DhError::Rejected)?;
-        let tag = Secret::copy_from(tag).ok_or(DhError::Internal)?;
-        if now.secrets.membership_tag(binding, &wire::digest(body))? != tag {
+        let (body, tag) = commit::split_tag(part)?;
+        let digest = commit::digest(body);
+        if state.present().is_ok_and(|now| now.commit == digest) {
+            return Err(LayerError::duplicate());
+        }
+        let now = state.expect_present(commit::claimed_generation(body)?)?;
+        if state.change().is_some_and(|change| change.next.commit == digest) {
+            return Err(LayerError::own());
+        }
+        if now.secrets.membership_tag(binding, &digest)? != tag {
             return Err(LayerError::rejected());
         }
-        let commit = Commit::decode(body)?;
-        let sender = MemberId::from_bytes(commit.sender);
-        let removed: Vec<_> = commit.removed.iter().copied().map(MemberId::from_bytes).collect();
-        let added =
-            commit.added.iter().map(Entry::try_from).collect::<Result<Vec<_>, DhError>>()?;
-        if Some(commit.generation) != now.number.checked_add(1)
-            || sender == me
-            || removed.contains(&sender)
-            || !removed.is_sorted_by(|a, b| a < b)
-            || !added.is_sorted_by(|a, b| a.id < b.id)
-            || commit.boxes.len() + 1 != now.roster.entries().len()
-        {
-            return Err(LayerError::rejected());
-        }
-        let sender_key = now.roster.key(&sender).ok_or(DhError::Rejected)?;
+        let commit = Commit::decode(self.keys.curve(), body)?;
+        let CommittedChange { removed, added, commitment, .. } = &commit.change;
+        let committer = match &commit.root {
+            RootSource::Derived { .. } => None,
+            RootSource::Sealed { committer, .. } if *committer == member => {
+                return Err(LayerError::rejected());
+            }
+            RootSource::Sealed { committer, .. } => Some(*committer),
+        };
         let roster = now
             .roster
-            .changed(&removed, added.iter().copied())
+            .changed(committer.as_ref(), removed, added)
             .map_err(|_| LayerError::rejected())?;
-        let mine = now
-            .roster
-            .entries()
-            .iter()
-            .filter(|entry| entry.id != sender)
-            .position(|entry| entry.id == me)
-            .and_then(|at| commit.boxes.get(at))
-            .ok_or(DhError::Rejected)?;
-        let removed_self = removed.contains(&me);
-        let opened = mine.open(
-            &self.keys,
-            sender_key,
-            &commit_info(self.keys.curve(), binding, commit.generation, &sender, &me),
-            &now.commit_associated_data(&roster),
-            if removed_self { 0 } else { Root::LEN },
-        )?;
-
-        let mut state = self.view().clone();
-        state.change = None;
-        let phase = if removed_self {
-            Phase::Removed
-        } else {
-            let root = Root::from_bytes(opened.expose()).ok_or(DhError::Rejected)?;
-            Phase::Member(root.generation(commit.generation, roster, binding)?)
+        let step = now.step(&roster, binding)?;
+        let next = match commit.open(&self.keys, member, now, &step)? {
+            Some(root) => Some(Generation::new(&root, &step, commitment, digest, roster)?),
+            None => None,
         };
-        Self::enter(&mut state, phase);
-        state.arrived = true;
-        self.staged = Some(state);
-        Ok(CommitOutcome {
-            committer: Some(sender),
+        let outcome = CommitOutcome {
+            committer,
             added: added.iter().map(|entry| entry.id).collect(),
-            removed,
-            removed_self,
-        })
+            removed: removed.clone(),
+            removed_self: next.is_none(),
+        };
+        self.state.stage(state.advanced(next));
+        Ok(outcome)
     }
 
     pub(crate) fn join(
@@ -369,190 +241,50 @@ impl Group {
         part: &[u8],
         context: &PartContext<'_>,
     ) -> Result<MemberId, LayerError> {
-        let me = self.me()?;
-        let own = self.keys.public_key();
-        let binding = &context.binding;
-        let Welcome { front, roster } = Welcome::decode(part)?;
-        let sender_key = DhPublicKey::try_from(&front.sender)?;
-        let tag = recipient_tag(binding, own);
-        let invitation = front
-            .invitations
-            .binary_search_by_key(&tag, |invitation| invitation.tag)
-            .ok()
-            .and_then(|at| front.invitations.get(at))
-            .ok_or(DhError::Rejected)?;
-        let info = welcome_info(self.keys.curve(), binding, &me);
-        let opened = invitation.grant.open(&self.keys, &sender_key, &info, &[], Grant::LEN)?;
-        let grant: Grant = wire::decode(opened.expose())?;
-        let root = Root::from_bytes(&grant.root).ok_or(DhError::Rejected)?;
-
-        let mut buffer = Buffer::new(roster.as_slice());
-        root.roster_key(binding)?.open(&wire::digest(&wire::encode(&front)?), &mut buffer)?;
-        let roster = Roster::decode(buffer.as_slice())?;
-        let sender = MemberId::from_bytes(grant.sender);
-        if roster.digest() != grant.roster_digest
-            || roster.key(&me) != Some(own)
-            || roster.key(&sender) != Some(&sender_key)
-            || sender == me
-            || grant.generation == 0
-        {
-            return Err(LayerError::rejected());
-        }
-
-        // What was known of the group until now, or of one that removed this member, is forgotten: its
-        // generations may have the same numbers.
-        let generation = root.generation(grant.generation, roster, binding)?;
-        self.staged = Some(State { arrived: true, ..self.view().started(me, generation) });
+        let state = self.state.latest();
+        let member = state.expect_member()?;
+        let welcome = Welcome::decode(self.keys.curve(), part)?;
+        let (generation, sender) = welcome.open(&self.keys, member, &context.binding)?;
+        self.state.stage(state.joined(generation)?);
         Ok(sender)
     }
 
-    /// The state as all that was staged leaves it.
-    fn view(&self) -> &State {
-        self.staged.as_ref().unwrap_or(&self.current)
-    }
-
-    fn me(&self) -> Result<MemberId, LayerError> {
-        self.view().me.ok_or_else(|| LayerError::not_ready("put the layer into a stack first"))
-    }
-
-    fn generation(&self) -> Result<&Generation, LayerError> {
-        match &self.view().phase {
-            Phase::Member(now) => Ok(now),
-            Phase::Outside => Err(outside()),
-            Phase::Removed => Err(removed()),
-        }
-    }
-
     /// A group of this member alone.
-    fn founded(&self, me: MemberId, binding: &[u8; 32]) -> Result<State, DhError> {
-        let roster = Roster::founded_by(me, *self.keys.public_key());
-        let generation = Root::random()?.generation(0, roster, binding)?;
-        Ok(self.view().started(me, generation))
+    fn found(&self, member: MemberId, binding: &[u8; 32]) -> Result<Generation, DhError> {
+        Generation::founded_by(member, *self.keys.public_key(), binding)
     }
 
-    /// Moves the current generation to the past and `phase` into its place.
-    fn enter(state: &mut State, phase: Phase) {
-        if let Phase::Member(over) = core::mem::replace(&mut state.phase, phase) {
-            let reading = Arc::clone(&over.secrets.reading);
-            state.past.push(Past { number: over.number, reading });
-        }
-        let surplus = state.past.len().saturating_sub(state.window);
-        state.past.drain(..surplus);
-    }
-
-    /// The secrets of a generation that is current or within the window.
-    fn reading(&self, number: u64) -> Result<&Reading, LayerError> {
-        let state = self.view();
-        match &state.phase {
-            Phase::Outside => return Err(outside()),
-            Phase::Member(now) if now.number == number => return Ok(&now.secrets.reading),
-            Phase::Member(now) if now.number < number => {
-                return Err(LayerError::early(Some(number)));
+    /// Who is added, in the order of ids.
+    fn newcomers(&self, request: &ChangeRequest<'_>) -> Result<Vec<Entry>, LayerError> {
+        let mut added = Vec::with_capacity(request.added.len());
+        for new in request.added {
+            let key = DhPublicKey::from_bytes(new.part)
+                .map_err(|error| LayerError::from(error).about(new.id))?;
+            if key.curve() != self.keys.curve() {
+                let advice = "the new member's key is on another curve: all must use the same";
+                return Err(LayerError::misuse(advice).about(new.id));
             }
-            // Whoever was removed reaches no later generation.
-            Phase::Member(_) | Phase::Removed => {}
+            added.push(Entry { id: new.id, key });
         }
-        let past = state.past.iter().find(|past| past.number == number);
-        past.map(|past| &*past.reading).ok_or(LayerError::rejected())
-    }
-}
-
-impl Generation {
-    fn contribution(&self) -> Contribution {
-        Contribution {
-            hint: self.number.to_be_bytes().to_vec(),
-            secret: self.secrets.reading.contribution.duplicate(),
-        }
+        added.sort_unstable_by_key(|entry| entry.id);
+        Ok(added)
     }
 
-    /// What a commit's boxes authenticate besides their `info`: the roster after the change, and the
-    /// generation before it, so that no box of another group fits.
-    fn commit_associated_data(&self, roster: &Roster) -> Vec<u8> {
-        [roster.digest(), *self.secrets.link.expose()].concat()
+    /// The secrets of a generation that is present or within the window.
+    fn message_secrets(&self, number: u64) -> Result<&MessageSecrets, LayerError> {
+        Ok(match self.state.latest().keys(number)? {
+            Keys::Present(now) => &now.secrets.messages,
+            Keys::Past(messages) => messages,
+        })
     }
 }
-
-/// What all boxes of one change have in common.
-#[derive(Clone, Copy)]
-struct Outgoing<'a> {
-    keys: &'a DhKeyPair,
-    me: MemberId,
-    now: &'a Generation,
-    number: u64,
-    binding: &'a [u8; 32],
-}
-
-impl Outgoing<'_> {
-    fn commit(
-        &self,
-        root: &Root,
-        roster: &Roster,
-        removed: &[MemberId],
-        added: &[Entry],
-    ) -> Result<Vec<u8>, DhError> {
-        let removed: BTreeSet<_> = removed.iter().collect();
-        let associated_data = self.now.commit_associated_data(roster);
-        let mut sealer = Sealer::new(self.keys)?;
-        let mut boxes = Vec::with_capacity(self.now.roster.entries().len());
-        for entry in self.now.roster.entries().iter().filter(|entry| entry.id != self.me) {
-            let info =
-                commit_info(self.keys.curve(), self.binding, self.number, &self.me, &entry.id);
-            // An empty box tells who goes that it was a member who said so.
-            let content: &[u8] = if removed.contains(&entry.id) { &[] } else { root.expose() };
-            boxes.push(sealer.seal(&entry.key, &info, &associated_data, content)?);
-        }
-        let mut part = wire::encode(&Commit {
-            generation: self.number,
-            sender: *self.me.as_bytes(),
-            removed: removed.iter().map(|id| *id.as_bytes()).collect(),
-            added: added.iter().map(WireEntry::from).collect(),
-            boxes,
-        })?;
-        let tag = self.now.secrets.membership_tag(self.binding, &wire::digest(&part))?;
-        part.extend_from_slice(tag.expose());
-        Ok(part)
-    }
-
-    fn welcome(&self, root: &Root, roster: &Roster, added: &[Entry]) -> Result<Vec<u8>, DhError> {
-        let grant = Grant {
-            root: *root.expose(),
-            generation: self.number,
-            sender: *self.me.as_bytes(),
-            roster_digest: roster.digest(),
-        };
-        let grant = cc_core::SecretBytes::new(wire::encode(&grant)?);
-        let mut sealer = Sealer::new(self.keys)?;
-        let mut invitations = Vec::with_capacity(added.len());
-        for entry in added {
-            let info = welcome_info(self.keys.curve(), self.binding, &entry.id);
-            let grant = sealer.seal(&entry.key, &info, &[], grant.expose())?;
-            invitations.push(Invitation { tag: recipient_tag(self.binding, &entry.key), grant });
-        }
-        invitations.sort_unstable_by_key(|invitation| invitation.tag);
-        // Two of 65536 new members have the same tag once in 2^33 welcomes.
-        if !ascending(&invitations) {
-            return Err(DhError::Internal);
-        }
-        let front = WelcomeFront { sender: WireKey::from(self.keys.public_key()), invitations };
-        let mut buffer = Buffer::new(&roster.encode()?);
-        root.roster_key(self.binding)?.seal(&wire::digest(&wire::encode(&front)?), &mut buffer)?;
-        wire::encode(&Welcome { front, roster: buffer.as_slice().into() })
-    }
-}
-
-fn outside() -> LayerError {
-    LayerError::not_ready("found a group or join one first")
-}
-
-fn removed() -> LayerError {
-    LayerError::not_ready("this member was removed from the group")
-}
-
-fn no_change() -> LayerError {
-    LayerError::not_ready("there is no staged change")
-}
-
-const TAG_LEN: usize = 32;
 
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod liar;
+#[cfg(test)]
+mod thief;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod wiped;

@@ -2,24 +2,25 @@
 //! box that opens under its public key.
 //!
 //! Suites: DHKEM(X25519, HKDF-SHA256) or DHKEM(P-256, HKDF-SHA256), with HKDF-SHA256 and AES-256-GCM.
+//!
+//! This is how the root of a group gets to a member, and the only thing in this crate that would be
+//! another one over other keys: [`group`](crate::group) knows boxes of a fixed length and nothing else of
+//! it.
 
-use alloc::{format, vec::Vec};
+use alloc::vec::Vec;
 
-use cc_core::{Opaque, SecretBytes, key_use, random};
+use cc_core::{SecretBytes, key_use, random};
 use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
 use hpke_rs_rust_crypto::HpkeRustCrypto;
-use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{Curve, DhError, DhKeyPair, DhPublicKey};
 
-/// An encapsulated key and a ciphertext.
-#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
-pub(crate) struct SealedBox {
-    encapsulated: Opaque,
-    ciphertext: Opaque,
+/// Bytes of a box with `content` bytes in it: the encapsulated key, and the ciphertext with its tag.
+pub(crate) const fn box_len(curve: Curve, content: usize) -> usize {
+    curve.public_key_len() + content + TAG_LEN
 }
 
 /// Seals boxes in the name of one sender.
@@ -34,20 +35,22 @@ impl Sealer {
         Ok(Self { hpke, sender: private(sender) })
     }
 
+    /// Appends the box to `to`: [`box_len`] bytes.
     pub(crate) fn seal(
         &mut self,
         recipient: &DhPublicKey,
         info: &[u8],
         associated_data: &[u8],
-        plaintext: &[u8],
-    ) -> Result<SealedBox, DhError> {
+        content: &[u8],
+        to: &mut Vec<u8>,
+    ) -> Result<(), DhError> {
         let (encapsulated, ciphertext) = self
             .hpke
             .seal(
                 &public(recipient),
                 info,
                 associated_data,
-                plaintext,
+                content,
                 None,
                 None,
                 Some(&self.sender),
@@ -59,41 +62,46 @@ impl Sealer {
         // The library does not show the key and nonce. An encapsulated key that comes only once is of a
         // private key that was drawn only once, and so are they.
         key_use::record("dh hpke", &encapsulated, recipient.point());
-        Ok(SealedBox { encapsulated: Opaque(encapsulated), ciphertext: Opaque(ciphertext) })
+        if encapsulated.len() + ciphertext.len() != box_len(recipient.curve(), content.len()) {
+            return Err(DhError::Internal);
+        }
+        to.extend_from_slice(&encapsulated);
+        to.extend_from_slice(&ciphertext);
+        Ok(())
     }
 }
 
-impl SealedBox {
-    /// Opens a box that holds exactly `len` bytes.
-    pub(crate) fn open(
-        &self,
-        recipient: &DhKeyPair,
-        sender: &DhPublicKey,
-        info: &[u8],
-        associated_data: &[u8],
-        len: usize,
-    ) -> Result<SecretBytes, DhError> {
-        let curve = recipient.curve();
-        if self.ciphertext.as_slice().len() != len + TAG_LEN || sender.curve() != curve {
-            return Err(DhError::Rejected);
-        }
-        // Stricter than the library: the canonical encoding, and no point of low order.
-        let encapsulated = DhPublicKey::from_point(curve, self.encapsulated.as_slice())
-            .map_err(|_| DhError::Rejected)?;
-        suite(curve, AeadAlgorithm::Aes256Gcm)?
-            .open(
-                encapsulated.point(),
-                &private(recipient),
-                info,
-                associated_data,
-                self.ciphertext.as_slice(),
-                None,
-                None,
-                Some(&public(sender)),
-            )
-            .map(SecretBytes::new)
-            .map_err(|_| DhError::Rejected)
+/// Opens a box that holds exactly `len` bytes.
+pub(crate) fn open(
+    sealed: &[u8],
+    recipient: &DhKeyPair,
+    sender: &DhPublicKey,
+    info: &[u8],
+    associated_data: &[u8],
+    len: usize,
+) -> Result<SecretBytes, DhError> {
+    let curve = recipient.curve();
+    if sealed.len() != box_len(curve, len) || sender.curve() != curve {
+        return Err(DhError::Rejected);
     }
+    let (encapsulated, ciphertext) =
+        sealed.split_at_checked(curve.public_key_len()).ok_or(DhError::Rejected)?;
+    // Stricter than the library: the canonical encoding, and no point of low order.
+    let encapsulated =
+        DhPublicKey::from_point(curve, encapsulated).map_err(|_| DhError::Rejected)?;
+    suite(curve, AeadAlgorithm::Aes256Gcm)?
+        .open(
+            encapsulated.point(),
+            &private(recipient),
+            info,
+            associated_data,
+            ciphertext,
+            None,
+            None,
+            Some(&public(sender)),
+        )
+        .map(SecretBytes::new)
+        .map_err(|_| DhError::Rejected)
 }
 
 /// The library seeds a generator of its own for every suite it makes, also to open, and panics when
@@ -185,9 +193,10 @@ mod tests {
     fn only_the_named_sender_and_recipient_share_a_box() {
         for curve in [Curve::X25519, Curve::P256] {
             let [a, b, c] = [(); 3].map(|()| DhKeyPair::generate(curve).unwrap());
-            let sealed =
-                Sealer::new(&a).unwrap().seal(b.public_key(), b"i", b"ad", b"content").unwrap();
-            let opened = sealed.open(&b, a.public_key(), b"i", b"ad", 7).unwrap();
+            let mut sealed = Vec::new();
+            let mut sealer = Sealer::new(&a).unwrap();
+            sealer.seal(b.public_key(), b"i", b"ad", b"content", &mut sealed).unwrap();
+            let opened = open(&sealed, &b, a.public_key(), b"i", b"ad", 7).unwrap();
             assert_eq!(opened.expose(), b"content");
             for (recipient, sender, info, associated_data, len) in [
                 (&c, &a, b"i", b"ad", 7),
@@ -198,7 +207,7 @@ mod tests {
                 (&b, &a, b"i", b"ad", 6),
             ] {
                 let result =
-                    sealed.open(recipient, sender.public_key(), info, associated_data, len);
+                    open(&sealed, recipient, sender.public_key(), info, associated_data, len);
                 assert_eq!(result.err(), Some(DhError::Rejected));
             }
         }

@@ -10,7 +10,9 @@ use cc_core::{
     store::ScopeWriter,
 };
 
-use crate::{Curve, DhError, DhKeyPair, DhPublicKey, group::Group, pairwise::Pairwise, store};
+use crate::{Curve, DhError, DhKeyPair, DhPublicKey, group::Group, pairwise::Pairwise};
+
+mod restore;
 
 /// A Diffie-Hellman layer, for two people or for a group.
 ///
@@ -22,7 +24,7 @@ pub struct DhLayer {
     mode: Mode,
 }
 
-pub(crate) enum Mode {
+enum Mode {
     Pairwise(Pairwise),
     Group(Box<Group>),
 }
@@ -69,10 +71,6 @@ impl DhLayer {
     #[must_use]
     pub const fn curve(&self) -> Curve {
         self.public.curve()
-    }
-
-    pub(crate) const fn from_parts(public: DhPublicKey, mode: Mode) -> Self {
-        Self { public, mode }
     }
 
     fn as_group(&self) -> Result<&Group, LayerError> {
@@ -176,7 +174,7 @@ impl CipherLayer for DhLayer {
 
     fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
         if to.is_new() {
-            to.put(store::LAYER, store::encode(&self.public, &self.mode));
+            to.put(restore::LAYER, restore::encode(&self.public, &self.mode));
         }
         match &mut self.mode {
             Mode::Group(group) => group.save(to),
@@ -233,7 +231,7 @@ impl GroupLayer for DhLayer {
     }
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
-        None
+        self.as_group().ok()?.epoch_authenticator()
     }
 
     fn stage_change(

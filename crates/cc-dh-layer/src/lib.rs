@@ -5,6 +5,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod codec;
 mod curve;
 mod error;
 mod fingerprint;
@@ -15,14 +16,11 @@ mod key;
 mod layer;
 mod message;
 mod pairwise;
+mod records;
 #[cfg(test)]
 mod restarts;
-mod root;
-mod roster;
 #[cfg(test)]
 mod scenarios;
-mod store;
-mod wire;
 
 pub use curve::Curve;
 pub use error::DhError;

@@ -63,13 +63,11 @@ impl Members {
         newcomer: Option<&mut DhLayer>,
     ) {
         let context = context(binding);
-        let (stage, parts) =
-            timed(|| self.committer.stage_change(request, &context).unwrap());
+        let (stage, parts) = timed(|| self.committer.stage_change(request, &context).unwrap());
         let ChangeParts { commit, welcome } = parts;
         self.committer.confirm_change().unwrap();
         self.committer.apply();
-        let (process, outcome) =
-            timed(|| self.follower.process_commit(&commit, &context).unwrap());
+        let (process, outcome) = timed(|| self.follower.process_commit(&commit, &context).unwrap());
         assert!(!outcome.removed_self);
         let written = stored(&mut self.follower);
         self.follower.apply();

@@ -5,22 +5,20 @@ use core::fmt;
 
 use cc_core::MemberId;
 
-use crate::{MemberInfo, Proposed};
+use crate::MemberInfo;
 
 /// A staged change: nothing of it is in force yet.
 ///
-/// Send `commit` to the delivery service. If it takes it, call
-/// [`confirm`](crate::CascadingCipherManager::confirm) and then give `welcome` to the new members; if
-/// it took somebody else's commit first,
-/// [`process`](crate::CascadingCipherManager::process) that one, which discards this change.
+/// Send `commit` to the delivery service. If the delivery service accepts it, call
+/// [`confirm`](crate::CascadingCipherManager::confirm), which gives the welcome for the new members. If
+/// the delivery service accepted somebody else's commit first,
+/// [`receive`](crate::CascadingCipherManager::receive) that commit, which discards this change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a change does nothing until it is confirmed"]
 pub struct Change {
     pub(crate) id: ChangeId,
     /// For those who are in the group already.
     pub commit: Vec<u8>,
-    /// For all new members; empty where nobody is added.
-    pub welcome: Vec<u8>,
 }
 
 impl Change {
@@ -33,7 +31,11 @@ impl Change {
 
 /// The random id of one change. 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ChangeId(pub(crate) [u8; 16]);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct ChangeId(
+    #[cfg_attr(feature = "serde", serde(with = "cc_core::serde_array"))] pub(crate) [u8; 16],
+);
 
 impl ChangeId {
     /// The 16 bytes.
@@ -55,8 +57,20 @@ impl fmt::Debug for ChangeId {
     }
 }
 
+/// A change of this member's that is in force now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Confirmed {
+    /// What the change did.
+    pub summary: ChangeSummary,
+    /// For all new members; `None` where nobody was added. With a store the welcome is in the
+    /// [outbox](crate::CascadingCipherManager::outbox) too.
+    pub welcome: Option<Vec<u8>>,
+}
+
 /// What a change did once it came into force.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ChangeSummary {
     /// The change.
@@ -78,18 +92,9 @@ pub struct ChangeSummary {
     pub leave_again: bool,
 }
 
-/// What [`process`](crate::CascadingCipherManager::process) found.
+/// A group that this member [joined](crate::CascadingCipherManager::receive_welcome).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Processed {
-    /// A commit, now in force.
-    Commit(ChangeSummary),
-    /// A member asks for something, such as its own removal.
-    Proposal(Proposed),
-}
-
-/// What [`join`](crate::CascadingCipherManager::join) found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Joined {
     /// The change that added this member.

@@ -8,9 +8,9 @@ use alloc::{
 };
 
 use cc_core::{
-    Bundle, ChangeRequest, CipherLayer, CommitOutcome, Contribution, DecodeError, GroupLayer, Kind,
-    Member, MemberId, NewMember, Opaque, Part, PartContext, PartList, Standing, Transcript,
-    limits::MAX_KEY_PACKAGE_LEN, part_digest,
+    Bundle, ChangeRequest, CipherLayer, CommitOutcome, Contribution, DecodeError, GroupLayer,
+    KeyPackageInfo, Kind, Member, MemberId, NewMember, Opaque, Part, PartContext, PartList,
+    Standing, Transcript, limits::MAX_KEY_PACKAGE_LEN, part_digest,
 };
 
 use crate::{
@@ -108,15 +108,16 @@ impl NewBundle {
         Ok(Self { id: MemberId::of(commitments), parts })
     }
 
-    /// Lets each layer verify its part, as it does when the member is added.
-    pub(crate) fn verify(&self, stack: &Stack) -> Result<(), Error> {
-        for (position, group) in stack.groups() {
+    /// Lets each layer verify its part, as it does when the member is added. Gives what the parts say,
+    /// bottom first.
+    pub(crate) fn verify(&self, stack: &Stack) -> Result<Vec<KeyPackageInfo>, Error> {
+        let verify = |(position, group): (u16, &dyn GroupLayer)| {
             let new = self.for_layer(position).ok_or(DecodeError::Malformed)?;
             group
                 .verify_key_package(&new, stack.now)
-                .map_err(|source| failed(position, group, source))?;
-        }
-        Ok(())
+                .map_err(|source| failed(position, group, source))
+        };
+        stack.groups().map(verify).collect()
     }
 
     fn for_layer(&self, position: u16) -> Option<NewMember<'_>> {

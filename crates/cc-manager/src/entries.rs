@@ -1,17 +1,38 @@
 //! The entries of the inbox and the outbox in the store.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::ops::ControlFlow;
 
 use cc_core::{
-    MemberId, SecretBytes, part_digest,
+    Kind, MemberId, Opaque, Opened, SecretBytes, part_digest,
     store::{Batch, Store, StoreError},
+};
+use tls_codec::{
+    DeserializeBytes as _, SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
 };
 
 use crate::{
     message::{Message, MessageId},
+    outbox::{OutboxEntry, Recipients},
     records::{Place, malformed},
 };
+
+/// In front of the plaintext of a received message.
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct InboxHead {
+    sender: Option<[u8; 32]>,
+    sender_name: Option<Opaque>,
+    epoch: Option<u64>,
+}
+
+/// In front of the bytes to be sent.
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct OutboxHead {
+    number: u64,
+    epoch: Option<u64>,
+    /// Empty for everyone.
+    recipients: Vec<[u8; 32]>,
+}
 
 /// What one operation puts into the inbox and the outbox.
 pub(crate) struct Entries {
@@ -28,19 +49,37 @@ impl Entries {
         self.batch
     }
 
-    /// The sender, if there is one, and the plaintext.
-    pub(crate) fn receive(&mut self, number: u64, plaintext: &[u8], sender: Option<MemberId>) {
-        let mut value = Vec::with_capacity(33 + plaintext.len());
-        value.push(u8::from(sender.is_some()));
-        value.extend(sender.iter().flat_map(|sender| sender.as_bytes()));
-        value.extend_from_slice(plaintext);
-        self.batch.put(&self.place.inbox(), number.to_be_bytes(), SecretBytes::new(value));
+    pub(crate) fn receive(
+        &mut self,
+        number: u64,
+        plaintext: &[u8],
+        opened: &Opened,
+    ) -> Result<(), StoreError> {
+        let head = InboxHead {
+            sender: opened.sender.map(|sender| *sender.as_bytes()),
+            sender_name: opened.sender_name.as_ref().map(|name| name.as_bytes().into()),
+            epoch: opened.epoch,
+        };
+        let value = record(&head, plaintext)?;
+        self.batch.put(&self.place.inbox(), number.to_be_bytes(), value);
+        Ok(())
     }
 
-    /// The number, by which they are in order, and the bytes.
-    pub(crate) fn send(&mut self, number: u64, wire: &[u8]) {
-        let value = [&number.to_be_bytes()[..], wire].concat();
-        self.batch.put(&self.place.outbox(), part_digest(wire), SecretBytes::new(value));
+    /// Entries are in the order of their numbers.
+    pub(crate) fn send(
+        &mut self,
+        number: u64,
+        wire: &[u8],
+        epoch: Option<u64>,
+        recipients: &Recipients,
+    ) -> Result<(), StoreError> {
+        let recipients = match recipients {
+            Recipients::Everyone => Vec::new(),
+            Recipients::Members(members) => members.iter().map(|id| *id.as_bytes()).collect(),
+        };
+        let value = record(&OutboxHead { number, epoch, recipients }, wire)?;
+        self.batch.put(&self.place.outbox(), part_digest(wire), value);
+        Ok(())
     }
 }
 
@@ -69,15 +108,12 @@ pub(crate) fn read_inbox(
 
 fn read_message(key: &[u8], value: &SecretBytes) -> Option<Message> {
     let id = MessageId(u64::from_be_bytes(key.try_into().ok()?));
-    let (sender, plaintext) = match value.expose().split_first()? {
-        (0, plaintext) => (None, plaintext),
-        (1, rest) => {
-            let (sender, plaintext) = rest.split_first_chunk()?;
-            (Some(MemberId::from_bytes(*sender)), plaintext)
-        }
-        _ => return None,
-    };
-    Some(Message::new(plaintext.to_vec(), sender).received(id))
+    let (head, plaintext) = InboxHead::tls_deserialize_bytes(value.expose()).ok()?;
+    let name = head.sender_name.map(|name| String::from_utf8(name.0)).transpose().ok()?;
+    let mut opened = Opened::default().named(name);
+    opened.sender = head.sender.map(MemberId::from_bytes);
+    opened.epoch = head.epoch;
+    Some(Message::new(plaintext.to_vec(), opened).received(id))
 }
 
 /// At most `limit` entries, the oldest of all, oldest first.
@@ -85,28 +121,54 @@ pub(crate) fn read_outbox(
     store: &dyn Store,
     place: &Place,
     limit: usize,
-) -> Result<Vec<Vec<u8>>, StoreError> {
-    let mut wires = BTreeMap::new();
+) -> Result<Vec<OutboxEntry>, StoreError> {
+    let mut entries = BTreeMap::new();
     let mut damaged = false;
     store.scan(&place.outbox(), b"", &mut |_, value| {
-        let Some((number, wire)) = value.expose().split_first_chunk() else {
+        let Some((number, entry)) = read_entry(&value) else {
             damaged = true;
             return ControlFlow::Break(());
         };
-        let number = u64::from_be_bytes(*number);
-        if wires.len() < limit || wires.last_key_value().is_some_and(|(last, _)| number < *last) {
-            wires.insert(number, wire.to_vec());
+        let is_older = entries.last_key_value().is_some_and(|(last, _)| number < *last);
+        if entries.len() < limit || is_older {
+            entries.insert(number, entry);
         }
-        if wires.len() > limit {
-            wires.pop_last();
+        if entries.len() > limit {
+            entries.pop_last();
         }
         ControlFlow::Continue(())
     })?;
     if damaged {
         Err(malformed("an entry of the outbox"))
     } else {
-        Ok(wires.into_values().collect())
+        Ok(entries.into_values().collect())
     }
+}
+
+fn read_entry(value: &SecretBytes) -> Option<(u64, OutboxEntry)> {
+    let (head, wire) = OutboxHead::tls_deserialize_bytes(value.expose()).ok()?;
+    let recipients = if head.recipients.is_empty() {
+        Recipients::Everyone
+    } else {
+        Recipients::Members(head.recipients.into_iter().map(MemberId::from_bytes).collect())
+    };
+    let kind = Kind::of(wire).ok()?;
+    let bytes = wire.to_vec();
+    Some((head.number, OutboxEntry { kind, epoch: head.epoch, recipients, bytes }))
+}
+
+/// Whether these bytes are in the outbox.
+pub(crate) fn in_outbox(store: &dyn Store, place: &Place, wire: &[u8]) -> Result<bool, StoreError> {
+    Ok(store.get(&place.outbox(), &part_digest(wire))?.is_some())
+}
+
+/// In one allocation, so that no copy of a plaintext is left behind.
+fn record(head: &impl SerializeBytes, body: &[u8]) -> Result<SecretBytes, StoreError> {
+    let head = head.tls_serialize_bytes().map_err(|_| StoreError::TooLong)?;
+    let mut record = Vec::with_capacity(head.len() + body.len());
+    record.extend_from_slice(&head);
+    record.extend_from_slice(body);
+    Ok(SecretBytes::new(record))
 }
 
 pub(crate) fn forget_received(batch: &mut Batch, place: &Place, id: MessageId) {

@@ -14,9 +14,9 @@ pub(crate) struct EpochCheck {
 }
 
 impl EpochCheck {
-    pub(crate) fn new(kind: Kind, present: Option<u64>) -> Self {
+    pub(crate) fn new(kind: Kind, present: impl FnOnce() -> Option<u64>) -> Self {
         let needed = matches!(kind, Kind::Commit | Kind::Proposal);
-        Self { present: present.filter(|_| needed), needed, found: None }
+        Self { present: needed.then(present).flatten(), needed, found: None }
     }
 
     pub(crate) fn add(&mut self, epoch: Option<u64>) -> Result<(), Error> {

@@ -1,20 +1,23 @@
-//! What the manager reports.
+//! Why the manager did not do what it was asked to.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 
 use cc_core::{DecodeError, LayerError, LayerErrorKind, MemberId, RandomError, store::StoreError};
 
 use crate::{ChangeId, StackProblem};
 
 /// Why the manager did not do what it was asked to. Nothing has changed then, in any layer.
+///
+/// The text of an error does not repeat that of its source: [`error_chain`](cc_core::error_chain)
+/// prints all of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are not a message for this call and this stack.
-    #[error("not a message for this call: {0}")]
+    #[error("not a message for this call")]
     Decode(#[from] DecodeError),
     /// A layer failed.
-    #[error("layer {position} ({layer}): {source}")]
+    #[error("layer {position} ({layer}) failed")]
     Layer {
         /// The layer's position, 0 at the bottom.
         position: usize,
@@ -23,11 +26,24 @@ pub enum Error {
         /// What the layer said.
         source: LayerError,
     },
+    /// A key package bundle cannot be added.
+    #[error(
+        "key package bundle {index}{} cannot be added",
+        .member.map(|id| alloc::format!(" (member {id})")).unwrap_or_default()
+    )]
+    KeyPackage {
+        /// Which bundle of those that were given, the first being 0.
+        index: usize,
+        /// Whose it is, where that can be told.
+        member: Option<MemberId>,
+        /// Why.
+        source: Box<Error>,
+    },
     /// The layers opened their parts, but do not agree on who is in the group or who sent this.
     #[error("the layers do not agree on the members or the sender")]
     Disagreement,
     /// The stack cannot work.
-    #[error("this stack cannot work: {0}")]
+    #[error("this stack cannot work")]
     Stack(#[from] StackProblem),
     /// No layer at this position.
     #[error("there is no layer at position {0}")]
@@ -71,6 +87,9 @@ pub enum Error {
     /// Not a member of the group.
     #[error("{0} is not a member of the group")]
     NoSuchMember(MemberId),
+    /// To be added, and in the group already, or twice in one change.
+    #[error("{0} is in the group already, or added twice: readmit it, or leave it out")]
+    AlreadyMember(MemberId),
     /// A member cannot remove itself, for the commit would have to be made by somebody outside.
     #[error(
         "a member cannot commit its own removal: call leave(), and let another member commit it"
@@ -79,9 +98,6 @@ pub enum Error {
     /// The member is in a group, or was.
     #[error("this manager is or was in a group: build another one for another group")]
     GroupExists,
-    /// A welcome by which this member joined before.
-    #[error("this member joined by this welcome before: ask for a new one")]
-    WelcomeUsed,
     /// A layer for two in a group of more.
     #[error(
         "layer {position} is for two parties, and the group would have {members}: \
@@ -114,6 +130,38 @@ pub enum Error {
 }
 
 impl Error {
+    /// The number of this error, for logs and for bindings to other languages. An error that wraps
+    /// another one has the number of that one. Numbers are never given to another error;
+    /// `docs/errors.md` lists them.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Decode(source) => source.code(),
+            Self::Layer { source, .. } => source.kind().code(),
+            Self::KeyPackage { source, .. } => source.code(),
+            Self::Stack(problem) => problem.code(),
+            Self::Store(source) => source.code(),
+            Self::Random(_) => LayerErrorKind::Random.code(),
+            Self::Disagreement => 501,
+            Self::StaleEpoch { .. } => 502,
+            Self::NoSuchLayer(_) => 503,
+            Self::NoGroupLayer => 504,
+            Self::ChangeStaged(_) => 505,
+            Self::NoSuchChange(_) => 506,
+            Self::NoSuchMember(_) => 507,
+            Self::AlreadyMember(_) => 508,
+            Self::RemovesSelf => 509,
+            Self::GroupExists => 510,
+            Self::PairwiseInGroup { .. } => 511,
+            Self::SenderUnknown => 512,
+            Self::UnknownLayer { .. } => 513,
+            Self::EarlyEpoch { .. } => 514,
+            Self::EpochUnknown => 515,
+            Self::TooManyProposals(_) => 516,
+            Self::NoLayerOfType(_) => 517,
+        }
+    }
+
     /// Whether the message belongs to a later epoch than this member has reached: process the commit
     /// that leads there, then open it again.
     #[must_use]
@@ -135,14 +183,32 @@ impl Error {
         }
     }
 
-    /// Whether the bytes were refused: malformed, forged, damaged, replayed, too old, or for another
-    /// stack.
+    /// Whether the bytes were refused for good: malformed, forged, damaged, made by this member,
+    /// opened before, too old, or for another stack. [`receive`](crate::CascadingCipherManager::receive)
+    /// tells which.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         match self {
-            Self::Decode(_) | Self::Disagreement | Self::WelcomeUsed => true,
-            Self::Layer { source, .. } => source.kind() == LayerErrorKind::Rejected,
+            Self::Decode(_) | Self::Disagreement | Self::StaleEpoch { .. } => true,
+            Self::Layer { source, .. } => matches!(
+                source.kind(),
+                LayerErrorKind::Rejected
+                    | LayerErrorKind::Own
+                    | LayerErrorKind::Duplicate
+                    | LayerErrorKind::Stale
+            ),
+            Self::KeyPackage { source, .. } => source.is_rejected(),
             _ => false,
         }
+    }
+
+    /// `source` is about the key package bundle at `index`.
+    pub(crate) fn of_key_package(index: usize, source: Self) -> Self {
+        let member = match &source {
+            Self::AlreadyMember(id) => Some(*id),
+            Self::Layer { source, .. } => source.member(),
+            _ => None,
+        };
+        Self::KeyPackage { index, member, source: Box::new(source) }
     }
 }

@@ -1,20 +1,15 @@
-//! Groups: who is in them, how a member joins, and how it follows the changes of others.
+//! Groups: who is in them, and where this member stands.
 
 use alloc::{string::String, vec::Vec};
 
-use cc_core::{DecodeError, Kind, MemberId, PartList, Standing};
+use cc_core::{MemberId, Standing};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    CascadingCipherManager, Error, Joined, Processed,
-    change_parts::{self, key_package, process_commit},
-    persistence::When,
-    proposing::process_proposal,
-    stack::OpenedMessage,
-};
+use crate::{CascadingCipherManager, Error, change_parts::key_package, persistence::When};
 
 /// A member of the group, as all layers agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MemberInfo {
     /// Who.
@@ -92,11 +87,12 @@ impl CascadingCipherManager {
 
     /// A key package bundle for a member that is in the group, or was, and is to be added anew: it
     /// missed a commit for good, went back to an old copy of its state, or was removed. Somebody
-    /// [readmits](Self::readmit_members) it, and it [joins](Self::join) by the welcome, with the same
+    /// [readmits](Self::readmit_members) it, and it [joins](Self::receive_welcome) by the welcome, with the same
     /// id. Until then it stays as it is; from now on it takes a welcome, and with it the group that
     /// the welcome is for in place of its state. Any key package of this member that was never used will
     /// do for that (and in a stack without MLS, any at all: the keys in them are the same), so look at
-    /// [`Joined`] before it is in force, with [`join_if`](Self::join_if).
+    /// [`Joined`](crate::Joined) before it is in force, with
+    /// [`receive_welcome_if`](Self::receive_welcome_if).
     ///
     /// # Errors
     /// [`Error::NoGroupLayer`].
@@ -117,90 +113,6 @@ impl CascadingCipherManager {
         self.transact(When::Now, |_, _, draft| {
             draft.state.rejoining = false;
             Ok(())
-        })
-    }
-
-    /// Joins a group by the welcome of the change that added this member.
-    ///
-    /// # Errors
-    /// [`Error::GroupExists`] in a group, unless this member asked to be
-    /// [added anew](Self::rejoin_package); [`Error::Decode`], [`Error::Layer`] and
-    /// [`Error::Disagreement`] for a welcome that is malformed, not for this member, damaged, or put
-    /// together from several.
-    pub fn join(&mut self, welcome: impl AsRef<[u8]>) -> Result<Joined, Error> {
-        self.join_if(welcome, |_| true).map(|joined| joined.unwrap_or_else(|refused| refused))
-    }
-
-    /// As [`join`](Self::join), but asks `accept` first. Where it answers no, nothing changes and the
-    /// refused group comes back as `Err`. Use it after [`rejoin_package`](Self::rejoin_package), for a
-    /// welcome to another group than the one that was asked for replaces the state all the same.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join).
-    pub fn join_if(
-        &mut self,
-        welcome: impl AsRef<[u8]>,
-        accept: impl FnOnce(&Joined) -> bool,
-    ) -> Result<Result<Joined, Joined>, Error> {
-        if !self.state.rejoining {
-            self.expect_outside()?;
-        }
-        self.transact_if(When::Now, accept, |stack, _, draft| {
-            let joined = change_parts::join(stack, welcome.as_ref())?;
-            if draft.state.joined.contains(joined.id.as_bytes()) {
-                return Err(Error::WelcomeUsed);
-            }
-            draft.state.join(*joined.id.as_bytes());
-            Ok(joined)
-        })
-    }
-
-    /// Brings somebody else's commit into force, or takes note of a proposal. A change of this
-    /// member's that is staged is discarded by a commit, for it was made for the epoch that ends.
-    ///
-    /// # Errors
-    /// [`Error::Decode`], [`Error::Layer`] and [`Error::Disagreement`]; nothing has changed then.
-    /// [`Error::is_early`] tells a commit of an epoch that is still to come. A member's own commit is
-    /// refused: confirm it.
-    pub fn process(&mut self, wire: impl AsRef<[u8]>) -> Result<Processed, Error> {
-        self.process_if(wire, |_| true).map(|processed| processed.unwrap_or_else(|never| never))
-    }
-
-    /// As [`process`](Self::process), but asks `accept` first. Where it answers no, nothing changes and
-    /// the refused content comes back as `Err`; the message can be processed again.
-    ///
-    /// A member that refuses a commit the others took stays behind in the old epoch.
-    ///
-    /// # Errors
-    /// As [`process`](Self::process).
-    pub fn process_if(
-        &mut self,
-        wire: impl AsRef<[u8]>,
-        accept: impl FnOnce(&Processed) -> bool,
-    ) -> Result<Result<Processed, Processed>, Error> {
-        self.expect_group_layer()?;
-        let wire = wire.as_ref();
-        let kind = Kind::of(wire)?;
-        if !matches!(kind, Kind::Commit | Kind::Proposal) {
-            return Err(DecodeError::Kind(kind).into());
-        }
-        self.transact_if(When::Now, accept, |stack, reports, draft| {
-            let OpenedMessage { buffer, sender, .. } = stack.open(kind, wire, &[], reports)?;
-            let state = &mut draft.state;
-            if kind == Kind::Proposal {
-                return process_proposal(stack, state, buffer.as_slice(), sender)
-                    .map(Processed::Proposal);
-            }
-            let list = PartList::decode(buffer.as_slice())?;
-            let (mut summary, members) = process_commit(stack, &list, sender)?;
-            summary.superseded = state.staged.as_ref().map(|staged| staged.id());
-            if summary.removed_self {
-                state.leave_group();
-            } else {
-                summary.leave_again = state.requests.own_leave.leaves;
-                state.follow(&members, &summary.added, &summary.removed);
-            }
-            Ok(Processed::Commit(summary))
         })
     }
 

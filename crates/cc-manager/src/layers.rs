@@ -117,3 +117,63 @@ pub(crate) fn finish_one(layer: LayerMut<'_>, apply: bool) {
         layer.revert();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cc_core::{Buffer, LayerContext, LayerDescriptor, LayerError, Opened, Properties};
+
+    use super::*;
+
+    /// Told apart by its version.
+    struct Numbered(u16);
+
+    impl CipherLayer for Numbered {
+        fn descriptor(&self) -> LayerDescriptor {
+            LayerDescriptor { id: "test.numbered", version: self.0, parameters: Vec::new() }
+        }
+
+        fn properties(&self) -> Properties {
+            Properties::plain("numbered")
+        }
+
+        fn seal(&mut self, _: &LayerContext<'_>, _: &mut Buffer) -> Result<(), LayerError> {
+            Ok(())
+        }
+
+        fn open(&mut self, _: &LayerContext<'_>, _: &mut Buffer) -> Result<Opened, LayerError> {
+            Ok(Opened::default())
+        }
+    }
+
+    fn layer(number: u16) -> Box<dyn CipherLayer> {
+        Box::new(Numbered(number))
+    }
+
+    fn numbers(layers: &Layers) -> Vec<u16> {
+        let numbers: Vec<_> = layers.iter().map(|layer| layer.descriptor().version).collect();
+        let by_position = (0..layers.len()).filter_map(|at| layers.get(at));
+        assert!(by_position.map(|layer| layer.descriptor().version).eq(numbers.iter().copied()));
+        assert!(layers.get(layers.len()).is_none());
+        numbers
+    }
+
+    #[test]
+    fn there_is_always_one() -> Result<(), StackProblem> {
+        assert!(matches!(Layers::new([]), Err(StackProblem::Empty)));
+        let mut layers = Layers::new([layer(1)])?;
+        assert!(layers.remove(0).is_none() && layers.remove(1).is_none());
+        assert!(layers.replace(1, layer(9)).is_none());
+        assert_eq!(numbers(&layers), [1]);
+        layers.insert(0, layer(0));
+        layers.insert(2, layer(3));
+        layers.insert(2, layer(2));
+        assert_eq!(numbers(&layers), [0, 1, 2, 3]);
+        assert!(layers.replace(0, layer(10)).is_some() && layers.replace(3, layer(13)).is_some());
+        assert_eq!(numbers(&layers), [10, 1, 2, 13]);
+        assert!(layers.remove(4).is_none());
+        let removed = [layers.remove(0), layers.remove(1), layers.remove(1)];
+        let removed: Vec<_> = removed.iter().flatten().map(|l| l.descriptor().version).collect();
+        assert_eq!((removed, numbers(&layers)), (alloc::vec![10, 2, 13], alloc::vec![1]));
+        Ok(())
+    }
+}

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::{
-    CascadingCipherManager, Error, Message, MessageId, entries,
+    CascadingCipherManager, Error, Message, MessageId, OutboxEntry, entries,
     persistence::{Persistence, When},
     records::Place,
 };
@@ -34,25 +34,6 @@ impl CascadingCipherManager {
                 Err(error)
             }
         }
-    }
-
-    /// Decrypts many messages, and makes them durable at once. One that is refused does not keep the
-    /// others back.
-    ///
-    /// # Errors
-    /// [`Error::Store`]. No message is handed out then; those that opened are in the
-    /// [`inbox`](Self::inbox) as soon as the store works again.
-    pub fn decrypt_all<W: AsRef<[u8]>>(
-        &mut self,
-        wires: impl IntoIterator<Item = W>,
-    ) -> Result<Vec<Result<Message, Error>>, Error> {
-        self.prepare()?;
-        let messages = wires
-            .into_iter()
-            .map(|wire| self.decrypt_one(wire.as_ref(), &[], When::Flushed))
-            .collect();
-        self.flush()?;
-        Ok(messages)
     }
 
     /// The messages that were received and not acknowledged, oldest first. None without a store.
@@ -103,7 +84,7 @@ impl CascadingCipherManager {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn outbox(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn outbox(&mut self) -> Result<Vec<OutboxEntry>, Error> {
         self.outbox_first(usize::MAX)
     }
 
@@ -112,7 +93,7 @@ impl CascadingCipherManager {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn outbox_first(&mut self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn outbox_first(&mut self, limit: usize) -> Result<Vec<OutboxEntry>, Error> {
         let Some(persistence) = self.readable()? else { return Ok(Vec::new()) };
         Ok(entries::read_outbox(persistence.store(), persistence.place(), limit)?)
     }
@@ -150,12 +131,12 @@ impl CascadingCipherManager {
         Ok(self.persistence.as_ref())
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
+    pub(crate) fn prepare(&mut self) -> Result<(), Error> {
         Ok(self.persistence.as_mut().map_or(Ok(()), Persistence::prepare)?)
     }
 
     /// Makes durable what is in force.
-    fn flush(&mut self) -> Result<(), Error> {
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
         Ok(self.persistence.as_mut().map_or(Ok(()), Persistence::flush)?)
     }
 }

@@ -13,13 +13,14 @@ use cc_core::{
 };
 
 use crate::{
-    Catalog, Error, LayerReport, ManagerBuilder, Message, StackProblem, StackReport,
+    Catalog, Error, LayerReport, ManagerBuilder, Message, Recipients, StackProblem, StackReport,
     builder::default_clock,
     change_parts::check_roster,
     layers::Layers,
     persistence::{Draft, Persistence, Reshaped, When},
+    receive::open_message,
     records,
-    stack::{OpenedMessage, Reports, Stack},
+    stack::{Reports, Stack},
     state::State,
     validate::validate,
 };
@@ -205,12 +206,13 @@ impl CascadingCipherManager {
     ) -> Result<Vec<u8>, Error> {
         self.transact(when, |stack, reports, draft| {
             let wire = stack.seal(Kind::Application, plaintext, associated_data, reports)?;
-            draft.send(&wire);
+            draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })
     }
 
-    /// Decrypts a message through all layers, top to bottom.
+    /// Decrypts a message through all layers, top to bottom: for pairs and files, where nothing else
+    /// comes. [`receive`](Self::receive) takes whatever comes, and tells everyday life from an attack.
     ///
     /// # Errors
     /// [`Error::Decode`] for bytes that are not a message of this stack, [`Error::Layer`] with the
@@ -228,24 +230,9 @@ impl CascadingCipherManager {
         wire: impl AsRef<[u8]>,
         associated_data: impl AsRef<[u8]>,
     ) -> Result<Message, Error> {
-        self.decrypt_one(wire.as_ref(), associated_data.as_ref(), When::Now)
-    }
-
-    pub(crate) fn decrypt_one(
-        &mut self,
-        wire: &[u8],
-        associated_data: &[u8],
-        when: When,
-    ) -> Result<Message, Error> {
-        self.transact(when, |stack, reports, draft| {
-            let OpenedMessage { buffer, sender, .. } =
-                stack.open(Kind::Application, wire, associated_data, reports)?;
-            let id = draft.receive(buffer.as_slice(), sender);
-            let message = Message::new(buffer.into_vec(), sender);
-            Ok(match id {
-                Some(id) => message.received(id),
-                None => message,
-            })
+        let (wire, associated_data) = (wire.as_ref(), associated_data.as_ref());
+        self.transact(When::Now, |stack, reports, draft| {
+            open_message(stack, reports, draft, wire, associated_data)
         })
     }
 

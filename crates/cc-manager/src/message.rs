@@ -3,20 +3,22 @@
 use alloc::vec::Vec;
 use core::{fmt, ops::Deref, str};
 
-use cc_core::MemberId;
+use cc_core::{MemberId, Opened};
 use zeroize::Zeroizing;
 
 /// A decrypted message: its bytes, and who sent it. The bytes are overwritten when it is dropped and
 /// do not show in `Debug`. It compares with byte strings and strings.
 pub struct Message {
     bytes: Zeroizing<Vec<u8>>,
-    sender: Option<MemberId>,
+    opened: Opened,
     id: Option<MessageId>,
 }
 
 /// The number of a message in a manager's inbox: the later it was received, the greater. It is never
 /// given to another message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct MessageId(pub(crate) u64);
 
 impl MessageId {
@@ -34,12 +36,17 @@ impl MessageId {
 }
 
 impl Message {
-    pub(crate) fn new(bytes: Vec<u8>, sender: Option<MemberId>) -> Self {
-        Self { bytes: Zeroizing::new(bytes), sender, id: None }
+    pub(crate) fn new(bytes: Vec<u8>, opened: Opened) -> Self {
+        Self { bytes: Zeroizing::new(bytes), opened, id: None }
     }
 
     pub(crate) fn received(self, id: MessageId) -> Self {
         Self { id: Some(id), ..self }
+    }
+
+    /// The same, not in the inbox.
+    pub(crate) fn without_id(self) -> Self {
+        Self { id: None, ..self }
     }
 
     /// Its number in the inbox, to be
@@ -66,10 +73,23 @@ impl Message {
     /// Who sent it, where a layer authenticates senders.
     #[must_use]
     pub fn sender(&self) -> Option<MemberId> {
-        self.sender
+        self.opened.sender
     }
 
-    /// The plaintext as a vector of its state, which nobody overwrites any more.
+    /// The name in the sender's credential, where a layer has one. Names are not unique, and whoever
+    /// added the member had to find out whether the name is theirs.
+    #[must_use]
+    pub fn sender_name(&self) -> Option<&str> {
+        self.opened.sender_name.as_deref()
+    }
+
+    /// The epoch of the group whose keys opened the message; `None` in a stack without group layers.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.opened.epoch
+    }
+
+    /// The plaintext as a vector of its own, which nobody overwrites any more.
     #[must_use]
     pub fn into_bytes(mut self) -> Vec<u8> {
         core::mem::take(&mut *self.bytes)

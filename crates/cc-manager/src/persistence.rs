@@ -9,12 +9,12 @@ use alloc::{
 };
 
 use cc_core::{
-    LayerDescriptor, MemberId, SecretBytes, random,
+    LayerDescriptor, Opened, SecretBytes, random,
     store::{Batch, Change, MAX_VALUE_LEN, Scope, Store, StoreError},
 };
 
 use crate::{
-    Error, MessageId,
+    Error, MessageId, Recipients,
     entries::{self, Entries},
     layers::LayerMut,
     records::{self, Counters, LayerRecord, Place, Shape},
@@ -401,21 +401,27 @@ impl Draft {
     pub(crate) fn receive(
         &mut self,
         plaintext: &[u8],
-        sender: Option<MemberId>,
-    ) -> Option<MessageId> {
-        let entries = self.entries.as_mut()?;
+        opened: &Opened,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let Some(entries) = &mut self.entries else { return Ok(None) };
         let number = self.state.next_entry;
         self.state.next_entry += 1;
-        entries.receive(number, plaintext, sender);
-        Some(MessageId(number))
+        entries.receive(number, plaintext, opened)?;
+        Ok(Some(MessageId(number)))
     }
 
     /// Puts what is to be sent into the outbox, where there is one.
-    pub(crate) fn send(&mut self, wire: &[u8]) {
+    pub(crate) fn send(
+        &mut self,
+        wire: &[u8],
+        epoch: Option<u64>,
+        recipients: &Recipients,
+    ) -> Result<(), StoreError> {
         if let Some(entries) = &mut self.entries {
-            entries.send(self.state.next_entry, wire);
+            entries.send(self.state.next_entry, wire, epoch, recipients)?;
             self.state.next_entry += 1;
         }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 /// What a member asks for. Whoever commits next may do it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Proposal {
     /// Its own removal. Any change that is staged by who knows of it commits it.
@@ -21,6 +22,7 @@ pub enum Proposal {
 
 /// A proposal and who made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Proposed {
     /// Who asks.

@@ -7,7 +7,7 @@ use cc_core::{DecodeError, Kind, MemberId, random};
 use tls_codec::{DeserializeBytes as _, SerializeBytes as _};
 
 use crate::{
-    CascadingCipherManager, Change, ChangeId, Error, Proposal, Proposed,
+    CascadingCipherManager, Change, ChangeId, Error, Proposal, Proposed, Recipients,
     change_parts::{NewBundle, stage},
     persistence::When,
     proposal::Content,
@@ -110,7 +110,7 @@ impl CascadingCipherManager {
         }
         let staged = self.stage_proposed(intent.clone());
         match staged {
-            Err(Error::Layer { .. } | Error::Decode(_)) if !intent.added.is_empty() => {
+            Err(Error::KeyPackage { .. } | Error::Layer { .. }) if !intent.added.is_empty() => {
                 // A bundle that verified when it was proposed may have expired.
                 intent.added.retain(|(_, bundle)| self.can_add(bundle));
                 self.stage_proposed(intent)
@@ -158,7 +158,8 @@ impl CascadingCipherManager {
             {
                 note(stack, state, Proposed { proposer, proposal })?;
             }
-            draft.send(&wire);
+            draft.state.remember_own(&wire);
+            draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })
     }
@@ -172,8 +173,10 @@ pub(crate) fn process_proposal(
     sender: Option<MemberId>,
 ) -> Result<Proposed, Error> {
     let content = Content::tls_deserialize_exact_bytes(body).map_err(|_| DecodeError::Malformed)?;
-    let proposer =
-        sender.filter(|sender| stack.member_ids().contains(sender)).ok_or(Error::Disagreement)?;
+    // Another member: nobody asks itself.
+    let another =
+        |sender: &MemberId| Some(*sender) != stack.member() && stack.member_ids().contains(sender);
+    let proposer = sender.filter(another).ok_or(Error::Disagreement)?;
     let (proposal, number) = content.into_proposal().ok_or(DecodeError::Malformed)?;
     let proposed = Proposed { proposer, proposal };
     match proposed.proposal {
@@ -243,5 +246,52 @@ fn place_for(
     match most {
         Some((count, newest)) if count > own + 1 => Ok(Some(newest)),
         _ => Err(Error::TooManyProposals(proposer)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proposals of these members, by the first byte of their ids, in this order.
+    fn proposals(proposers: impl IntoIterator<Item = u8>) -> BTreeMap<u64, Arc<Noted>> {
+        let noted = |proposer| {
+            let proposal = Proposal::Remove(id(0));
+            Arc::new(Noted { proposed: Proposed { proposer: id(proposer), proposal }, adds: None })
+        };
+        (0..).zip(proposers.into_iter().map(noted)).collect()
+    }
+
+    fn id(byte: u8) -> MemberId {
+        MemberId::from_bytes([byte; 32])
+    }
+
+    #[test]
+    fn a_member_has_its_share_and_no_more() {
+        let full = proposals([1; MAX_PROPOSALS_EACH]);
+        let refused = place_for(&full, id(1));
+        assert!(matches!(refused, Err(Error::TooManyProposals(member)) if member == id(1)));
+        assert_eq!(place_for(&full, id(2)).ok(), Some(None));
+    }
+
+    /// However many members fill the room together, one more gets some of it.
+    #[test]
+    fn whoever_has_the_most_makes_room() {
+        let each = u8::try_from(MAX_PROPOSALS / MAX_PROPOSALS_EACH).unwrap_or(u8::MAX);
+        let full = proposals((0..each).flat_map(|member| [member; MAX_PROPOSALS_EACH]));
+        assert_eq!(full.len(), MAX_PROPOSALS);
+        let newest = full.keys().next_back().copied();
+        assert_eq!(place_for(&full, id(200)).ok(), Some(newest));
+        // Nobody is displaced for who has as much.
+        let mut even = full;
+        even.retain(|_, noted| noted.proposed.proposer != id(0));
+        let next = MAX_PROPOSALS as u64;
+        let fifteen = proposals([200; MAX_PROPOSALS_EACH - 1]);
+        even.extend(fifteen.into_iter().map(|(number, noted)| (next + number, noted)));
+        let one = proposals([201]).into_iter().map(|(_, noted)| (2 * next, noted));
+        even.extend(one);
+        assert_eq!(even.len(), MAX_PROPOSALS);
+        assert!(place_for(&even, id(200)).is_err());
+        assert!(place_for(&even, id(201)).is_ok());
     }
 }

@@ -13,6 +13,7 @@ use tls_codec::{
 
 use crate::{
     change::{Change, ChangeId},
+    history::History,
     proposal::{Content, Proposal, Proposed},
     state::{Intent, LeaveRequest, Noted, Requests, Staged, State},
 };
@@ -24,6 +25,7 @@ const SHAPE: &[u8] = b"shape";
 const GROUP: &[u8] = b"group";
 const STAGED: &[u8] = b"staged";
 const OVERTAKEN: &[u8] = b"overtaken";
+const HISTORY: &[u8] = b"history";
 const COUNTERS: &[u8] = b"counters";
 
 /// Where the records of one manager are.
@@ -261,7 +263,7 @@ impl StagedRecord {
         Self {
             id: staged.change.id.0,
             commit: staged.change.commit.as_slice().into(),
-            welcome: staged.change.welcome.as_slice().into(),
+            welcome: staged.welcome.as_deref().unwrap_or_default().into(),
             added: to_bytes(&staged.added),
             removed: to_bytes(&staged.removed),
             intent: IntentRecord::of(&staged.intent),
@@ -270,11 +272,8 @@ impl StagedRecord {
 
     fn into_staged(self) -> Staged {
         Staged {
-            change: Change {
-                id: ChangeId(self.id),
-                commit: self.commit.0,
-                welcome: self.welcome.0,
-            },
+            change: Change { id: ChangeId(self.id), commit: self.commit.0 },
+            welcome: Some(self.welcome.0).filter(|welcome| !welcome.is_empty()),
             added: from_bytes(self.added),
             removed: from_bytes(self.removed),
             intent: self.intent.into_intent(),
@@ -332,6 +331,7 @@ impl State {
         state.requests = Arc::new(requests);
         let staged = read::<StagedRecord>(&root, STAGED)?;
         state.staged = staged.map(|record| Arc::new(record.into_staged()));
+        state.history = Arc::new(read::<History>(&root, HISTORY)?.unwrap_or_default());
         let overtaken = read::<IntentRecord>(&root, OVERTAKEN)?;
         state.overtaken = overtaken.map(|record| Arc::new(record.into_intent()));
         Ok(state)
@@ -369,6 +369,9 @@ impl State {
                 None => batch.delete(root, STAGED),
                 Some(staged) => write(batch, root, STAGED, &StagedRecord::of(staged))?,
             }
+        }
+        if self.history != before.history {
+            write(batch, root, HISTORY, &*self.history)?;
         }
         if self.overtaken != before.overtaken {
             match &self.overtaken {

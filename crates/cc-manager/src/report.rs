@@ -5,6 +5,7 @@ use core::{fmt, time::Duration};
 
 /// One layer's share of the last message.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LayerReport {
     /// The layer's position, 0 at the bottom.
     pub position: usize,
@@ -22,6 +23,7 @@ pub struct LayerReport {
 
 /// What a stack is and promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StackReport {
     /// The first 16 bytes of the stack id, as on the wire, in hexadecimal.
     pub stack_id: String,

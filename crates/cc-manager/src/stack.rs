@@ -42,10 +42,8 @@ pub(crate) struct OpenedMessage {
     /// Who sealed it, where a layer authenticates members.
     pub(crate) sender: Option<MemberId>,
     /// The epoch whose keys opened it, where a layer can tell.
-    #[expect(dead_code, reason = "for the message that the application gets")]
     pub(crate) epoch: Option<u64>,
     /// The name in the sender's credential, where a layer has one.
-    #[expect(dead_code, reason = "for the message that the application gets")]
     pub(crate) sender_name: Option<String>,
 }
 
@@ -254,7 +252,7 @@ impl Stack {
             return Err(DecodeError::Kind(found).into());
         }
         reports.start(self);
-        let mut epoch = EpochCheck::new(kind, self.epoch());
+        let mut epoch = EpochCheck::new(kind, || self.epoch());
         let mut cascade = Cascade::default();
         let mut hints = 0;
         for position in self.positions() {

@@ -5,8 +5,9 @@ use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 use cc_core::{Bundle, Kind, MemberId, random};
 
 use crate::{
-    CascadingCipherManager, Change, ChangeId, ChangeSummary, Error,
+    CascadingCipherManager, Change, ChangeId, ChangeSummary, Confirmed, Error, Recipients,
     change_parts::{NewBundle, check_roster, expect_fit, stage},
+    key_packages::{blame, read_all},
     persistence::When,
     state::{Intent, Staged, State},
 };
@@ -74,9 +75,9 @@ impl CascadingCipherManager {
     ///
     /// # Errors
     /// [`Error::ChangeStaged`] while another change is staged; [`Error::NoSuchMember`] and
-    /// [`Error::RemovesSelf`] for removals; [`Error::PairwiseInGroup`]; [`Error::Decode`] and
-    /// [`Error::Layer`] for a key package bundle that is malformed, does not verify, or was put
-    /// together from several.
+    /// [`Error::RemovesSelf`] for removals; [`Error::PairwiseInGroup`]; [`Error::KeyPackage`] with the
+    /// index of a key package bundle that is malformed, does not verify, was put together from several,
+    /// or is of somebody who is in the group or in the list already.
     pub fn change<B: AsRef<[u8]>>(
         &mut self,
         key_packages: impl IntoIterator<Item = B>,
@@ -113,12 +114,12 @@ impl CascadingCipherManager {
         })
     }
 
-    /// Brings the staged change into force: the delivery service took its commit. With a store the
-    /// welcome is in the [outbox](Self::outbox) from now on.
+    /// Brings the staged change into force: the delivery service accepted its commit. Gives the welcome
+    /// for those whom the change added; with a store it is in the [outbox](Self::outbox) too.
     ///
     /// # Errors
     /// [`Error::NoSuchChange`] when it is not staged (any more).
-    pub fn confirm(&mut self, change: ChangeId) -> Result<ChangeSummary, Error> {
+    pub fn confirm(&mut self, change: ChangeId) -> Result<Confirmed, Error> {
         let staged = self.expect_staged(change)?;
         let committer = self.member_id();
         self.transact(When::Now, |stack, _, draft| {
@@ -127,12 +128,12 @@ impl CascadingCipherManager {
             }
             let members = check_roster(stack)?;
             draft.state.confirm(&staged, &members);
-            if !staged.change.welcome.is_empty() {
-                draft.send(&staged.change.welcome);
+            if let Some(welcome) = &staged.welcome {
+                draft.send(welcome, stack.epoch(), &Recipients::Members(staged.added.clone()))?;
             }
             Ok(())
         })?;
-        Ok(ChangeSummary {
+        let summary = ChangeSummary {
             id: change,
             committer,
             added: staged.added.clone(),
@@ -140,7 +141,8 @@ impl CascadingCipherManager {
             removed_self: false,
             superseded: None,
             leave_again: self.is_leaving(),
-        })
+        };
+        Ok(Confirmed { summary, welcome: staged.welcome.clone() })
     }
 
     /// Forgets the staged change.
@@ -185,20 +187,20 @@ impl CascadingCipherManager {
         let size = members.len().max(1) + intent.added.len() - removed.len();
         expect_fit(self.stack.layers().iter(), size)?;
         self.transact(When::Now, |stack, reports, draft| {
-            let bundles = intent.added.iter().map(|(_, bundle)| NewBundle::read(stack, bundle));
-            let bundles = bundles.collect::<Result<Vec<_>, _>>()?;
+            let bundles =
+                read_all(stack, intent.added.iter().map(|(_, bundle)| bundle.as_slice()))?;
+            expect_new(&bundles, &members, &removed)?;
             let id = ChangeId(random::array()?);
-            let (commit, welcome) = stage(stack, id, &bundles, &removed)?;
+            let staged = stage(stack, id, &bundles, &removed);
+            let (commit, welcome) = staged.map_err(|error| blame(error, &bundles))?;
             let commit = stack.seal(Kind::Commit, &commit.encode()?, &[], reports)?;
-            let welcome = if bundles.is_empty() {
-                Vec::new()
-            } else {
-                Bundle::new(Kind::Welcome, stack.id(), welcome).encode()?
-            };
+            let welcome = Bundle::new(Kind::Welcome, stack.id(), welcome);
+            let welcome = (!bundles.is_empty()).then(|| welcome.encode()).transpose()?;
             let mut added: Vec<_> = bundles.iter().map(|bundle| bundle.id).collect();
             added.sort_unstable();
-            let change = Change { id, commit, welcome };
-            let staged = Staged { change: change.clone(), added, removed, intent };
+            let change = Change { id, commit };
+            draft.state.remember_own(&change.commit);
+            let staged = Staged { change: change.clone(), welcome, added, removed, intent };
             draft.state.staged = Some(Arc::new(staged));
             settle(&mut draft.state);
             Ok(change)
@@ -210,11 +212,9 @@ impl CascadingCipherManager {
         &self,
         bundles: impl IntoIterator<Item = B>,
     ) -> Result<Vec<(MemberId, Vec<u8>)>, Error> {
-        let read = |bundle: B| {
-            let id = NewBundle::read(&self.stack, bundle.as_ref())?.id;
-            Ok((id, bundle.as_ref().to_vec()))
-        };
-        bundles.into_iter().map(read).collect()
+        let bundles: Vec<_> = bundles.into_iter().map(|bundle| bundle.as_ref().to_vec()).collect();
+        let read = read_all(&self.stack, bundles.iter().map(Vec::as_slice))?;
+        Ok(read.iter().map(|bundle| bundle.id).zip(bundles).collect())
     }
 
     fn expect_staged(&self, change: ChangeId) -> Result<Arc<Staged>, Error> {
@@ -223,4 +223,20 @@ impl CascadingCipherManager {
             _ => Err(Error::NoSuchChange(change)),
         }
     }
+}
+
+/// Nobody is added who is in the group and stays, and nobody twice.
+fn expect_new(
+    bundles: &[NewBundle],
+    members: &BTreeSet<MemberId>,
+    removed: &[MemberId],
+) -> Result<(), Error> {
+    let mut added = BTreeSet::new();
+    for (index, bundle) in bundles.iter().enumerate() {
+        let stays = members.contains(&bundle.id) && !removed.contains(&bundle.id);
+        if stays || !added.insert(bundle.id) {
+            return Err(Error::of_key_package(index, Error::AlreadyMember(bundle.id)));
+        }
+    }
+    Ok(())
 }

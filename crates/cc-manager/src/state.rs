@@ -10,6 +10,7 @@ use cc_core::MemberId;
 
 use crate::{
     change::{Change, ChangeId},
+    history::History,
     proposal::Proposed,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) rejoining: bool,
     /// The changes by whose welcomes this member joined, oldest first.
     pub(crate) joined: Arc<Vec<[u8; 16]>>,
+    /// The commits and proposals that were made or processed lately.
+    pub(crate) history: Arc<History>,
     /// The number of the next entry of the inbox or outbox, or of the next proposal.
     pub(crate) next_entry: u64,
 }
@@ -66,6 +69,8 @@ pub(crate) struct Noted {
 #[derive(PartialEq, Eq)]
 pub(crate) struct Staged {
     pub(crate) change: Change,
+    /// For those who are added; `None` where nobody is. Handed out once the change is confirmed.
+    pub(crate) welcome: Option<Vec<u8>>,
     /// Sorted.
     pub(crate) added: Vec<MemberId>,
     /// Sorted. Those who asked to leave are among them.
@@ -93,7 +98,8 @@ impl State {
         if ids.len() > MAX_JOINED {
             ids.remove(0);
         }
-        *self = Self { joined, next_entry: self.next_entry, ..Self::default() };
+        let history = Arc::clone(&self.history);
+        *self = Self { joined, history, next_entry: self.next_entry, ..Self::default() };
     }
 
     /// The state of who was removed.

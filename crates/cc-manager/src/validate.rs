@@ -6,6 +6,7 @@ use cc_core::{CipherLayer, Secret, limits::MAX_LAYERS};
 
 /// Why a stack cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StackProblem {
     /// No layers.
@@ -23,6 +24,20 @@ pub enum StackProblem {
     /// Two layers use the same key, so that the second adds nothing.
     #[error("layers {0} and {1} share a key: give each its own")]
     SharedKey(usize, usize),
+}
+
+impl StackProblem {
+    /// The number of this problem, for logs and for bindings to other languages. Numbers are never
+    /// given to another problem; `docs/errors.md` lists them.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::Empty => 301,
+            Self::TooManyLayers(_) => 302,
+            Self::NothingToInherit(_) => 303,
+            Self::SharedKey(..) => 304,
+        }
+    }
 }
 
 /// # Errors

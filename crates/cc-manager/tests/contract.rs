@@ -16,9 +16,11 @@ use cc_core::{
     LayerDescriptor, LayerError, LayerErrorKind, Opened, Properties, Recalled, Secret, StackId,
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
-use cc_manager::{CascadingCipherManager, DecodeError, Error, Processed, StackProblem};
+use cc_manager::{
+    CascadingCipherManager, DecodeError, Error, Incoming, IncomingWelcome, StackProblem,
+};
 use common::{
-    all_read_all, dh, full, group, joiner, mls, settle,
+    Follow as _, all_read_all, dh, founder, full, group, joiner, mls, settle,
     wrapped::{Wishes, Wrapped},
 };
 
@@ -108,8 +110,8 @@ fn a_layer_that_lies_about_contributing_changes_no_group() {
     alice.remove_layer(3).unwrap();
     let mut bob = joiner("b");
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    bob.join(&change.welcome).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
     all_read_all(&mut [alice, bob]);
 }
 
@@ -201,32 +203,41 @@ fn each_call_takes_its_own_kinds() {
     let wrong = |error: Error, kind| {
         assert!(matches!(error, Error::Decode(DecodeError::Kind(k)) if k == kind))
     };
+    let mut elsewhere = founder("x");
+    let other = elsewhere.add_members([joiner("y").key_package().unwrap()]).unwrap();
+    let welcome = elsewhere.confirm(other.id()).unwrap().welcome.unwrap();
     for (wire, kind) in [
         (&message, Kind::Application),
         (&leave, Kind::Proposal),
         (&change.commit, Kind::Commit),
-        (&change.welcome, Kind::Welcome),
+        (&welcome, Kind::Welcome),
         (&bundle, Kind::KeyPackage),
     ] {
+        let foreign = |why| matches!(why, DecodeError::Kind(k) if k == kind);
         if kind != Kind::Application {
             wrong(all[1].decrypt(wire).unwrap_err(), kind);
         }
-        if !matches!(kind, Kind::Commit | Kind::Proposal) {
-            wrong(all[1].process(wire).unwrap_err(), kind);
+        if matches!(kind, Kind::Welcome | Kind::KeyPackage) {
+            let incoming = all[1].receive(wire).unwrap();
+            assert!(matches!(incoming, Incoming::Foreign(why) if foreign(why)));
         }
         if kind != Kind::Welcome {
-            wrong(c.join(wire).unwrap_err(), kind);
+            let incoming = c.receive_welcome(wire).unwrap();
+            assert!(matches!(incoming, IncomingWelcome::Foreign(why) if foreign(why)));
         }
         if kind != Kind::KeyPackage {
-            wrong(all[1].add_members([wire]).unwrap_err(), kind);
+            let error = all[1].add_members([wire]).unwrap_err();
+            let Error::KeyPackage { index: 0, member: None, source } = error else { panic!() };
+            wrong(*source, kind);
         }
     }
     for short in [&b""[..], &[0], &[0, 1]] {
-        assert!(all[1].process(short).unwrap_err().is_rejected());
+        assert!(matches!(all[1].receive(short).unwrap(), Incoming::Forged(_)));
+        assert!(matches!(c.receive_welcome(short).unwrap(), IncomingWelcome::Forged(_)));
     }
     assert_eq!(all[1].staged_change(), None);
-    settle(&mut all, 0, &change, &[]);
-    c.join(&change.welcome).unwrap();
+    let welcome = settle(&mut all, 0, &change, &[]).unwrap();
+    c.join(&welcome).unwrap();
     assert_eq!(all[1].decrypt(&message).unwrap(), "text");
     all.push(c);
     all_read_all(&mut all);
@@ -289,18 +300,19 @@ fn a_refused_commit_changes_nothing_and_can_be_processed_again() {
     let by_b = all[1].update().unwrap();
     all[0].confirm(by_a.id()).unwrap();
     for _ in 0..2 {
-        let refused = all[1].process_if(&by_a.commit, |_| false).unwrap().unwrap_err();
-        let Processed::Commit(summary) = refused else { panic!() };
+        let refused = all[1].receive_if(&by_a.commit, [], |_| false).unwrap().unwrap_err();
+        let Incoming::Commit(summary) = refused else { panic!() };
         assert_eq!(summary.superseded, Some(by_b.id()));
         assert_eq!(all[1].staged_change(), Some(&by_b), "still staged");
     }
     // Nobody is asked about what does not open.
     let mut damaged = by_a.commit.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    all[1].process_if(&damaged, |_| panic!()).unwrap_err();
+    let incoming = all[1].receive_if(&damaged, [], |_| panic!()).unwrap();
+    assert!(matches!(incoming, Ok(Incoming::Forged(_))));
     // A request to leave is forgotten when it is refused.
     let leave = all[2].leave().unwrap();
-    all[1].process_if(&leave, |_| false).unwrap().unwrap_err();
+    all[1].receive_if(&leave, [], |_| false).unwrap().unwrap_err();
     assert_eq!(all[1].leaving().count(), 0);
     all[1].process(&leave).unwrap();
     assert_eq!(all[1].leaving().count(), 1);
@@ -318,16 +330,16 @@ fn commits_and_welcomes_of_another_group_of_the_same_stack_are_refused() {
     let mut c = joiner("c");
     let change = theirs[0].add_members([joiner("z").key_package().unwrap()]).unwrap();
     assert!(ours[1].process(&change.commit).is_err());
-    assert!(c.join(&change.welcome).is_err());
     assert!(matches!(ours[0].confirm(change.id()), Err(Error::NoSuchChange(_))));
     assert!(matches!(ours[0].discard(change.id()), Err(Error::NoSuchChange(_))));
     let leave = theirs[1].leave().unwrap();
     assert!(ours[0].process(&leave).is_err());
     assert_eq!(ours[0].leaving().count(), 0);
-    theirs[0].discard(change.id()).unwrap();
+    let welcome = settle(&mut theirs, 0, &change, &[]).unwrap();
+    assert!(c.join(&welcome).is_err());
     let change = ours[0].add_members([c.key_package().unwrap()]).unwrap();
-    settle(&mut ours, 0, &change, &[]);
-    c.join(&change.welcome).unwrap();
+    let welcome = settle(&mut ours, 0, &change, &[]).unwrap();
+    c.join(&welcome).unwrap();
     ours.push(c);
     all_read_all(&mut ours);
     all_read_all(&mut theirs);
@@ -382,13 +394,13 @@ fn every_byte_of_a_welcome_counts_also_below_a_contributing_layer() {
     let mut alice = full("a", true).layer(puppet()).build().unwrap();
     let mut bob = full("b", false).layer(puppet()).build().unwrap();
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    for at in 0..change.welcome.len() {
-        let mut flipped = change.welcome.clone();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    for at in 0..welcome.len() {
+        let mut flipped = welcome.clone();
         flipped[at] ^= 0x10;
         assert!(bob.join(&flipped).is_err(), "byte {at} of {}", flipped.len());
     }
-    bob.join(&change.welcome).unwrap();
+    bob.join(&welcome).unwrap();
     let update = bob.update().unwrap();
     bob.confirm(update.id()).unwrap();
     alice.process(&update.commit).unwrap();
@@ -415,9 +427,9 @@ fn what_a_shared_key_does_not_tell() {
         let (mut alice, mut bob, mut charlie) = (build(), build(), build());
         let bundles = [bob.key_package().unwrap(), charlie.key_package().unwrap()];
         let change = alice.add_members(bundles).unwrap();
-        alice.confirm(change.id()).unwrap();
-        bob.join(&change.welcome).unwrap();
-        charlie.join(&change.welcome).unwrap();
+        let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+        bob.join(&welcome).unwrap();
+        charlie.join(&welcome).unwrap();
         let removal = alice.remove_members([charlie.member_id().unwrap()]).unwrap();
         alice.confirm(removal.id()).unwrap();
         bob.process(&removal.commit).unwrap();
@@ -452,7 +464,9 @@ fn a_panic_of_the_application_while_it_is_asked_changes_nothing() {
     let update = all[0].update().unwrap();
     let b = &mut all[1];
     let asked = std::panic::AssertUnwindSafe(|| {
-        b.process_if(&update.commit, |_| std::panic::resume_unwind(Box::new("the test wants this")))
+        b.receive_if(&update.commit, [], |_| {
+            std::panic::resume_unwind(Box::new("the test wants this"))
+        })
     });
     assert!(std::panic::catch_unwind(asked).is_err());
     assert_eq!(all[1].epoch(), all[0].epoch());
@@ -477,8 +491,8 @@ fn the_epoch_authenticator_tells_views_apart() {
     assert_eq!(all[1].epoch_authenticator(), None, "outside");
     let package = all[1].key_package().unwrap();
     let change = all[0].add_members([package]).unwrap();
-    all[0].confirm(change.id()).unwrap();
-    all[1].join(&change.welcome).unwrap();
+    let welcome = all[0].confirm(change.id()).unwrap().welcome.unwrap();
+    all[1].join(&welcome).unwrap();
     said(Some([1; 32]));
     let first = all[0].epoch_authenticator();
     assert!(first.is_some());
@@ -509,7 +523,7 @@ fn the_layers_are_told_the_time() {
     let package = b.key_package().unwrap();
     a.set_time(Some(1_800_000_000));
     a.propose_add(&package).unwrap();
-    a.commit_proposals().unwrap();
+    let _staged = a.commit_proposals().unwrap();
     let times = wishes.times.lock().unwrap().clone();
     assert_eq!(times, [None, Some(1_800_000_000), Some(1_800_000_000)]);
 }

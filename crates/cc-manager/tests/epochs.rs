@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::store::MemoryStore;
 use cc_dh_layer::DhLayer;
-use cc_manager::{CascadingCipherManager, Catalog, Error, ManagerBuilder, Processed};
+use cc_manager::{CascadingCipherManager, Catalog, Error, Incoming, ManagerBuilder};
 use cc_mls_layer::MlsLayer;
 use cc_signal_layer::{Account, SignalLayer};
-use common::{all_read_all, dh, group, mls, settle};
+use common::{Follow as _, all_read_all, dh, group, mls, settle};
 
 type Shared = Arc<Mutex<MemoryStore>>;
 
@@ -62,9 +62,9 @@ fn what_a_thief_has_from_before_an_update_changes_nothing_after_it() {
         all.push(build("c", false).build().unwrap());
         let packages = [all[1].key_package().unwrap(), all[2].key_package().unwrap()];
         let change = all[0].add_members(packages).unwrap();
-        all[0].confirm(change.id()).unwrap();
-        all[1].join(&change.welcome).unwrap();
-        all[2].join(&change.welcome).unwrap();
+        let welcome = all[0].confirm(change.id()).unwrap().welcome.unwrap();
+        all[1].join(&welcome).unwrap();
+        all[2].join(&welcome).unwrap();
         let (a, c) = (all[0].member_id().unwrap(), all[2].member_id().unwrap());
 
         // The copy is as good as the victim until the next change. Each seals with keys of its own.
@@ -74,10 +74,10 @@ fn what_a_thief_has_from_before_an_update_changes_nothing_after_it() {
         assert_eq!(authenticates, shape != "DH");
         if authenticates {
             let asks = asks.unwrap();
-            all[0].process_if(&asks, |_| false).unwrap().unwrap_err();
+            all[0].receive_if(&asks, [], |_| false).unwrap().unwrap_err();
         }
         let commit = copy(&store).remove_members([c]).unwrap().commit;
-        all[0].process_if(&commit, |_| false).unwrap().unwrap_err();
+        all[0].receive_if(&commit, [], |_| false).unwrap().unwrap_err();
 
         let mut thief = copy(&store);
         let update = all[1].update().unwrap();
@@ -93,8 +93,8 @@ fn what_a_thief_has_from_before_an_update_changes_nothing_after_it() {
         }
         for wire in &sent {
             for receiver in [0, 2] {
-                let error = all[receiver].process(wire).unwrap_err();
-                assert!(error.is_stale(), "{shape}: {error}");
+                let incoming = all[receiver].receive(wire).unwrap();
+                assert!(matches!(incoming, Incoming::Stale { .. }), "{shape}: {incoming:?}");
             }
         }
         for member in &all {
@@ -133,7 +133,7 @@ fn a_commit_or_proposal_that_is_still_to_come_is_early() {
     let next = all[1].update().unwrap();
     let leave = all[1].leave().unwrap();
     for wire in [&next.commit, &leave] {
-        assert!(all[2].process(wire).unwrap_err().is_early());
+        assert!(matches!(all[2].process(wire), Err(Incoming::Early { epoch: Some(2) })));
     }
     all[2].process(&update.commit).unwrap();
     all[2].process(&leave).unwrap();
@@ -151,12 +151,11 @@ fn who_asked_to_leave_too_late_is_told_to_ask_again() {
     let update = all[0].update().unwrap();
     all[0].confirm(update.id()).unwrap();
     for at in [1, 2] {
-        let Processed::Commit(summary) = all[at].process(&update.commit).unwrap() else { panic!() };
+        let Incoming::Commit(summary) = all[at].process(&update.commit).unwrap() else { panic!() };
         assert_eq!(summary.leave_again, at == 2);
     }
     for at in [0, 1] {
-        let error = all[at].process(&late).unwrap_err();
-        assert!(matches!(error, Error::StaleEpoch { epoch: 1, present: 2 }), "{error}");
+        assert!(matches!(all[at].process(&late), Err(Incoming::Stale { epoch: Some(1) })));
     }
     let again = all[2].leave().unwrap();
     all[0].process(&again).unwrap();
@@ -165,8 +164,8 @@ fn who_asked_to_leave_too_late_is_told_to_ask_again() {
     settle(&mut all, 1, &update, &[]);
     assert_eq!(all[0].leaving().collect::<Vec<_>>(), [c]);
     let change = all[0].update().unwrap();
-    assert_eq!(all[0].confirm(change.id()).unwrap().removed, [c]);
-    let Processed::Commit(summary) = all[2].process(&change.commit).unwrap() else { panic!() };
+    assert_eq!(all[0].confirm(change.id()).unwrap().summary.removed, [c]);
+    let Incoming::Commit(summary) = all[2].process(&change.commit).unwrap() else { panic!() };
     assert!(summary.removed_self && !summary.leave_again && !all[2].is_leaving());
 }
 
@@ -200,9 +199,9 @@ fn a_removed_member_knows_of_no_members() {
             .into();
         let packages = [all[1].key_package().unwrap(), all[2].key_package().unwrap()];
         let change = all[0].add_members(packages).unwrap();
-        all[0].confirm(change.id()).unwrap();
-        all[1].join(&change.welcome).unwrap();
-        all[2].join(&change.welcome).unwrap();
+        let welcome = all[0].confirm(change.id()).unwrap().welcome.unwrap();
+        all[1].join(&welcome).unwrap();
+        all[2].join(&welcome).unwrap();
         assert_eq!(all[2].members().len(), 3, "{shape}");
         let c = all[2].member_id().unwrap();
         let change = all[0].remove_members([c]).unwrap();

@@ -15,7 +15,7 @@ use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Error, Standing};
 use cc_mls_layer::MlsLayer;
 use cc_store_sqlite::{Credential, SqliteStore};
-use common::{full, joiner, settle};
+use common::{Follow as _, full, joiner, settle};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -39,11 +39,11 @@ fn write_the_fixture() {
     let packages: Vec<_> =
         all[1..].iter_mut().map(|joiner| joiner.key_package().unwrap()).collect();
     let change = all[0].add_members(packages).unwrap();
-    all[0].confirm(change.id()).unwrap();
+    let welcome = all[0].confirm(change.id()).unwrap().welcome.unwrap();
     for joiner in &mut all[1..] {
-        joiner.join(&change.welcome).unwrap();
+        joiner.join(&welcome).unwrap();
     }
-    all[0].sent([&change.welcome]).unwrap();
+    all[0].sent([&welcome]).unwrap();
     let update = all[1].update().unwrap();
     settle(&mut all, 1, &update, &[]);
     let wire = all[1].encrypt("unread").unwrap();
@@ -100,7 +100,7 @@ fn what_version_1_wrote_opens() {
     assert_eq!(alice.epoch(), Some(3));
     let again = alice.restage().unwrap().unwrap();
     assert!(matches!(alice.update(), Err(Error::ChangeStaged(_))));
-    let summary = alice.confirm(again.id()).unwrap();
+    let summary = alice.confirm(again.id()).unwrap().summary;
     assert_eq!(summary.removed.len(), 1, "Charlie wanted to leave");
     assert_eq!(alice.inbox().unwrap().len(), 2);
 }

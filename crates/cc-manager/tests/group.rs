@@ -4,16 +4,16 @@
 
 mod common;
 
-use cc_manager::{Error, Processed, Proposal, Standing};
-use common::{all_read_all, founder, group, joiner, settle};
+use cc_manager::{Error, Incoming, Proposal, Standing};
+use common::{Follow as _, all_read_all, founder, group, joiner, settle};
 
 #[test]
 fn the_conversation_of_three() {
     let mut alice = founder("Alice");
     let mut bob = joiner("Bob");
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    bob.join(&change.welcome).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
     let wire = alice.encrypt("Welcome to our secure group chat!").unwrap();
     assert_eq!(bob.decrypt(&wire).unwrap(), b"Welcome to our secure group chat!");
     let wire = bob.encrypt("Thanks, Alice!").unwrap();
@@ -23,11 +23,11 @@ fn the_conversation_of_three() {
     assert_eq!(bob.decrypt(&earlier).unwrap(), "before Charlie");
     let mut charlie = joiner("Charlie");
     let change = alice.add_members([charlie.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    let Processed::Commit(summary) = bob.process(&change.commit).unwrap() else { panic!() };
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    let Incoming::Commit(summary) = bob.process(&change.commit).unwrap() else { panic!() };
     assert_eq!(summary.added, [charlie.member_id().unwrap()]);
     assert_eq!(summary.committer, alice.member_id());
-    let joined = charlie.join(&change.welcome).unwrap();
+    let joined = charlie.join(&welcome).unwrap();
     assert_eq!(joined.inviter, alice.member_id());
     assert!(charlie.decrypt(&earlier).is_err());
     let wire = alice.encrypt("Hi Charlie").unwrap();
@@ -44,7 +44,7 @@ fn the_conversation_of_three() {
     let change = alice.remove_members(alice.members_named("Charlie")).unwrap();
     alice.confirm(change.id()).unwrap();
     bob.process(&change.commit).unwrap();
-    let Processed::Commit(summary) = charlie.process(&change.commit).unwrap() else { panic!() };
+    let Incoming::Commit(summary) = charlie.process(&change.commit).unwrap() else { panic!() };
     assert!(summary.removed_self);
     assert_eq!(charlie.standing(), Some(Standing::Removed));
     let wire = alice.encrypt("Charlie is gone").unwrap();
@@ -91,7 +91,6 @@ fn a_staged_change_is_not_in_force() {
     all[0].discard(change.id()).unwrap();
     assert!(matches!(all[0].confirm(change.id()), Err(Error::NoSuchChange(_))));
     all_read_all(&mut all);
-    // The discarded welcome leads into a group of one's own, which nobody else is in.
     let update = all[1].update().unwrap();
     settle(&mut all, 1, &update, &[]);
     all_read_all(&mut all);
@@ -106,7 +105,7 @@ fn of_two_commits_one_wins_and_nobody_is_lost() {
     let by_b = all[1].add_members([d.key_package().unwrap()]).unwrap();
     // The delivery service takes a's.
     all[0].confirm(by_a.id()).unwrap();
-    let Processed::Commit(summary) = all[1].process(&by_a.commit).unwrap() else { panic!() };
+    let Incoming::Commit(summary) = all[1].process(&by_a.commit).unwrap() else { panic!() };
     assert_eq!(summary.superseded, Some(by_b.id()));
     all[2].process(&by_a.commit).unwrap();
     assert!(matches!(all[1].confirm(by_b.id()), Err(Error::NoSuchChange(_))));
@@ -115,8 +114,8 @@ fn of_two_commits_one_wins_and_nobody_is_lost() {
     assert!(all[0].process(&by_b.commit).is_err());
     all_read_all(&mut all);
     let again = all[1].add_members([d.key_package().unwrap()]).unwrap();
-    settle(&mut all, 1, &again, &[]);
-    d.join(&again.welcome).unwrap();
+    let welcome = settle(&mut all, 1, &again, &[]).unwrap();
+    d.join(&welcome).unwrap();
     all.push(d);
     all_read_all(&mut all);
 }
@@ -127,11 +126,11 @@ fn a_member_leaves_and_another_commits_it() {
     let request = all[2].leave().unwrap();
     let leaver = all[2].member_id().unwrap();
     for member in &mut all[..2] {
-        let Processed::Proposal(proposed) = member.process(&request).unwrap() else { panic!() };
+        let Incoming::Proposal(proposed) = member.process(&request).unwrap() else { panic!() };
         assert_eq!((proposed.proposer, proposed.proposal), (leaver, Proposal::Leave));
         assert_eq!(member.leaving().collect::<Vec<_>>(), [leaver]);
     }
-    assert!(all[1].process(&request).is_err(), "a replay");
+    assert!(matches!(all[1].process(&request), Err(Incoming::Duplicate)), "a replay");
     all_read_all(&mut all);
     let change = all[1].update().unwrap();
     settle(&mut all, 1, &change, &[]);
@@ -153,16 +152,17 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     assert!(outsider.update().is_err());
     assert!(matches!(all[0].key_package(), Err(Error::GroupExists)));
     let update = all[0].update().unwrap();
-    assert!(all[0].process(&update.commit).is_err(), "one's own commit");
+    let own = all[0].process(&update.commit).unwrap_err();
+    assert!(matches!(own, Incoming::Own { change: Some(id) } if id == update.id()));
     all[0].confirm(update.id()).unwrap();
     all[1].process(&update.commit).unwrap();
-    assert!(all[1].process(&update.commit).is_err(), "twice");
+    assert!(matches!(all[1].process(&update.commit), Err(Incoming::Duplicate)));
     // The same person twice in one change, and a member who is there already.
     let bundle = outsider.key_package().unwrap();
     assert!(all[0].add_members([&bundle, &bundle]).is_err());
     let change = all[0].add_members([&bundle]).unwrap();
-    settle(&mut all, 0, &change, &[]);
-    outsider.join(&change.welcome).unwrap();
+    let welcome = settle(&mut all, 0, &change, &[]).unwrap();
+    outsider.join(&welcome).unwrap();
     assert!(all[1].add_members([&bundle]).is_err());
     all.push(outsider);
     all_read_all(&mut all);
@@ -190,11 +190,9 @@ fn the_application_may_refuse_a_commit() {
     let mut all = group(&["a", "b"]);
     let mut c = joiner("c");
     let change = all[0].add_members([c.key_package().unwrap()]).unwrap();
-    let refused = all[1].process_if(
-        &change.commit,
-        |processed| matches!(processed, Processed::Commit(summary) if summary.added.is_empty()),
-    );
-    assert!(refused.unwrap().is_err());
+    let adds_nobody = |incoming: &Incoming| matches!(incoming, Incoming::Commit(summary) if summary.added.is_empty());
+    let declined = all[1].receive_if(&change.commit, [], adds_nobody).unwrap();
+    assert!(matches!(declined, Err(Incoming::Commit(summary)) if summary.added.len() == 1));
     assert_eq!(all[1].members().len(), 2);
     all[0].discard(change.id()).unwrap();
     all_read_all(&mut all);
@@ -214,9 +212,9 @@ fn proposals_of_several_members_are_committed_at_once() {
     ];
     for (wire, by) in wires.iter().zip([1, 2, 3, 3]) {
         for (i, member) in all.iter_mut().enumerate().filter(|(i, _)| *i != by) {
-            let Processed::Proposal(proposed) = member.process(wire).unwrap() else { panic!() };
+            let Incoming::Proposal(proposed) = member.process(wire).unwrap() else { panic!() };
             assert_eq!(proposed.proposer, ids[by], "seen by {i}");
-            assert!(member.process(wire).unwrap_err().is_rejected(), "a replay");
+            assert!(matches!(member.process(wire), Err(Incoming::Duplicate)), "a replay");
         }
     }
     all_read_all(&mut all);
@@ -224,14 +222,15 @@ fn proposals_of_several_members_are_committed_at_once() {
     assert_eq!(all[3].proposals().count(), 3, "their own as well");
     // a cannot commit its own removal; what d asked for comes with any change.
     let change = all[0].commit_proposals().unwrap();
-    let summary = all[0].confirm(change.id()).unwrap();
+    let confirmed = all[0].confirm(change.id()).unwrap();
+    let summary = confirmed.summary;
     assert_eq!(summary.added, [e.member_id().unwrap()]);
     assert_eq!(summary.removed, [ids[3]]);
     for member in &mut all[1..] {
         member.process(&change.commit).unwrap();
         assert_eq!(member.proposals().count(), 0, "they were for that epoch");
     }
-    e.join(&change.welcome).unwrap();
+    e.join(confirmed.welcome.unwrap()).unwrap();
     all[3] = e;
     all_read_all(&mut all);
 }
@@ -243,9 +242,7 @@ fn proposals_hold_in_their_epoch_only() {
     let late = all[1].propose_remove(c).unwrap();
     let update = all[2].update().unwrap();
     settle(&mut all, 2, &update, &[]);
-    let error = all[0].process(&late).unwrap_err();
-    assert!(matches!(error, Error::StaleEpoch { epoch: 1, present: 2 }), "{error}");
-    assert!(error.is_stale() && !error.is_rejected());
+    assert!(matches!(all[0].process(&late), Err(Incoming::Stale { epoch: Some(1) })));
     assert_eq!(all[1].proposals().count(), 0);
     assert!(matches!(all[1].propose_add(b"noise"), Err(Error::Decode(_))));
     let me = all[1].member_id().unwrap();

@@ -19,7 +19,7 @@ use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog};
 use cc_mls_layer::MlsLayer;
 use cc_signal_layer::{Account, Agree, Limits, SignalLayer};
-use common::{dh, mls};
+use common::{Follow as _, dh, mls};
 
 type Shared = Arc<Mutex<MemoryStore>>;
 
@@ -57,8 +57,8 @@ fn group() -> (Shared, CascadingCipherManager) {
     };
     let ((store, mut alice), (_, mut bob)) = (person("Alice", true), person("Bob", false));
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    bob.join(&change.welcome).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
     (store, bob)
 }
 

@@ -35,7 +35,7 @@ use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Error, MessageId};
 use cc_mls_layer::MlsLayer;
 use cc_store_sqlite::{Credential, SqliteStore};
-use common::full;
+use common::{Follow as _, full};
 use disk::{Disk, Failure, Fault};
 use random::{Random, seeds};
 
@@ -167,9 +167,9 @@ impl World<'_> {
         });
         let [alice, bob] = people.each_mut().map(|one| &mut one.running.as_mut().unwrap().manager);
         let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-        alice.confirm(change.id()).unwrap();
-        bob.join(&change.welcome).unwrap();
-        alice.sent([&change.welcome]).unwrap();
+        let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+        bob.join(&welcome).unwrap();
+        alice.sent([&welcome]).unwrap();
         World {
             disk,
             random: Random(seed),
@@ -224,7 +224,7 @@ impl World<'_> {
             let made = match result {
                 Some(wire) => Some(wire),
                 // It is in the outbox, or it was never made.
-                None => self.ask(who, |manager| manager.outbox()).pop(),
+                None => self.ask(who, |manager| manager.outbox()).pop().map(|entry| entry.bytes),
             };
             if let Some(wire) = made {
                 self.hand_out(uses);
@@ -300,7 +300,7 @@ impl World<'_> {
 
     fn read_commit(&mut self, who: usize, wire: &[u8]) {
         let before = self.ask(who, |manager| Ok(manager.epoch()));
-        while self.act(who, |manager| manager.process(wire)).0.is_none() {
+        while self.act(who, |manager| manager.receive(wire)).0.is_none() {
             if self.ask(who, |manager| Ok(manager.epoch())) != before {
                 return;
             }

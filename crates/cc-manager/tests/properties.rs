@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use cc_manager::{CascadingCipherManager, MemberId, Standing};
 use cc_mls_layer::MlsLayer;
-use common::{founder, joiner};
+use common::{Follow as _, founder, joiner};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -72,10 +72,11 @@ impl World {
         index % self.members.len()
     }
 
-    fn settle(&mut self, by: usize, change: &cc_manager::Change) {
+    fn settle(&mut self, by: usize, change: &cc_manager::Change) -> Option<Vec<u8>> {
+        let mut welcome = None;
         for (i, member) in self.members.iter_mut().enumerate() {
             if i == by {
-                member.confirm(change.id()).unwrap();
+                welcome = member.confirm(change.id()).unwrap().welcome;
             } else {
                 member.process(&change.commit).unwrap();
             }
@@ -85,6 +86,7 @@ impl World {
             .partition(|member| matches!(member.standing(), Some(Standing::Member { .. })));
         self.members = stay;
         self.gone.extend::<Vec<_>>(gone);
+        welcome
     }
 
     fn run(&mut self, step: Step) {
@@ -94,8 +96,8 @@ impl World {
                 let mut new = joiner(&format!("member {}", self.count));
                 let by = self.pick(by);
                 let change = self.members[by].add_members([new.key_package().unwrap()]).unwrap();
-                self.settle(by, &change);
-                new.join(&change.welcome).unwrap();
+                let welcome = self.settle(by, &change).unwrap();
+                new.join(&welcome).unwrap();
                 self.members.push(new);
             }
             Step::Remove { by, whom } => {

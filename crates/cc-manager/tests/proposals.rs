@@ -15,10 +15,10 @@ use cc_core::{
     store::{Batch, Change as RecordChange, MemoryStore, Scope, Store, StoreError},
 };
 use cc_dh_layer::DhLayer;
-use cc_manager::{CascadingCipherManager, Catalog, Error, Proposal};
+use cc_manager::{CascadingCipherManager, Catalog, Error, Incoming, IncomingWelcome, Proposal};
 use cc_mls_layer::MlsLayer;
 use common::{
-    all_read_all, dh, full, group, joiner, mls, settle,
+    Follow as _, all_read_all, dh, full, group, joiner, mls, settle,
     wrapped::{Wishes, Wrapped},
 };
 
@@ -41,7 +41,7 @@ fn one_members_proposals_keep_nobody_elses_out() {
     all[0].process(&wire).unwrap();
     assert_eq!((all[0].proposals().count(), all[0].leaving().count()), (17, 1));
     let change = all[0].commit_proposals().unwrap();
-    assert_eq!(all[0].confirm(change.id()).unwrap().added.len(), 17);
+    assert_eq!(all[0].confirm(change.id()).unwrap().summary.added.len(), 17);
 }
 
 /// Two members propose the same person, by two key packages.
@@ -63,8 +63,8 @@ fn whoever_is_proposed_twice_is_added_once() {
         assert_eq!(proposed, [&Proposal::Add(packages[0].clone())]);
     }
     let change = all[0].commit_proposals().unwrap();
-    settle(&mut all, 0, &change, &[]);
-    d.join(&change.welcome).unwrap();
+    let welcome = settle(&mut all, 0, &change, &[]).unwrap();
+    d.join(&welcome).unwrap();
     all.push(d);
     all_read_all(&mut all);
 }
@@ -97,8 +97,8 @@ fn a_bundle_that_is_refused_later_keeps_no_other_out() {
     };
     let (mut a, mut b) = (person("a", true), person("b", false));
     let change = a.add_members([b.key_package().unwrap()]).unwrap();
-    a.confirm(change.id()).unwrap();
-    b.join(&change.welcome).unwrap();
+    let welcome = a.confirm(change.id()).unwrap().welcome.unwrap();
+    b.join(&welcome).unwrap();
     let (mut good, mut bad) = (person("good", false), person("bad", false));
     for joiner in [&mut bad, &mut good] {
         let wire = b.propose_add(joiner.key_package().unwrap()).unwrap();
@@ -106,9 +106,9 @@ fn a_bundle_that_is_refused_later_keeps_no_other_out() {
     }
     *wishes.refuses.lock().unwrap() = bad.member_id();
     let change = a.commit_proposals().unwrap();
-    assert_eq!(a.confirm(change.id()).unwrap().added, [good.member_id().unwrap()]);
+    assert_eq!(a.confirm(change.id()).unwrap().summary.added, [good.member_id().unwrap()]);
     b.process(&change.commit).unwrap();
-    good.join(&change.welcome).unwrap();
+    good.join(&welcome).unwrap();
     all_read_all(&mut [a, b, good]);
 }
 
@@ -146,8 +146,8 @@ fn a_proposal_writes_its_own_record_and_is_still_there_after_a_restart() {
     let mut alice = full("a", true).create(Counting(Arc::clone(&log)), "name").unwrap();
     let mut bob = joiner("b");
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    bob.join(&change.welcome).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
     let mut written = Vec::new();
     for _ in 0..12 {
         let wire = bob.propose_add(joiner("x").key_package().unwrap()).unwrap();
@@ -175,10 +175,10 @@ fn a_stack_that_knows_no_epochs_takes_no_commits() {
     };
     let (mut a, mut b) = (person(), person());
     let change = a.add_members([b.key_package().unwrap()]).unwrap();
-    a.confirm(change.id()).unwrap();
-    b.join(&change.welcome).unwrap();
+    let welcome = a.confirm(change.id()).unwrap().welcome.unwrap();
+    b.join(&welcome).unwrap();
     let update = a.update().unwrap();
-    assert!(matches!(b.process(&update.commit), Err(Error::EpochUnknown)));
+    assert!(matches!(b.receive(&update.commit), Err(Error::EpochUnknown)));
     let wire = a.encrypt("text").unwrap();
     assert_eq!(b.decrypt(&wire).unwrap(), "text", "messages need none");
 }
@@ -196,8 +196,8 @@ fn layers_that_name_two_epochs_are_refused() {
     };
     let (mut a, mut b) = (person("a", true), person("b", false));
     let change = a.add_members([b.key_package().unwrap()]).unwrap();
-    a.confirm(change.id()).unwrap();
-    b.join(&change.welcome).unwrap();
+    let welcome = a.confirm(change.id()).unwrap().welcome.unwrap();
+    b.join(&welcome).unwrap();
     let wire = a.encrypt("text").unwrap();
     *wishes.epoch.lock().unwrap() = Some(0);
     assert!(matches!(b.decrypt(&wire), Err(Error::Disagreement)));
@@ -216,16 +216,18 @@ fn a_layer_for_two_neither_follows_nor_joins_a_group_of_three() {
     };
     let (mut a, mut b) = (person(&any, "a", true), person(&two, "b", false));
     let change = a.add_members([b.key_package().unwrap()]).unwrap();
-    a.confirm(change.id()).unwrap();
-    b.join(&change.welcome).unwrap();
+    let welcome = a.confirm(change.id()).unwrap().welcome.unwrap();
+    b.join(&welcome).unwrap();
     let mut c = person(&two, "c", false);
     let change = a.add_members([c.key_package().unwrap()]).unwrap();
-    let too_many = |error: Error| {
-        assert!(matches!(error, Error::PairwiseInGroup { position: 0, members: 3 }), "{error}");
-    };
-    too_many(b.process(&change.commit).unwrap_err());
-    too_many(c.join(&change.welcome).unwrap_err());
-    assert_eq!(b.members().len(), 2);
     let wire = a.encrypt("text").unwrap();
+    let welcome = a.confirm(change.id()).unwrap().welcome.unwrap();
+    let too_many =
+        |error: &Error| matches!(error, Error::PairwiseInGroup { position: 0, members: 3 });
+    let incoming = b.process(&change.commit).unwrap_err();
+    assert!(matches!(&incoming, Incoming::Forged(error) if too_many(error)), "{incoming:?}");
+    let incoming = c.join(&welcome).unwrap_err();
+    assert!(matches!(&incoming, IncomingWelcome::Forged(error) if too_many(error)));
+    assert_eq!(b.members().len(), 2);
     assert_eq!(b.decrypt(&wire).unwrap(), "text");
 }

@@ -7,8 +7,8 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cc_aes_layer::AesLayer;
-use cc_manager::{CascadingCipherManager, Change, MemberId, Processed, Standing};
-use common::{dh, group, joiner, settle};
+use cc_manager::{CascadingCipherManager, Change, Incoming, MemberId, Standing};
+use common::{Follow as _, dh, group, joiner, settle};
 use proptest::prelude::*;
 
 /// Two members answer one rejoin package. The loser must not throw out who came back.
@@ -19,9 +19,9 @@ fn who_was_readmitted_by_another_member_stays() {
     let package = all[2].rejoin_package().unwrap();
     let by_a = all[0].readmit_members([&package]).unwrap();
     let _by_b = all[1].readmit_members([&package]).unwrap();
-    all[0].confirm(by_a.id()).unwrap();
+    let welcome = all[0].confirm(by_a.id()).unwrap().welcome.unwrap();
     all[1].process(&by_a.commit).unwrap();
-    all[2].join(&by_a.welcome).unwrap();
+    all[2].join(&welcome).unwrap();
     assert_eq!(all[1].restage().unwrap(), None);
     assert!(all[1].members().iter().any(|member| member.id == c));
     common::all_read_all(&mut all);
@@ -35,8 +35,8 @@ fn who_was_removed_since_is_not_added_again() {
     let (package, id) = (d.key_package().unwrap(), d.member_id().unwrap());
     let _by_a = all[0].add_members([&package]).unwrap();
     let by_b = all[1].add_members([&package]).unwrap();
-    settle(&mut all, 1, &by_b, &[]);
-    d.join(&by_b.welcome).unwrap();
+    let welcome = settle(&mut all, 1, &by_b, &[]).unwrap();
+    d.join(&welcome).unwrap();
     let removal = all[2].remove_members([id]).unwrap();
     settle(&mut all, 2, &removal, &[]);
     assert_eq!(all[0].restage().unwrap(), None);
@@ -53,9 +53,9 @@ fn who_came_back_since_is_not_removed_again() {
     settle(&mut all, 1, &by_b, &[]);
     let package = all[2].rejoin_package().unwrap();
     let back = all[1].add_members([package]).unwrap();
-    all[1].confirm(back.id()).unwrap();
+    let welcome = all[1].confirm(back.id()).unwrap().welcome.unwrap();
     all[0].process(&back.commit).unwrap();
-    all[2].join(&back.welcome).unwrap();
+    all[2].join(&welcome).unwrap();
     assert_eq!(all[0].restage().unwrap(), None);
     common::all_read_all(&mut all);
 }
@@ -74,10 +74,11 @@ fn what_nobody_decided_about_is_staged_again() {
     let update = all[0].update().unwrap();
     settle(&mut all, 0, &update, &[]);
     let again = all[0].restage().unwrap().unwrap();
-    let summary = all[0].confirm(again.id()).unwrap();
+    let confirmed = all[0].confirm(again.id()).unwrap();
+    let summary = confirmed.summary;
     assert_eq!((summary.added, summary.removed), (vec![e.member_id().unwrap()], vec![d]));
     all[1].process(&again.commit).unwrap();
-    e.join(&again.welcome).unwrap();
+    e.join(confirmed.welcome.unwrap()).unwrap();
     assert_eq!(all[0].restage().unwrap(), None);
     all[2] = e;
     common::all_read_all(&mut all);
@@ -148,8 +149,8 @@ impl World {
         let mut people: Vec<_> = (0..PEOPLE).map(|_| build()).collect();
         let packages: Vec<_> = (1..4).map(|at: usize| people[at].key_package().unwrap()).collect();
         let change = people[0].add_members(packages).unwrap();
-        people[0].confirm(change.id()).unwrap();
-        (1..4).for_each(|at: usize| drop(people[at].join(&change.welcome).unwrap()));
+        let welcome = people[0].confirm(change.id()).unwrap().welcome.unwrap();
+        (1..4).for_each(|at: usize| drop(people[at].join(&welcome).unwrap()));
         let wanted = vec![BTreeMap::new(); PEOPLE];
         Self { people, changes: 0, decided: BTreeMap::new(), wanted }
     }
@@ -182,20 +183,21 @@ impl World {
     /// The change of `by` comes into force for everybody; gives whom it added or removed.
     fn settle(&mut self, by: usize, change: &Change) -> BTreeSet<MemberId> {
         self.changes += 1;
-        let summary = self.people[by].confirm(change.id()).unwrap();
+        let confirmed = self.people[by].confirm(change.id()).unwrap();
+        let summary = confirmed.summary;
         for who in (0..PEOPLE).filter(|who| *who != by) {
             let id = self.people[who].member_id().unwrap();
             let staged = self.people[who].staged_change().is_some();
             if self.inside(who) {
                 let result = self.people[who].process(&change.commit);
-                let Processed::Commit(seen) = result.unwrap() else { panic!() };
+                let Incoming::Commit(seen) = result.unwrap() else { panic!() };
                 assert_eq!(seen.superseded.is_some(), staged);
                 if seen.removed_self {
                     self.wanted[who].clear();
                 }
             }
             if summary.added.contains(&id) {
-                self.people[who].join(&change.welcome).unwrap();
+                self.people[who].join(confirmed.welcome.as_ref().unwrap()).unwrap();
             }
         }
         let touched: BTreeSet<_> = summary.added.iter().chain(&summary.removed).copied().collect();

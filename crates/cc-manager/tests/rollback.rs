@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::Ordering::Relaxed;
 
 use cc_manager::{CascadingCipherManager, Error};
-use common::{Tripwire, all_read_all, full};
+use common::{Follow as _, Tripwire, all_read_all, full};
 
 fn with_tripwire(
     name: &str,
@@ -26,8 +26,8 @@ fn a_failure_at_any_position_leaves_all_layers_as_they_were() {
         let (mut alice, alice_armed) = with_tripwire("alice", true, position);
         let (mut bob, bob_armed) = with_tripwire("bob", false, position);
         let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-        alice.confirm(change.id()).unwrap();
-        bob.join(&change.welcome).unwrap();
+        let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+        bob.join(&welcome).unwrap();
 
         // Opening fails, and the same message opens afterwards, once.
         let wire = alice.encrypt("text").unwrap();

@@ -10,6 +10,7 @@ use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::store::{Failure, MemoryStore, Scope};
 use cc_manager::{CascadingCipherManager, Catalog};
 use cc_signal_layer::{Account, Agree, Limits, SignalLayer};
+use common::Follow as _;
 
 fn stack(signal: SignalLayer) -> CascadingCipherManager {
     let key = |byte| AesLayer::new(AesKey::copy_from(&[byte; 32]).unwrap());
@@ -93,7 +94,7 @@ fn a_layer_that_goes_leaves_nothing_in_the_store() {
     let builder = CascadingCipherManager::builder().layer(key()).layer(responder);
     let mut bob = builder.create(Arc::clone(&store), "pair").unwrap();
     store.lock().unwrap().fail_after(0, Failure::Full);
-    bob.decrypt_all([&wire]).unwrap_err();
+    bob.receive_all([&wire]).unwrap_err();
     bob.remove_layer(1).unwrap();
     let left = Scope::new("cascade").child("pair").child("layer").indexed(1);
     assert!(left.of(&store).list(b"").unwrap().is_empty());
@@ -144,8 +145,8 @@ fn a_group_refuses_what_is_given_back_to_its_sender() {
     };
     let (mut alice, mut bob) = (person(), person());
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    bob.join(&change.welcome).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
     for text in ["first", "second"] {
         let wire = alice.encrypt(text).unwrap();
         assert!(alice.decrypt(&wire).is_err());

@@ -5,9 +5,9 @@
 mod common;
 
 use cc_aes_layer::{AesKey, AesLayer};
-use cc_manager::{CascadingCipherManager, Error, Processed, Standing};
+use cc_manager::{CascadingCipherManager, Error, Incoming, Standing};
 use cc_signal_layer::{Account, SignalLayer};
-use common::{all_read_all, dh, mls, settle};
+use common::{Follow as _, all_read_all, dh, mls, settle};
 
 /// The AES key that the group has from elsewhere.
 const SHARED: [u8; 32] = [7; 32];
@@ -26,8 +26,8 @@ fn person(name: &str, founder: bool) -> CascadingCipherManager {
 fn two() -> [CascadingCipherManager; 2] {
     let (mut alice, mut bob) = (person("Alice", true), person("Bob", false));
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-    alice.confirm(change.id()).unwrap();
-    assert_eq!(bob.join(&change.welcome).unwrap().inviter, alice.member_id());
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    assert_eq!(bob.join(&welcome).unwrap().inviter, alice.member_id());
     [alice, bob]
 }
 
@@ -36,8 +36,8 @@ fn three() -> Vec<CascadingCipherManager> {
     let mut all = Vec::from(two());
     let mut charlie = person("Charlie", false);
     let change = all[0].add_members([charlie.key_package().unwrap()]).unwrap();
-    settle(&mut all, 0, &change, &[]);
-    charlie.join(&change.welcome).unwrap();
+    let welcome = settle(&mut all, 0, &change, &[]).unwrap();
+    charlie.join(&welcome).unwrap();
     all.push(charlie);
     all
 }
@@ -53,11 +53,11 @@ fn the_conversation_of_three_through_four_layers() {
 
     let mut charlie = person("Charlie", false);
     let change = bob.add_members([charlie.key_package().unwrap()]).unwrap();
-    bob.confirm(change.id()).unwrap();
-    let Processed::Commit(summary) = alice.process(&change.commit).unwrap() else { panic!() };
+    let welcome = bob.confirm(change.id()).unwrap().welcome.unwrap();
+    let Incoming::Commit(summary) = alice.process(&change.commit).unwrap() else { panic!() };
     assert_eq!(summary.added, [charlie.member_id().unwrap()]);
     assert_eq!(summary.committer, bob.member_id());
-    assert_eq!(charlie.join(&change.welcome).unwrap().inviter, bob.member_id());
+    assert_eq!(charlie.join(&welcome).unwrap().inviter, bob.member_id());
     assert!(charlie.decrypt(&earlier).is_err());
 
     let mut all = [alice, bob, charlie];
@@ -73,7 +73,7 @@ fn the_conversation_of_three_through_four_layers() {
     let change = alice.remove_members(alice.members_named("Charlie")).unwrap();
     alice.confirm(change.id()).unwrap();
     bob.process(&change.commit).unwrap();
-    let Processed::Commit(summary) = charlie.process(&change.commit).unwrap() else { panic!() };
+    let Incoming::Commit(summary) = charlie.process(&change.commit).unwrap() else { panic!() };
     assert!(summary.removed_self);
     assert_eq!(charlie.standing(), Some(Standing::Removed));
     let wire = alice.encrypt("Charlie is gone").unwrap();
@@ -96,7 +96,7 @@ fn lost_messages_and_a_lost_race_do_no_harm() {
     let by_a = all[0].update().unwrap();
     let by_b = all[1].update().unwrap();
     all[0].confirm(by_a.id()).unwrap();
-    let Processed::Commit(summary) = all[1].process(&by_a.commit).unwrap() else { panic!() };
+    let Incoming::Commit(summary) = all[1].process(&by_a.commit).unwrap() else { panic!() };
     assert_eq!(summary.superseded, Some(by_b.id()));
     all[2].process(&by_a.commit).unwrap();
     assert!(all[2].process(&by_b.commit).is_err());
@@ -126,20 +126,20 @@ fn damage_anywhere_is_refused_and_the_good_message_still_opens() {
         assert!(alice.add_members([&flipped]).is_err(), "{at}");
     }
     let change = alice.add_members([package]).unwrap();
-    for (wire, welcome) in [(&change.commit, false), (&change.welcome, true)] {
-        for at in (0..wire.len()).step_by(97) {
-            let mut flipped = wire.clone();
-            flipped[at] ^= 1;
-            if welcome {
-                assert!(charlie.join(&flipped).is_err(), "{at}");
-            } else {
-                assert!(bob.process(&flipped).is_err(), "{at}");
-            }
-        }
+    let damaged = |wire: &[u8], at: usize| {
+        let mut flipped = wire.to_vec();
+        flipped[at] ^= 1;
+        flipped
+    };
+    for at in (0..change.commit.len()).step_by(97) {
+        assert!(bob.process(damaged(&change.commit, at)).is_err(), "{at}");
     }
-    alice.confirm(change.id()).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    for at in (0..welcome.len()).step_by(97) {
+        assert!(charlie.join(damaged(&welcome, at)).is_err(), "{at}");
+    }
     bob.process(&change.commit).unwrap();
-    charlie.join(&change.welcome).unwrap();
+    charlie.join(&welcome).unwrap();
     let wire = charlie.encrypt("hello").unwrap();
     for at in (0..wire.len()).step_by(61) {
         let mut flipped = wire.clone();

@@ -15,7 +15,7 @@ use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Error};
 use cc_mls_layer::MlsLayer;
 use cc_store_sqlite::{Credential, Options, SqliteStore};
-use common::full;
+use common::{Follow as _, full};
 
 type Shared = Arc<Mutex<SqliteStore>>;
 
@@ -36,9 +36,9 @@ fn two(directory: &Path) -> [(CascadingCipherManager, Shared); 2] {
         (full(name, founder).create(Arc::clone(&store), "chat").unwrap(), store)
     });
     let change = alice.0.add_members([bob.0.key_package().unwrap()]).unwrap();
-    alice.0.confirm(change.id()).unwrap();
-    bob.0.join(&change.welcome).unwrap();
-    alice.0.sent([&change.welcome]).unwrap();
+    let welcome = alice.0.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.0.join(&welcome).unwrap();
+    alice.0.sent([&welcome]).unwrap();
     [alice, bob]
 }
 
@@ -67,7 +67,7 @@ fn a_full_disk_loses_nothing() {
     };
     assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
     assert!(sent.len() > 3);
-    assert_eq!(alice.outbox().unwrap(), sent);
+    assert_eq!(common::wires(alice.outbox().unwrap()), sent);
     assert!(matches!(alice.update(), Err(Error::Store(StoreError::Full))));
     assert!(alice.staged_change().is_none());
     // Room again, by what need not be kept.
@@ -128,7 +128,7 @@ fn what_a_full_disk_does_not_take_is_no_obstacle_to_erasing_all() {
     let mut bob = open(&store, "chat");
     let wires = alice.encrypt_all([vec![7; 100_000], vec![8; 100]]).unwrap();
     for _ in 0..2 {
-        let error = bob.decrypt_all(&wires).unwrap_err();
+        let error = bob.receive_all(&wires).unwrap_err();
         assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
     }
     bob.erase().unwrap();
@@ -157,8 +157,8 @@ fn an_old_copy_is_noticed_and_comes_back_without_a_new_group() {
     let mut alice = open(&store, "chat");
     let package = alice.rejoin_package().unwrap();
     let change = bob.readmit_members([package]).unwrap();
-    bob.confirm(change.id()).unwrap();
-    alice.join(&change.welcome).unwrap();
+    let welcome = bob.confirm(change.id()).unwrap().welcome.unwrap();
+    alice.join(&welcome).unwrap();
     assert_eq!(alice.member_id(), id);
     let wire = alice.encrypt("with new keys").unwrap();
     assert_eq!(bob.decrypt(&wire).unwrap(), "with new keys");

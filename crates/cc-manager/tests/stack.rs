@@ -9,9 +9,9 @@ use cc_core::{
     Attachment, Buffer, CipherLayer, LayerContext, LayerDescriptor, LayerError, Opened, Properties,
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
-use cc_manager::{CascadingCipherManager, Error, StackProblem};
+use cc_manager::{CascadingCipherManager, DecodeError, Error, Incoming, Kind, StackProblem};
 use cc_mls_layer::MlsLayer;
-use common::{Tripwire, all_read_all, dh, group, joiner};
+use common::{Follow as _, Tripwire, all_read_all, dh, group, joiner};
 
 fn aes(byte: u8) -> AesLayer {
     AesLayer::new(AesKey::copy_from(&[byte; 32]).unwrap())
@@ -111,8 +111,8 @@ fn a_group_keeps_its_group_layers_and_takes_others() {
     c.add_layer(Tripwire::new().0).unwrap();
     let change = all[1].add_members([c.key_package().unwrap()]).unwrap();
     assert!(matches!(all[1].remove_layer(0), Err(Error::ChangeStaged(_))));
-    common::settle(&mut all, 1, &change, &[]);
-    c.join(&change.welcome).unwrap();
+    let welcome = common::settle(&mut all, 1, &change, &[]).unwrap();
+    c.join(&welcome).unwrap();
     all.push(c);
     all_read_all(&mut all);
 }
@@ -150,8 +150,11 @@ fn group_calls_need_a_group_layer() {
     assert!(matches!(plain.key_package(), Err(Error::NoGroupLayer)));
     assert!(matches!(plain.update(), Err(Error::NoGroupLayer)));
     assert!(matches!(plain.leave(), Err(Error::NoGroupLayer)));
-    assert!(matches!(plain.join([]), Err(Error::NoGroupLayer)));
-    assert!(matches!(plain.process([]), Err(Error::NoGroupLayer)));
+    assert!(matches!(plain.receive_welcome([]), Err(Error::NoGroupLayer)));
+    let mut commit = plain.encrypt("text").unwrap();
+    commit[2] = Kind::Commit as u8;
+    let incoming = plain.receive(commit).unwrap();
+    assert!(matches!(incoming, Incoming::Foreign(DecodeError::Kind(Kind::Commit))));
     assert_eq!(plain.member_id(), None);
 }
 
@@ -163,9 +166,9 @@ fn a_dh_group_alone_is_a_group() {
     let (mut alice, mut bob, mut charlie) = (build(), build(), build());
     let bundles = [bob.key_package().unwrap(), charlie.key_package().unwrap()];
     let change = alice.add_members(bundles).unwrap();
-    alice.confirm(change.id()).unwrap();
-    bob.join(&change.welcome).unwrap();
-    charlie.join(&change.welcome).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
+    charlie.join(&welcome).unwrap();
     let wire = alice.encrypt("text").unwrap();
     assert_eq!(bob.decrypt(&wire).unwrap(), "text");
     assert_eq!(charlie.decrypt(&wire).unwrap(), "text");

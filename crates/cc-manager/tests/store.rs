@@ -16,10 +16,11 @@ use cc_core::{
 };
 use cc_dh_layer::DhLayer;
 use cc_manager::{
-    CascadingCipherManager, Catalog, Error, LayerErrorKind, MessageId, Processed, Standing,
+    CascadingCipherManager, Catalog, Error, Incoming, IncomingWelcome, Kind, LayerErrorKind,
+    MessageId, Recipients, Standing,
 };
 use cc_mls_layer::MlsLayer;
-use common::{Tripwire, full};
+use common::{Follow as _, Tripwire, full};
 
 type Shared = Arc<Mutex<MemoryStore>>;
 
@@ -76,11 +77,11 @@ fn three() -> [Person; 3] {
     let [mut bob, mut charlie] = ["Bob", "Charlie"].map(|name| Person::new(name, false));
     let packages = [&mut bob, &mut charlie].map(|joiner| joiner.manager.key_package().unwrap());
     let change = alice.manager.add_members(packages).unwrap();
-    alice.manager.confirm(change.id()).unwrap();
+    let welcome = alice.manager.confirm(change.id()).unwrap().welcome.unwrap();
     for joiner in [&mut bob, &mut charlie] {
-        joiner.manager.join(&change.welcome).unwrap();
+        joiner.manager.join(&welcome).unwrap();
     }
-    alice.manager.sent([&change.welcome]).unwrap();
+    alice.manager.sent([&welcome]).unwrap();
     [alice, bob, charlie]
 }
 
@@ -150,11 +151,16 @@ fn the_outbox_keeps_what_is_to_be_sent() {
     let leave = alice.manager.leave().unwrap();
     alice.restart();
     let outbox = alice.manager.outbox().unwrap();
+    for entry in &outbox {
+        assert_eq!((entry.epoch, &entry.recipients), (Some(1), &Recipients::Everyone));
+    }
+    assert_eq!(outbox[2].kind, Kind::Proposal);
+    let outbox = common::wires(outbox);
     assert_eq!(outbox, [first.clone(), second.clone(), leave.clone()]);
     assert_eq!(bob.manager.decrypt(&outbox[1]).unwrap(), "two");
     alice.manager.sent([&second]).unwrap();
     alice.restart();
-    assert_eq!(alice.manager.outbox().unwrap(), [first.clone(), leave.clone()]);
+    assert_eq!(common::wires(alice.manager.outbox().unwrap()), [first.clone(), leave.clone()]);
     alice.manager.sent([&first, &leave, &second]).unwrap();
     assert!(alice.manager.outbox().unwrap().is_empty());
 }
@@ -183,13 +189,16 @@ fn a_staged_change_survives() {
     let staged = alice.manager.staged_change().unwrap().clone();
     assert_eq!(staged, change);
     assert!(matches!(alice.manager.update(), Err(Error::ChangeStaged(id)) if id == change.id()));
-    alice.manager.confirm(staged.id()).unwrap();
+    let welcome = alice.manager.confirm(staged.id()).unwrap().welcome.unwrap();
     alice.restart();
     assert!(alice.manager.staged_change().is_none());
-    assert_eq!(alice.manager.outbox().unwrap(), std::slice::from_ref(&change.welcome));
+    let [entry] = &alice.manager.outbox().unwrap()[..] else { panic!() };
+    assert_eq!((entry.kind, entry.epoch), (Kind::Welcome, alice.manager.epoch()));
+    assert_eq!(entry.recipients, Recipients::Members(vec![dave.manager.member_id().unwrap()]));
+    assert_eq!(entry.bytes, welcome);
     bob.manager.process(&change.commit).unwrap();
     charlie.manager.process(&change.commit).unwrap();
-    dave.manager.join(&change.welcome).unwrap();
+    dave.manager.join(&welcome).unwrap();
     all_read_all(&mut [alice, bob, charlie, dave]);
 }
 
@@ -203,15 +212,16 @@ fn what_was_overtaken_is_staged_again() {
     let lost = alice.manager.change(&packages, [gone]).unwrap();
     // Bob adds Dave as well, and is first.
     let won = bob.manager.add_members([&packages[0]]).unwrap();
-    bob.manager.confirm(won.id()).unwrap();
-    let Processed::Commit(summary) = alice.manager.process(&won.commit).unwrap() else { panic!() };
+    let welcome = bob.manager.confirm(won.id()).unwrap().welcome.unwrap();
+    let Incoming::Commit(summary) = alice.manager.process(&won.commit).unwrap() else { panic!() };
     assert_eq!(summary.superseded, Some(lost.id()));
     charlie.manager.process(&won.commit).unwrap();
-    dave.manager.join(&won.welcome).unwrap();
+    dave.manager.join(&welcome).unwrap();
     alice.restart();
 
     let again = alice.manager.restage().unwrap().unwrap();
-    let summary = alice.manager.confirm(again.id()).unwrap();
+    let confirmed = alice.manager.confirm(again.id()).unwrap();
+    let summary = confirmed.summary;
     assert_eq!(summary.added, [erin.manager.member_id().unwrap()], "Dave is there already");
     assert_eq!(summary.removed, [gone]);
     for person in [&mut bob, &mut dave, &mut charlie] {
@@ -219,7 +229,7 @@ fn what_was_overtaken_is_staged_again() {
     }
     charlie.restart();
     assert_eq!(charlie.manager.standing(), Some(Standing::Removed));
-    erin.manager.join(&again.welcome).unwrap();
+    erin.manager.join(confirmed.welcome.unwrap()).unwrap();
     assert!(alice.manager.restage().unwrap().is_none(), "it is done");
     all_read_all(&mut [alice, bob, dave, erin]);
 }
@@ -257,25 +267,25 @@ fn a_member_with_an_old_copy_comes_back() {
     alice.restart();
     bob.restart();
     let change = alice.manager.update().unwrap();
-    alice.manager.confirm(change.id()).unwrap();
+    assert_eq!(alice.manager.confirm(change.id()).unwrap().welcome, None);
     bob.manager.process(&change.commit).unwrap();
 
     charlie.store = old;
     charlie.restart();
     let id = charlie.manager.member_id();
-    let welcome_for_nobody = change.welcome;
-    assert!(charlie.manager.join(&welcome_for_nobody).is_err());
     assert!(matches!(charlie.manager.key_package(), Err(Error::GroupExists)));
     let package = charlie.manager.rejoin_package().unwrap();
     charlie.restart();
     let change = bob.manager.readmit_members([&package]).unwrap();
-    let summary = bob.manager.confirm(change.id()).unwrap();
+    let confirmed = bob.manager.confirm(change.id()).unwrap();
+    let summary = confirmed.summary;
     assert_eq!((summary.added, summary.removed), (vec![id.unwrap()], vec![id.unwrap()]));
-    let Processed::Commit(summary) = alice.manager.process(&change.commit).unwrap() else {
+    let Incoming::Commit(summary) = alice.manager.process(&change.commit).unwrap() else {
         panic!()
     };
     assert_eq!((summary.added, summary.removed), (vec![id.unwrap()], vec![id.unwrap()]));
-    assert_eq!(charlie.manager.join(&change.welcome).unwrap().inviter, bob.manager.member_id());
+    let joined = charlie.manager.join(confirmed.welcome.unwrap()).unwrap();
+    assert_eq!(joined.inviter, bob.manager.member_id());
     assert_eq!(charlie.manager.member_id(), id);
     let mut people = [alice, bob, charlie];
     all_read_all(&mut people);
@@ -283,7 +293,10 @@ fn a_member_with_an_old_copy_comes_back() {
     all_read_all(&mut people);
     // It asked once, and was taken in once.
     let change = people[0].manager.update().unwrap();
-    assert!(matches!(people[2].manager.join(&change.commit), Err(Error::GroupExists)));
+    people[0].manager.discard(change.id()).unwrap();
+    let change = people[0].manager.readmit_members([&package]).unwrap();
+    let welcome = people[0].manager.confirm(change.id()).unwrap().welcome.unwrap();
+    assert!(matches!(people[2].manager.join(&welcome), Err(IncomingWelcome::Unasked)));
 }
 
 /// An old key package of Charlie's is in other hands. He sees where he is led before he goes.
@@ -294,23 +307,24 @@ fn a_welcome_to_another_group_can_be_refused() {
     let mut alice = Person::new("Alice", true);
     let package = charlie.manager.key_package().unwrap();
     let change = alice.manager.add_members([package]).unwrap();
-    alice.manager.confirm(change.id()).unwrap();
-    charlie.manager.join(&change.welcome).unwrap();
+    let welcome = alice.manager.confirm(change.id()).unwrap().welcome.unwrap();
+    charlie.manager.join(&welcome).unwrap();
     let mut mallory = Person::new("Mallory", true);
     let elsewhere = mallory.manager.add_members([old]).unwrap();
-    mallory.manager.confirm(elsewhere.id()).unwrap();
+    let welcome = mallory.manager.confirm(elsewhere.id()).unwrap().welcome.unwrap();
 
     let package = charlie.manager.rejoin_package().unwrap();
     let inviter = alice.manager.member_id();
     let by_alice = |joined: &cc_manager::Joined| joined.inviter == inviter;
-    let refused = charlie.manager.join_if(&elsewhere.welcome, by_alice).unwrap().unwrap_err();
+    let refused = charlie.manager.receive_welcome_if(&welcome, by_alice).unwrap();
+    let Err(IncomingWelcome::Joined(refused)) = refused else { panic!() };
     assert_eq!(refused.inviter, mallory.manager.member_id());
     assert_eq!(refused.members.len(), 2);
     let wire = alice.manager.encrypt("still in the old group").unwrap();
     assert_eq!(charlie.manager.decrypt(&wire).unwrap(), "still in the old group");
     let change = alice.manager.readmit_members([package]).unwrap();
-    alice.manager.confirm(change.id()).unwrap();
-    charlie.manager.join_if(&change.welcome, by_alice).unwrap().unwrap();
+    let welcome = alice.manager.confirm(change.id()).unwrap().welcome.unwrap();
+    charlie.manager.receive_welcome_if(&welcome, by_alice).unwrap().unwrap();
     all_read_all(&mut [alice, charlie]);
 }
 
@@ -325,18 +339,18 @@ fn no_welcome_is_taken_twice() {
     };
     let (mut alice, mut bob) = (person(), person());
     let change = alice.manager.add_members([bob.manager.key_package().unwrap()]).unwrap();
-    alice.manager.confirm(change.id()).unwrap();
-    bob.manager.join(&change.welcome).unwrap();
+    let welcome = alice.manager.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.manager.join(&welcome).unwrap();
     let update = alice.manager.update().unwrap();
     alice.manager.confirm(update.id()).unwrap();
     bob.manager.process(&update.commit).unwrap();
     bob.manager.rejoin_package().unwrap();
     bob.restart();
     // Who kept the welcome would lead Bob back to the first epoch.
-    assert!(matches!(bob.manager.join(&change.welcome), Err(Error::WelcomeUsed)));
+    assert!(matches!(bob.manager.join(&welcome), Err(IncomingWelcome::AlreadyUsed)));
     assert_eq!(bob.manager.epoch(), Some(2));
     bob.manager.cancel_rejoin().unwrap();
-    assert!(matches!(bob.manager.join(&change.welcome), Err(Error::GroupExists)));
+    assert!(matches!(bob.manager.join(&welcome), Err(IncomingWelcome::AlreadyUsed)));
     all_read_all(&mut [alice, bob]);
 }
 
@@ -415,14 +429,14 @@ fn a_handle_from_before_an_erasure_changes_nothing() {
     };
     locked(old.inbox().unwrap_err());
     let mut second = create();
-    let wire = second.encrypt("of the second").unwrap();
-    let [mut reading, mut old] = [open(), old];
     locked(old.encrypt("of the first").unwrap_err());
+    let wire = second.encrypt("of the second").unwrap();
+    let mut reading = open();
     locked(old.inbox().unwrap_err());
     locked(old.outbox().unwrap_err());
     locked(old.add_layer(AesLayer::generate().unwrap()).unwrap_err());
     locked(erasing.erase().unwrap_err());
-    assert_eq!(second.outbox().unwrap(), std::slice::from_ref(&wire));
+    assert_eq!(common::wires(second.outbox().unwrap()), std::slice::from_ref(&wire));
     assert_eq!(reading.decrypt(&wire).unwrap(), "of the second");
 }
 
@@ -444,7 +458,7 @@ fn inbox_and_outbox_are_read_some_at_a_time() {
     let [mut alice, mut bob, _] = three();
     let texts: Vec<_> = (0..300).map(|n| format!("text {n}")).collect();
     let wires = alice.manager.encrypt_all(&texts).unwrap();
-    bob.manager.decrypt_all(&wires).unwrap();
+    bob.manager.receive_all(&wires).unwrap();
     let (mut read, mut after) = (Vec::new(), None);
     loop {
         let page = bob.manager.inbox_after(after, 70).unwrap();
@@ -465,7 +479,7 @@ fn inbox_and_outbox_are_read_some_at_a_time() {
         alice.manager.sent(&page).unwrap();
         sent.extend(page);
     }
-    assert_eq!(sent, wires);
+    assert_eq!(common::wires(sent), wires);
     assert!(alice.manager.outbox_first(0).unwrap().is_empty());
 }
 
@@ -495,14 +509,14 @@ fn nobody_is_moved_to_a_group_it_did_not_ask_for() {
     // Of somebody who is a member already.
     assert!(matches!(bob.manager.propose_add(&package), Err(Error::Disagreement)));
     let change = bob.manager.readmit_members([&package]).unwrap();
-    bob.manager.confirm(change.id()).unwrap();
-    charlie.manager.join(&change.welcome).unwrap();
+    let welcome = bob.manager.confirm(change.id()).unwrap().welcome.unwrap();
+    charlie.manager.join(&welcome).unwrap();
     // The package is spent, and nothing else is accepted.
     let change = mallory.manager.add_members([&package]).unwrap();
-    mallory.manager.confirm(change.id()).unwrap();
-    assert!(matches!(charlie.manager.join(&change.welcome), Err(Error::GroupExists)));
+    let welcome = mallory.manager.confirm(change.id()).unwrap().welcome.unwrap();
+    assert!(matches!(charlie.manager.join(&welcome), Err(IncomingWelcome::Unasked)));
     charlie.manager.rejoin_package().unwrap();
-    assert!(charlie.manager.join(&change.welcome).unwrap_err().is_rejected(), "a spent package");
+    assert!(charlie.manager.join(&welcome).is_err(), "a spent package");
 }
 
 /// Somebody keeps a request to leave back until its author was added anew.
@@ -512,13 +526,13 @@ fn an_old_request_to_leave_removes_nobody() {
     let old = charlie.manager.leave().unwrap();
     let package = charlie.manager.rejoin_package().unwrap();
     let change = alice.manager.readmit_members([&package]).unwrap();
-    alice.manager.confirm(change.id()).unwrap();
+    let welcome = alice.manager.confirm(change.id()).unwrap().welcome.unwrap();
     bob.manager.process(&change.commit).unwrap();
-    charlie.manager.join(&change.welcome).unwrap();
+    charlie.manager.join(&welcome).unwrap();
     for person in [&mut alice, &mut bob] {
-        assert!(person.manager.process(&old).unwrap_err().is_stale());
+        assert!(matches!(person.manager.process(&old), Err(Incoming::Stale { .. })));
         person.restart();
-        assert!(person.manager.process(&old).unwrap_err().is_stale());
+        assert!(matches!(person.manager.process(&old), Err(Incoming::Stale { .. })));
         assert_eq!(person.manager.leaving().count(), 0);
     }
     let new = charlie.manager.leave().unwrap();
@@ -527,7 +541,7 @@ fn an_old_request_to_leave_removes_nobody() {
     assert_eq!(alice.manager.leaving().next(), charlie.manager.member_id());
     let change = alice.manager.update().unwrap();
     assert_eq!(
-        alice.manager.confirm(change.id()).unwrap().removed,
+        alice.manager.confirm(change.id()).unwrap().summary.removed,
         [charlie.manager.member_id().unwrap()]
     );
 }
@@ -538,15 +552,17 @@ fn many_messages_are_one_commit() {
     let before = (alice.commits(), bob.commits());
     let texts: Vec<_> = (0..50).map(|n| format!("text {n}")).collect();
     let mut wires = alice.manager.encrypt_all(&texts).unwrap();
-    assert_eq!(alice.manager.outbox().unwrap(), wires);
+    assert_eq!(common::wires(alice.manager.outbox().unwrap()), wires);
     wires.insert(7, b"noise".to_vec());
-    let opened = bob.manager.decrypt_all(&wires).unwrap();
+    let received: Vec<_> =
+        bob.manager.receive_all(&wires).unwrap().into_iter().map(Result::unwrap).collect();
     assert_eq!((alice.commits(), bob.commits()), (before.0 + 1, before.1 + 1));
-    assert!(opened[7].as_ref().unwrap_err().is_rejected());
-    assert_eq!(opened.iter().flatten().count(), 50);
+    assert!(matches!(received[7], Incoming::Forged(_)));
+    let opened: Vec<_> = received.into_iter().filter_map(Incoming::into_message).collect();
+    assert_eq!(opened.len(), 50);
     bob.restart();
     assert_eq!(bob.texts(), texts);
-    let ids = opened.iter().flatten().filter_map(|message| message.id());
+    let ids = opened.iter().filter_map(|message| message.id());
     bob.manager.acknowledge(ids).unwrap();
     alice.manager.sent(&wires).unwrap();
     assert!(bob.texts().is_empty() && alice.manager.outbox().unwrap().is_empty());
@@ -564,9 +580,9 @@ fn a_batch_that_the_store_refuses_is_not_handed_out() {
     let error = alice.manager.encrypt_all(["lost", "too"]).unwrap_err();
     assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
     let wires = alice.manager.encrypt_all(["one", "two"]).unwrap();
-    assert_eq!(alice.manager.outbox().unwrap(), wires, "nothing of what was lost");
+    assert_eq!(common::wires(alice.manager.outbox().unwrap()), wires, "nothing of what was lost");
     bob.fail_after(0, Failure::Full);
-    let error = bob.manager.decrypt_all(&wires).unwrap_err();
+    let error = bob.manager.receive_all(&wires).unwrap_err();
     assert!(matches!(error, Error::Store(StoreError::Full)), "{error}");
     assert_eq!(bob.texts(), ["one", "two"], "as soon as the store works again");
     bob.restart();
@@ -574,7 +590,7 @@ fn a_batch_that_the_store_refuses_is_not_handed_out() {
     // A plaintext that no message holds spoils the batch, and nothing else.
     let long = vec![0; cc_core::limits::MAX_MESSAGE_LEN + 1];
     assert!(alice.manager.encrypt_all([b"short".as_slice(), &long]).is_err());
-    assert_eq!(alice.manager.outbox().unwrap(), wires);
+    assert_eq!(common::wires(alice.manager.outbox().unwrap()), wires);
     let wire = alice.manager.encrypt("three").unwrap();
     assert_eq!(bob.manager.decrypt(&wire).unwrap(), "three");
 }
@@ -638,7 +654,7 @@ fn conversation(people: &mut [Person; 3], fault: Option<(u64, Failure)>) -> u64 
         act(alice, &|p| p.manager.staged_change().is_some(), &|p| p.manager.update().map(drop));
         act(bob, &epoch(reached + 1), &|p| p.manager.confirm(change.id()).map(drop));
         for other in [&mut *alice, &mut *charlie] {
-            act(other, &epoch(reached + 1), &|p| p.manager.process(&change.commit).map(drop));
+            act(other, &epoch(reached + 1), &|p| p.manager.receive(&change.commit).map(drop));
         }
         assert!(alice.manager.staged_change().is_none());
         act(alice, &|p| p.manager.staged_change().is_some(), &|p| p.manager.restage().map(drop));
@@ -857,8 +873,8 @@ fn a_message_writes_little() {
         let packages: Vec<_> =
             others.iter_mut().map(|other| other.key_package().unwrap()).collect();
         let change = alice.add_members(packages).unwrap();
-        alice.confirm(change.id()).unwrap();
-        others[0].join(&change.welcome).unwrap();
+        let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+        others[0].join(&welcome).unwrap();
         let wire = others[0].encrypt([0; 100]).unwrap();
         alice.encrypt([0; 100]).unwrap();
         let sent = log.lock().unwrap().1;

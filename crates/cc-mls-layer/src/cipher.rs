@@ -4,9 +4,7 @@ use cc_core::{
     Attachment, Buffer, CipherLayer, Contribution, GroupLayer, LayerContext, LayerDescriptor,
     LayerError, Opened, Properties, Recalled, Secret, store::ScopeWriter,
 };
-use openmls::prelude::{
-    ContentType, ProcessedMessageContent, Sender, tls_codec::Serialize as _,
-};
+use openmls::prelude::{ContentType, ProcessedMessageContent, Sender, tls_codec::Serialize as _};
 use openmls_traits::OpenMlsProvider as _;
 use zeroize::Zeroizing;
 
@@ -86,22 +84,8 @@ impl CipherLayer for MlsLayer {
     }
 
     fn seal(&mut self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError> {
-        let Parts { group, provider, identity, config, transaction } = self.parts()?;
-        if group.mls.has_pending_proposals() {
-            return Err(LayerError::not_ready("commit to the pending proposals first"));
-        }
-        group.mls.set_aad(context.associated_data().to_vec());
-        let message = group
-            .mls
-            .create_message(provider, identity.signer(), buffer.as_slice())
-            .map_err(internal)?;
-        group.sent(provider, 1, 0)?;
-        if group.journal.since_checkpoint() >= config.checkpoint_interval() {
-            group.checkpoint(provider)?;
-            transaction.reach(Progress::Checkpointed);
-        }
-        buffer.replace(&message.tls_serialize_detached().map_err(internal)?);
-        Ok(())
+        self.check_stack()?;
+        self.seal_with(&context.associated_data(), buffer)
     }
 
     fn open(
@@ -109,48 +93,9 @@ impl CipherLayer for MlsLayer {
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<Opened, LayerError> {
-        let Parts { group, provider, config, transaction, .. } = self.parts_to_read()?;
-        let head = wire::private_head(buffer.as_slice(), ContentType::Application)?;
-        if head.group_id != group.mls.group_id().as_slice() {
-            return Err(LayerError::rejected());
-        }
-        let epoch = head.epoch;
-        if epoch > group.epoch() {
-            return Err(LayerError::early(Some(epoch)));
-        }
-        // All that can be checked is checked before openmls uses the message key up; it then
-        // authenticates the very same data.
-        if head.authenticated_data != context.associated_data() {
-            return Err(LayerError::rejected());
-        }
-        if group.journal.knows(buffer.as_slice()) {
-            return Err(LayerError::duplicate());
-        }
-        let message = wire::private_message(buffer.as_slice())?;
-        let processed = group
-            .mls
-            .process_message(provider, message)
-            .map_err(|error| refusal(&error, epoch))?;
-        let &Sender::Member(leaf) = processed.sender() else {
-            return Err(LayerError::rejected());
-        };
-        let name = MlsCredential::of(processed.credential()).and_then(|known| known.name());
-        let message = match processed.into_content() {
-            ProcessedMessageContent::ApplicationMessage(message) => message,
-            // The sender data say so, which members alone can make.
-            ProcessedMessageContent::OwnPrivateMessage => return Err(LayerError::own()),
-            _ => return Err(LayerError::rejected()),
-        };
-        let sender = group.sender(epoch, leaf.u32()).ok_or_else(LayerError::rejected)?;
-        transaction.reach(Progress::Ahead);
-        group.journal.received(provider.storage(), buffer.as_slice(), epoch)?;
-        if group.journal.since_checkpoint() >= config.checkpoint_interval() {
-            group.checkpoint(provider)?;
-        }
-        buffer.replace(&Zeroizing::new(message.into_bytes()));
-        Ok(Opened::by(sender).in_epoch(epoch).named(name))
+        self.check_stack()?;
+        self.open_with(Some(&context.associated_data()), buffer)
     }
-
     fn apply(&mut self) {
         self.provider.storage().apply();
         self.transaction = Transaction::default();
@@ -186,6 +131,78 @@ impl CipherLayer for MlsLayer {
 
     fn group_mut(&mut self) -> Option<&mut dyn GroupLayer> {
         Some(self)
+    }
+}
+
+impl MlsLayer {
+    /// Seals `buffer`, which becomes a PrivateMessage.
+    pub(crate) fn seal_with(
+        &mut self,
+        authenticated_data: &[u8],
+        buffer: &mut Buffer,
+    ) -> Result<(), LayerError> {
+        let Parts { group, provider, identity, config, transaction } = self.parts()?;
+        if group.mls.has_pending_proposals() {
+            return Err(LayerError::not_ready("commit to the pending proposals first"));
+        }
+        group.mls.set_aad(authenticated_data.to_vec());
+        let message = group
+            .mls
+            .create_message(provider, identity.signer(), buffer.as_slice())
+            .map_err(internal)?;
+        group.sent(provider, 1, 0)?;
+        if group.journal.since_checkpoint() >= config.checkpoint_interval() {
+            group.checkpoint(provider)?;
+            transaction.reach(Progress::Checkpointed);
+        }
+        buffer.replace(&message.tls_serialize_detached().map_err(internal)?);
+        Ok(())
+    }
+
+    /// Opens `buffer`, a PrivateMessage, if it has the `expected` authenticated data: any where `None`.
+    pub(crate) fn open_with(
+        &mut self,
+        expected: Option<&[u8]>,
+        buffer: &mut Buffer,
+    ) -> Result<Opened, LayerError> {
+        let Parts { group, provider, config, transaction, .. } = self.parts_to_read()?;
+        let head = wire::private_head(buffer.as_slice(), ContentType::Application)?;
+        if head.group_id != group.mls.group_id().as_slice() {
+            return Err(LayerError::rejected());
+        }
+        let epoch = head.epoch;
+        if epoch > group.epoch() {
+            return Err(LayerError::early(Some(epoch)));
+        }
+        // All that can be checked is checked before openmls uses the message key up; it then
+        // authenticates the very same data.
+        if expected.is_some_and(|expected| head.authenticated_data != expected) {
+            return Err(LayerError::rejected());
+        }
+        if group.journal.knows(buffer.as_slice()) {
+            return Err(LayerError::duplicate());
+        }
+        let message = wire::private_message(buffer.as_slice())?;
+        let processed =
+            group.mls.process_message(provider, message).map_err(|error| refusal(&error, epoch))?;
+        let &Sender::Member(leaf) = processed.sender() else {
+            return Err(LayerError::rejected());
+        };
+        let name = MlsCredential::of(processed.credential()).and_then(|known| known.name());
+        let message = match processed.into_content() {
+            ProcessedMessageContent::ApplicationMessage(message) => message,
+            // The sender data say so, which members alone can make.
+            ProcessedMessageContent::OwnPrivateMessage => return Err(LayerError::own()),
+            _ => return Err(LayerError::rejected()),
+        };
+        let sender = group.sender(epoch, leaf.u32()).ok_or_else(LayerError::rejected)?;
+        transaction.reach(Progress::Ahead);
+        group.journal.received(provider.storage(), buffer.as_slice(), epoch)?;
+        if group.journal.since_checkpoint() >= config.checkpoint_interval() {
+            group.checkpoint(provider)?;
+        }
+        buffer.replace(&Zeroizing::new(message.into_bytes()));
+        Ok(Opened::by(sender).in_epoch(epoch).named(name))
     }
 }
 

@@ -1,21 +1,17 @@
 //! What this layer demands of a commit, and of a group to join, beyond what openmls verifies.
 
 use cc_core::{CommitOutcome, LayerError, MemberId};
-use openmls::{
-    prelude::{
-        DeserializeBytes as _, KeyPackage, LeafNode, LeafNodeIndex, MlsGroup, Proposal, Sender, StagedCommit,
-        tls_codec::Serialize as _,
-    },
-    schedule::PreSharedKeyId,
+use openmls::prelude::{
+    KeyPackage, LeafNode, LeafNodeIndex, MlsGroup, Proposal, Sender, StagedCommit,
 };
 
 use crate::{
-    MlsConfig, context::check_renamed, error::internal, group::Group, hpke_key, provider::Provider,
-    psk::BindingPsk,
+    MlsConfig, context::check_renamed, group::Group, hpke_key, membership::Demands,
+    provider::Provider, psk,
 };
 
 /// Whether this layer takes a valid commit, and what it does. Adds, removes, updates, another name, and
-/// exactly the PSK that the parts below demand; whoever stays keeps id, credential and signature key, for the
+/// exactly the PSK that the parts below demand, or in a plain group some of the caller's own; whoever stays keeps id, credential and signature key, for the
 /// member id commits to the key.
 pub(crate) fn judge(
     group: &Group,
@@ -23,11 +19,11 @@ pub(crate) fn judge(
     config: &MlsConfig,
     staged: &StagedCommit,
     committer: u32,
-    psk: Option<&BindingPsk>,
+    demands: Demands<'_>,
     own: MemberId,
 ) -> Result<CommitOutcome, LayerError> {
     let mut outcome = CommitOutcome { committer: group.roster.id(committer), ..Default::default() };
-    let mut psks = 0usize;
+    let mut psks = Vec::new();
     for queued in staged.queued_proposals() {
         match queued.proposal() {
             Proposal::Add(add) => {
@@ -49,12 +45,7 @@ pub(crate) fn judge(
                 check_leaf(provider, config, update.leaf_node())?;
             }
             Proposal::PreSharedKey(proposal) => {
-                let id = proposal.tls_serialize_detached().map_err(internal)?;
-                let id = PreSharedKeyId::tls_deserialize_exact_bytes(&id).map_err(internal)?;
-                if !psk.is_some_and(|psk| psk.matches(&id)) {
-                    return Err(LayerError::rejected());
-                }
-                psks += 1;
+                psks.push(psk::proposed(proposal)?);
             }
             Proposal::GroupContextExtensions(proposal) => {
                 check_renamed(group.mls.extensions(), proposal.extensions())?;
@@ -62,7 +53,7 @@ pub(crate) fn judge(
             _ => return Err(LayerError::rejected()),
         }
     }
-    if psks != usize::from(psk.is_some()) {
+    if !demands.are_met_by(&psks) {
         return Err(LayerError::rejected());
     }
     if let Some(leaf) = staged.update_path_leaf_node() {

@@ -16,6 +16,7 @@ use crate::{
     error::MlsError,
 };
 
+mod plain;
 mod record;
 
 pub(crate) use record::StoredConfig;
@@ -52,6 +53,8 @@ pub struct MlsConfig {
     max_lifetime: u64,
     checkpoint_interval: u32,
     plain_peers: bool,
+    plain_group: bool,
+    tree_in_welcome: bool,
     pub(crate) policy: Policy,
     extension_types: Vec<u16>,
     required_extensions: Vec<u16>,
@@ -163,17 +166,6 @@ impl MlsConfig {
         self
     }
 
-    /// For a group with members that use another library, in a stack where this is the only group
-    /// layer; off unless changed, and the same for all members of this crate. A member's id is then
-    /// the one that follows from their signature key, leaves carry no `application_id` (mls-rs
-    /// takes none), and a key package need not have the binding extension, though one that is there
-    /// must be right. A member whose id follows from other layers too cannot be in such a group.
-    #[must_use]
-    pub const fn with_plain_peers(mut self, plain: bool) -> Self {
-        self.plain_peers = plain;
-        self
-    }
-
     /// Who may be in the group: `decide` gets the credential and the signature key of everyone who is
     /// about to enter it, and refuses them with `false`. It is asked about the key packages that this
     /// member adds by, about the leaves that others add or update, and about every leaf of a group
@@ -226,12 +218,6 @@ impl MlsConfig {
         self.required_extensions = extension_types;
         self.requires_x509 = x509;
         self
-    }
-
-    /// Whether members may use another library.
-    #[must_use]
-    pub const fn plain_peers(&self) -> bool {
-        self.plain_peers
     }
 
     /// The ciphersuite.
@@ -299,7 +285,7 @@ impl MlsConfig {
 
     /// The validity of a key package made at `now`.
     pub(crate) const fn validity(&self, now: u64) -> Validity {
-        let skew = if self.plain_peers { HOUR } else { 24 * HOUR };
+        let skew = if self.plain_peers() { HOUR } else { 24 * HOUR };
         Validity {
             not_before: now.saturating_sub(skew),
             not_after: now.saturating_add(self.key_package_lifetime),
@@ -319,7 +305,7 @@ impl MlsConfig {
     /// everyone who follows, however late, so in stacks it is without end and the validity of a key
     /// package stands in the extension that binds it. Members with other libraries look for it here.
     pub(crate) fn lifetime(&self, now: u64) -> Lifetime {
-        if !self.plain_peers {
+        if !self.plain_peers() {
             return unbounded();
         }
         let Validity { not_before, not_after } = self.validity(now);
@@ -359,12 +345,6 @@ impl MlsConfig {
         let credentials: &[_] = if self.requires_x509 { &[CredentialType::X509] } else { &[] };
         let any = !extensions.is_empty() || self.requires_x509;
         any.then(|| RequiredCapabilitiesExtension::new(&extensions, &[], credentials))
-    }
-
-    /// Whether a welcome carries the ratchet tree within its GroupInfo (RFC 9420 section 12.4.3.3), where
-    /// every library finds it. It costs the square of the number of members added.
-    pub(crate) const fn ratchet_tree_in_group_info(&self) -> bool {
-        self.plain_peers
     }
 
     pub(crate) fn join_config(&self) -> MlsGroupJoinConfig {
@@ -428,6 +408,8 @@ impl Default for MlsConfig {
             max_lifetime: Self::MAX_KEY_PACKAGE_LIFETIME + 24 * HOUR,
             checkpoint_interval: 64,
             plain_peers: false,
+            plain_group: false,
+            tree_in_welcome: true,
             policy: Policy::default(),
             extension_types: Vec::new(),
             required_extensions: Vec::new(),

@@ -200,11 +200,7 @@ impl Group {
 
     /// This member was removed by the commit `removal`, of which openmls is not told: it refuses to read
     /// anything once it knows.
-    pub(crate) fn leave(
-        &mut self,
-        provider: &Provider,
-        removal: Ending,
-    ) -> Result<(), LayerError> {
+    pub(crate) fn leave(&mut self, provider: &Provider, removal: Ending) -> Result<(), LayerError> {
         let storage = provider.storage();
         self.discard_change(provider)?;
         self.mls.clear_pending_proposals(storage).map_err(failed)?;

@@ -18,9 +18,7 @@ use crate::{config::Ciphersuite, provider::Provider};
 /// Whether an encryption to `key` succeeds.
 pub(crate) fn is_usable(provider: &Provider, suite: Ciphersuite, key: &[u8]) -> bool {
     match suite.hpke_kem_algorithm() {
-        HpkeKemType::DhKem25519 => {
-            key.try_into().is_ok_and(|key: [u8; 32]| !is_low_order(key))
-        }
+        HpkeKemType::DhKem25519 => key.try_into().is_ok_and(|key: [u8; 32]| !is_low_order(key)),
         HpkeKemType::DhKemP256 => {
             // HPKE has no other form (RFC 9180 section 7.1.1).
             key.len() == 65 && p256::PublicKey::from_sec1_bytes(key).is_ok()

@@ -200,7 +200,10 @@ fn check_member_name(name: &str) -> Result<(), MlsError> {
 
 fn check_chain(chain: &[Vec<u8>]) -> Result<(), MlsError> {
     let complete = !chain.is_empty() && chain.iter().all(|certificate| !certificate.is_empty());
-    if !complete || chain.iter().map(|certificate| certificate.len() + 4).sum::<usize>() > MlsIdentity::MAX_CHAIN_LEN {
+    if !complete
+        || chain.iter().map(|certificate| certificate.len() + 4).sum::<usize>()
+            > MlsIdentity::MAX_CHAIN_LEN
+    {
         return Err(MlsError::Chain);
     }
     Ok(())

@@ -29,15 +29,20 @@ pub(crate) fn create(
     now: u64,
 ) -> Result<Vec<u8>, LayerError> {
     let MlsLayer { provider, identity, config, last_resort, .. } = layer;
-    let bound = Bound { binding: *binding, validity: config.validity(now) }.to_bytes();
-    let bound = Extension::Unknown(BINDING_EXTENSION, UnknownExtension(bound.to_vec()));
+    let extensions = if config.plain_group() {
+        Extensions::empty()
+    } else {
+        let bound = Bound { binding: *binding, validity: config.validity(now) }.to_bytes();
+        let bound = Extension::Unknown(BINDING_EXTENSION, UnknownExtension(bound.to_vec()));
+        Extensions::single(bound).map_err(internal)?
+    };
     let mut builder = KeyPackage::builder();
     if *last_resort {
         builder = builder.mark_as_last_resort();
     }
     let bundle = builder
         .key_package_lifetime(config.lifetime(now))
-        .key_package_extensions(Extensions::single(bound).map_err(internal)?)
+        .key_package_extensions(extensions)
         .leaf_node_capabilities(config.capabilities())
         .leaf_node_extensions(leaf_extensions(id, provider.ids)?)
         .build(config.ciphersuite(), provider, identity.keys(), identity.credential_with_key())
@@ -88,10 +93,18 @@ pub(crate) fn inspect(part: &[u8], ciphersuite: Ciphersuite) -> Result<KeyPackag
     let mut info = KeyPackageInfo::new(commitment(ciphersuite, leaf.signature_key));
     info.name = leaf.name.map(|name| String::from_utf8_lossy(name).into_owned());
     info.expires = match binding {
-        Some(bound) => Some(Bound::read(bound).ok_or_else(LayerError::rejected)?.validity.not_after),
+        Some(bound) => {
+            Some(Bound::read(bound).ok_or_else(LayerError::rejected)?.validity.not_after)
+        }
         None => leaf.lifetime.map(|(_, not_after)| not_after),
     };
     Ok(info)
+}
+
+/// Who a key package is of, in a group where the signature key says so. Nothing is verified.
+pub(crate) fn member(part: &[u8], ciphersuite: Ciphersuite) -> Result<MemberId, LayerError> {
+    let KeyPackageView { leaf, .. } = wire::key_package_view(part)?;
+    Ok(Ids::by_key(ciphersuite, leaf.signature_key))
 }
 
 /// When a key package of this member's own expires, in seconds since 1970.

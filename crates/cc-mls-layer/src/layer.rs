@@ -200,7 +200,8 @@ impl MlsLayer {
     }
 
     /// A secret of the current epoch for a use of the caller's own (RFC 9420 section 8.5): `len`
-    /// bytes, at most 65535. The label `"cascading-cipher"` is this layer's own.
+    /// bytes, at most 65535. The labels `"cascading-cipher"` and `"cascading-cipher ratchet tree"` are this
+    /// layer's own.
     ///
     /// # Errors
     /// [`MlsError::NoGroup`] without a group or once removed, [`MlsError::ExportLength`],
@@ -352,7 +353,9 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn no_group(state: &State) -> LayerError {
     match state {
         State::Outside => LayerError::not_ready("found a group or join one first"),
-        State::Inside(_) | State::Removed(_) => LayerError::not_ready("this member was removed from the group"),
+        State::Inside(_) | State::Removed(_) => {
+            LayerError::not_ready("this member was removed from the group")
+        }
         State::Broken => crate::error::storage("the group could not be loaded again"),
     }
 }

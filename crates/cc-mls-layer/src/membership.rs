@@ -6,9 +6,13 @@ use cc_core::{
     ChangeParts, ChangeRequest, CommitOutcome, Contribution, GroupLayer, KeyPackageInfo,
     LayerError, Member, MemberId, NewMember, PartContext, Standing,
 };
-use openmls::prelude::{
-    ContentType, KeyPackage, LeafNodeIndex, PreSharedKeyProposal, ProcessedMessageContent, Proposal,
-    Sender, StagedWelcome, tls_codec::Serialize as _,
+use openmls::{
+    group::{JoinBuilder, ProcessMessageError, StageCommitError, WelcomeError},
+    prelude::{
+        ContentType, KeyPackage, PreSharedKeyProposal, ProcessedMessageContent, Proposal, Sender,
+        StagedWelcome,
+    },
+    schedule::{PreSharedKeyId, errors::PskError},
 };
 use openmls_traits::OpenMlsProvider as _;
 use sha2::{Digest as _, Sha256};
@@ -17,18 +21,19 @@ use crate::{
     MlsConfig, MlsLayer,
     cipher::contribution,
     commit_rules::{check_path, check_tree, judge},
-    context::renamed,
     epoch::Ending,
     error::{internal, refusal, storage as failed},
+    external_psk::{is_callers, not_registered},
     group::{Group, export_pending},
     key_package,
     layer::{Parts, State},
     outstanding,
     provider::Provider,
     psk::BindingPsk,
+    staging::Plan,
     storage::Kind,
-    welcome::WelcomePart,
     transaction::Progress,
+    welcome::WelcomePart,
     wire,
 };
 
@@ -97,75 +102,26 @@ impl GroupLayer for MlsLayer {
         request: &ChangeRequest<'_>,
         context: &PartContext<'_>,
     ) -> Result<ChangeParts, LayerError> {
-        let new_name = self.new_name.take();
+        self.check_stack()?;
+        let name = self.new_name.take();
         let now = self.provider.now(context);
-        let Parts { group, provider, identity, config, transaction } = self.parts()?;
-        if group.mls.pending_commit().is_some() {
-            return Err(LayerError::misuse(
-                "a change is staged already: confirm or discard it first",
-            ));
-        }
-        let removed = leaves_to_remove(group, request)?;
-        let added = verify_all(provider, config, request.added, now)?;
-        check_new_ids(group, request, &removed)?;
-        if group.roster.members().len() - removed.len() + added.len() > cc_core::limits::MAX_MEMBERS
-        {
-            return Err(LayerError::local(
-                cc_core::LayerErrorKind::Limit,
-                "the group would have more members than cc_core::limits::MAX_MEMBERS",
-            ));
-        }
-
-        transaction.reach(Progress::Ahead);
-        group.burn_handshakes(provider, identity)?;
+        let parts = self.parts()?;
+        let mut plan = plan(&parts, request, now)?;
+        plan.name = name;
+        plan.authenticated_data = context.binding.to_vec();
         let psk = BindingPsk::demanded(context);
-        let proposal = match &psk {
-            Some(psk) => {
-                psk.put(provider)?;
-                let id = psk.id(provider, config.ciphersuite())?;
-                Some(Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(id))))
-            }
-            None => None,
-        };
-        let old = group.mls.extensions();
-        let extensions = new_name.map(|name| renamed(old, &name)).transpose()?;
-        group.mls.set_aad(context.binding.to_vec());
-        let mut builder = group.mls.commit_builder();
-        if let Some(extensions) = extensions {
-            builder = builder.propose_group_context_extensions(extensions).map_err(internal)?;
-        }
-        let bundle = builder
-            .consume_proposal_store(config.plain_peers())
-            .force_self_update(true)
-            .propose_adds(added)
-            .propose_removals(removed.into_iter().map(LeafNodeIndex::new))
-            .add_proposals(proposal)
-            .load_psks(provider.storage())
-            .map_err(internal)?
-            .use_ratchet_tree_extension(config.ratchet_tree_in_group_info())
-            .create_group_info(false)
-            .build(provider.rand(), provider.crypto(), identity.signer(), |_| true)
-            .map_err(|error| LayerError::local(cc_core::LayerErrorKind::Misuse, error.to_string()))?
-            .stage_commit(provider)
-            .map_err(internal)?;
         if let Some(psk) = &psk {
-            psk.take(provider)?;
+            parts.transaction.reach(Progress::Ahead);
+            psk.put(parts.provider)?;
+            let id = psk.id(parts.provider, parts.config.ciphersuite())?;
+            plan.psks = vec![Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(id)))];
         }
-        group.sent(provider, 0, 1)?;
-
-        let welcome = match bundle.to_welcome_msg() {
-            Some(welcome) => {
-                let welcome = welcome.tls_serialize_detached().map_err(internal)?;
-                WelcomePart::write(welcome, &group.mls, provider, config, &context.binding)?
-            }
-            None => Vec::new(),
-        };
-        let commit = bundle.into_commit().tls_serialize_detached().map_err(internal)?;
-        let digest: [u8; 32] = Sha256::digest(&commit).into();
-        provider.storage().put(Kind::OwnCommit, &(), &digest).map_err(failed)?;
-        group.own_commit = Some(digest);
-        group.checkpoint(provider)?;
-        Ok(ChangeParts { commit, welcome })
+        let plain = parts.config.plain_peers();
+        let change = self.stage(plan, (!plain).then_some(&context.binding))?;
+        if let Some(psk) = &psk {
+            psk.take(&self.provider)?;
+        }
+        Ok(change)
     }
 
     fn next_contribution(&mut self) -> Result<Option<Contribution>, LayerError> {
@@ -214,8 +170,37 @@ impl GroupLayer for MlsLayer {
         part: &[u8],
         context: &PartContext<'_>,
     ) -> Result<CommitOutcome, LayerError> {
-        let own = self.own_id()?;
+        self.check_stack()?;
+        let psk = BindingPsk::demanded(context);
         let now = self.provider.now(context);
+        self.follow_commit(part, Demands::bound(&context.binding, psk.as_ref()), now)
+    }
+
+    fn join(
+        &mut self,
+        part: &[u8],
+        context: &PartContext<'_>,
+    ) -> Result<Option<MemberId>, LayerError> {
+        self.check_stack()?;
+        let psk = BindingPsk::demanded(context);
+        let demands = Demands::bound(&context.binding, psk.as_ref());
+        let now = self.provider.now(context);
+        let part = WelcomePart::read(part, &self.config)?;
+        self.join_by(part.welcome, demands, now, |builder, provider| {
+            part.give_tree(builder, provider, &context.binding)
+        })
+    }
+}
+
+impl MlsLayer {
+    /// Takes in the commit of another member, a PrivateMessage.
+    pub(crate) fn follow_commit(
+        &mut self,
+        part: &[u8],
+        demands: Demands<'_>,
+        now: u64,
+    ) -> Result<CommitOutcome, LayerError> {
+        let own = self.own_id()?;
         let Parts { group, provider, identity, config, transaction } = self.parts_to_read()?;
         let head = wire::private_head(part, ContentType::Commit)?;
         if head.group_id != group.mls.group_id().as_slice() {
@@ -224,20 +209,24 @@ impl GroupLayer for MlsLayer {
         let digest: [u8; 32] = Sha256::digest(part).into();
         group.check_commit(&digest, head.epoch)?;
         // openmls then authenticates the very same data.
-        if head.authenticated_data != context.binding {
+        if demands.binding.is_some_and(|binding| head.authenticated_data != binding) {
             return Err(LayerError::rejected());
         }
         let (epoch, message) = (head.epoch, wire::private_message(part)?);
 
         transaction.reach(Progress::Ahead);
-        let psk = BindingPsk::demanded(context);
-        if let Some(psk) = &psk {
+        if let Some(psk) = demands.psk() {
             psk.put(provider)?;
         }
         let processed = provider.crypto().verify_together(|| {
-            group.mls.process_message(provider, message).map_err(|error| refusal(&error, epoch))
+            group.mls.process_message(provider, message).map_err(|error| match error {
+                ProcessMessageError::InvalidCommit(StageCommitError::PskError(
+                    PskError::KeyNotFound,
+                )) if demands.is_plain() => not_registered(),
+                error => refusal(&error, epoch),
+            })
         });
-        if let Some(psk) = &psk {
+        if let Some(psk) = demands.psk() {
             psk.take(provider)?;
         }
         let processed = processed?;
@@ -250,7 +239,7 @@ impl GroupLayer for MlsLayer {
             ProcessedMessageContent::OwnPrivateMessage => return Err(LayerError::own()),
             _ => return Err(LayerError::rejected()),
         };
-        let outcome = judge(group, provider, config, &staged, committer.u32(), psk.as_ref(), own)?;
+        let outcome = judge(group, provider, config, &staged, committer.u32(), demands, own)?;
         let ending = Ending::of_another(digest);
         transaction.reach(Progress::NewEpoch);
         if outcome.removed_self && config.max_past_epochs() > 0 {
@@ -268,20 +257,23 @@ impl GroupLayer for MlsLayer {
         Ok(outcome)
     }
 
-    fn join(
+    /// Joins by a welcome, an MLSMessage, once `give_tree` gave it a tree if it has none.
+    pub(crate) fn join_by(
         &mut self,
-        part: &[u8],
-        context: &PartContext<'_>,
+        welcome: &[u8],
+        demands: Demands<'_>,
+        now: u64,
+        give_tree: impl for<'a> FnOnce(
+            JoinBuilder<'a, Provider>,
+            &Provider,
+        ) -> Result<JoinBuilder<'a, Provider>, LayerError>,
     ) -> Result<Option<MemberId>, LayerError> {
         self.check_whole()?;
         let own = self.own_id()?;
-        let now = self.provider.now(context);
-        let part = WelcomePart::read(part, &self.config)?;
-        let welcome = wire::welcome(part.welcome, || {
+        let welcome = wire::welcome(welcome, || {
             self.provider.storage().ids(Kind::KeyPackage).map_err(failed)
         })?;
-        let psk = BindingPsk::demanded(context);
-        if let Some(psk) = &psk {
+        if let Some(psk) = demands.psk() {
             psk.put(&self.provider)?;
         }
         self.transaction.reach(Progress::Ahead);
@@ -297,16 +289,16 @@ impl GroupLayer for MlsLayer {
         let packages = self.provider.storage().count(Kind::KeyPackage);
         let builder =
             StagedWelcome::build_from_welcome(&self.provider, &self.config.join_config(), welcome)
-                .map_err(rejected)?;
-        let bound = match (builder.processed_welcome().psks(), &psk) {
-            ([], None) => true,
-            ([id], Some(psk)) => psk.matches(id),
-            _ => false,
-        };
-        if !bound {
+                .map_err(|error| match error {
+                    WelcomeError::Psk(PskError::KeyNotFound) if demands.is_plain() => {
+                        not_registered()
+                    }
+                    _ => LayerError::rejected(),
+                })?;
+        if !demands.are_met_by(builder.processed_welcome().psks()) {
             return Err(LayerError::rejected());
         }
-        let builder = part.give_tree(builder, &self.provider, &context.binding)?;
+        let builder = give_tree(builder, &self.provider)?;
         // The lifetime is that of key packages. A member who was added long ago and never sent an
         // update keeps one in the tree, and is a member all the same (RFC 9420 section 7.3).
         let staged = self
@@ -316,7 +308,7 @@ impl GroupLayer for MlsLayer {
         let sender = staged.welcome_sender().map_err(|_| LayerError::rejected())?;
         let sender = self.provider.ids.of(sender);
         let mls = staged.into_group(&self.provider).map_err(rejected);
-        if let Some(psk) = &psk {
+        if let Some(psk) = demands.psk() {
             psk.take(&self.provider)?;
         }
         let mls = mls?;
@@ -334,6 +326,71 @@ impl GroupLayer for MlsLayer {
         self.transaction.reach(Progress::NewEpoch);
         Ok(sender)
     }
+}
+
+/// What is demanded of a commit or a welcome of others.
+#[derive(Clone, Copy)]
+pub(crate) struct Demands<'a> {
+    /// What a commit is to have as its authenticated data; in a plain group it has what it likes.
+    binding: Option<&'a [u8; 32]>,
+    psk: Option<&'a BindingPsk>,
+}
+
+impl<'a> Demands<'a> {
+    /// Of a stack.
+    pub(crate) const fn bound(binding: &'a [u8; 32], psk: Option<&'a BindingPsk>) -> Self {
+        Self { binding: Some(binding), psk }
+    }
+
+    /// Of a plain group.
+    pub(crate) const fn plain() -> Self {
+        Self { binding: None, psk: None }
+    }
+
+    const fn is_plain(self) -> bool {
+        self.binding.is_none()
+    }
+
+    const fn psk(self) -> Option<&'a BindingPsk> {
+        self.psk
+    }
+
+    /// Whether these are exactly the pre-shared keys that are due; in a plain group, the callers' own.
+    pub(crate) fn are_met_by(self, psks: &[PreSharedKeyId]) -> bool {
+        if self.is_plain() {
+            return psks.iter().all(is_callers);
+        }
+        match (psks, self.psk) {
+            ([], None) => true,
+            ([id], Some(psk)) => psk.matches(id),
+            _ => false,
+        }
+    }
+}
+
+/// A change that is possible, all of it verified.
+///
+/// # Errors
+/// As [`GroupLayer::stage_change`].
+pub(crate) fn plan(
+    parts: &Parts<'_>,
+    request: &ChangeRequest<'_>,
+    now: u64,
+) -> Result<Plan, LayerError> {
+    let Parts { group, provider, config, .. } = parts;
+    if group.mls.pending_commit().is_some() {
+        return Err(LayerError::misuse("a change is staged already: confirm or discard it first"));
+    }
+    let removed = leaves_to_remove(group, request)?;
+    let added = verify_all(provider, config, request.added, now)?;
+    check_new_ids(group, request, &removed)?;
+    if group.roster.members().len() - removed.len() + added.len() > cc_core::limits::MAX_MEMBERS {
+        return Err(LayerError::local(
+            cc_core::LayerErrorKind::Limit,
+            "the group would have more members than cc_core::limits::MAX_MEMBERS",
+        ));
+    }
+    Ok(Plan { added, removed, ..Plan::default() })
 }
 
 /// The key packages of all who are added, in the time of one that is verified alone where nothing is wrong with
@@ -365,10 +422,9 @@ fn leaves_to_remove(group: &Group, request: &ChangeRequest<'_>) -> Result<Vec<u3
     let own = group.mls.own_leaf_index().u32();
     let mut leaves = Vec::new();
     for id in request.removed {
-        let leaf = group
-            .roster
-            .leaf(id)
-            .ok_or_else(|| LayerError::misuse("a member to be removed is not in the group").about(*id))?;
+        let leaf = group.roster.leaf(id).ok_or_else(|| {
+            LayerError::misuse("a member to be removed is not in the group").about(*id)
+        })?;
         if leaf == own {
             return Err(LayerError::misuse("a member cannot remove itself: ask to leave"));
         }
@@ -387,7 +443,8 @@ fn check_new_ids(
 ) -> Result<(), LayerError> {
     let mut seen = HashSet::new();
     for new in request.added {
-        let stays = group.roster.leaf(&new.id).is_some_and(|leaf| removed.binary_search(&leaf).is_err());
+        let stays =
+            group.roster.leaf(&new.id).is_some_and(|leaf| removed.binary_search(&leaf).is_err());
         if stays || !seen.insert(new.id) {
             return Err(
                 LayerError::misuse("a member to be added is in the group already").about(new.id)

@@ -18,6 +18,7 @@ use crate::{
     commit_rules::{check_added, check_leaf, check_path, check_same_member, check_tree},
     epoch::Ending,
     error::{internal, refusal, storage as failed},
+    external_psk,
     group::Group,
     key_package::{self, leaf_extensions},
     layer::{Parts, State},
@@ -26,8 +27,8 @@ use crate::{
     wire,
 };
 
-/// A change that somebody proposed and nobody has committed yet. Where it neither adds nor removes, it
-/// replaces its sender's keys.
+/// A change that somebody proposed and nobody has committed yet. Where it neither adds nor removes nor has a
+/// pre-shared key, it replaces its sender's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MlsProposed {
@@ -37,6 +38,8 @@ pub struct MlsProposed {
     pub added: Option<MemberId>,
     /// Who is to go; the sender, if they ask to leave.
     pub removed: Option<MemberId>,
+    /// The id of a pre-shared key that is to go into the next epoch, in a plain group.
+    pub psk: Option<Vec<u8>>,
 }
 
 impl MlsLayer {
@@ -109,16 +112,17 @@ impl MlsLayer {
         check_current(group, head.group_id, epoch)?;
         let message = wire::private_message(message)?;
         transaction.reach(Progress::Ahead);
-        let processed = group
-            .mls
-            .process_message(provider, message)
-            .map_err(|error| refusal(&error, epoch))?;
+        let processed =
+            group.mls.process_message(provider, message).map_err(|error| refusal(&error, epoch))?;
         let proposal = match processed.into_content() {
             ProcessedMessageContent::ProposalMessage(proposal) => proposal,
             ProcessedMessageContent::OwnPrivateMessage => return Err(LayerError::own()),
             _ => return Err(LayerError::rejected()),
         };
         let proposed = read(group, provider, &proposal).ok_or_else(LayerError::rejected)?;
+        if proposed.psk.is_some() && !config.plain_group() {
+            return Err(LayerError::rejected());
+        }
         match (proposal.proposal(), proposal.sender()) {
             (Proposal::Add(add), _) => check_added(provider, config, add.key_package())?,
             (Proposal::Update(update), &Sender::Member(sender)) => {
@@ -170,8 +174,8 @@ impl MlsLayer {
         info.tls_serialize_detached().map_err(internal)
     }
 
-    /// Joins by a GroupInfo, without being added. The bytes are the commit that the members process
-    /// with the same `binding`, which it carries as `authenticated_data`. `apply` once the delivery
+    /// Joins by a GroupInfo, without being added. The bytes are the commit that the members process,
+    /// outside of a plain group with its `authenticated_data` as the binding, which has 32 bytes. `apply` once the delivery
     /// service has taken it; if it has not, because another commit came first, `revert` and ask for a
     /// newer GroupInfo. A leaf with this member's signature key that is in the group already, of a
     /// member that fell out of step, is replaced, and so is the group that it was in until now.
@@ -182,7 +186,7 @@ impl MlsLayer {
     pub fn join_from_outside(
         &mut self,
         group_info: &[u8],
-        binding: &[u8; 32],
+        authenticated_data: &[u8],
     ) -> Result<Vec<u8>, LayerError> {
         self.check_plain()?;
         self.check_whole()?;
@@ -202,7 +206,7 @@ impl MlsLayer {
             .build();
         let (mls, bundle) = MlsGroup::external_commit_builder()
             .with_config(self.config.join_config())
-            .with_aad(binding.to_vec())
+            .with_aad(authenticated_data.to_vec())
             .skip_lifetime_validation()
             .build_group(provider, info, self.identity.credential_with_key())
             .map_err(|_| LayerError::rejected())?
@@ -238,6 +242,17 @@ impl MlsLayer {
         binding: &[u8; 32],
     ) -> Result<CommitOutcome, LayerError> {
         self.check_plain()?;
+        self.check_stack()?;
+        self.follow_external_commit(commit, Some(binding))
+    }
+
+    /// As [`process_external_commit`](Self::process_external_commit); with any authenticated data where no
+    /// `binding` is demanded.
+    pub(crate) fn follow_external_commit(
+        &mut self,
+        commit: &[u8],
+        binding: Option<&[u8; 32]>,
+    ) -> Result<CommitOutcome, LayerError> {
         let Parts { group, provider, identity, config, transaction } = self.parts()?;
         let message = wire::external_commit(commit)?;
         if message.group_id() != group.mls.group_id() {
@@ -248,7 +263,7 @@ impl MlsLayer {
         transaction.reach(Progress::Ahead);
         let processed =
             group.mls.process_message(provider, message).map_err(|_| LayerError::rejected())?;
-        if processed.aad() != binding {
+        if binding.is_some_and(|binding| processed.aad() != binding) {
             return Err(LayerError::rejected());
         }
         let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
@@ -280,7 +295,7 @@ impl MlsLayer {
     }
 
     /// A proposal of this member's, as `make` has openmls make it.
-    fn propose(
+    pub(crate) fn propose(
         &mut self,
         make: impl FnOnce(&mut Parts<'_>) -> Result<MlsMessageOut, LayerError>,
     ) -> Result<Vec<u8>, LayerError> {
@@ -322,13 +337,19 @@ fn read(group: &Group, provider: &Provider, proposal: &QueuedProposal) -> Option
         return None;
     };
     let sender = group.roster.id(sender.u32())?;
-    let (added, removed) = match proposal.proposal() {
-        Proposal::Add(add) => (Some(provider.ids.of(add.key_package().leaf_node())?), None),
-        Proposal::Remove(remove) => (None, Some(group.roster.id(remove.removed().u32())?)),
-        Proposal::Update(_) => (None, None),
+    let mut proposed = MlsProposed { sender, added: None, removed: None, psk: None };
+    match proposal.proposal() {
+        Proposal::Add(add) => {
+            proposed.added = Some(provider.ids.of(add.key_package().leaf_node())?);
+        }
+        Proposal::Remove(remove) => {
+            proposed.removed = Some(group.roster.id(remove.removed().u32())?);
+        }
+        Proposal::Update(_) => {}
+        Proposal::PreSharedKey(psk) => proposed.psk = Some(external_psk::proposed(psk)?),
         _ => return None,
-    };
-    Some(MlsProposed { sender, added, removed })
+    }
+    Some(proposed)
 }
 
 /// What a valid external commit does, if this layer takes it.

@@ -6,11 +6,20 @@
 
 use cc_core::{ChainSecret, LayerError, PartContext, Secret};
 use hkdf::Hkdf;
-use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
+use openmls::{
+    prelude::{
+        PreSharedKeyProposal,
+        tls_codec::{DeserializeBytes as _, Serialize as _},
+    },
+    schedule::{ExternalPsk, PreSharedKeyId, Psk},
+};
 use openmls_traits::{OpenMlsProvider as _, storage::StorageProvider as _};
 use sha2::Sha256;
 
 use crate::{config::Ciphersuite, error::internal, provider::Provider};
+
+/// How the ids of this layer's own pre-shared keys begin.
+pub(crate) const LAYER_PSK_PREFIX: &[u8] = b"cc psk";
 
 /// The PSK that `context` demands, if it demands one.
 pub(crate) struct BindingPsk {
@@ -24,7 +33,7 @@ impl BindingPsk {
         if !context.group_below && context.chain.is_none() {
             return None;
         }
-        let mut id = b"cc psk".to_vec();
+        let mut id = LAYER_PSK_PREFIX.to_vec();
         id.extend_from_slice(&context.binding);
         Some(Self {
             psk: Psk::External(ExternalPsk::new(id)),
@@ -59,6 +68,12 @@ impl BindingPsk {
     pub(crate) fn take(&self, provider: &Provider) -> Result<(), LayerError> {
         provider.storage().delete_psk(&self.psk).map_err(crate::error::storage)
     }
+}
+
+/// The key that a proposal is about.
+pub(crate) fn proposed(proposal: &PreSharedKeyProposal) -> Result<PreSharedKeyId, LayerError> {
+    let id = proposal.tls_serialize_detached().map_err(internal)?;
+    PreSharedKeyId::tls_deserialize_exact_bytes(&id).map_err(internal)
 }
 
 fn secret(chain: Option<&ChainSecret>, position: u16, binding: &[u8; 32]) -> Secret<32> {

@@ -201,6 +201,11 @@ impl Storage {
         state.value(&key).map(|value| decode(kind, value)).transpose()
     }
 
+    pub(crate) fn contains(&self, kind: Kind, id: &impl Serialize) -> Result<bool, StorageError> {
+        let key = key(kind, id)?;
+        Ok(self.state().value(&key).is_some())
+    }
+
     pub(crate) fn delete(&self, kind: Kind, id: &impl Serialize) -> Result<(), StorageError> {
         let key = key(kind, id)?;
         self.state().stage(key, None);

@@ -3,9 +3,9 @@
 
 use cc_core::LayerError;
 use openmls::prelude::{
-    Ciphersuite, ContentType, KeyPackageBundle, KeyPackageRef, MIXED_CIPHERTEXT_WIRE_FORMAT_POLICY, MlsGroup,
-    MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage,
-    RatchetTreeIn, StagedWelcome, tls_codec::Deserialize as _,
+    Ciphersuite, ContentType, KeyPackageBundle, KeyPackageRef, MIXED_CIPHERTEXT_WIRE_FORMAT_POLICY,
+    MlsGroup, MlsGroupJoinConfig, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent,
+    ProtocolMessage, RatchetTreeIn, StagedWelcome, tls_codec::Deserialize as _,
 };
 use openmls::schedule::PreSharedKeyId;
 use openmls_traits::{
@@ -13,7 +13,13 @@ use openmls_traits::{
 };
 use serde_json::Value;
 
-use crate::{provider::Provider, reader::Reader, roster::Ids, storage::{Kind, Storage}, wire};
+use crate::{
+    provider::Provider,
+    reader::Reader,
+    roster::Ids,
+    storage::{Kind, Storage},
+    wire,
+};
 
 /// One passive client: joins, and follows. `false` for a ciphersuite that does not work here.
 fn follow(vector: &Value) -> Result<bool, String> {
@@ -36,8 +42,7 @@ fn follow(vector: &Value) -> Result<bool, String> {
         .wire_format_policy(MIXED_CIPHERTEXT_WIRE_FORMAT_POLICY)
         .number_of_resumption_psks(16)
         .build();
-    let references =
-        || provider.storage().ids(Kind::KeyPackage).map_err(crate::error::storage);
+    let references = || provider.storage().ids(Kind::KeyPackage).map_err(crate::error::storage);
     let welcome = wire::welcome(&bytes(&vector["welcome"]), references).map_err(told)?;
     let mut builder = StagedWelcome::build_from_welcome(&provider, &config, welcome)
         .map_err(|error| error.to_string())?
@@ -171,9 +176,7 @@ fn check_messages(vector: &Value) {
     assert!(wire::key_package(&package).is_ok() && read_welcome(&package).is_err());
     let kinds = [ContentType::Application, ContentType::Proposal, ContentType::Commit];
     // Nothing public is read but the commit of somebody who joins by it.
-    for name in
-        ["public_message_application", "public_message_proposal", "public_message_commit"]
-    {
+    for name in ["public_message_application", "public_message_proposal", "public_message_commit"] {
         let message = message(name);
         assert!(wire::external_commit(&message).is_err(), "{name}");
         assert!(kinds.iter().all(|kind| !private(&message, *kind)), "{name}");

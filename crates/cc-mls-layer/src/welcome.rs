@@ -30,11 +30,7 @@ use openmls_traits::{OpenMlsProvider as _, crypto::OpenMlsCrypto as _};
 use zeroize::Zeroizing;
 
 use crate::{
-    MlsConfig,
-    config::Ciphersuite,
-    error::internal,
-    provider::Provider,
-    reader::Reader,
+    MlsConfig, config::Ciphersuite, error::internal, provider::Provider, reader::Reader,
     tree_nodes::check_nodes,
 };
 
@@ -53,7 +49,8 @@ pub(crate) struct WelcomePart<'a> {
 }
 
 impl<'a> WelcomePart<'a> {
-    /// The part of a change that `group` has staged, whose Welcome is the MLSMessage `welcome`.
+    /// The part of a change that `group` has staged, whose Welcome is the MLSMessage `welcome`. With plain peers
+    /// there is no `binding`, and the part is that message.
     ///
     /// # Errors
     /// `Limit` for a part over [`MAX_PART_LEN`].
@@ -61,14 +58,11 @@ impl<'a> WelcomePart<'a> {
         welcome: Vec<u8>,
         group: &MlsGroup,
         provider: &Provider,
-        config: &MlsConfig,
-        binding: &[u8; 32],
+        binding: Option<&[u8; 32]>,
     ) -> Result<Vec<u8>, LayerError> {
-        let part = if config.plain_peers() {
-            welcome
-        } else {
-            let sealed_tree = seal_tree(group, provider, binding)?;
-            encode(&welcome, &sealed_tree)?
+        let part = match binding {
+            Some(binding) => encode(&welcome, &seal_tree(group, provider, binding)?)?,
+            None => welcome,
         };
         if part.len() > MAX_PART_LEN {
             return Err(LayerError::local(

@@ -6,8 +6,8 @@
 
 use cc_core::LayerError;
 use openmls::prelude::{
-    ContentType, DeserializeBytes as _, KeyPackageIn, KeyPackageRef, MlsMessageBodyIn, MlsMessageIn,
-    PrivateMessageIn, PublicMessageIn, Welcome, group_info::VerifiableGroupInfo,
+    ContentType, DeserializeBytes as _, KeyPackageIn, KeyPackageRef, MlsMessageBodyIn,
+    MlsMessageIn, PrivateMessageIn, PublicMessageIn, Welcome, group_info::VerifiableGroupInfo,
     tls_codec::Serialize as _,
 };
 

@@ -43,7 +43,7 @@ fn restore(records: &Records) -> Option<String> {
         Ok(_) => None,
         Err(error) => {
             assert_eq!(error.kind(), LayerErrorKind::Storage);
-            Some(error.to_string())
+            Some(cc_core::error_chain(&error).to_string())
         }
     }
 }

@@ -7,32 +7,43 @@ use crate::{LayerError, store::ScopeWriter};
 /// state whose large pieces are shared (`Arc`) makes a version cheap.
 #[derive(Debug)]
 pub struct Versions<S> {
-    current: S,
+    current: Version<S>,
     /// What `apply` makes current and `revert` drops.
-    staged: Option<S>,
+    staged: Option<Version<S>>,
     /// What the store has; `None` where it has none.
-    stored: Option<S>,
+    stored: Option<Version<S>>,
     /// What `apply` makes stored and `revert` drops.
-    storing: Option<S>,
+    storing: Option<Version<S>>,
+    /// No version has this number yet, nor a later one.
+    next_number: u64,
+}
+
+/// A state, with a number that tells it from every other version.
+#[derive(Debug, Clone)]
+struct Version<S> {
+    number: u64,
+    state: S,
 }
 
 impl<S: Clone> Versions<S> {
     /// A state that no store has.
     #[must_use]
     pub const fn new(state: S) -> Self {
-        Self { current: state, staged: None, stored: None, storing: None }
+        let current = Version { number: 0, state };
+        Self { current, staged: None, stored: None, storing: None, next_number: 1 }
     }
 
     /// The state that a store gave back.
     #[must_use]
     pub fn restored(state: S) -> Self {
-        Self { stored: Some(state.clone()), ..Self::new(state) }
+        let versions = Self::new(state);
+        Self { stored: Some(versions.current.clone()), ..versions }
     }
 
     /// The state as everything that was staged leaves it.
     #[must_use]
     pub fn latest(&self) -> &S {
-        self.staged.as_ref().unwrap_or(&self.current)
+        &self.latest_version().state
     }
 
     /// Whether something is staged.
@@ -43,14 +54,16 @@ impl<S: Clone> Versions<S> {
 
     /// Puts `state` in the place of the latest one, until `apply` or `revert`.
     pub fn stage(&mut self, state: S) {
-        self.staged = Some(state);
+        self.staged = Some(Version { number: self.take_number(), state });
     }
 
-    /// A change that is not staged and takes effect in every version that is not stored.
+    /// Makes a change that is not staged: it holds at once, in what is staged as well.
     pub fn configure(&mut self, change: impl Fn(&mut S)) {
-        change(&mut self.current);
-        if let Some(staged) = &mut self.staged {
-            change(staged);
+        change(&mut self.current.state);
+        self.current.number = self.take_number();
+        if let Some(mut staged) = self.staged.take() {
+            change(&mut staged.state);
+            self.stage(staged.state);
         }
     }
 
@@ -59,9 +72,8 @@ impl<S: Clone> Versions<S> {
         if let Some(storing) = self.storing.take() {
             self.stored = Some(storing);
         }
-        let staged = self.staged.take()?;
-        self.current = staged;
-        Some(&mut self.current)
+        self.current = self.staged.take()?;
+        Some(&mut self.current.state)
     }
 
     /// Drops what was staged.
@@ -70,7 +82,8 @@ impl<S: Clone> Versions<S> {
         self.storing = None;
     }
 
-    /// Writes the latest state with `write`, which gets what the store has of it: `None` if nothing.
+    /// Writes the latest state with `write`, which gets what the store has of it: `None` if nothing. Does
+    /// not call it where the store has the latest state.
     ///
     /// # Errors
     /// Those of `write`; the store is then taken to have what it had.
@@ -80,9 +93,23 @@ impl<S: Clone> Versions<S> {
         write: impl FnOnce(Option<&S>, &S, &mut ScopeWriter<'_>) -> Result<(), LayerError>,
     ) -> Result<(), LayerError> {
         let before = if to.is_new() { None } else { self.stored.as_ref() };
-        write(before, self.latest(), to)?;
-        self.storing = Some(self.latest().clone());
+        let latest = self.latest_version();
+        if before.is_none_or(|before| before.number != latest.number) {
+            write(before.map(|before| &before.state), &latest.state, to)?;
+            self.storing = Some(latest.clone());
+        }
         Ok(())
+    }
+
+    fn latest_version(&self) -> &Version<S> {
+        self.staged.as_ref().unwrap_or(&self.current)
+    }
+
+    const fn take_number(&mut self) -> u64 {
+        let number = self.next_number;
+        // One for each operation: 2^64 of them are out of reach.
+        self.next_number = number.wrapping_add(1);
+        number
     }
 }
 
@@ -91,15 +118,15 @@ mod tests {
     use super::*;
     use crate::store::{Batch, Scope};
 
-    /// What `save` takes the store to have, and the state it is to write.
-    fn saved(versions: &mut Versions<u8>, new: bool) -> (Option<u8>, u8) {
+    /// What `save` takes the store to have, and the state it writes, if it writes one.
+    fn saved(versions: &mut Versions<u8>, new: bool) -> Option<(Option<u8>, u8)> {
         let mut batch = Batch::new();
         let scope = Scope::new("layer");
         let mut to = if new { batch.new_scope(scope) } else { batch.scope(scope) };
-        let mut seen = (None, 0);
+        let mut seen = None;
         versions
             .save(&mut to, |before, after, _| {
-                seen = (before.copied(), *after);
+                seen = Some((before.copied(), *after));
                 Ok(())
             })
             .unwrap();
@@ -123,17 +150,20 @@ mod tests {
     #[test]
     fn the_store_has_what_was_saved_and_applied() {
         let mut versions = Versions::new(1);
-        assert_eq!(saved(&mut versions, false), (None, 1));
+        assert_eq!(saved(&mut versions, false), Some((None, 1)));
         versions.revert();
         versions.stage(2);
-        assert_eq!(saved(&mut versions, false), (None, 2));
+        assert_eq!(saved(&mut versions, false), Some((None, 2)));
         versions.apply();
         versions.stage(3);
-        assert_eq!(saved(&mut versions, false), (Some(2), 3));
+        assert_eq!(saved(&mut versions, false), Some((Some(2), 3)));
         versions.revert();
-        assert_eq!(saved(&mut versions, false), (Some(2), 2));
-        assert_eq!(saved(&mut versions, true), (None, 2), "another store has nothing");
-        assert_eq!(saved(&mut Versions::restored(4), false), (Some(4), 4));
+        assert_eq!(saved(&mut versions, false), None, "the store has it");
+        versions.configure(|state| *state += 10);
+        assert_eq!(saved(&mut versions, false), Some((Some(2), 12)));
+        versions.apply();
+        assert_eq!(saved(&mut versions, true), Some((None, 12)), "another store has nothing");
+        assert_eq!(saved(&mut Versions::restored(4), false), Some((Some(4), 4)));
     }
 
     #[test]
@@ -144,6 +174,6 @@ mod tests {
         let mut to = batch.scope(Scope::new("layer"));
         assert!(versions.save(&mut to, |_, _, _| Err(LayerError::rejected())).is_err());
         versions.apply();
-        assert_eq!(saved(&mut versions, false), (Some(1), 2));
+        assert_eq!(saved(&mut versions, false), Some((Some(1), 2)));
     }
 }

@@ -4,21 +4,21 @@ use alloc::{vec, vec::Vec};
 
 use cc_core::{LayerErrorKind, NewMember, StackId};
 
-use super::*;
-use crate::Curve;
+use super::{commit::TAG_LEN, *};
+use crate::{Curve, hpke::box_len};
 
-const ID: [MemberId; 4] = [
+pub(super) const ID: [MemberId; 4] = [
     MemberId::from_bytes([1; 32]),
     MemberId::from_bytes([2; 32]),
     MemberId::from_bytes([3; 32]),
     MemberId::from_bytes([4; 32]),
 ];
 
-fn parts(binding: u8) -> PartContext<'static> {
+pub(super) fn parts(binding: u8) -> PartContext<'static> {
     PartContext { binding: [binding; 32], position: 0, chain: None, group_below: false, now: None }
 }
 
-fn group(curve: Curve, id: MemberId, founding: bool) -> Group {
+pub(super) fn group(curve: Curve, id: MemberId, founding: bool) -> Group {
     let mut group = Group::new(DhKeyPair::generate(curve).unwrap());
     let place = Attachment { stack: StackId::of(&[]), position: 0, member: Some(id), founding };
     group.attach(&place).unwrap();
@@ -26,7 +26,7 @@ fn group(curve: Curve, id: MemberId, founding: bool) -> Group {
     group
 }
 
-fn stage(
+pub(super) fn stage(
     group: &mut Group,
     added: &[(MemberId, &Group)],
     removed: &[MemberId],
@@ -45,7 +45,7 @@ fn stage(
 }
 
 /// Alice, Bob and Charlie at generation 1, and Dora outside.
-fn four(curve: Curve) -> [Group; 4] {
+pub(super) fn four(curve: Curve) -> [Group; 4] {
     let [mut a, mut b, mut c, d] = [0, 1, 2, 3].map(|i| group(curve, ID[i], i == 0));
     let change = stage(&mut a, &[(ID[1], &b), (ID[2], &c)], &[], 1);
     a.confirm_change().unwrap();
@@ -57,21 +57,38 @@ fn four(curve: Curve) -> [Group; 4] {
     [a, b, c, d]
 }
 
-fn snapshot(group: &Group) -> (Standing, Vec<Member>, Option<Secret<32>>) {
-    assert!(group.staged.is_none());
+pub(super) fn snapshot(group: &Group) -> (Standing, Vec<Member>, Option<Secret<32>>) {
+    assert!(!group.state.is_staged());
     let secret = group.contribute().ok().map(|contribution| contribution.secret);
     (group.standing(), group.members(), secret)
 }
 
 /// The commit is refused, and nothing has changed.
-fn refuses(group: &mut Group, part: &[u8], binding: u8) {
-    let before = snapshot(group);
-    let error = group.process_commit(part, &parts(binding)).unwrap_err();
-    assert_eq!(error.kind(), LayerErrorKind::Rejected);
-    assert_eq!(snapshot(group), before);
+pub(super) fn refuses(group: &mut Group, part: &[u8], binding: u8) {
+    assert_eq!(refusal(group, part, binding), LayerErrorKind::Rejected);
 }
 
-fn refuses_welcome(group: &mut Group, part: &[u8], binding: u8) {
+/// Why the commit is refused. Nothing has changed.
+fn refusal(group: &mut Group, part: &[u8], binding: u8) -> LayerErrorKind {
+    let before = snapshot(group);
+    let error = group.process_commit(part, &parts(binding)).unwrap_err();
+    assert_eq!(snapshot(group), before);
+    error.kind()
+}
+
+/// The commit is refused, for what it says of its generation where that was changed.
+fn refuses_altered(group: &mut Group, part: &[u8], binding: u8) {
+    let Standing::Member { epoch } = group.standing() else { panic!("no member") };
+    let body = part.len().saturating_sub(TAG_LEN);
+    let expected = match commit::claimed_generation(&part[..body]) {
+        Ok(claimed) if claimed < epoch => LayerErrorKind::Stale,
+        Ok(claimed) if claimed > epoch => LayerErrorKind::Early,
+        _ => LayerErrorKind::Rejected,
+    };
+    assert_eq!(refusal(group, part, binding), expected);
+}
+
+pub(super) fn refuses_welcome(group: &mut Group, part: &[u8], binding: u8) {
     let error = group.join(part, &parts(binding)).unwrap_err();
     assert_eq!(error.kind(), LayerErrorKind::Rejected);
     assert_eq!(snapshot(group), (Standing::Outside, vec![], None));
@@ -81,65 +98,82 @@ fn refuses_welcome(group: &mut Group, part: &[u8], binding: u8) {
 #[derive(Clone, Copy)]
 struct Forgery<'a> {
     insider: &'a Group,
-    sender: MemberId,
-    number: u64,
+    committer: MemberId,
+    ends: u64,
     added: &'a [Entry],
     removed: &'a [MemberId],
 }
 
 impl Forgery<'_> {
     fn commit(&self, edit: impl FnOnce(&mut Commit)) -> Vec<u8> {
-        let now = self.insider.generation().unwrap();
+        let now = self.insider.state.latest().present().unwrap();
         let roster = now
             .roster
-            .changed(self.removed, self.added.iter().copied())
-            .unwrap_or_else(|_| now.roster.changed(&[], []).unwrap());
+            .changed(None, self.removed, self.added)
+            .unwrap_or_else(|_| now.roster.changed(None, &[], &[]).unwrap());
         let binding = [9; 32];
-        let outgoing = Outgoing {
-            keys: &self.insider.keys,
-            me: self.sender,
-            now,
-            number: self.number,
-            binding: &binding,
+        let step = now.step(&roster, &binding).unwrap();
+        let (removed, added) = (self.removed.to_vec(), self.added.to_vec());
+        let mut change = CommittedChange { ends: self.ends, removed, added, commitment: [0; 32] };
+        let mut commit = if self.removed.is_empty() {
+            let (root, salt) = now.secrets.next_root(&binding).unwrap();
+            change.commitment = root.commitment(&step).unwrap();
+            Commit { change, root: RootSource::Derived { salt } }
+        } else {
+            let root = Root::random().unwrap();
+            change.commitment = root.commitment(&step).unwrap();
+            let (keys, committer) = (&self.insider.keys, self.committer);
+            Commit::seal(keys, committer, now, &step, change, &root).unwrap()
         };
-        let root = Root::random().unwrap();
-        let part = outgoing.commit(&root, &roster, self.removed, self.added).unwrap();
-        let (body, _) = part.split_last_chunk::<TAG_LEN>().unwrap();
-        let mut commit = Commit::decode(body).unwrap();
         edit(&mut commit);
         tagged(self.insider, &commit, &binding)
     }
 }
 
-fn tagged(insider: &Group, commit: &Commit, binding: &[u8; 32]) -> Vec<u8> {
-    let mut part = wire::encode(commit).unwrap();
-    let secrets = &insider.generation().unwrap().secrets;
-    let tag = secrets.membership_tag(binding, &wire::digest(&part)).unwrap();
-    part.extend_from_slice(tag.expose());
+pub(super) fn tagged(insider: &Group, commit: &Commit, binding: &[u8; 32]) -> Vec<u8> {
+    let mut part = commit.encode().unwrap();
+    let now = insider.state.latest().present().unwrap();
+    commit::append_tag(&mut part, now, binding).unwrap();
     part
+}
+
+fn boxes(commit: &mut Commit) -> &mut Vec<u8> {
+    match &mut commit.root {
+        RootSource::Sealed { boxes, .. } => boxes,
+        RootSource::Derived { .. } => panic!("no boxes"),
+    }
+}
+
+fn set_committer(commit: &mut Commit, id: MemberId) {
+    match &mut commit.root {
+        RootSource::Sealed { committer, .. } => *committer = id,
+        RootSource::Derived { .. } => panic!("no committer"),
+    }
 }
 
 #[test]
 fn every_flip_and_truncation_of_a_commit_is_refused() {
     for (curve, stride) in [(Curve::X25519, 1), (Curve::P256, 7)] {
-        let [mut a, mut b, mut c, d] = four(curve);
-        let change = stage(&mut a, &[(ID[3], &d)], &[ID[2]], 9);
-        let part = change.commit;
-        for bit in (0..part.len() * 8).step_by(stride) {
-            let mut flipped = part.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            refuses(&mut b, &flipped, 9);
-            refuses(&mut c, &flipped, 9);
+        for removed in [&[][..], &[ID[2]]] {
+            let [mut a, mut b, mut c, d] = four(curve);
+            let part = stage(&mut a, &[(ID[3], &d)], removed, 9).commit;
+            for bit in (0..part.len() * 8).step_by(stride) {
+                let mut flipped = part.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                refuses_altered(&mut b, &flipped, 9);
+                refuses_altered(&mut c, &flipped, 9);
+            }
+            for len in 0..part.len() {
+                refuses_altered(&mut b, &part[..len], 9);
+            }
+            let longer = [part.clone(), vec![0]].concat();
+            refuses(&mut b, &longer, 9);
+            refuses(&mut b, &part, 8);
+            // The untouched one is still good.
+            assert_eq!(b.process_commit(&part, &parts(9)).unwrap().added, [ID[3]]);
+            let outcome = c.process_commit(&part, &parts(9)).unwrap();
+            assert_eq!(outcome.removed_self, !removed.is_empty());
         }
-        for len in 0..part.len() {
-            refuses(&mut b, &part[..len], 9);
-        }
-        let longer = [part.clone(), vec![0]].concat();
-        refuses(&mut b, &longer, 9);
-        refuses(&mut b, &part, 8);
-        // The untouched one is still good.
-        assert_eq!(b.process_commit(&part, &parts(9)).unwrap().added, [ID[3]]);
-        assert!(c.process_commit(&part, &parts(9)).unwrap().removed_self);
     }
 }
 
@@ -173,58 +207,108 @@ fn every_flip_and_truncation_of_a_welcome_is_refused() {
     }
 }
 
+/// A stranger can send a welcome: what it says of lengths and counts is looked at before anything else.
 #[test]
-fn a_welcome_shows_neither_ids_nor_the_other_members_keys() {
-    let [mut a, b, _, d] = four(Curve::X25519);
-    let part = stage(&mut a, &[(ID[3], &d)], &[], 9).welcome;
-    let shows = |bytes: &[u8]| part.windows(bytes.len()).any(|window| window == bytes);
-    assert!(shows(a.keys.public_key().point()), "Auth mode needs it");
-    assert!(!shows(b.keys.public_key().point()) && !shows(d.keys.public_key().point()));
-    assert!(!ID.iter().any(|id| shows(&id.as_bytes()[..8])));
+fn a_welcome_with_no_or_too_many_invitations_is_refused() {
+    let curve = Curve::X25519;
+    let keys = DhKeyPair::generate(curve).unwrap();
+    let len = 16 + 32 + box_len(curve, Root::LEN);
+    let part = |invitations: usize, group: usize| {
+        let mut part = keys.public_key().to_bytes();
+        part.extend([7; 32]);
+        crate::codec::put_opaque(&mut part, &vec![0; invitations]).unwrap();
+        crate::codec::put_opaque(&mut part, &vec![0; group]).unwrap();
+        part
+    };
+    let most = cc_core::limits::MAX_MEMBERS;
+    for (invitations, fits) in [
+        (0, false),
+        (len - 1, false),
+        (len, true),
+        (len + 1, false),
+        (len * most, true),
+        (len * (most + 1), false),
+    ] {
+        let part = part(invitations, 100);
+        assert_eq!(Welcome::decode(curve, &part).is_ok(), fits, "{invitations}");
+        assert!(Welcome::decode(Curve::P256, &part).is_err());
+        let mut d = group(curve, ID[3], false);
+        refuses_welcome(&mut d, &part, 9);
+    }
+}
+
+/// Whoever knows all ids and public keys finds none of them, and nothing that two welcomes to the same
+/// people by the same member have in common.
+#[test]
+fn a_welcome_shows_no_ids_and_no_keys() {
+    for curve in [Curve::X25519, Curve::P256] {
+        let [mut a, b, c, d] = four(curve);
+        let one = stage(&mut a, &[(ID[3], &d)], &[], 9).welcome;
+        a.discard_change();
+        a.apply();
+        let other = stage(&mut a, &[(ID[3], &d)], &[], 9).welcome;
+        let shows =
+            |part: &[u8], bytes: &[u8]| part.windows(bytes.len()).any(|window| window == bytes);
+        for group in [&a, &b, &c, &d] {
+            let point = group.keys.public_key().point();
+            assert!(point.windows(8).all(|piece| !shows(&one, piece)));
+        }
+        assert!(!ID.iter().any(|id| shows(&one, &id.as_bytes()[..8])));
+        let common = one.windows(8).filter(|piece| shows(&other, piece)).count();
+        assert_eq!(common, 0);
+    }
 }
 
 #[test]
-fn an_insider_cannot_speak_for_another_member() {
-    let [a, mut b, c, d] = four(Curve::X25519);
-    let honest = Forgery { insider: &c, sender: ID[2], number: 2, added: &[], removed: &[] };
-    assert!(b.process_commit(&honest.commit(|_| {}), &parts(9)).is_ok());
+fn an_insider_cannot_remove_or_invite_in_another_members_name() {
+    let [_, mut b, c, mut d] = four(Curve::X25519);
+    let removed = &[ID[0]];
+    let honest = Forgery { insider: &c, committer: ID[2], ends: 1, added: &[], removed };
+    let outcome = b.process_commit(&honest.commit(|_| {}), &parts(9)).unwrap();
+    assert_eq!(outcome.committer, Some(ID[2]));
+    b.revert();
+    for removed in [[ID[1]], [ID[2]]] {
+        let forged = Forgery { committer: ID[0], removed: &removed, ..honest };
+        refuses(&mut b, &forged.commit(|_| {}), 9);
+    }
+
+    // An addition names nobody: any member makes it.
+    let entry = Entry { id: ID[3], key: *d.keys.public_key() };
+    let addition = Forgery { removed: &[], added: &[entry], ..honest };
+    assert_eq!(b.process_commit(&addition.commit(|_| {}), &parts(9)).unwrap().committer, None);
     b.revert();
 
-    let forged = Forgery { sender: ID[0], ..honest };
-    refuses(&mut b, &forged.commit(|_| {}), 9);
-    let removal = Forgery { removed: &[ID[1]], ..forged };
-    refuses(&mut b, &removal.commit(|_| {}), 9);
-
-    // Nor invite in another's name: the roster says whose key it is.
-    let now = c.generation().unwrap();
-    let entry = Entry { id: ID[3], key: *d.keys.public_key() };
-    let roster = now.roster.changed(&[], [entry]).unwrap();
+    // The welcome says who invites, and the roster whose key it is.
+    let now = c.state.latest().present().unwrap();
+    let roster = now.roster.changed(None, &[], &[entry]).unwrap();
+    let step = now.step(&roster, &[9; 32]).unwrap();
     let root = Root::random().unwrap();
-    let outgoing = Outgoing { keys: &c.keys, me: ID[0], now, number: 2, binding: &[9; 32] };
-    let welcome = outgoing.welcome(&root, &roster, &[entry]).unwrap();
-    let mut d = d;
-    refuses_welcome(&mut d, &welcome, 9);
-    let outgoing = Outgoing { me: ID[2], ..outgoing };
-    let welcome = outgoing.welcome(&root, &roster, &[entry]).unwrap();
-    assert_eq!(d.join(&welcome, &parts(9)).unwrap(), ID[2]);
-    let _ = a;
+    let commitment = root.commitment(&step).unwrap();
+    let next = Generation::new(&root, &step, &commitment, [7; 32], roster).unwrap();
+    let (keys, step, next, root) = (&c.keys, &step, &next, &root);
+    let invited = Invited { keys, sender: ID[0], step, commitment: &commitment, next, root };
+    refuses_welcome(&mut d, &invited.welcome(&[entry]).unwrap(), 9);
+    let invited = Invited { sender: ID[2], ..invited };
+    assert_eq!(d.join(&invited.welcome(&[entry]).unwrap(), &parts(9)).unwrap(), ID[2]);
 }
 
 #[test]
 fn an_insider_cannot_alter_a_genuine_commit() {
     let [mut a, mut b, c, d] = four(Curve::X25519);
-    let part = stage(&mut a, &[(ID[3], &d)], &[], 9).commit;
+    let part = stage(&mut a, &[(ID[3], &d)], &[ID[2]], 9).commit;
     let (body, _) = part.split_last_chunk::<TAG_LEN>().unwrap();
-    let original = Commit::decode(body).unwrap();
+    let original = Commit::decode(Curve::X25519, body).unwrap();
     let eve = group(Curve::X25519, ID[3], false);
-    let alterations: [fn(&mut Commit, &Group); 5] = [
+    let alterations: [fn(&mut Commit, &Group); 7] = [
         |commit, eve| {
-            commit.added = vec![(&Entry { id: ID[3], key: *eve.keys.public_key() }).into()];
+            commit.change.added = vec![Entry { id: ID[3], key: *eve.keys.public_key() }];
         },
-        |commit, _| commit.added.clear(),
-        |commit, _| commit.removed = vec![*ID[2].as_bytes()],
-        |commit, _| commit.boxes.reverse(),
-        |commit, _| commit.sender = *ID[2].as_bytes(),
+        |commit, _| commit.change.added.clear(),
+        |commit, _| commit.change.removed = vec![ID[0]],
+        |commit, _| commit.change.removed.push(ID[3]),
+        |commit, _| boxes(commit).rotate_left(box_len(Curve::X25519, Root::LEN)),
+        |commit, _| set_committer(commit, ID[2]),
+        |commit, _| commit.change.commitment = [7; 32],
     ];
     for alter in alterations {
         let mut altered = original.clone();
@@ -241,34 +325,58 @@ fn an_insider_cannot_alter_a_genuine_commit() {
 fn commits_that_do_not_follow_are_refused() {
     let [_, mut b, c, d] = four(Curve::X25519);
     let entry = Entry { id: ID[3], key: *d.keys.public_key() };
-    let of_b = Entry { id: ID[3], key: *b.keys.public_key() };
-    let base = Forgery { insider: &c, sender: ID[2], number: 2, added: &[], removed: &[] };
-    for number in [0, 1, 3, u64::MAX] {
-        refuses(&mut b, &Forgery { number, ..base }.commit(|_| {}), 9);
+    let of_b = Entry { id: ID[1], key: *b.keys.public_key() };
+    let base = Forgery { insider: &c, committer: ID[2], ends: 1, added: &[], removed: &[] };
+    for (ends, kind) in
+        [(0, LayerErrorKind::Stale), (2, LayerErrorKind::Early), (u64::MAX, LayerErrorKind::Early)]
+    {
+        let part = Forgery { ends, ..base }.commit(|_| {});
+        assert_eq!(refusal(&mut b, &part, 9), kind);
+        assert_eq!(b.process_commit(&part, &parts(9)).unwrap_err().epoch(), Some(ends));
     }
-    refuses(&mut b, &Forgery { removed: &[ID[2]], ..base }.commit(|_| {}), 9);
-    refuses(&mut b, &Forgery { removed: &[ID[3]], ..base }.commit(|_| {}), 9);
+    // Those who are removed could derive the next root: then it is never derived.
+    refuses(&mut b, &base.commit(|commit| commit.change.removed = vec![ID[0]]), 9);
     refuses(&mut b, &Forgery { added: &[entry, entry], ..base }.commit(|_| {}), 9);
     refuses(&mut b, &Forgery { added: &[of_b], ..base }.commit(|_| {}), 9);
-    refuses(&mut b, &Forgery { sender: ID[3], ..base }.commit(|_| {}), 9);
-    refuses(&mut b, &Forgery { sender: ID[1], ..base }.commit(|_| {}), 9);
-    refuses(&mut b, &base.commit(|commit| commit.boxes.clear()), 9);
-    let twice = |commit: &mut Commit| commit.removed = vec![*ID[0].as_bytes(); 2];
-    refuses(&mut b, &Forgery { removed: &[ID[0]], ..base }.commit(twice), 9);
+    refuses(&mut b, &base.commit(|commit| commit.change.commitment = [7; 32]), 9);
+
+    let base = Forgery { removed: &[ID[0]], ..base };
+    refuses(&mut b, &Forgery { removed: &[ID[2]], ..base }.commit(|_| {}), 9);
+    refuses(&mut b, &Forgery { removed: &[ID[3]], ..base }.commit(|_| {}), 9);
+    refuses(&mut b, &Forgery { committer: ID[3], ..base }.commit(|_| {}), 9);
+    refuses(&mut b, &Forgery { committer: ID[1], ..base }.commit(|_| {}), 9);
+    refuses(&mut b, &base.commit(|commit| boxes(commit).clear()), 9);
+    refuses(&mut b, &base.commit(|commit| boxes(commit).push(0)), 9);
+    let root = RootSource::Derived { salt: [1; 32] };
+    refuses(&mut b, &base.commit(|commit| commit.root = root), 9);
+    refuses(&mut b, &base.commit(|commit| commit.change.removed.push(ID[0])), 9);
 }
 
 #[test]
-fn an_old_commit_is_refused() {
+fn a_commit_that_comes_again_is_known() {
+    use LayerErrorKind::{Duplicate, Early, Own, Stale};
     let [mut a, mut b, mut c, _] = four(Curve::X25519);
     let first = stage(&mut a, &[], &[], 9).commit;
+    assert_eq!(refusal(&mut a, &first, 9), Own);
     a.confirm_change().unwrap();
     a.apply();
+    assert_eq!(refusal(&mut a, &first, 9), Duplicate);
+    let second = stage(&mut a, &[], &[ID[2]], 10).commit;
+    assert_eq!(refusal(&mut b, &second, 10), Early);
     for other in [&mut b, &mut c] {
         let _ = other.process_commit(&first, &parts(9)).unwrap();
         other.apply();
-        refuses(other, &first, 9);
+        assert_eq!(refusal(other, &first, 9), Duplicate);
+        let _ = other.process_commit(&second, &parts(10)).unwrap();
+        other.apply();
+        assert_eq!(refusal(other, &first, 9), Stale);
     }
-    refuses(&mut a, &first, 9);
+    // A removed member that waits for its welcome: later commits wait with it.
+    a.confirm_change().unwrap();
+    a.apply();
+    let third = stage(&mut a, &[], &[], 11).commit;
+    assert_eq!(refusal(&mut c, &third, 11), Early);
+    assert_eq!(c.process_commit(&third, &parts(11)).unwrap_err().epoch(), Some(3));
 }
 
 #[test]

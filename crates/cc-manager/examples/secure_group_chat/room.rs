@@ -9,7 +9,7 @@ use std::{
 
 use cc_aes_layer::AesLayer;
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
-use cc_manager::{CascadingCipherManager, Change};
+use cc_manager::{CascadingCipherManager, Change, Incoming, IncomingWelcome};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 
 /// Everyone who was ever in the group.
@@ -95,11 +95,12 @@ impl Room {
         let (mut readers, mut others) = (Vec::new(), Vec::new());
         let everyone = self.members.iter_mut().chain(&mut self.gone).enumerate();
         for (i, person) in everyone.filter(|(i, _)| *i != at) {
-            match person.stack.decrypt(&wire) {
-                Ok(message) if message == *text => readers.push(person.name.clone()),
-                Ok(_) => return Err(Problem::Cascade("another text came out".into())),
-                Err(_) if i < members => others.push(person.name.clone()),
-                Err(_) => others.push(format!("{} (removed)", person.name)),
+            match person.stack.receive(&wire)? {
+                Incoming::Message(message) if message == *text => readers.push(person.name.clone()),
+                Incoming::Early { .. } | Incoming::Stale { .. } if i >= members => {
+                    others.push(format!("{} (removed)", person.name));
+                }
+                other => return Err(unexpected(&other)),
             }
         }
         print(format_args!(
@@ -135,11 +136,15 @@ impl Room {
             .map(|person| person.stack.key_package())
             .collect::<Result<Vec<_>, _>>()?;
         let change = self.by(0)?.add_members(bundles)?;
-        self.deliver(0, &change)?;
+        let welcome = self.deliver(&change)?.ok_or(Problem::NoGroup)?;
         let mut read_before = Vec::new();
         for person in &mut joiners {
-            person.stack.join(&change.welcome)?;
-            if self.last.as_ref().is_some_and(|wire| person.stack.decrypt(wire).is_ok()) {
+            match person.stack.receive_welcome(&welcome)? {
+                IncomingWelcome::Joined(_) => {}
+                other => return Err(unexpected(&other)),
+            }
+            let Some(wire) = &self.last else { continue };
+            if let Incoming::Message(_) = person.stack.receive(wire)? {
                 read_before.push(person.name.clone());
             }
         }
@@ -150,7 +155,7 @@ impl Room {
             by(&self.members, 0),
             self.by(0)?.epoch().unwrap_or_default(),
             change.commit.len(),
-            change.welcome.len(),
+            welcome.len(),
             list(&read_before),
         ))?;
         // Somebody who comes back is somebody new: their old stack goes on being refused.
@@ -167,7 +172,7 @@ impl Room {
         }
         let id = self.members.get(at).and_then(|person| person.stack.member_id());
         let change = self.by(who)?.remove_members(id)?;
-        self.deliver(who, &change)?;
+        self.deliver(&change)?;
         let epoch = self.by(who)?.epoch().unwrap_or_default();
         print(format_args!(
             "\n- {name} was removed{} | epoch {epoch} | commit {} bytes\n",
@@ -183,7 +188,7 @@ impl Room {
     pub(crate) fn update(&mut self, name: &str) -> Result<(), Problem> {
         let who = self.position(name)?;
         let change = self.by(who)?.update()?;
-        self.deliver(who, &change)?;
+        self.deliver(&change)?;
         let epoch = self.by(who)?.epoch().unwrap_or_default();
         print(format_args!(
             "\n~ {name} has new keys | epoch {epoch} | commit {} bytes\n",
@@ -191,16 +196,20 @@ impl Room {
         ))
     }
 
-    /// The delivery service takes the change of member `who`: they confirm it, the others process it.
-    fn deliver(&mut self, who: usize, change: &Change) -> Result<(), Problem> {
-        for (i, person) in self.members.iter_mut().enumerate() {
-            if i == who {
-                person.stack.confirm(change.id())?;
-            } else {
-                person.stack.process(&change.commit)?;
+    /// The delivery service gives the commit to all members, the one who made it included, and each does
+    /// what the answer asks for. Gives the welcome for the new members.
+    fn deliver(&mut self, change: &Change) -> Result<Option<Vec<u8>>, Problem> {
+        let mut welcome = None;
+        for person in &mut self.members {
+            match person.stack.receive(&change.commit)? {
+                Incoming::Own { change: Some(accepted) } => {
+                    welcome = person.stack.confirm(accepted)?.welcome;
+                }
+                Incoming::Commit(_) => {}
+                other => return Err(unexpected(&other)),
             }
         }
-        Ok(())
+        Ok(welcome)
     }
 
     fn position(&self, name: &str) -> Result<usize, Problem> {
@@ -213,6 +222,10 @@ impl Room {
     fn by(&mut self, who: usize) -> Result<&mut CascadingCipherManager, Problem> {
         self.members.get_mut(who).map(|person| &mut person.stack).ok_or(Problem::NoGroup)
     }
+}
+
+fn unexpected(incoming: &dyn fmt::Debug) -> Problem {
+    Problem::Cascade(format!("{incoming:?}").into())
 }
 
 /// Each layer's share of the bytes and the time, bottom first.

@@ -13,7 +13,9 @@ use cc_core::{
     Buffer, CipherLayer, LayerContext, LayerDescriptor, LayerError, Opened, Properties, StackId,
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
-use cc_manager::{CascadingCipherManager, Change, ManagerBuilder};
+use cc_manager::{
+    CascadingCipherManager, Change, Incoming, IncomingWelcome, Joined, ManagerBuilder, OutboxEntry,
+};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 
 pub fn dh() -> DhLayer {
@@ -62,29 +64,61 @@ pub fn group(names: &[&str]) -> Vec<CascadingCipherManager> {
         let bundles: Vec<_> =
             joiners.iter_mut().map(|joiner| joiner.key_package().unwrap()).collect();
         let change = members[0].add_members(bundles).unwrap();
-        members[0].confirm(change.id()).unwrap();
+        let welcome = members[0].confirm(change.id()).unwrap().welcome.unwrap();
         for joiner in &mut joiners {
-            joiner.join(&change.welcome).unwrap();
+            joiner.join(&welcome).unwrap();
         }
         members.extend(joiners);
     }
     members
 }
 
-/// `who` confirms the change and all others but `except` process it.
+/// `who` confirms the change and all others but `except` process it. Gives the welcome.
 pub fn settle(
     members: &mut [CascadingCipherManager],
     who: usize,
     change: &Change,
     except: &[usize],
-) {
+) -> Option<Vec<u8>> {
+    let mut welcome = None;
     for (i, member) in members.iter_mut().enumerate() {
         if i == who {
-            member.confirm(change.id()).unwrap();
+            welcome = member.confirm(change.id()).unwrap().welcome;
         } else if !except.contains(&i) {
             member.process(&change.commit).unwrap();
         }
     }
+    welcome
+}
+
+/// For tests that are about something else than why bytes are refused.
+pub trait Follow {
+    /// A commit or proposal that counts, or what it was instead.
+    fn process(&mut self, wire: impl AsRef<[u8]>) -> Result<Incoming, Incoming>;
+
+    /// The group that was joined, or what the welcome was instead.
+    fn join(&mut self, welcome: impl AsRef<[u8]>) -> Result<Joined, IncomingWelcome>;
+}
+
+impl Follow for CascadingCipherManager {
+    fn process(&mut self, wire: impl AsRef<[u8]>) -> Result<Incoming, Incoming> {
+        match self.receive(wire).unwrap() {
+            good @ (Incoming::Commit(_) | Incoming::Proposal(_)) => Ok(good),
+            other => Err(other),
+        }
+    }
+
+    fn join(&mut self, welcome: impl AsRef<[u8]>) -> Result<Joined, IncomingWelcome> {
+        match self.receive_welcome(welcome).unwrap() {
+            IncomingWelcome::Joined(joined) => Ok(joined),
+            other => Err(other),
+        }
+    }
+}
+
+/// The bytes in an outbox.
+pub fn wires(outbox: Vec<OutboxEntry>) -> Vec<Vec<u8>> {
+    outbox.into_iter().map(|entry| entry.bytes).collect()
 }
 
 /// Everyone in `members` reads a message of everyone else.

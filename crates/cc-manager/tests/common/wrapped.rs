@@ -23,6 +23,8 @@ pub struct Wishes {
     pub epoch: Arc<Mutex<Option<u64>>>,
     /// Does not add this member.
     pub refuses: Arc<Mutex<Option<MemberId>>>,
+    /// Joins nothing, for this reason.
+    pub joins_not: Arc<Mutex<Option<fn() -> LayerError>>>,
     /// Has this authenticator.
     pub authenticator: Arc<Mutex<Option<[u8; 32]>>>,
     /// The times that were given to it.
@@ -143,8 +145,8 @@ impl<L: GroupLayer> GroupLayer for Wrapped<L> {
     ) -> Result<ChangeParts, LayerError> {
         self.wishes.times.lock().unwrap().push(context.now);
         let refused = *self.wishes.refuses.lock().unwrap();
-        if request.added.iter().any(|new| Some(new.id) == refused) {
-            return Err(LayerError::rejected());
+        if let Some(new) = request.added.iter().find(|new| Some(new.id) == refused) {
+            return Err(LayerError::rejected().about(new.id));
         }
         self.inner.stage_change(request, context)
     }
@@ -174,6 +176,9 @@ impl<L: GroupLayer> GroupLayer for Wrapped<L> {
         part: &[u8],
         context: &PartContext<'_>,
     ) -> Result<Option<MemberId>, LayerError> {
+        if let Some(reason) = *self.wishes.joins_not.lock().unwrap() {
+            return Err(reason());
+        }
         self.inner.join(part, context)
     }
 }

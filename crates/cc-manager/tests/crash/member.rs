@@ -10,8 +10,8 @@ use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::{Secret, store::StoreError};
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{
-    CascadingCipherManager, Catalog, Change, Error, Kind, ManagerBuilder, MemberId, Processed,
-    Standing,
+    CascadingCipherManager, Catalog, Change, Error, Incoming, IncomingWelcome, Kind,
+    ManagerBuilder, MemberId, OutboxEntry, Standing,
 };
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_signal_layer::{Account, SignalLayer};
@@ -93,7 +93,7 @@ fn report(member: &mut CascadingCipherManager) -> Vec<String> {
     let id = hex::encode(member.member_id().unwrap().as_bytes());
     let mut lines = vec![format!("standing {standing} {id}")];
     lines.extend(member.inbox().unwrap().iter().map(received));
-    lines.extend(member.outbox().unwrap().iter().map(|wire| format!("out {}", hex::encode(wire))));
+    lines.extend(member.outbox().unwrap().iter().map(out));
     lines.extend(member.staged_change().map(staged));
     lines
 }
@@ -110,10 +110,10 @@ fn obey(
             member.sent(arguments)?;
             "sent".into()
         }
-        "take" if Kind::of(argument())? == Kind::Commit => match member.process(argument())? {
-            Processed::Commit(summary) if summary.removed_self => "removed".into(),
-            processed => {
-                assert!(matches!(processed, Processed::Commit(_)));
+        "take" if Kind::of(argument())? == Kind::Commit => match member.receive(argument())? {
+            Incoming::Commit(summary) if summary.removed_self => "removed".into(),
+            incoming => {
+                assert!(matches!(incoming, Incoming::Commit(_)));
                 format!("epoch {}", member.epoch().unwrap())
             }
         },
@@ -138,8 +138,14 @@ fn obey(
             member.confirm(change)?;
             format!("epoch {}", member.epoch().unwrap())
         }
+        "welcome" => {
+            let outbox = member.outbox()?;
+            let welcome = outbox.iter().find(|entry| entry.kind == Kind::Welcome);
+            welcome.map_or("none".into(), hex::encode)
+        }
         "join" => {
-            member.join(argument())?;
+            let incoming = member.receive_welcome(argument())?;
+            assert!(matches!(incoming, IncomingWelcome::Joined(_)));
             format!("epoch {}", member.epoch().unwrap())
         }
         "authenticator" => {
@@ -156,7 +162,11 @@ fn received(message: &cc_manager::Message) -> String {
 }
 
 fn staged(change: &Change) -> String {
-    format!("staged {} {}", hex::encode(&change.commit), hex::encode(&change.welcome))
+    format!("staged {}", hex::encode(&change.commit))
+}
+
+fn out(entry: &OutboxEntry) -> String {
+    format!("out {}", hex::encode(&entry.bytes))
 }
 
 fn say(lines: &[String]) {

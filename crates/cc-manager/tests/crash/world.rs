@@ -50,7 +50,7 @@ struct Member {
     /// By number in the inbox: the text, and whether it was acknowledged.
     inbox: BTreeMap<String, (String, bool)>,
     outbox: Vec<String>,
-    staged: Option<(String, String)>,
+    staged: Option<String>,
 }
 
 struct Entry {
@@ -315,10 +315,11 @@ impl World {
         }
     }
 
-    /// The service takes the commit that `who` staged, and `who` confirms it.
-    fn accept(&mut self, who: usize) {
+    /// The service takes the commit that `who` staged, and `who` confirms it. Gives the welcome, where
+    /// somebody was added.
+    fn accept(&mut self, who: usize) -> Option<String> {
         self.changes += 1;
-        let (commit, welcome) = self.members[who].staged.clone().expect("a staged change");
+        let commit = self.members[who].staged.clone().expect("a staged change");
         self.post(who, commit, None);
         let before = self.members[who].epoch;
         loop {
@@ -334,10 +335,11 @@ impl World {
             }
         }
         self.members[who].staged = None;
-        if !welcome.is_empty() {
-            // As the program finds it, if it is killed now.
-            self.sent(who, &welcome);
-        }
+        // As the program finds it, if it is killed now.
+        let welcome = self.ask_until(who, "welcome", &[], |_| false);
+        let welcome = welcome.filter(|welcome| welcome != "none")?;
+        self.sent(who, &welcome);
+        Some(welcome)
     }
 
     /// Two stage at once, and the service takes one of them first.
@@ -372,8 +374,7 @@ impl World {
 
     /// The staged change of `host` brings `who` in.
     fn welcome(&mut self, host: usize, who: usize) {
-        let welcome = self.members[host].staged.clone().unwrap().1;
-        self.accept(host);
+        let welcome = self.accept(host).expect("somebody was added");
         let before = self.members[who].epoch;
         let joined = self.ask_until(who, "join", &[&welcome], |member| member.epoch != before);
         let member = &mut self.members[who];
@@ -534,9 +535,8 @@ impl World {
     }
 }
 
-fn parse_staged(line: &str) -> (String, String) {
-    let mut words = line.split(' ').skip(1).map(String::from);
-    (words.next().unwrap(), words.next().unwrap_or_default())
+fn parse_staged(line: &str) -> String {
+    line.split(' ').nth(1).unwrap().to_string()
 }
 
 /// SplitMix64: small, and the same everywhere.

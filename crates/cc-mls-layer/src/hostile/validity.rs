@@ -124,7 +124,10 @@ fn a_leaf_that_ends_is_refused_by_who_adds_and_by_who_follows() {
             group.mls.propose_add_member(provider, identity.keys(), &package).unwrap();
         drop(proposal);
         let queued = group.mls.pending_proposals().next().unwrap().proposal().clone();
-        group.mls.clear_pending_proposals(openmls_traits::OpenMlsProvider::storage(provider)).unwrap();
+        group
+            .mls
+            .clear_pending_proposals(openmls_traits::OpenMlsProvider::storage(provider))
+            .unwrap();
         queued
     };
     assert!(matches!(add, Proposal::Add(_)));

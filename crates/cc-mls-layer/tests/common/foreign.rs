@@ -50,11 +50,29 @@ pub(crate) fn foreign(name: &str, suite: CipherSuite) -> Foreign<impl MlsConfig 
     foreign_as(suite, BasicIdentityProvider, &|_| credential.clone())
 }
 
+/// A member whose welcomes have no ratchet tree.
+pub(crate) fn foreign_without_tree(
+    name: &str,
+    suite: CipherSuite,
+) -> Foreign<impl MlsConfig + use<>> {
+    let credential = BasicCredential::new(name.as_bytes().to_vec()).into_credential();
+    foreign_with(suite, BasicIdentityProvider, &|_| credential.clone(), false)
+}
+
 /// A member with the credential for its signature key.
 pub(crate) fn foreign_as<P: IdentityProvider + Clone>(
     suite: CipherSuite,
     identity_provider: P,
     credential: &dyn Fn(&[u8]) -> Credential,
+) -> Foreign<impl MlsConfig + use<P>> {
+    foreign_with(suite, identity_provider, credential, true)
+}
+
+fn foreign_with<P: IdentityProvider + Clone>(
+    suite: CipherSuite,
+    identity_provider: P,
+    credential: &dyn Fn(&[u8]) -> Credential,
+    tree_in_welcome: bool,
 ) -> Foreign<impl MlsConfig + use<P>> {
     let crypto = RustCryptoProvider::default();
     let provider = crypto.cipher_suite_provider(suite).unwrap();
@@ -69,7 +87,11 @@ pub(crate) fn foreign_as<P: IdentityProvider + Clone>(
     let id = MemberId::of([(&layer, commitment.finalize().into())]);
     let credential = credential(public.as_bytes());
     let rules = DefaultMlsRules::new()
-        .with_commit_options(CommitOptions::new().with_path_required(true))
+        .with_commit_options(
+            CommitOptions::new()
+                .with_path_required(true)
+                .with_ratchet_tree_extension(tree_in_welcome),
+        )
         .with_encryption_options(EncryptionOptions::new(true, PaddingMode::StepFunction));
     let psks = InMemoryPreSharedKeyStorage::default();
     let client = Client::builder()

@@ -1,64 +1,14 @@
-//! The layer in a store: the record of what it was made with, and what all records have in common.
-//! The bytes are in the [crate documentation](crate#bytes-in-a-store).
+//! What the records of this layer have in common. The bytes are in the
+//! [crate documentation](crate#bytes-in-a-store).
 
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use cc_core::{
-    LayerError, Restore, Secret, SecretBytes,
+    Secret, SecretBytes,
     store::{ScopeReader, StoreError},
 };
 
-use crate::{DhKeyPair, DhLayer, DhPublicKey, group::Group, layer::Mode, pairwise::Pairwise};
-
-pub(crate) const LAYER: &[u8] = b"layer";
-
 const VERSION: u16 = 1;
-const PAIRWISE: u8 = 1;
-const GROUP: u8 = 2;
-
-impl Restore for DhLayer {
-    const ID: &'static str = "cc.dh";
-
-    fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError> {
-        let mut records = Records::read(from)?;
-        let record = records.take(LAYER)?;
-        let mut fields = record.fields()?;
-        let mode = fields.byte()?;
-        let len = usize::from(fields.byte()?);
-        let public = DhPublicKey::from_bytes(fields.slice(len)?).map_err(|_| malformed())?;
-        let mode = match mode {
-            PAIRWISE => {
-                let secrets = [fields.secret()?, fields.secret()?, fields.secret()?];
-                Mode::Pairwise(Pairwise::from_secrets(secrets))
-            }
-            GROUP => {
-                let keys = DhKeyPair::from_private_key(public.curve(), fields.secret()?)
-                    .map_err(|_| malformed())?;
-                if *keys.public_key() != public {
-                    return Err(malformed().into());
-                }
-                Mode::Group(Box::new(Group::restore(keys, &mut records)?))
-            }
-            _ => return Err(malformed().into()),
-        };
-        fields.end()?;
-        records.end()?;
-        Ok(Self::from_parts(public, mode))
-    }
-}
-
-pub(crate) fn encode(public: &DhPublicKey, mode: &Mode) -> SecretBytes {
-    let public = public.to_bytes();
-    // 35 or 69.
-    let len = u8::try_from(public.len()).unwrap_or_default();
-    match mode {
-        Mode::Pairwise(pairwise) => {
-            let [a, b, c] = pairwise.secrets();
-            record(&[&[PAIRWISE, len], &public, a, b, c])
-        }
-        Mode::Group(group) => record(&[&[GROUP, len], &public, group.private_key().expose()]),
-    }
-}
 
 /// A record: the version, and these fields one behind the other.
 pub(crate) fn record(fields: &[&[u8]]) -> SecretBytes {
@@ -79,7 +29,7 @@ pub(crate) fn malformed() -> StoreError {
 pub(crate) struct Records(BTreeMap<Vec<u8>, SecretBytes>);
 
 impl Records {
-    fn read(from: &ScopeReader<'_>) -> Result<Self, StoreError> {
+    pub(crate) fn read(from: &ScopeReader<'_>) -> Result<Self, StoreError> {
         Ok(Self(from.list(b"")?.into_iter().collect()))
     }
 
@@ -88,8 +38,20 @@ impl Records {
         record.ok_or_else(|| StoreError::corrupt("a record of a DH layer is missing"))
     }
 
+    /// The records whose key is `prefix` with one byte behind it, by that byte.
+    pub(crate) fn take_indexed(&mut self, prefix: &[u8]) -> Vec<(u8, Record)> {
+        let index = |key: &[u8]| match key.strip_prefix(prefix) {
+            Some([index]) => Some(*index),
+            _ => None,
+        };
+        self.0
+            .extract_if(.., |key, _| index(key).is_some())
+            .filter_map(|(key, record)| Some((index(&key)?, Record(record))))
+            .collect()
+    }
+
     /// A record that nothing refers to shows that another one is not what it was.
-    fn end(self) -> Result<(), StoreError> {
+    pub(crate) fn end(self) -> Result<(), StoreError> {
         if self.0.is_empty() { Ok(()) } else { Err(malformed()) }
     }
 }
