@@ -58,7 +58,15 @@ fn ci() -> Outcome {
     // The same tests on the other backend, and the ciphersuites that are off by default.
     cargo(&["test", "--package", "cc-signal-layer", "--features", "graviola"])?;
     cargo(&["test", "--package", "cc-mls-layer", "--features", "draft-pq", "--test", "suites"])?;
-    cargo(&["test", "--package", "cc-manager", "--features", "serde,tracing", "--test", "features"])?;
+    cargo(&[
+        "test",
+        "--package",
+        "cc-manager",
+        "--features",
+        "serde,tracing",
+        "--test",
+        "features",
+    ])?;
     no_std()?;
     run(Command::new("cargo")
         .args(["doc", "--workspace", "--no-deps"])

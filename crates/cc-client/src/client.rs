@@ -438,9 +438,7 @@ impl EventRecord {
             Self::Superseded { operation } => settled(operation, Verdict::Superseded),
             Self::Refused { operation, why } => settled(operation, Verdict::Refused(why)),
             Self::Entered { group, name } => Event::Entered { group, name },
-            Self::Joined { group, person } => {
-                Event::Joined { group, person: person.into_person() }
-            }
+            Self::Joined { group, person } => Event::Joined { group, person: person.into_person() },
             Self::Left { group, person, myself } => {
                 Event::Left { group, person: person.into_person(), myself }
             }

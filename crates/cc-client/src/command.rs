@@ -6,10 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     AppRecord, Client, EventId, Fault, GroupId, LogId, OperationId, Position,
+    recipe::Role,
     records::{
         self, EventRecord, GroupRecord, OperationRecord, Queued, RequestRecord, Standing, Work,
     },
-    recipe::Role,
 };
 
 /// Settled commands whose ids are remembered.

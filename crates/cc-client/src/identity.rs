@@ -6,11 +6,7 @@ use cc_mls_layer::MlsIdentity;
 use cc_signal_layer::{Account, IdentityKeyPair};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Fault, Profile, Recipe,
-    recipe::{Keys, LayerKind},
-    records,
-};
+use crate::{Fault, Recipe, recipe::Keys, records};
 
 /// What a person says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +76,12 @@ impl Identity {
                 (pair.public_key().curve() == Curve::P256, *pair.private_key().expose())
             }),
             signal: signal.as_ref().map(|pair| pair.export().expose().to_vec()),
-            mls: mls
-                .as_ref()
-                .map(|mls| (mls.private_key().expose().to_vec(), mls.signature_key().to_vec())),
+            mls: match mls {
+                Some(mls) => {
+                    Some((mls.private_key()?.expose().to_vec(), mls.signature_key().to_vec()))
+                }
+                None => None,
+            },
         };
         records::encode(&stored)
     }
@@ -132,14 +131,9 @@ impl Identity {
         Ok(MlsIdentity::basic(
             mls.name().to_owned(),
             mls.ciphersuite(),
-            &mls.private_key(),
+            &mls.private_key()?,
             mls.signature_key(),
         )?)
-    }
-
-    /// Whether a group of this recipe can be founded: some layer has to make it.
-    pub(crate) fn has_mls(&self) -> bool {
-        self.recipe.has(LayerKind::Mls)
     }
 }
 

@@ -151,9 +151,8 @@ impl Inner {
         after: Option<Position>,
         items: &[Vec<u8>],
     ) -> Result<Position, Refusal> {
-        let too_many = items.is_empty()
-            || items.len() > MAX_APPEND
-            || (after.is_some() && items.len() != 1);
+        let too_many =
+            items.is_empty() || items.len() > MAX_APPEND || (after.is_some() && items.len() != 1);
         if too_many || items.iter().any(|item| item.len() > MAX_ITEM_LEN) {
             return Err(Refusal::TooLarge);
         }
@@ -190,7 +189,8 @@ impl DeliveryService for MemoryService {
         items: &[Vec<u8>],
     ) -> Result<Position, Failure> {
         let mut inner = self.inner();
-        if inner.chance(inner.faults.late_copies) {
+        let faults = inner.faults;
+        if inner.chance(faults.late_copies) {
             inner.late.push(Late { id, log: *log, after, items: items.to_vec() });
         }
         inner.arrive()?;
@@ -202,7 +202,8 @@ impl DeliveryService for MemoryService {
         let mut inner = self.inner();
         inner.arrive()?;
         let mut page = inner.page(log, after, MAX_PAGE);
-        if inner.chance(inner.faults.shuffled_pages) && !page.items.is_empty() {
+        let faults = inner.faults;
+        if inner.chance(faults.shuffled_pages) && !page.items.is_empty() {
             for _ in 0..page.items.len() {
                 let (a, b) = (inner.draw(page.items.len()), inner.draw(page.items.len()));
                 page.items.swap(a, b);
@@ -227,7 +228,9 @@ impl DeliveryService for MemoryService {
             Some(Answer::Publish(remaining)) => *remaining,
             _ => {
                 let there = inner.directory.entry(*mailbox).or_default();
-                there.retain(|package| !package.last_resort || packages.iter().all(|p| !p.last_resort));
+                there.retain(|package| {
+                    !package.last_resort || packages.iter().all(|p| !p.last_resort)
+                });
                 there.extend(packages.iter().cloned());
                 let remaining = there.iter().filter(|package| !package.last_resort).count();
                 let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);

@@ -86,9 +86,8 @@ impl Store for Overlay {
     ) -> Result<(), StoreError> {
         let mut changed = BTreeMap::new();
         if let Some(open) = &self.open {
-            let here = open.changes().filter(|(other, key, _)| {
-                *other == scope && key.starts_with(prefix)
-            });
+            let here =
+                open.changes().filter(|(other, key, _)| *other == scope && key.starts_with(prefix));
             changed.extend(here.map(|(_, key, change)| (key.to_vec(), change)));
         }
         if changed.is_empty() {

@@ -5,8 +5,8 @@ use cc_core::Opaque;
 use crate::{
     Client, Fault, Now,
     frame::{self, KeyPackageOffer, package_digest},
-    records::{self, PackageRecord},
     recipe::Role,
+    records::{self, PackageRecord},
     seat,
 };
 
@@ -47,8 +47,7 @@ impl Client {
     pub fn forget_expired(&mut self, now: Now) -> Result<usize, Fault> {
         self.transact(|client| {
             let mut forgotten = 0;
-            let packages =
-                client.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
+            let packages = client.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
             for (digest, package) in packages {
                 let expired = package.expires.is_some_and(|expires| expires < now.seconds());
                 if expired && package.rejoins.is_none() {

@@ -4,13 +4,13 @@ use cc_core::{MemberId, Opaque};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Client, EventId, Failure, Fate, Fault, GroupId, Item, Ledger, LogId, Now, Page, Position, Reply,
-    RequestId,
+    Client, EventId, Failure, Fate, Fault, GroupId, Item, Ledger, LogId, Now, Page, Position,
+    Reply, RequestId,
     event::fate_number,
     frame::{self, Frame, FrameError, GroupItem, Invitation, KeyPackageOffer, MailItem},
     records::{
         self, EventRecord, GroupRecord, InFlight, PackageRecord, PersonRecord, Queued,
-        RequestRecord, SeenRecord, Sealed, Sent, Standing, Work,
+        RequestRecord, Sealed, SeenRecord, Sent, Standing, Work,
     },
     seat::{self, Opened, Outcome},
 };
@@ -120,13 +120,9 @@ impl Client {
     /// What the application should know of an item that it does not get to see otherwise.
     fn tell(&mut self, log: &LogId, position: Position, fate: Fate) -> Result<(), Fault> {
         match fate {
-            Fate::TooLate | Fate::Unsupported | Fate::Forged | Fate::OrphanWelcome => {
-                self.state.emit(&EventRecord::Unreadable {
-                    log: *log,
-                    position,
-                    fate: fate_number(fate),
-                })
-            }
+            Fate::TooLate | Fate::Unsupported | Fate::Forged | Fate::OrphanWelcome => self
+                .state
+                .emit(&EventRecord::Unreadable { log: *log, position, fate: fate_number(fate) }),
             _ => Ok(()),
         }
     }
@@ -216,8 +212,7 @@ impl Client {
             }
             Ok(Frame::Content(content)) => {
                 let scope = records::seen(group);
-                let mut seen: SeenRecord =
-                    self.state.get(&scope, &sender.id)?.unwrap_or_default();
+                let mut seen: SeenRecord = self.state.get(&scope, &sender.id)?.unwrap_or_default();
                 if !seen.read(content.number) {
                     return Ok(Fate::Duplicate);
                 }
@@ -248,7 +243,8 @@ impl Client {
             self.state.emit(&EventRecord::Joined { group: *group, person })?;
         }
         if outcome.update {
-            self.state.emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
+            self.state
+                .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
         let rejoining = matches!(self.state.group(group)?.standing, Standing::Rejoining(_));
         if outcome.removed_self && !rejoining {
@@ -337,8 +333,7 @@ impl Client {
         let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
         self.changed(group, outcome, now)?;
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
-        let queued =
-            self.state.get::<Queued>(&records::queue(group), &records::key(number))?;
+        let queued = self.state.get::<Queued>(&records::queue(group), &records::key(number))?;
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
             for offer in offers {
@@ -519,7 +514,8 @@ impl Client {
         now: Now,
     ) -> Result<(), Fault> {
         let rank = |id: &MemberId| -> [u8; 32] {
-            let hash = Sha256::new().chain_update(id.as_bytes()).chain_update(position.0.to_be_bytes());
+            let hash =
+                Sha256::new().chain_update(id.as_bytes()).chain_update(position.0.to_be_bytes());
             hash.finalize().into()
         };
         let mine = rank(&self.identity.id);

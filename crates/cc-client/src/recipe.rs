@@ -1,8 +1,8 @@
 //! Recipes: which layers a group's stack is made of.
 
-use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
-use cc_manager::{Catalog, CascadingCipherManager, ManagerBuilder};
 use cc_aes_layer::AesLayer;
+use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
+use cc_manager::{CascadingCipherManager, Catalog, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_signal_layer::{IdentityKeyPair, SignalLayer};
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,11 @@ impl Recipe {
     }
 
     /// A stack of this recipe, for a group that this person founds or is to join.
-    pub(crate) fn build(&self, identity: &Identity, role: Role<'_>) -> Result<ManagerBuilder, Fault> {
+    pub(crate) fn build(
+        &self,
+        identity: &Identity,
+        role: Role<'_>,
+    ) -> Result<ManagerBuilder, Fault> {
         let mut builder = CascadingCipherManager::builder();
         for kind in &self.layers {
             builder = match kind {

@@ -191,11 +191,24 @@ pub(crate) struct OperationRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RequestRecord {
     /// To a group's log.
-    Append { group: GroupId, after: Option<Position>, items: Vec<Vec<u8>> },
+    Append {
+        group: GroupId,
+        after: Option<Position>,
+        items: Vec<Vec<u8>>,
+    },
     /// To somebody's mailbox.
-    Mail { mailbox: LogId, item: Vec<u8> },
-    Publish { packages: Vec<(Vec<u8>, bool)> },
-    Claim { group: GroupId, mailbox: LogId, operation: OperationId },
+    Mail {
+        mailbox: LogId,
+        item: Vec<u8>,
+    },
+    Publish {
+        packages: Vec<(Vec<u8>, bool)>,
+    },
+    Claim {
+        group: GroupId,
+        mailbox: LogId,
+        operation: OperationId,
+    },
 }
 
 /// A key package that was made, and its manager.
@@ -211,12 +224,7 @@ pub(crate) struct PackageRecord {
 /// An event, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EventRecord {
-    Message {
-        group: GroupId,
-        from: PersonRecord,
-        message: OperationId,
-        content: Vec<u8>,
-    },
+    Message { group: GroupId, from: PersonRecord, message: OperationId, content: Vec<u8> },
     Done { operation: OperationId, position: Position },
     Superseded { operation: OperationId },
     Refused { operation: OperationId, why: String },

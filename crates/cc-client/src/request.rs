@@ -390,10 +390,7 @@ impl Client {
     }
 
     /// The stored record of a key package.
-    pub(crate) fn package_record(
-        &self,
-        digest: &[u8; 32],
-    ) -> Result<Option<PackageRecord>, Fault> {
+    pub(crate) fn package_record(&self, digest: &[u8; 32]) -> Result<Option<PackageRecord>, Fault> {
         self.state.get(&records::packages(), digest)
     }
 }

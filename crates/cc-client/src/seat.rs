@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cc_core::{Kind, MemberId};
+use cc_core::{Kind, MemberId, store::StoreError};
 use cc_manager::{
-    CascadingCipherManager, Change, ChangeId, ChangeSummary, Error, Incoming, IncomingWelcome,
-    Proposal,
+    CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, Proposal,
 };
 use cc_mls_layer::MlsLayer;
 
@@ -26,7 +25,11 @@ pub(crate) fn read_offer(bytes: &[u8]) -> Result<KeyPackageOffer, Fault> {
 
 /// What an item was to the stack.
 pub(crate) enum Opened {
-    Message { sender: PersonRecord, epoch: Option<u64>, bytes: Vec<u8> },
+    Message {
+        sender: PersonRecord,
+        epoch: Option<u64>,
+        bytes: Vec<u8>,
+    },
     Change(Outcome),
     LeaveRequest,
     OtherRequest,
@@ -53,7 +56,10 @@ pub(crate) struct Outcome {
 
 /// What became of the wish to change the group.
 pub(crate) enum Staged {
-    Change { id: [u8; 16], commit: Vec<u8> },
+    Change {
+        id: [u8; 16],
+        commit: Vec<u8>,
+    },
     /// It is done already, or no longer to be done.
     Nothing,
     Refused(String),
@@ -205,7 +211,9 @@ pub(crate) fn confirm(
     change: [u8; 16],
 ) -> Result<(Outcome, Option<Vec<u8>>), Fault> {
     let before = members(seat);
-    let confirmed = seat.confirm(ChangeId::from_bytes(change))?;
+    let staged = seat.staged_change().map(Change::id).filter(|id| *id.as_bytes() == change);
+    let staged = staged.ok_or_else(|| StoreError::corrupt("the staged change is another one"))?;
+    let confirmed = seat.confirm(staged)?;
     if let Some(welcome) = &confirmed.welcome {
         seat.sent([welcome])?;
     }
@@ -269,11 +277,7 @@ pub(crate) fn title(seat: &CascadingCipherManager) -> String {
     seat.find::<MlsLayer>().and_then(MlsLayer::group_name).unwrap_or_default()
 }
 
-fn outcome(
-    before: &[Person],
-    seat: &CascadingCipherManager,
-    summary: &ChangeSummary,
-) -> Outcome {
+fn outcome(before: &[Person], seat: &CascadingCipherManager, summary: &ChangeSummary) -> Outcome {
     let after = members(seat);
     let named = |id: &MemberId| {
         let known = after.iter().chain(before).find(|person| person.id == *id);

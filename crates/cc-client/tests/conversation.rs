@@ -39,7 +39,9 @@ fn three_people_speak_leave_and_are_removed() {
         let leave = OperationId::random().unwrap();
         charlie.client.submit(leave, Command::Leave(group)).unwrap();
         settle(&mut [alice, bob, charlie], &mut service);
-        assert!(charlie.events.iter().any(|event| matches!(event, Event::Left { myself: true, .. })));
+        assert!(
+            charlie.events.iter().any(|event| matches!(event, Event::Left { myself: true, .. }))
+        );
         assert_eq!(alice.client.group(&group).unwrap().members.len(), 2);
         // Alice removes Bob.
         let bobs_id = bob.client.me().id;
@@ -122,7 +124,9 @@ fn asking_twice_does_it_once() {
     settle(&mut [&mut alice, &mut bob], &mut service);
     assert_eq!(bob.read(&group), [("Alice".to_owned(), "once".to_owned())]);
     let other = Command::Send { group, content: b"twice".to_vec() };
-    assert!(matches!(alice.client.submit(id, other), Err(cc_client::Fault::OperationExists(of)) if of == id));
+    assert!(
+        matches!(alice.client.submit(id, other), Err(cc_client::Fault::OperationExists(of)) if of == id)
+    );
 }
 
 #[test]

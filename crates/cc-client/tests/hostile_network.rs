@@ -73,7 +73,10 @@ fn simulate(seed: u64, count: usize, steps: u32) {
                 person.client.submit(OperationId::random().unwrap(), refresh).unwrap();
             }
             18..23 => person.restart(),
-            23..30 => person.now.wall = person.now.wall.wrapping_add(dice.below(1 << 35)).wrapping_sub(1 << 34),
+            23..30 => {
+                person.now.wall =
+                    person.now.wall.wrapping_add(dice.below(1 << 35)).wrapping_sub(1 << 34)
+            }
             30..45 => person.now.mono += dice.below(8_000),
             45..50 => person.take_events(),
             _ => {

@@ -97,7 +97,7 @@ impl MlsIdentity {
         public_key: &[u8],
     ) -> Result<Self, MlsError> {
         let name = name.into();
-        check_name(&name)?;
+        check_member_name(&name)?;
         check_ciphersuite(ciphersuite)?;
         let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
         Ok(Self { name, chain: Vec::new(), ciphersuite, keys: keys.into() })
