@@ -119,11 +119,21 @@ pub trait GroupLayer: CipherLayer {
         context: &PartContext<'_>,
     ) -> Result<CommitOutcome, LayerError>;
 
+    /// Whether this layer's part of a welcome is for this member, as far as its public bytes tell: it
+    /// names a key package of this member whose keys are still there. `None` where they do not tell.
+    /// The answer authenticates nothing.
+    fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let _ = part;
+        None
+    }
+
     /// Joins a group by this layer's part of a welcome; gives who sent it where the layer knows. The
     /// group that the member was in until now, and a change it had staged there, are forgotten.
     ///
     /// # Errors
-    /// [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with the part.
+    /// [`Stale`](crate::LayerErrorKind::Stale) for a welcome that names no key package of this member,
+    /// or one whose keys are gone; [`Rejected`](crate::LayerErrorKind::Rejected) for anything wrong with
+    /// the part.
     fn join(
         &mut self,
         part: &[u8],

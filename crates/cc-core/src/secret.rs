@@ -64,7 +64,10 @@ impl<const N: usize> Secret<N> {
     /// A second copy, where the protocol needs one.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self(self.0.clone())
+        // Not a clone of the box, which may pass by the stack.
+        let mut secret = Self::zeroed();
+        secret.0.copy_from_slice(self.0.as_slice());
+        secret
     }
 }
 

@@ -85,6 +85,18 @@ pub enum StoreError {
     /// The passphrase or key does not open this store.
     #[error("the passphrase or key does not open this store")]
     WrongKey,
+    /// The store asks for a costlier derivation of the key from the passphrase than is accepted, which
+    /// whoever can write it may have changed. Nothing was derived. Where the store is trusted, accept more.
+    #[error(
+        "opening the store takes a derivation with {memory_kib} KiB of memory and {passes} passes, which \
+         is more than is accepted: if nobody else could write the store, accept more"
+    )]
+    TooCostly {
+        /// Memory that the store asks for, in KiB.
+        memory_kib: u32,
+        /// Passes over it that the store asks for.
+        passes: u8,
+    },
     /// Not a store of this kind.
     #[error("not a store of Cascading Cipher")]
     Foreign,
@@ -173,6 +185,7 @@ impl StoreError {
             Self::InDoubt(_) => 412,
             Self::Random(_) => 209,
             Self::Io(_) => 413,
+            Self::TooCostly { .. } => 414,
         }
     }
 

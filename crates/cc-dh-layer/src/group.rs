@@ -151,15 +151,15 @@ impl Group {
         } else {
             (Root::random()?, None)
         };
-        let commitment = root.commitment(&step)?;
+        let commitment = root.commitment(&step);
         let change = CommittedChange { ends: now.number, removed, added, commitment };
         let commit = match salt {
             Some(salt) => Commit { change, root: RootSource::Derived { salt } },
             None => Commit::seal(&self.keys, member, &now, &step, change, &root)?,
         };
         let mut part = commit.encode()?;
-        let digest = commit::append_tag(&mut part, &now, binding)?;
-        let next = Generation::new(&root, &step, &commitment, digest, roster)?;
+        let digest = commit::append_tag(&mut part, &now, binding);
+        let next = Generation::new(&root, &step, &commitment, digest, roster);
         let welcome = if commit.change.added.is_empty() {
             Vec::new()
         } else {
@@ -205,7 +205,7 @@ impl Group {
         if state.change().is_some_and(|change| change.next.commit == digest) {
             return Err(LayerError::own());
         }
-        if now.secrets.membership_tag(binding, &digest)? != tag {
+        if now.secrets.membership_tag(binding, &digest) != tag {
             return Err(LayerError::rejected());
         }
         let commit = Commit::decode(self.keys.curve(), body)?;
@@ -222,10 +222,9 @@ impl Group {
             .changed(committer.as_ref(), removed, added)
             .map_err(|_| LayerError::rejected())?;
         let step = now.step(&roster, binding)?;
-        let next = match commit.open(&self.keys, member, now, &step)? {
-            Some(root) => Some(Generation::new(&root, &step, commitment, digest, roster)?),
-            None => None,
-        };
+        let next = commit
+            .open(&self.keys, member, now, &step)?
+            .map(|root| Generation::new(&root, &step, commitment, digest, roster));
         let outcome = CommitOutcome {
             committer,
             added: added.iter().map(|entry| entry.id).collect(),
@@ -236,6 +235,14 @@ impl Group {
         Ok(outcome)
     }
 
+    /// Costs one key agreement, whatever the welcome's length.
+    pub(crate) fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let member = self.state.latest().member()?;
+        let invitation = Welcome::decode(self.keys.curve(), part)
+            .and_then(|welcome| welcome.invitation(&self.keys, &member).map(|it| it.is_some()));
+        Some(invitation.unwrap_or(false))
+    }
+
     pub(crate) fn join(
         &mut self,
         part: &[u8],
@@ -244,7 +251,11 @@ impl Group {
         let state = self.state.latest();
         let member = state.expect_member()?;
         let welcome = Welcome::decode(self.keys.curve(), part)?;
-        let (generation, sender) = welcome.open(&self.keys, member, &context.binding)?;
+        let Some(invitation) = welcome.invitation(&self.keys, &member)? else {
+            return Err(LayerError::stale(None));
+        };
+        let (generation, sender) =
+            welcome.open(&invitation, &self.keys, member, &context.binding)?;
         self.state.stage(state.joined(generation)?);
         Ok(sender)
     }

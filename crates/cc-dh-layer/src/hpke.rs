@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 
-use cc_core::{SecretBytes, key_use, random};
+use cc_core::{SecretBytes, key_use, random, with_clean_stack};
 use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
@@ -44,21 +44,14 @@ impl Sealer {
         content: &[u8],
         to: &mut Vec<u8>,
     ) -> Result<(), DhError> {
-        let (encapsulated, ciphertext) = self
-            .hpke
-            .seal(
-                &public(recipient),
-                info,
-                associated_data,
-                content,
-                None,
-                None,
-                Some(&self.sender),
-            )
-            .map_err(|error| match error {
-                HpkeError::InsufficientRandomness => DhError::Random(cc_core::RandomError),
-                _ => DhError::Internal,
-            })?;
+        let (sender, recipient_key) = (Some(&self.sender), public(recipient));
+        let (encapsulated, ciphertext) = with_clean_stack::<STACK, _>(|| {
+            self.hpke.seal(&recipient_key, info, associated_data, content, None, None, sender)
+        })
+        .map_err(|error| match error {
+            HpkeError::InsufficientRandomness => DhError::Random(cc_core::RandomError),
+            _ => DhError::Internal,
+        })?;
         // The library does not show the key and nonce. An encapsulated key that comes only once is of a
         // private key that was drawn only once, and so are they.
         key_use::record("dh hpke", &encapsulated, recipient.point());
@@ -89,19 +82,22 @@ pub(crate) fn open(
     // Stricter than the library: the canonical encoding, and no point of low order.
     let encapsulated =
         DhPublicKey::from_point(curve, encapsulated).map_err(|_| DhError::Rejected)?;
-    suite(curve, AeadAlgorithm::Aes256Gcm)?
-        .open(
-            encapsulated.point(),
-            &private(recipient),
+    let hpke = suite(curve, AeadAlgorithm::Aes256Gcm)?;
+    let (recipient, sender) = (private(recipient), public(sender));
+    let encapsulated = encapsulated.point();
+    let opened = with_clean_stack::<STACK, _>(|| {
+        hpke.open(
+            encapsulated,
+            &recipient,
             info,
             associated_data,
             ciphertext,
             None,
             None,
-            Some(&public(sender)),
+            Some(&sender),
         )
-        .map(SecretBytes::new)
-        .map_err(|_| DhError::Rejected)
+    });
+    opened.map(SecretBytes::new).map_err(|_| DhError::Rejected)
 }
 
 /// The library seeds a generator of its own for every suite it makes, also to open, and panics when
@@ -124,6 +120,8 @@ fn public(key: &DhPublicKey) -> HpkePublicKey {
 }
 
 const TAG_LEN: usize = 16;
+/// What an encapsulation and the AEAD behind it leave on the stack is within this.
+const STACK: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

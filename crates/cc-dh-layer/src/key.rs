@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use cc_core::{RandomError, Secret};
+use cc_core::{RandomError, Secret, with_clean_stack};
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use sha2::{Digest, Sha256};
 
@@ -36,18 +36,18 @@ impl DhKeyPair {
     /// # Errors
     /// [`DhError::PrivateKey`] for a P-256 scalar out of range.
     pub fn from_private_key(curve: Curve, private: Secret<32>) -> Result<Self, DhError> {
-        let point = match curve {
+        let point = with_clean_stack::<STACK, _>(|| match curve {
             Curve::X25519 => {
                 let secret = x25519_dalek::StaticSecret::from(*private.expose());
-                Point::X25519(x25519_dalek::PublicKey::from(&secret).to_bytes())
+                Ok(Point::X25519(x25519_dalek::PublicKey::from(&secret).to_bytes()))
             }
             Curve::P256 => {
                 let secret = p256::SecretKey::from_slice(private.expose())
                     .map_err(|_| DhError::PrivateKey)?;
                 let encoded = secret.public_key().to_encoded_point(false);
-                Point::P256(encoded.as_bytes().try_into().map_err(|_| DhError::Internal)?)
+                encoded.as_bytes().try_into().map(Point::P256).map_err(|_| DhError::Internal)
             }
-        };
+        })?;
         Ok(Self { private, public: DhPublicKey(point) })
     }
 
@@ -77,6 +77,10 @@ impl DhKeyPair {
     /// [`DhError::CurveMismatch`] for a key of the other curve, [`DhError::PublicKey`] when the result
     /// does not depend on the private key.
     pub fn diffie_hellman(&self, peer: &DhPublicKey) -> Result<Secret<32>, DhError> {
+        with_clean_stack::<STACK, _>(|| self.agree(peer))
+    }
+
+    fn agree(&self, peer: &DhPublicKey) -> Result<Secret<32>, DhError> {
         match (self.curve(), &peer.0) {
             (Curve::X25519, Point::X25519(point)) => {
                 let secret = x25519_dalek::StaticSecret::from(*self.private.expose());
@@ -273,6 +277,8 @@ const LOW_ORDER: [[u8; 32]; 5] = [
 
 /// A random scalar is out of range for P-256 once in 2^32.
 const MAX_TRIES: usize = 16;
+/// What a scalar multiplication leaves on the stack is within this.
+const STACK: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests;

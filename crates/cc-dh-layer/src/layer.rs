@@ -263,6 +263,10 @@ impl GroupLayer for DhLayer {
         self.as_group_mut()?.process_commit(part, context)
     }
 
+    fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        self.as_group().ok()?.is_invited(part)
+    }
+
     fn join(
         &mut self,
         part: &[u8],

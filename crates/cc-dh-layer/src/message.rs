@@ -4,7 +4,7 @@ use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{AeadInOut, Nonce, Tag},
 };
-use cc_core::{Buffer, Secret, key_use, random};
+use cc_core::{Buffer, Secret, key_use, random, with_clean_stack};
 
 use crate::{DhError, kdf::Prk};
 
@@ -28,13 +28,15 @@ impl MessageKey {
     /// Makes of the buffer's content `salt ‖ AES-256-GCM ciphertext ‖ tag`: 48 bytes more.
     pub(crate) fn seal(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), DhError> {
         let salt: [u8; SALT_LEN] = random::array()?;
-        let derived = self.derive(&salt)?;
+        let derived = self.derive(&salt);
         let (key, nonce) = derived.expose().split_at(KEY_LEN);
         key_use::record("dh message", key, nonce);
-        let (cipher, nonce) = cipher(&derived)?;
-        let tag = cipher
-            .encrypt_inout_detached(&nonce, associated_data, buffer.as_mut_slice().into())
-            .map_err(|_| DhError::Internal)?;
+        let tag = with_clean_stack::<STACK, _>(|| {
+            let (cipher, nonce) = cipher(&derived)?;
+            cipher
+                .encrypt_inout_detached(&nonce, associated_data, buffer.as_mut_slice().into())
+                .map_err(|_| DhError::Internal)
+        })?;
         buffer.append(&tag);
         buffer.prepend(&salt);
         Ok(())
@@ -44,19 +46,22 @@ impl MessageKey {
     pub(crate) fn open(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), DhError> {
         let salt = buffer.take_front::<SALT_LEN>().ok_or(DhError::Rejected)?;
         let tag = buffer.take_back::<TAG_LEN>().ok_or(DhError::Rejected)?;
-        let (cipher, nonce) = cipher(&self.derive(&salt)?)?;
-        cipher
-            .decrypt_inout_detached(
-                &nonce,
-                associated_data,
-                buffer.as_mut_slice().into(),
-                &Tag::<Aes256Gcm>::from(tag),
-            )
-            .map_err(|_| DhError::Rejected)
+        let derived = self.derive(&salt);
+        with_clean_stack::<STACK, _>(|| {
+            let (cipher, nonce) = cipher(&derived)?;
+            cipher
+                .decrypt_inout_detached(
+                    &nonce,
+                    associated_data,
+                    buffer.as_mut_slice().into(),
+                    &Tag::<Aes256Gcm>::from(tag),
+                )
+                .map_err(|_| DhError::Rejected)
+        })
     }
 
     /// `key[32] ‖ nonce[12]`
-    fn derive(&self, salt: &[u8; SALT_LEN]) -> Result<Secret<44>, DhError> {
+    fn derive(&self, salt: &[u8; SALT_LEN]) -> Secret<44> {
         self.0.expand(b"message", &[salt])
     }
 }
@@ -68,6 +73,8 @@ fn cipher(derived: &Secret<44>) -> Result<(Aes256Gcm, Nonce<Aes256Gcm>), DhError
     Ok((cipher, nonce))
 }
 
+/// What AES-GCM leaves on the stack, key schedules and hash keys, is within this.
+const STACK: usize = 4096;
 const SALT_LEN: usize = 32;
 const KEY_LEN: usize = 32;
 const TAG_LEN: usize = 16;

@@ -19,23 +19,23 @@ pub(crate) struct Pairwise {
 }
 
 impl Pairwise {
-    pub(crate) fn new(own: &DhKeyPair, peer: &DhPublicKey) -> Result<Self, DhError> {
-        let public = own.public_key();
+    pub(crate) fn new(keys: &DhKeyPair, peer: &DhPublicKey) -> Result<Self, DhError> {
+        let public = keys.public_key();
         if public == peer {
             return Err(DhError::OwnKey);
         }
-        let shared = own.diffie_hellman(peer)?;
+        let shared = keys.diffie_hellman(peer)?;
         // Both keys go into every derivation, in an order both sides agree on, so that the secret is
         // one of exactly these two people (RFC 7748 section 6.1 advises it).
-        let own_is_low = public < peer;
-        let (low, high) = if own_is_low { (public, peer) } else { (peer, public) };
+        let is_low = public < peer;
+        let (low, high) = if is_low { (public, peer) } else { (peer, public) };
         let prk = Prk::extract(b"cascading-cipher/1 dh pairwise", shared.expose());
-        let id = own.curve().id().to_be_bytes();
+        let id = keys.curve().id().to_be_bytes();
         let fields: [&[u8]; 3] = [&id, low.point(), high.point()];
-        let upward = MessageKey::new(prk.expand(b"low to high", &fields)?);
-        let downward = MessageKey::new(prk.expand(b"high to low", &fields)?);
-        let (sending, receiving) = if own_is_low { (upward, downward) } else { (downward, upward) };
-        let contribution = prk.expand(b"pairwise contribution", &fields)?;
+        let upward = MessageKey::new(prk.expand(b"low to high", &fields));
+        let downward = MessageKey::new(prk.expand(b"high to low", &fields));
+        let (sending, receiving) = if is_low { (upward, downward) } else { (downward, upward) };
+        let contribution = prk.expand(b"pairwise contribution", &fields);
         Ok(Self { sending, receiving, contribution })
     }
 

@@ -13,19 +13,19 @@ use crate::{
 
 /// How an operation ends.
 #[derive(Debug, Clone, Copy)]
-enum End {
+enum Outcome {
     /// It is committed and applied.
-    Goes,
+    Applied,
     /// The commit fails: it is reverted, and tried again.
-    Fails,
+    Failed,
     /// The process dies before the commit; it is tried again.
-    Lost,
+    DiedBefore,
     /// The process dies behind the commit.
-    Kept,
+    DiedAfter,
 }
 
 /// A member and its store.
-struct Kept {
+struct StoredMember {
     person: Person,
     store: MemoryStore,
     new: bool,
@@ -55,34 +55,36 @@ fn restore(store: &MemoryStore) -> DhLayer {
     DhLayer::restore(&scope().of(store)).unwrap()
 }
 
-impl Kept {
+impl StoredMember {
     fn new(founding: bool) -> Self {
         // With a place already, and not yet in the store.
-        let mut kept =
+        let mut member =
             Self { person: person(Curve::X25519, founding), store: MemoryStore::new(), new: true };
-        kept.run(End::Goes, |_| ());
-        kept
+        member.run(Outcome::Applied, |_| ());
+        member
     }
 
-    fn run<T>(&mut self, end: End, operation: impl Fn(&mut DhLayer) -> T) -> T {
+    fn run<T>(&mut self, outcome: Outcome, operation: impl Fn(&mut DhLayer) -> T) -> T {
         let result = operation(&mut self.person.layer);
         let batch = save(&mut self.person.layer, self.new);
-        match end {
-            End::Goes | End::Kept => {
+        match outcome {
+            Outcome::Applied | Outcome::DiedAfter => {
                 self.store.commit(&batch).unwrap();
                 self.new = false;
             }
-            End::Fails | End::Lost => {}
+            Outcome::Failed | Outcome::DiedBefore => {}
         }
-        match end {
-            End::Goes => self.person.layer.apply(),
-            End::Fails => self.person.layer.revert(),
-            End::Lost | End::Kept => self.person.layer = restore(&self.store.reopened()),
+        match outcome {
+            Outcome::Applied => self.person.layer.apply(),
+            Outcome::Failed => self.person.layer.revert(),
+            Outcome::DiedBefore | Outcome::DiedAfter => {
+                self.person.layer = restore(&self.store.reopened())
+            }
         }
         self.check();
-        match end {
-            End::Goes | End::Kept => result,
-            End::Fails | End::Lost => self.run(End::Goes, operation),
+        match outcome {
+            Outcome::Applied | Outcome::DiedAfter => result,
+            Outcome::Failed | Outcome::DiedBefore => self.run(Outcome::Applied, operation),
         }
     }
 
@@ -238,10 +240,10 @@ fn a_pair_is_written_once_and_goes_on() {
 /// The window is set on a layer, not by an operation: the next save has it.
 #[test]
 fn the_window_is_kept() {
-    let mut kept = Kept::new(true);
-    kept.person.layer = restore(&kept.store).keep_past_generations(7);
-    kept.run(End::Kept, |_| ());
-    let records = dump(&mut kept.person.layer);
+    let mut member = StoredMember::new(true);
+    member.person.layer = restore(&member.store).keep_past_generations(7);
+    member.run(Outcome::DiedAfter, |_| ());
+    let records = dump(&mut member.person.layer);
     assert_eq!(records[b"group".as_slice()][2], 7);
 }
 
@@ -281,13 +283,13 @@ proptest! {
     fn a_group_survives_crashes_and_failures(
         steps in prop::collection::vec((0u8..6, 0usize..4, 0usize..4), 1..20),
         ends in prop::collection::vec(
-            prop::sample::select(vec![End::Goes, End::Fails, End::Lost, End::Kept]),
+            prop::sample::select(vec![Outcome::Applied, Outcome::Failed, Outcome::DiedBefore, Outcome::DiedAfter]),
             32,
         ),
     ) {
         let mut ends = ends.into_iter().cycle();
         let mut end = || ends.next().unwrap();
-        let mut people: Vec<_> = (0..4).map(|i| Kept::new(i == 0)).collect();
+        let mut people: Vec<_> = (0..4).map(|i| StoredMember::new(i == 0)).collect();
         let mut inside = vec![0usize];
         for (binding, (step, actor, other)) in (1u8..).zip(steps) {
             let actor = inside[actor % inside.len()];
@@ -330,15 +332,15 @@ proptest! {
                 }
             }
             let wire = people[actor].person.seal(b"text").unwrap();
-            for (i, kept) in people.iter_mut().enumerate() {
-                let opened = kept.person.open(&wire);
+            for (i, stored) in people.iter_mut().enumerate() {
+                let opened = stored.person.open(&wire);
                 if inside.contains(&i) {
                     prop_assert_eq!(opened.unwrap(), b"text");
-                    prop_assert_eq!(kept.person.layer.members().len(), inside.len());
+                    prop_assert_eq!(stored.person.layer.members().len(), inside.len());
                 } else {
                     prop_assert!(opened.is_err());
                 }
-                kept.check();
+                stored.check();
             }
         }
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use cc_core::{ChainSecret, Contribution};
 
-use crate::stack::Stack;
+use crate::composition::Composition;
 
 /// The chain secrets of one message or change: what each layer inherits.
 #[derive(Default)]
@@ -29,17 +29,18 @@ impl Cascade {
     /// Passes the layer at `position`.
     pub(crate) fn next_layer(
         &mut self,
-        stack: &Stack,
+        composition: &Composition,
         position: u16,
         contribution: Option<&Contribution>,
     ) {
         self.below.push(self.secrets.len());
         let Some((contribution, descriptor)) =
-            contribution.zip(stack.descriptors().get(usize::from(position)))
+            contribution.zip(composition.descriptors.get(usize::from(position)))
         else {
             return;
         };
-        let next = ChainSecret::extend(self.top(), contribution, stack.id(), descriptor, position);
+        let next =
+            ChainSecret::extend(self.top(), contribution, &composition.id, descriptor, position);
         self.secrets.push(next);
     }
 }

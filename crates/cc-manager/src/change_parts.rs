@@ -15,20 +15,13 @@ use cc_core::{
 
 use crate::{
     ChangeId, ChangeSummary, Error, Joined, MemberInfo,
+    agreement::agree,
     cascade::Cascade,
-    stack::{Stack, agree, check_contribution, failed},
+    layers::failed,
+    stack::{Stack, check_contribution},
 };
 
 impl Stack {
-    /// The epoch of the group, if this member is in one.
-    pub(crate) fn epoch(&self) -> Option<u64> {
-        // All group layers move together, so any of them can tell.
-        match self.groups().next_back()?.1.standing() {
-            Standing::Member { epoch } => Some(epoch),
-            Standing::Outside | Standing::Removed => None,
-        }
-    }
-
     /// All members, with the first name that a layer has for each. Outside a group, or where some layer
     /// has left it, there are none.
     pub(crate) fn member_infos(&self) -> Vec<MemberInfo> {
@@ -223,6 +216,7 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
     let list = Bundle::decode(welcome, Kind::Welcome, stack.id())?.into_parts();
     let mut inviter = None;
     check_parts(stack, &list.parts)?;
+    expect_invited(stack, &list.parts)?;
     let mut pass = Pass::new(Kind::Commit, stack, &list.change);
     for part in &list.parts {
         let position = part.position;
@@ -244,6 +238,18 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
     }
     expect_fit(stack.layers().iter(), members.len())?;
     Ok(Joined { id: ChangeId(list.change), inviter, members: stack.member_infos() })
+}
+
+/// No layer says that the welcome is for somebody else.
+fn expect_invited(stack: &Stack, parts: &[Part]) -> Result<(), Error> {
+    let part_of = |position| parts.iter().find(|part| part.position == position);
+    for (position, group) in stack.groups() {
+        let invited = part_of(position).and_then(|part| group.is_invited(part.value.as_slice()));
+        if invited == Some(false) {
+            return Err(Error::NotInvited);
+        }
+    }
+    Ok(())
 }
 
 /// There is a part for each layer that has one, and nothing where nothing authenticates it.
@@ -295,9 +301,9 @@ impl Pass {
         contribution: Option<&Contribution>,
     ) {
         for skipped in self.passed..position {
-            self.cascade.next_layer(stack, skipped, None);
+            self.cascade.next_layer(stack.composition(), skipped, None);
         }
-        self.cascade.next_layer(stack, position, contribution);
+        self.cascade.next_layer(stack.composition(), position, contribution);
         self.passed = position + 1;
         self.transcript = self.transcript.extend(position, commit, welcome);
         self.group_below = true;

@@ -14,7 +14,8 @@ use tls_codec::{
 use crate::{
     message::{Message, MessageId},
     outbox::{OutboxEntry, Recipients},
-    records::{Place, malformed},
+    place::Place,
+    records::malformed,
 };
 
 /// In front of the plaintext of a received message.

@@ -98,6 +98,9 @@ pub enum Error {
     /// The member is in a group, or was.
     #[error("this manager is or was in a group: build another one for another group")]
     GroupExists,
+    /// A welcome for somebody else, or for a key package of this member whose keys are gone.
+    #[error("the welcome is for somebody else, or for a key package that was used or is gone")]
+    NotInvited,
     /// A layer for two in a group of more.
     #[error(
         "layer {position} is for two parties, and the group would have {members}: \
@@ -159,6 +162,7 @@ impl Error {
             Self::EpochUnknown => 515,
             Self::TooManyProposals(_) => 516,
             Self::NoLayerOfType(_) => 517,
+            Self::NotInvited => 518,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Which commits and proposals this member made or processed, so that it recognizes them when the
-//! delivery service delivers them once more.
+//! Which commits this member made or processed, so that it recognizes them when the delivery service
+//! delivers them once more.
 
 use alloc::{format, sync::Arc, vec::Vec};
 
@@ -8,11 +8,10 @@ use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::state::State;
 
-/// Commits and proposals that are remembered; of older ones the layers can still tell that their epoch
-/// is over.
+/// Commits that are remembered; of older ones the layers can still tell that their epoch is over.
 const MAX_ENTRIES: usize = 128;
 
-/// The last commits and proposals, oldest first, by the digests of their bytes.
+/// The last commits, oldest first, by the digests of their bytes.
 #[derive(Clone, Default, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 pub(crate) struct History {
     entries: Vec<Entry>,
@@ -24,7 +23,7 @@ struct Entry {
     origin: Origin,
 }
 
-/// Who made a commit or proposal.
+/// Who made a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 #[repr(u8)]
 pub(crate) enum Origin {
@@ -50,12 +49,12 @@ impl History {
 }
 
 impl State {
-    /// This member made the commit or proposal `wire`.
+    /// This member made the commit `wire`.
     pub(crate) fn remember_own(&mut self, wire: &[u8]) {
         Arc::make_mut(&mut self.history).add(wire, Origin::Own);
     }
 
-    /// The commit or proposal `wire` of another member was processed.
+    /// The commit `wire` of another member was processed.
     pub(crate) fn remember_processed(&mut self, wire: &[u8]) {
         Arc::make_mut(&mut self.history).add(wire, Origin::Processed);
     }

@@ -2,9 +2,9 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use cc_core::CipherLayer;
+use cc_core::{CipherLayer, LayerError};
 
-use crate::StackProblem;
+use crate::{Error, StackProblem};
 
 /// A layer while a stack or an operation has it.
 pub(crate) type LayerMut<'a> = &'a mut (dyn CipherLayer + 'static);
@@ -94,6 +94,11 @@ impl Layers {
     }
 }
 
+/// The error of the layer at `position`.
+pub(crate) fn failed(position: u16, layer: &dyn CipherLayer, source: LayerError) -> Error {
+    Error::Layer { position: usize::from(position), layer: layer.properties().name, source }
+}
+
 /// Finishes its layers when it is dropped, by a panic as well.
 struct Unfinished<'a> {
     layers: &'a mut [Box<dyn CipherLayer>],
@@ -120,7 +125,7 @@ pub(crate) fn finish_one(layer: LayerMut<'_>, apply: bool) {
 
 #[cfg(test)]
 mod tests {
-    use cc_core::{Buffer, LayerContext, LayerDescriptor, LayerError, Opened, Properties};
+    use cc_core::{Buffer, LayerContext, LayerDescriptor, Opened, Properties};
 
     use super::*;
 

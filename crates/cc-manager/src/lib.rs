@@ -5,14 +5,15 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod agreement;
 mod builder;
 mod cascade;
 mod catalog;
 mod change;
 mod change_parts;
+mod composition;
 mod configure;
 mod entries;
-mod epoch_check;
 mod error;
 mod group;
 mod history;
@@ -24,6 +25,7 @@ mod manager;
 mod message;
 mod outbox;
 mod persistence;
+mod place;
 mod proposal;
 mod proposing;
 mod receive;

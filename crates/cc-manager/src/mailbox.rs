@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::{
     CascadingCipherManager, Error, Message, MessageId, OutboxEntry, entries,
     persistence::{Persistence, When},
-    records::Place,
+    place::Place,
 };
 
 impl CascadingCipherManager {

@@ -18,8 +18,8 @@ use crate::{
     change_parts::check_roster,
     layers::Layers,
     persistence::{Draft, Persistence, Reshaped, When},
+    place,
     receive::open_message,
-    records,
     stack::{Reports, Stack},
     state::State,
     validate::validate,
@@ -97,7 +97,7 @@ impl CascadingCipherManager {
     /// # Errors
     /// [`Error::Store`].
     pub fn stored(store: &impl Store) -> Result<Vec<String>, Error> {
-        Ok(records::names(store)?)
+        Ok(place::names(store)?)
     }
 
     /// Deletes all that the store has of this manager, inbox and outbox included. Without a store it
@@ -124,9 +124,9 @@ impl CascadingCipherManager {
         transaction.stack.attach()?;
         if let Some(persistence) = persistence {
             let draft = Draft::new(state, Some(persistence));
-            let (layers, identity) = transaction.stack.parts_mut();
+            let (layers, composition) = transaction.stack.parts_mut();
             let reshaped = Reshaped {
-                descriptors: &identity.descriptors,
+                descriptors: &composition.descriptors,
                 slots: persistence.slots().clone(),
                 erased: Batch::new(),
             };

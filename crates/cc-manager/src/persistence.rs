@@ -16,9 +16,9 @@ use cc_core::{
 use crate::{
     Error, MessageId, Recipients,
     entries::{self, Entries},
-    layers::LayerMut,
-    records::{self, Counters, LayerRecord, Place, Shape},
-    stack::failed,
+    layers::{LayerMut, failed},
+    place::{self, Place},
+    records::{Counters, LayerRecord, Shape},
     state::State,
 };
 
@@ -196,7 +196,7 @@ impl Persistence {
     ) -> Result<Batch, StoreError> {
         let mut erased = Batch::new();
         if let Some(slot) = slots.remove(position) {
-            records::erase_scope(&*self.store, &self.place.layer(slot.number), &mut erased)?;
+            place::erase_scope(&*self.store, &self.place.layer(slot.number), &mut erased)?;
         }
         Ok(erased)
     }
@@ -219,7 +219,7 @@ impl Persistence {
             None => None,
             Some(Reshaped { descriptors, slots, erased }) => {
                 batch.extend(erased);
-                records::register(&mut batch, &self.name);
+                place::register(&mut batch, &self.name);
                 let layers = slots.list.iter().zip(descriptors);
                 let layers = layers
                     .map(|(slot, descriptor)| LayerRecord::new(slot.number, descriptor))
@@ -330,8 +330,8 @@ impl Persistence {
         self.usable()?;
         let mut batch = Batch::new();
         let slots = self.slots.list.iter().map(|slot| slot.number);
-        records::erase(&*self.store, &self.place, slots, &mut batch)?;
-        batch.delete(&records::index(), self.name.as_str());
+        place::erase(&*self.store, &self.place, slots, &mut batch)?;
+        batch.delete(&place::index(), self.name.as_str());
         // Not with a new count, which would stay behind.
         Counters::require(self.stored.as_ref(), &mut batch, &self.place)?;
         self.store.commit(&batch).map_err(|error| match error {

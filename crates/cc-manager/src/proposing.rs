@@ -152,13 +152,13 @@ impl CascadingCipherManager {
             }
             let body = Content::new(&proposal, number);
             let body = body.tls_serialize_bytes().map_err(|_| DecodeError::TooLong)?;
-            let wire = stack.seal(Kind::Proposal, &body, &[], reports)?;
             if let (Proposal::Add(_) | Proposal::Remove(_), Some(proposer)) =
                 (&proposal, stack.member())
             {
+                // Before anything is sealed that the others would refuse.
                 note(stack, state, Proposed { proposer, proposal })?;
             }
-            draft.state.remember_own(&wire);
+            let wire = stack.seal(Kind::Proposal, &body, &[], reports)?;
             draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })
@@ -288,7 +288,7 @@ mod tests {
         let next = MAX_PROPOSALS as u64;
         let fifteen = proposals([200; MAX_PROPOSALS_EACH - 1]);
         even.extend(fifteen.into_iter().map(|(number, noted)| (next + number, noted)));
-        let one = proposals([201]).into_iter().map(|(_, noted)| (2 * next, noted));
+        let one = proposals([201]).into_values().map(|noted| (2 * next, noted));
         even.extend(one);
         assert_eq!(even.len(), MAX_PROPOSALS);
         assert!(place_for(&even, id(200)).is_err());

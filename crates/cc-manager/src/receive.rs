@@ -62,8 +62,8 @@ pub enum Incoming {
         /// [`MAX_EPOCHS_AHEAD`] from the present one. That is a claim: nothing authenticates it.
         epoch: Option<u64>,
     },
-    /// It was not made for this call: another version of the wire format, another stack, or another
-    /// kind, such as a welcome, which is for
+    /// It was not made for this call: another version of the wire format (bytes at random look like
+    /// that too), another stack, or another kind, such as a welcome, which is for
     /// [`receive_welcome`](CascadingCipherManager::receive_welcome).
     Foreign(DecodeError),
     /// Forged or damaged, or a proposal beyond what one member may propose. The error is for the local
@@ -173,10 +173,10 @@ impl CascadingCipherManager {
         }
     }
 
-    /// What this member made or processed before, by its own records. Application messages are too
-    /// many to be remembered: for those the layers, and the outbox, can tell.
+    /// Which commits this member made or processed before, by its own records. Messages and proposals
+    /// are too many to be remembered: for those the layers, and the outbox, can tell.
     fn recognize(&self, wire: &[u8]) -> Option<Incoming> {
-        if !matches!(Kind::of(wire), Ok(Kind::Commit | Kind::Proposal)) {
+        if Kind::of(wire) != Ok(Kind::Commit) {
             return None;
         }
         match self.state.history.find(wire)? {
@@ -236,6 +236,7 @@ impl Cause {
             | Error::Disagreement
             | Error::PairwiseInGroup { .. }
             | Error::TooManyProposals(_) => Self::Forged,
+            Error::NotInvited => Self::Stale(None),
             Error::StaleEpoch { epoch, .. } => Self::Stale(Some(*epoch)),
             Error::EarlyEpoch { epoch, present } => Self::early(Some(*epoch), Some(*present)),
             Error::Layer { source, .. } => match source.kind() {
@@ -283,8 +284,8 @@ fn open(
         }
         kind @ (Kind::Commit | Kind::Proposal) if stack.member().is_some() => {
             let OpenedMessage { buffer, sender, .. } = stack.open(kind, wire, &[], reports)?;
-            draft.state.remember_processed(wire);
             if kind == Kind::Commit {
+                draft.state.remember_processed(wire);
                 open_commit(stack, draft, buffer.as_slice(), sender).map(Incoming::Commit)
             } else {
                 process_proposal(stack, &mut draft.state, buffer.as_slice(), sender)

@@ -1,7 +1,6 @@
 //! The manager's records in the store. Byte by byte in `docs/wire-format.md`.
 
-use alloc::{format, string::String, sync::Arc, vec::Vec};
-use core::ops::ControlFlow;
+use alloc::{format, sync::Arc, vec::Vec};
 
 use cc_core::{
     LayerDescriptor, MemberId, Opaque, SecretBytes,
@@ -14,6 +13,7 @@ use tls_codec::{
 use crate::{
     change::{Change, ChangeId},
     history::History,
+    place::Place,
     proposal::{Content, Proposal, Proposed},
     state::{Intent, LeaveRequest, Noted, Requests, Staged, State},
 };
@@ -27,58 +27,6 @@ const STAGED: &[u8] = b"staged";
 const OVERTAKEN: &[u8] = b"overtaken";
 const HISTORY: &[u8] = b"history";
 const COUNTERS: &[u8] = b"counters";
-
-/// Where the records of one manager are.
-#[derive(Clone)]
-pub(crate) struct Place(Scope);
-
-impl Place {
-    pub(crate) fn of(name: &str) -> Self {
-        Self(index().child(name))
-    }
-
-    pub(crate) fn root(&self) -> &Scope {
-        &self.0
-    }
-
-    pub(crate) fn layer(&self, slot: u32) -> Scope {
-        self.0.child("layer").indexed(slot)
-    }
-
-    /// Has one record for each proposal of the epoch.
-    fn proposals(&self) -> Scope {
-        self.0.child("proposals")
-    }
-
-    pub(crate) fn inbox(&self) -> Scope {
-        self.0.child("inbox")
-    }
-
-    pub(crate) fn outbox(&self) -> Scope {
-        self.0.child("outbox")
-    }
-}
-
-/// Has one empty record for each manager, under its name.
-pub(crate) fn index() -> Scope {
-    Scope::new("cascade")
-}
-
-/// The names of all managers in the store, in the order of their bytes.
-pub(crate) fn names(store: &dyn Store) -> Result<Vec<String>, StoreError> {
-    let names = index().of(store).list(b"")?;
-    names
-        .into_iter()
-        .map(|(name, _)| {
-            String::from_utf8(name).map_err(|_| StoreError::corrupt("a name is not UTF-8"))
-        })
-        .collect()
-}
-
-/// There is a manager of this name.
-pub(crate) fn register(batch: &mut Batch, name: &str) {
-    batch.put(&index(), name, SecretBytes::new(Vec::new()));
-}
 
 /// What goes up with every commit, or may.
 #[derive(Clone, Copy, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -381,33 +329,6 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// Deletes everything of a manager with these layers.
-pub(crate) fn erase(
-    store: &dyn Store,
-    place: &Place,
-    slots: impl IntoIterator<Item = u32>,
-    batch: &mut Batch,
-) -> Result<(), StoreError> {
-    let layers = slots.into_iter().map(|slot| place.layer(slot));
-    for scope in
-        layers.chain([place.inbox(), place.outbox(), place.proposals(), place.root().clone()])
-    {
-        erase_scope(store, &scope, batch)?;
-    }
-    Ok(())
-}
-
-pub(crate) fn erase_scope(
-    store: &dyn Store,
-    scope: &Scope,
-    batch: &mut Batch,
-) -> Result<(), StoreError> {
-    store.scan(scope, b"", &mut |key, _| {
-        batch.delete(scope, key);
-        ControlFlow::Continue(())
-    })
 }
 
 fn write<T: SerializeBytes>(

@@ -8,9 +8,9 @@ use cc_core::{CipherLayer, Standing, store::Batch};
 use crate::{
     CascadingCipherManager, Error,
     change_parts::expect_fit,
+    composition::Composition,
     layers::{LayerMut, Layers, finish_one},
     persistence::{Draft, Persistence, Reshaped, Slots, When},
-    stack::Identity,
     validate::validate,
 };
 
@@ -75,13 +75,13 @@ impl CascadingCipherManager {
         let mut arrangement = Arrangement { layers: edit.arrange(stack.layers_mut()) };
         validate(arrangement.iter())?;
         expect_fit(arrangement.iter(), members)?;
-        let identity = Identity::of(arrangement.iter());
-        identity.attach(arrangement.iter_mut())?;
+        let composition = Composition::of(arrangement.iter());
+        composition.attach(arrangement.iter_mut())?;
         let mut draft = Draft::new(state, persistence.as_ref());
         draft.state.forget_additions();
         *state = match persistence.as_mut().zip(slots) {
             Some((persistence, (slots, erased))) => {
-                let reshaped = Reshaped { descriptors: &identity.descriptors, slots, erased };
+                let reshaped = Reshaped { descriptors: &composition.descriptors, slots, erased };
                 let layers = arrangement.iter_mut();
                 persistence.commit_operation(layers, Some(reshaped), state, draft, When::Now)?
             }
@@ -90,7 +90,7 @@ impl CascadingCipherManager {
 
         // It is durable: nothing fails from here on.
         arrangement.release();
-        let removed = stack.reshape(identity, |layers| edit.apply(layers));
+        let removed = stack.reshape(composition, |layers| edit.apply(layers));
         stack.transaction().commit = true;
         Ok(removed)
     }

@@ -4,16 +4,17 @@ use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use cc_core::{
-    Attachment, Binding, Buffer, CipherLayer, Contribution, DecodeError, GroupLayer, Header, Hint,
-    Kind, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, MemberId, Opaque, Recalled,
-    StackId, limits::MAX_MESSAGE_LEN,
+    Binding, Buffer, CipherLayer, Contribution, DecodeError, GroupLayer, Header, Hint, Kind,
+    LayerContext, LayerDescriptor, LayerError, LayerErrorKind, MemberId, Opaque, Recalled, StackId,
+    Standing, limits::MAX_MESSAGE_LEN,
 };
 
 use crate::{
     Error, LayerReport,
+    agreement::{EpochCheck, agree},
     cascade::Cascade,
-    epoch_check::EpochCheck,
-    layers::{LayerMut, Layers},
+    composition::Composition,
+    layers::{LayerMut, Layers, failed},
 };
 
 /// Gives the time since some fixed moment.
@@ -22,18 +23,9 @@ pub(crate) type Clock = fn() -> Duration;
 /// The layers, bottom first, and what follows from them.
 pub(crate) struct Stack {
     layers: Layers,
-    identity: Identity,
+    composition: Composition,
     /// Seconds since 1970, as the caller gives them.
     pub(crate) now: Option<u64>,
-}
-
-/// What follows from the layers of a stack.
-pub(crate) struct Identity {
-    pub(crate) descriptors: Vec<LayerDescriptor>,
-    id: StackId,
-    member: Option<MemberId>,
-    /// Some layer was made to found a group.
-    founding: bool,
 }
 
 /// A message that all layers opened.
@@ -47,63 +39,35 @@ pub(crate) struct OpenedMessage {
     pub(crate) sender_name: Option<String>,
 }
 
-impl Identity {
-    pub(crate) fn of<'a>(layers: impl Iterator<Item = &'a dyn CipherLayer>) -> Self {
-        let (mut descriptors, mut commitments, mut founding) = (Vec::new(), Vec::new(), false);
-        for layer in layers {
-            descriptors.push(layer.descriptor());
-            let group = layer.group();
-            commitments.push(group.map(GroupLayer::commitment));
-            founding |= group.is_some_and(GroupLayer::founds);
-        }
-        let known = descriptors.iter().zip(commitments);
-        let known: Vec<_> = known.filter_map(|(d, commitment)| Some((d, commitment?))).collect();
-        let member = (!known.is_empty()).then(|| MemberId::of(known));
-        Self { id: StackId::of(&descriptors), descriptors, member, founding }
-    }
-
-    /// Gives each layer its place. Staged.
-    pub(crate) fn attach<'a>(
-        &self,
-        layers: impl Iterator<Item = LayerMut<'a>>,
-    ) -> Result<(), Error> {
-        let (stack, member, founding) = (self.id, self.member, self.founding);
-        (0..).zip(layers).try_for_each(|(position, layer)| {
-            let place = Attachment { stack, position, member, founding };
-            layer.attach(&place).map_err(|source| failed(position, layer, source))
-        })
-    }
-}
-
 impl Stack {
     /// The stack of these layers, which [`attach`](Self::attach) gives their places.
     pub(crate) fn new(layers: Layers) -> Self {
-        let identity = Identity::of(layers.iter());
-        Self { layers, identity, now: None }
+        let composition = Composition::of(layers.iter());
+        Self { layers, composition, now: None }
     }
 
     /// Gives each layer its place. Staged.
     pub(crate) fn attach(&mut self) -> Result<(), Error> {
-        self.identity.attach(self.layers.iter_mut())
+        self.composition.attach(self.layers.iter_mut())
     }
 
     /// The layers become those that `edit` makes of them, which have their places already.
     pub(crate) fn reshape<T>(
         &mut self,
-        identity: Identity,
+        composition: Composition,
         edit: impl FnOnce(&mut Layers) -> T,
     ) -> T {
-        self.identity = identity;
+        self.composition = composition;
         edit(&mut self.layers)
     }
 
     pub(crate) fn id(&self) -> &StackId {
-        &self.identity.id
+        &self.composition.id
     }
 
     /// This member, where there are group layers.
     pub(crate) fn member(&self) -> Option<MemberId> {
-        self.identity.member
+        self.composition.member
     }
 
     pub(crate) fn layers(&self) -> &Layers {
@@ -115,12 +79,16 @@ impl Stack {
     }
 
     /// The layers, and what follows from them.
-    pub(crate) fn parts_mut(&mut self) -> (impl Iterator<Item = LayerMut<'_>>, &Identity) {
-        (self.layers.iter_mut(), &self.identity)
+    pub(crate) fn parts_mut(&mut self) -> (impl Iterator<Item = LayerMut<'_>>, &Composition) {
+        (self.layers.iter_mut(), &self.composition)
+    }
+
+    pub(crate) fn composition(&self) -> &Composition {
+        &self.composition
     }
 
     pub(crate) fn descriptors(&self) -> &[LayerDescriptor] {
-        &self.identity.descriptors
+        &self.composition.descriptors
     }
 
     /// Group layers with their positions, bottom first.
@@ -132,6 +100,15 @@ impl Stack {
     /// Whether the layer at `position` knows groups.
     pub(crate) fn is_group(&self, position: impl Into<usize>) -> bool {
         self.layers.get(position.into()).is_some_and(|layer| layer.group().is_some())
+    }
+
+    /// The epoch of the group, if this member is in one.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        // All group layers move together, so any of them can tell.
+        match self.groups().next_back()?.1.standing() {
+            Standing::Member { epoch } => Some(epoch),
+            Standing::Outside | Standing::Removed => None,
+        }
     }
 
     /// Calls `f` on the layer at `position` and names it in the error.
@@ -210,7 +187,7 @@ impl Stack {
         let mut hints = Vec::new();
         for position in self.positions() {
             let contribution = reports.time(position, || self.contribute(position))?;
-            cascade.next_layer(self, position, contribution.as_ref());
+            cascade.next_layer(&self.composition, position, contribution.as_ref());
             if let Some(contribution) = contribution {
                 hints.push(Hint { position, value: Opaque(contribution.hint) });
             }
@@ -260,7 +237,7 @@ impl Stack {
             hints += usize::from(hint.is_some());
             let (contribution, of) = reports.time(position, || self.recall(position, hint))?;
             epoch.add(of)?;
-            cascade.next_layer(self, position, contribution.as_ref());
+            cascade.next_layer(&self.composition, position, contribution.as_ref());
         }
         if hints != header.hint_count() {
             // A hint for a position that this stack does not have.
@@ -300,21 +277,6 @@ impl Drop for Transaction<'_> {
     }
 }
 
-/// Takes over what one more layer says, such as who the sender is; no two layers say two things.
-pub(crate) fn agree<T: Copy + PartialEq>(
-    known: &mut Option<T>,
-    says: Option<T>,
-) -> Result<(), Error> {
-    match (*known, says) {
-        (Some(a), Some(b)) if a != b => Err(Error::Disagreement),
-        (None, _) => {
-            *known = says;
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
 pub(crate) fn check_contribution(
     layer: &dyn CipherLayer,
     contribution: Option<Contribution>,
@@ -330,11 +292,6 @@ pub(crate) fn check_contribution(
 
 fn context<'a>(binding: &'a Binding, position: u16, cascade: &'a Cascade) -> LayerContext<'a> {
     LayerContext { binding, position, chain: cascade.at(usize::from(position)) }
-}
-
-/// The error of the layer at `position`.
-pub(crate) fn failed(position: u16, layer: &dyn CipherLayer, source: LayerError) -> Error {
-    Error::Layer { position: usize::from(position), layer: layer.properties().name, source }
 }
 
 /// The reports of one message.

@@ -30,7 +30,7 @@ pub(crate) struct State {
     pub(crate) rejoining: bool,
     /// The changes by whose welcomes this member joined, oldest first.
     pub(crate) joined: Arc<Vec<[u8; 16]>>,
-    /// The commits and proposals that were made or processed lately.
+    /// The commits that were made or processed lately.
     pub(crate) history: Arc<History>,
     /// The number of the next entry of the inbox or outbox, or of the next proposal.
     pub(crate) next_entry: u64,

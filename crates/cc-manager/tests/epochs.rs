@@ -31,8 +31,11 @@ fn builder() -> ManagerBuilder {
     CascadingCipherManager::builder()
 }
 
-/// Every shape of a stack whose members know the epoch, by name and whether it founds the group.
-fn shapes() -> [(&'static str, fn(&str, bool) -> ManagerBuilder); 4] {
+/// Builds a member of this name, which founds the group or not.
+type Build = fn(&str, bool) -> ManagerBuilder;
+
+/// Every shape of a stack whose members know the epoch, by name.
+fn shapes() -> [(&'static str, Build); 4] {
     [
         ("DH, MLS, AES", common::full),
         ("AES, DH, Signal, MLS", |name, founder| {
@@ -209,5 +212,45 @@ fn a_removed_member_knows_of_no_members() {
         assert_eq!(all[2].members(), [], "{shape}");
         assert_eq!(all[2].members_named("c"), [], "{shape}");
         assert_eq!(all[1].members().len(), 2, "{shape}");
+    }
+}
+
+/// One who commits shows two members two changes. Each follows one that is genuine, and what they compare
+/// tells them.
+#[test]
+fn who_shows_two_members_two_changes_is_found_by_comparing() {
+    for (shape, build) in shapes() {
+        let mut all: Vec<_> = [("liar", true), ("b", false), ("c", false), ("d", false)]
+            .map(|(name, founder)| build(name, founder).build().unwrap())
+            .into();
+        assert_eq!(all[1].epoch_authenticator(), None, "{shape}");
+        let packages: Vec<_> =
+            all[1..].iter_mut().map(|member| member.key_package().unwrap()).collect();
+        let change = all[0].add_members(packages).unwrap();
+        let welcome = all[0].confirm(change.id()).unwrap().welcome.unwrap();
+        all[1..].iter_mut().for_each(|member| drop(member.join(&welcome).unwrap()));
+        let same = |all: &[CascadingCipherManager]| {
+            let said: Vec<_> = all.iter().map(|member| member.epoch_authenticator()).collect();
+            assert!(said[0].is_some() && said.iter().all(|other| *other == said[0]), "{shape}");
+            said[0]
+        };
+        let first = same(&all);
+        let update = all[2].update().unwrap();
+        settle(&mut all, 2, &update, &[]);
+        assert_ne!(same(&all), first, "{shape}");
+
+        let shown: Vec<_> = (0..2)
+            .map(|_| {
+                let change = all[0].update().unwrap();
+                all[0].discard(change.id()).unwrap();
+                change.commit
+            })
+            .collect();
+        for (member, commit) in [(1, &shown[0]), (2, &shown[1]), (3, &shown[1])] {
+            all[member].process(commit).unwrap();
+            assert_eq!(all[member].epoch(), Some(3), "{shape}");
+        }
+        assert_ne!(all[1].epoch_authenticator(), all[2].epoch_authenticator(), "{shape}");
+        assert_eq!(all[2].epoch_authenticator(), all[3].epoch_authenticator(), "{shape}");
     }
 }

@@ -98,6 +98,7 @@ fn no_error_repeats_its_source() {
         StoreError::corrupt("a record is malformed"),
         StoreError::io("no such table"),
         StoreError::in_doubt("fsync failed"),
+        StoreError::TooCostly { memory_kib: 1, passes: 1 },
         StoreError::Random(RandomError),
         StoreError::Newer { version: 9 },
     ];

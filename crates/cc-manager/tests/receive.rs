@@ -26,8 +26,10 @@ fn aes() -> AesLayer {
     AesLayer::new(AesKey::copy_from(&[1; 32]).unwrap())
 }
 
+type Refusal = fn() -> LayerError;
+
 /// Opens nothing, for a reason that the test chooses.
-struct Refuses(Arc<Mutex<Option<fn() -> LayerError>>>);
+struct Refuses(Arc<Mutex<Option<Refusal>>>);
 
 impl CipherLayer for Refuses {
     fn descriptor(&self) -> LayerDescriptor {
@@ -254,7 +256,7 @@ fn many_at_once_are_one_commit_of_the_store() {
     alice.confirm(update.id()).unwrap();
     log.push(update.commit);
     log.push(alice.encrypt("three").unwrap());
-    log.push(b"noise".to_vec());
+    log.push(b"\0\x01\x01noise".to_vec());
     let before = store.lock().unwrap().commits();
     let received = bob.receive_all(&log).unwrap();
     assert_eq!(store.lock().unwrap().commits(), before + 1);
@@ -377,6 +379,23 @@ fn what_a_layer_says_of_a_welcome_is_what_the_application_is_told() {
     assert!(matches!(says, Err(Error::Layer { position: 0, .. })));
     *wishes.joins_not.lock().unwrap() = None;
     assert!(matches!(bob.receive_welcome(&welcome).unwrap(), IncomingWelcome::Joined(_)));
+}
+
+/// The delivery service gives every welcome to everybody who waits for one.
+#[test]
+fn a_welcome_for_somebody_else_is_no_attack() {
+    let mut alice = founder("alice");
+    let (mut bob, mut charlie) = (joiner("bob"), joiner("charlie"));
+    let package = charlie.key_package().unwrap();
+    let for_bob = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    let for_bob = alice.confirm(for_bob.id()).unwrap().welcome.unwrap();
+    let incoming = charlie.receive_welcome(&for_bob).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::NotForMe), "{incoming:?}");
+    let change = alice.add_members([package]).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    let incoming = bob.receive_welcome(&welcome).unwrap();
+    assert!(matches!(incoming, IncomingWelcome::NotForMe), "{incoming:?}");
+    assert!(matches!(charlie.receive_welcome(&welcome).unwrap(), IncomingWelcome::Joined(_)));
 }
 
 fn all_read_all_unsigned(members: &mut [CascadingCipherManager]) {

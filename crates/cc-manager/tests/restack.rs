@@ -247,10 +247,14 @@ fn what_is_configured_is_saved_before_it_is_handed_out() {
 #[test]
 fn a_configuration_that_fails_or_panics_is_reverted() {
     let fragile = Fragile::default();
-    let mut alice =
-        CascadingCipherManager::builder().layer(aes(1)).layer(fragile.clone()).build().unwrap();
+    let mut alice = CascadingCipherManager::builder().layer(aes(1)).layer(fragile).build().unwrap();
     let value = |alice: &CascadingCipherManager| alice.find::<Fragile>().unwrap().value;
-    alice.configure::<Fragile, _>(|set| Ok(*set = Some(7))).unwrap();
+    alice
+        .configure::<Fragile, _>(|set| {
+            *set = Some(7);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(value(&alice), 7);
     let refused = alice.configure::<Fragile, ()>(|set| {
         *set = Some(8);

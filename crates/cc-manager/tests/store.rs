@@ -557,7 +557,7 @@ fn many_messages_are_one_commit() {
     let received: Vec<_> =
         bob.manager.receive_all(&wires).unwrap().into_iter().map(Result::unwrap).collect();
     assert_eq!((alice.commits(), bob.commits()), (before.0 + 1, before.1 + 1));
-    assert!(matches!(received[7], Incoming::Forged(_)));
+    assert!(matches!(received[7], Incoming::Foreign(_)), "a version that there is not");
     let opened: Vec<_> = received.into_iter().filter_map(Incoming::into_message).collect();
     assert_eq!(opened.len(), 50);
     bob.restart();

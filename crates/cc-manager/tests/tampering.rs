@@ -5,7 +5,7 @@
 mod common;
 
 use cc_aes_layer::{AesKey, AesLayer};
-use cc_core::{Bundle, Kind, PartList, StackId};
+use cc_core::{Bundle, Header, Hint, Kind, Part, PartList, StackId};
 use cc_manager::{CascadingCipherManager, DecodeError, Error, MemberId};
 use common::{Follow as _, all_read_all, dh, founder, full, group, joiner, mls, settle, stack_id};
 
@@ -133,7 +133,9 @@ fn another_stack_is_named_as_such() {
     let mut without_aes =
         CascadingCipherManager::builder().layer(dh()).layer(mls("c", false)).build().unwrap();
     let bundle = without_aes.key_package().unwrap();
-    assert!(other(all[0].add_members([bundle]).unwrap_err()));
+    let error = all[0].add_members([bundle]).unwrap_err();
+    let Error::KeyPackage { index: 0, member: None, source } = error else { panic!("{error}") };
+    assert!(other(*source));
     let mut unknown = plain(&[0]).encrypt("text").unwrap();
     unknown[1] = 2;
     assert!(matches!(
@@ -229,4 +231,56 @@ fn a_member_id_is_the_digest_of_all_keys() {
     assert_ne!(a.member_id(), b.member_id());
     let id: MemberId = a.member_id().unwrap();
     assert_eq!(a.members()[0].id, id);
+}
+
+/// Whoever sends noise costs the receiver no more than a few hashes of it, at every door.
+#[test]
+fn refusing_noise_costs_about_a_hash_of_it() {
+    const LEN: usize = 8 << 20;
+    let mut all = group(&["a", "b"]);
+    let mut outsider = joiner("c");
+    let stack = stack_id();
+    let noise: Vec<u8> = (0..LEN).map(|i| i.to_le_bytes()[0] ^ 0x5a).collect();
+    let message = all[0].encrypt("text").unwrap();
+    let (header, _, len) = Header::decode(&message, &stack).unwrap();
+    let hints: Vec<_> = (0..2)
+        .map(|position| Hint { position, value: header.hint(position).unwrap().into() })
+        .collect();
+    assert!(message.len() > len);
+    let sealed =
+        |kind| [Header::new(kind, &stack, hints.clone()).encode().unwrap(), noise.clone()].concat();
+    let bundle = |kind, change| {
+        let part =
+            |position| Part { position, value: noise[..LEN / 2].into(), counterpart: [0; 32] };
+        let parts = PartList { change, parts: vec![part(0), part(1)] };
+        Bundle::new(kind, &stack, parts).encode().unwrap()
+    };
+    let (application, commit, proposal) =
+        (sealed(Kind::Application), sealed(Kind::Commit), sealed(Kind::Proposal));
+    let (welcome, package) = (bundle(Kind::Welcome, [1; 16]), bundle(Kind::KeyPackage, [0; 16]));
+    let best = |f: &mut dyn FnMut()| {
+        let time = |f: &mut dyn FnMut()| {
+            let start = std::time::Instant::now();
+            f();
+            start.elapsed()
+        };
+        (0..5).map(|_| time(f)).min().unwrap()
+    };
+    let hash = best(&mut || {
+        std::hint::black_box(cc_core::part_digest(&noise));
+    });
+    let door = |name: &str, f: &mut dyn FnMut() -> bool| {
+        let spent = best(&mut || assert!(f(), "{name} lets it in"));
+        println!("{name}: {spent:?}, a hash {hash:?}");
+        assert!(spent < 10 * hash, "{name}: {spent:?}, a hash takes {hash:?}");
+    };
+    let [a, b] = &mut all[..] else { panic!() };
+    door("a message", &mut || b.decrypt(&application).is_err());
+    door("a commit", &mut || b.process(&commit).is_err());
+    door("a proposal", &mut || b.process(&proposal).is_err());
+    door("a welcome", &mut || outsider.join(&welcome).is_err());
+    door("a key package", &mut || a.add_members([&package]).is_err());
+    door("a proposed key package", &mut || a.propose_add(&package).is_err());
+    door("plain noise", &mut || b.process(&noise).is_err() && b.decrypt(&noise).is_err());
+    assert_eq!(b.decrypt(&message).unwrap(), "text");
 }

@@ -72,7 +72,7 @@ impl CipherLayer for MlsLayer {
     fn recall(&mut self, hint: &[u8]) -> Result<Recalled, LayerError> {
         let epoch = u64::from_be_bytes(hint.try_into().map_err(|_| LayerError::rejected())?);
         let group = self.inside().ok_or_else(|| no_group(&self.state))?;
-        if epoch > group.epoch() {
+        if epoch > group.last_epoch() {
             return Err(LayerError::early(Some(epoch)));
         }
         if let Some(exporter) = group.exporter().filter(|_| epoch == group.epoch()) {
@@ -171,7 +171,7 @@ impl MlsLayer {
             return Err(LayerError::rejected());
         }
         let epoch = head.epoch;
-        if epoch > group.epoch() {
+        if epoch > group.last_epoch() {
             return Err(LayerError::early(Some(epoch)));
         }
         // All that can be checked is checked before openmls uses the message key up; it then

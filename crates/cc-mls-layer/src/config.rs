@@ -2,7 +2,7 @@
 
 use openmls::prelude::{
     Capabilities, CredentialType, Extension, ExtensionType, Extensions, GroupContext, LeafNode,
-    Lifetime, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
+    MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
     RequiredCapabilitiesExtension, SenderRatchetConfiguration, UnknownExtension,
 };
 use openmls_rust_crypto::RustCrypto;
@@ -48,9 +48,9 @@ pub struct MlsConfig {
     max_past_epochs: usize,
     out_of_order_tolerance: u32,
     max_forward_distance: u32,
-    key_package_lifetime: u64,
-    min_remaining_lifetime: u64,
-    max_lifetime: u64,
+    pub(crate) key_package_lifetime: u64,
+    pub(crate) min_remaining_lifetime: u64,
+    pub(crate) max_lifetime: u64,
     checkpoint_interval: u32,
     plain_peers: bool,
     plain_group: bool,
@@ -117,7 +117,7 @@ impl MlsConfig {
     /// How many generations of one sender may be skipped at once: 20,000 unless changed, at most
     /// [`MAX_FORWARD_DISTANCE`](Self::MAX_FORWARD_DISTANCE). In a stack a commit is sealed as a message of
     /// its sender, so this is also how many messages of one sender and epoch may be lost on the way to its
-    /// commit. It bounds the work that one message of a *member* can cause, some 3 us a generation; of the
+    /// commit. It bounds the work that one message of a *member* can cause, some 5 us a generation; of the
     /// keys skipped, only those within the [tolerance](Self::with_out_of_order_tolerance) are kept.
     #[must_use]
     pub const fn with_max_forward_distance(mut self, generations: u32) -> Self {
@@ -283,35 +283,6 @@ impl MlsConfig {
         }
     }
 
-    /// The validity of a key package made at `now`.
-    pub(crate) const fn validity(&self, now: u64) -> Validity {
-        let skew = if self.plain_peers() { HOUR } else { 24 * HOUR };
-        Validity {
-            not_before: now.saturating_sub(skew),
-            not_after: now.saturating_add(self.key_package_lifetime),
-        }
-    }
-
-    /// Whether a key package of this validity may be added at `now`.
-    pub(crate) const fn accepts(&self, validity: Validity, now: u64) -> bool {
-        let Validity { not_before, not_after } = validity;
-        not_before <= now
-            && now < not_after
-            && not_after - now >= self.min_remaining_lifetime
-            && not_after - not_before <= self.max_lifetime
-    }
-
-    /// The lifetime of a leaf made at `now`. openmls compares that of an added leaf with the clock of
-    /// everyone who follows, however late, so in stacks it is without end and the validity of a key
-    /// package stands in the extension that binds it. Members with other libraries look for it here.
-    pub(crate) fn lifetime(&self, now: u64) -> Lifetime {
-        if !self.plain_peers() {
-            return unbounded();
-        }
-        let Validity { not_before, not_after } = self.validity(now);
-        Lifetime::init(not_before, not_after)
-    }
-
     /// What every leaf of this crate can do (RFC 9420 section 7.2): nothing beyond the defaults but
     /// the private extensions, key packages of last resort, what the application knows, and X.509
     /// credentials where there is somebody to verify them.
@@ -419,19 +390,7 @@ impl Default for MlsConfig {
 }
 
 /// In seconds.
-const HOUR: u64 = 3600;
-
-/// From when to when a key package may be used to add its owner, in seconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Validity {
-    pub(crate) not_before: u64,
-    pub(crate) not_after: u64,
-}
-
-/// The lifetime of every leaf in a stack.
-pub(crate) fn unbounded() -> Lifetime {
-    Lifetime::init(0, u64::MAX)
-}
+pub(crate) const HOUR: u64 = 3600;
 
 pub(crate) fn check_ciphersuite(ciphersuite: Ciphersuite) -> Result<(), MlsError> {
     RustCrypto::default().supports(ciphersuite).map_err(|_| MlsError::Ciphersuite(ciphersuite))

@@ -26,10 +26,12 @@ impl Ending {
 
     /// What to answer to a commit with this digest to the epoch `epoch`, which is over.
     pub(crate) fn answer(&self, commit: &[u8; 32], epoch: u64) -> LayerError {
-        match self.own {
-            _ if self.commit != *commit => LayerError::stale(Some(epoch)),
-            true => LayerError::own(),
-            false => LayerError::duplicate(),
+        if self.commit != *commit {
+            LayerError::stale(Some(epoch))
+        } else if self.own {
+            LayerError::own()
+        } else {
+            LayerError::duplicate()
         }
     }
 }

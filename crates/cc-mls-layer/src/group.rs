@@ -46,9 +46,11 @@ impl Group {
     ) -> Result<Self, LayerError> {
         let storage = provider.storage();
         storage.put(Kind::Group, &(), mls.group_id()).map_err(failed)?;
-        for kind in [Kind::PastEpoch, Kind::OwnCommit, Kind::Received, Kind::Removal] {
+        for kind in [Kind::PastEpoch, Kind::OwnCommit, Kind::Received] {
             storage.delete_all(kind, &()).map_err(failed)?;
         }
+        // There is always a record of it, so that nobody who was removed is a member for want of one.
+        storage.put(Kind::Removal, &(), &None::<Ending>).map_err(failed)?;
         let renewed = Renewed::in_epoch(mls.epoch().as_u64(), now);
         storage.put(Kind::Renewed, &(), &renewed).map_err(failed)?;
         let mut group = Self::assemble(mls, provider)?;
@@ -93,7 +95,10 @@ impl Group {
                 .get(Kind::Renewed, &())
                 .map_err(failed)?
                 .ok_or_else(|| failed("a part of the group's state is missing"))?,
-            removal: storage.get(Kind::Removal, &()).map_err(failed)?,
+            removal: storage
+                .get(Kind::Removal, &())
+                .map_err(failed)?
+                .ok_or_else(|| failed("a part of the group's state is missing"))?,
             exporter,
             own_commit: storage.get(Kind::OwnCommit, &()).map_err(failed)?,
             past: storage.list(Kind::PastEpoch, &()).map_err(failed)?.into(),
@@ -103,6 +108,12 @@ impl Group {
 
     pub(crate) fn epoch(&self) -> u64 {
         self.mls.epoch().as_u64()
+    }
+
+    /// The last epoch that this member took part in. What is of later ones is early.
+    pub(crate) fn last_epoch(&self) -> u64 {
+        // openmls, where it is told of a removal, goes on to the epoch without this member.
+        self.epoch().saturating_sub(u64::from(!self.mls.is_active()))
     }
 
     /// The name in the group context; empty where there is none.
@@ -198,23 +209,22 @@ impl Group {
         self.checkpoint(provider)
     }
 
-    /// This member was removed by the commit `removal`, of which openmls is not told: it refuses to read
-    /// anything once it knows.
-    pub(crate) fn leave(&mut self, provider: &Provider, removal: Ending) -> Result<(), LayerError> {
-        let storage = provider.storage();
+    /// This member was removed, and openmls is not told of it: it would refuse to read anything. What the
+    /// member had staged is forgotten.
+    pub(crate) fn leave(&mut self, provider: &Provider) -> Result<(), LayerError> {
         self.discard_change(provider)?;
-        self.mls.clear_pending_proposals(storage).map_err(failed)?;
-        self.record_removal(provider, removal)?;
+        self.mls.clear_pending_proposals(provider.storage()).map_err(failed)?;
         self.checkpoint(provider)
     }
 
+    /// The commit `removal` removed this member, for good.
     pub(crate) fn record_removal(
         &mut self,
         provider: &Provider,
         removal: Ending,
     ) -> Result<(), LayerError> {
         self.removal = Some(removal);
-        provider.storage().put(Kind::Removal, &(), &removal).map_err(failed)
+        provider.storage().put(Kind::Removal, &(), &self.removal).map_err(failed)
     }
 
     /// The staged change, if there is one, is forgotten.
@@ -230,19 +240,14 @@ impl Group {
     /// # Errors
     /// `Early`, `Own`, `Duplicate` or `Stale`.
     pub(crate) fn check_commit(&self, commit: &[u8; 32], epoch: u64) -> Result<(), LayerError> {
-        if epoch > self.epoch() {
+        let last = self.last_epoch();
+        if epoch > last {
             return Err(LayerError::early(Some(epoch)));
         }
-        let ending = if epoch == self.epoch() {
-            self.removal.as_ref()
-        } else {
-            Some(match self.past(epoch) {
-                Some(past) => &past.ended_by,
-                None => return Err(LayerError::stale(Some(epoch))),
-            })
-        };
-        match ending {
+        let past = if epoch < last { self.past(epoch) } else { None };
+        match past.map(|past| &past.ended_by).or(self.removal.as_ref()) {
             Some(ending) => Err(ending.answer(commit, epoch)),
+            None if epoch < last => Err(LayerError::stale(Some(epoch))),
             None if self.own_commit == Some(*commit) => Err(LayerError::own()),
             None => Ok(()),
         }

@@ -20,10 +20,11 @@ use openmls_traits::OpenMlsProvider as _;
 
 use crate::{
     MlsIdentity, MlsLayer, config::NAME_EXTENSION, key_package::leaf_extensions, layer::Parts,
-    psk::BindingPsk, transaction::Progress, wire,
+    psk::BindingPsk, transaction::Progress, welcome::WelcomePart, wire,
 };
 
 mod forged;
+mod grease;
 mod keys;
 mod validity;
 
@@ -257,6 +258,7 @@ fn nobody_takes_a_leaf_with_a_false_signature() {
             .stage_commit(provider)
             .unwrap();
         let welcome = bundle.to_welcome_msg().unwrap().tls_serialize_detached().unwrap();
+        let welcome = WelcomePart::write(welcome, &group.mls, provider, Some(&BINDING)).unwrap();
         let commit = bundle.into_commit().tls_serialize_detached().unwrap();
 
         let expected = if forged { Err(LayerErrorKind::Rejected) } else { Ok(()) };

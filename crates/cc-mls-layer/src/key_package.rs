@@ -9,7 +9,7 @@ use openmls_traits::OpenMlsProvider as _;
 
 use crate::{
     MlsConfig, MlsLayer,
-    config::{BINDING_EXTENSION, Ciphersuite, Validity, unbounded},
+    config::{BINDING_EXTENSION, Ciphersuite},
     error::internal,
     hpke_key,
     identity::commitment,
@@ -17,6 +17,7 @@ use crate::{
     provider::Provider,
     reader::Reader,
     roster::Ids,
+    validity::Validity,
     wire,
 };
 
@@ -133,7 +134,7 @@ pub(crate) fn verify(
     let bound = bound(&key_package).map(|bytes| Bound::read(bytes).ok_or_else(rejected));
     let (bound, validity) = match (bound.transpose()?, provider.ids) {
         (Some(bound), _) => (bound.binding == new.binding, bound.validity),
-        (None, Ids::SignatureKey(_)) => (true, lifetime(&key_package)),
+        (None, Ids::SignatureKey(_)) => (true, Validity::of_leaf(&key_package)),
         (None, Ids::ApplicationId) => return Err(rejected()),
     };
     let leaf = key_package.leaf_node();
@@ -147,19 +148,6 @@ pub(crate) fn verify(
     if genuine { Ok(key_package) } else { Err(rejected()) }
 }
 
-fn lifetime(key_package: &KeyPackage) -> Validity {
-    let lifetime = key_package.life_time();
-    Validity { not_before: lifetime.not_before(), not_after: lifetime.not_after() }
-}
-
 fn bound(key_package: &KeyPackage) -> Option<&[u8]> {
     key_package.extensions().unknown(BINDING_EXTENSION).map(|extension| extension.0.as_slice())
-}
-
-impl MlsConfig {
-    /// Whether the lifetime of an added leaf lets everyone follow the change, whatever their clock says. Of
-    /// plain peers it does not.
-    pub(crate) fn accepts_lifetime(&self, key_package: &KeyPackage) -> bool {
-        self.plain_peers() || *key_package.life_time() == unbounded()
-    }
 }

@@ -40,6 +40,7 @@ mod transaction;
 mod tree_nodes;
 mod tree_shape;
 mod update;
+mod validity;
 #[cfg(test)]
 mod vectors;
 mod welcome;

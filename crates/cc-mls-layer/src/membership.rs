@@ -176,6 +176,12 @@ impl GroupLayer for MlsLayer {
         self.follow_commit(part, Demands::bound(&context.binding, psk.as_ref()), now)
     }
 
+    fn is_invited(&self, part: &[u8]) -> Option<bool> {
+        let part = WelcomePart::read(part, &self.config).ok()?;
+        let references = self.provider.storage().ids(Kind::KeyPackage).ok()?;
+        wire::welcome_names(part.welcome, &references)
+    }
+
     fn join(
         &mut self,
         part: &[u8],
@@ -206,12 +212,15 @@ impl MlsLayer {
         if head.group_id != group.mls.group_id().as_slice() {
             return Err(LayerError::rejected());
         }
-        let digest: [u8; 32] = Sha256::digest(part).into();
-        group.check_commit(&digest, head.epoch)?;
+        if head.epoch > group.last_epoch() {
+            return Err(LayerError::early(Some(head.epoch)));
+        }
         // openmls then authenticates the very same data.
         if demands.binding.is_some_and(|binding| head.authenticated_data != binding) {
             return Err(LayerError::rejected());
         }
+        let digest: [u8; 32] = Sha256::digest(part).into();
+        group.check_commit(&digest, head.epoch)?;
         let (epoch, message) = (head.epoch, wire::private_message(part)?);
 
         transaction.reach(Progress::Ahead);
@@ -243,7 +252,7 @@ impl MlsLayer {
         let ending = Ending::of_another(digest);
         transaction.reach(Progress::NewEpoch);
         if outcome.removed_self && config.max_past_epochs() > 0 {
-            group.leave(provider, ending)?;
+            group.leave(provider)?;
         } else {
             group.advance(provider, identity, config, ending, now, |mls| {
                 mls.merge_staged_commit(provider, *staged).map_err(internal)
@@ -404,17 +413,17 @@ fn verify_all(
     added: &[NewMember<'_>],
     now: u64,
 ) -> Result<Vec<KeyPackage>, LayerError> {
-    let verify = |new| {
-        let key_package = key_package::verify(provider, config, new, now)?;
-        let admitted = config.policy.admit(key_package.leaf_node());
-        admitted.map(|()| key_package).map_err(|error| error.about(new.id))
-    };
+    let verify = |new| key_package::verify(provider, config, new, now);
     let together = || added.iter().map(verify).collect::<Result<Vec<_>, _>>();
-    provider.crypto().verify_together(together).map_err(|error| {
+    let packages = provider.crypto().verify_together(together).map_err(|error| {
         // Together, signatures do not say which of them is false.
         let one_by_one = || added.iter().find_map(|new| verify(new).err());
         if error.member().is_some() { error } else { one_by_one().unwrap_or(error) }
-    })
+    })?;
+    for (new, package) in added.iter().zip(&packages) {
+        config.policy.admit(package.leaf_node()).map_err(|error| error.about(new.id))?;
+    }
+    Ok(packages)
 }
 
 /// The leaves of who goes, ascending, none twice.

@@ -30,7 +30,7 @@ struct Record<Text, Chain, Keys> {
 }
 
 /// What a group cannot be without.
-const OF_A_GROUP: [Kind; 14] = [
+const OF_A_GROUP: [Kind; 15] = [
     Kind::JoinConfig,
     Kind::Tree,
     Kind::InterimTranscriptHash,
@@ -45,6 +45,7 @@ const OF_A_GROUP: [Kind; 14] = [
     Kind::Group,
     Kind::Checkpoint,
     Kind::Renewed,
+    Kind::Removal,
 ];
 
 /// Generations that were used since the checkpoint, at most. A member that used more without a

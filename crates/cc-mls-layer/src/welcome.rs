@@ -31,7 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     MlsConfig, config::Ciphersuite, error::internal, provider::Provider, reader::Reader,
-    tree_nodes::check_nodes,
+    tree_nodes::check_nodes, wire,
 };
 
 #[cfg(test)]
@@ -88,7 +88,9 @@ impl<'a> WelcomePart<'a> {
             reader.end()?;
             Some(Self { welcome, sealed_tree: Some(sealed_tree) })
         };
-        read().ok_or_else(LayerError::rejected)
+        read()
+            .filter(|part| wire::has_short_group_info(part.welcome))
+            .ok_or_else(LayerError::rejected)
     }
 
     /// Gives openmls the tree, for which it must have processed the Welcome.

@@ -14,12 +14,17 @@ use openmls::prelude::{
 use crate::{
     key_package_view::{KeyPackageView, extensions, leaf},
     reader::Reader,
+    tree_nodes::check_nodes,
 };
 
 /// Bytes of somebody else's key package: 64 KiB.
 pub(crate) const MAX_KEY_PACKAGE_LEN: usize = 64 << 10;
 
-/// Bytes of a public commit or a GroupInfo with a tree, beside 1 KiB for each member of the largest group.
+/// Bytes of an extension of a group that does not grow with its members, and of a GroupInfo with none that
+/// does: 64 KiB. The name of a group has 4096.
+const MAX_SHORT_LEN: usize = 64 << 10;
+
+/// Bytes of a public commit, or of a GroupInfo with a tree.
 const MAX_PUBLIC_LEN: usize = cc_core::limits::MAX_PART_LEN;
 
 /// Nodes of an update path, one for each level of the tree (section 7.6): leaf indices have 32 bits.
@@ -27,6 +32,9 @@ const MAX_PATH_NODES: usize = 32;
 
 /// Proposals that an external commit has: one that says so, one that removes who comes back.
 const MAX_EXTERNAL_PROPOSALS_LEN: usize = 4096;
+
+/// The extension of a GroupInfo with the ratchet tree.
+const RATCHET_TREE: u16 = 2;
 
 const VERSION: u16 = 1;
 
@@ -118,9 +126,12 @@ pub(crate) fn group_info(bytes: &[u8]) -> Result<VerifiableGroupInfo, LayerError
         let (_version, _suite) = (reader.u16()?, reader.u16()?);
         let (_group_id, _epoch) = (reader.vector()?, reader.u64()?);
         let (_tree_hash, _transcript_hash) = (reader.vector()?, reader.vector()?);
-        extensions(&mut reader, |_, _| true)?;
+        extensions(&mut reader, |_, data| data.len() <= MAX_SHORT_LEN)?;
         // And what else is in a GroupInfo (section 12.4.3).
-        extensions(&mut reader, |_, _| true)?;
+        extensions(&mut reader, |kind, data| match kind {
+            RATCHET_TREE => check_nodes(data).is_some(),
+            _ => data.len() <= MAX_SHORT_LEN,
+        })?;
         let (_confirmation_tag, _signer) = (reader.vector()?, reader.u32()?);
         let _signature = reader.vector()?;
         reader.end()
@@ -150,8 +161,7 @@ pub(crate) fn welcome(
         reader.end()?;
         let mut found = None;
         while !secrets.is_empty() {
-            let new_member = secrets.vector()?;
-            let (kem_output, ciphertext) = (secrets.vector()?, secrets.vector()?);
+            let (new_member, kem_output, ciphertext) = group_secrets(&mut secrets)?;
             if references.iter().any(|known| known.as_slice() == new_member) {
                 // Two entries for one key package, or for two of this member's: no committer makes that.
                 found = match found {
@@ -170,6 +180,39 @@ pub(crate) fn welcome(
         MlsMessageBodyIn::Welcome(welcome) => Ok(welcome),
         _ => Err(LayerError::rejected()),
     }
+}
+
+/// What a Welcome has for one joiner: the hash of their key package, and what HPKE makes. Shorter ones would be
+/// many in few bytes.
+fn group_secrets<'a>(secrets: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
+    let new_member = secrets.vector().filter(|hash| hash.len() >= 32)?;
+    let kem_output = secrets.vector().filter(|output| output.len() >= 32)?;
+    let ciphertext = secrets.vector().filter(|sealed| sealed.len() >= 16)?;
+    Some((new_member, kem_output, ciphertext))
+}
+
+/// Whether a Welcome names one of these key packages; `None` for what is no Welcome.
+pub(crate) fn welcome_names(bytes: &[u8], references: &[KeyPackageRef]) -> Option<bool> {
+    let mut reader = body(bytes, Format::Welcome)?;
+    let _suite = reader.u16()?;
+    let mut secrets = Reader::new(reader.vector()?);
+    let mut found = false;
+    while !secrets.is_empty() {
+        let (new_member, _kem_output, _ciphertext) = group_secrets(&mut secrets)?;
+        found |= references.iter().any(|known| known.as_slice() == new_member);
+    }
+    Some(found)
+}
+
+/// Whether the GroupInfo in a Welcome is as short as one without a ratchet tree. It is encrypted for whoever has
+/// this member's key package, so what is in it can only be bounded as a whole.
+pub(crate) fn has_short_group_info(welcome: &[u8]) -> bool {
+    let read = || {
+        let mut reader = body(welcome, Format::Welcome)?;
+        let (_suite, _secrets) = (reader.u16()?, reader.vector()?);
+        reader.vector_within(MAX_SHORT_LEN)
+    };
+    read().is_some()
 }
 
 /// A KeyPackage (section 10) whose lengths and counts are within the bounds.
@@ -224,4 +267,20 @@ fn canonical(bytes: &[u8]) -> Result<MlsMessageBodyIn, LayerError> {
         MlsMessageIn::tls_deserialize_exact_bytes(bytes).map_err(|_| LayerError::rejected())?;
     let canonical = message.tls_serialize_detached().map_err(|_| LayerError::rejected())?;
     if canonical == bytes { Ok(message.extract()) } else { Err(LayerError::rejected()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_info_of_any_length_is_not_decrypted() {
+        let welcome = |len| {
+            let front = [VERSION, Format::Welcome as u16, 1].map(u16::to_be_bytes).concat();
+            [front, vec![0], opaque(&vec![7; len]).unwrap()].concat()
+        };
+        assert!(has_short_group_info(&welcome(MAX_SHORT_LEN)));
+        assert!(!has_short_group_info(&welcome(MAX_SHORT_LEN + 1)));
+        assert!(!has_short_group_info(&welcome(10)[..12]));
+    }
 }

@@ -139,12 +139,12 @@ fn what_an_earlier_version_stored_goes_on() {
     assert_eq!(cc_core::GroupLayer::standing(&carol.layer), Standing::Outside);
 
     let (read, late, new) = (read.wire(&bob), late.wire(&bob), new.wire(&bob));
-    assert_eq!(bob.open(&read), Err(LayerErrorKind::Rejected));
+    assert_eq!(bob.open(&read), Err(LayerErrorKind::Duplicate));
     assert_eq!(carol.join(&welcome.staged()), Ok(alice));
     let once = |peer: &mut Peer, wire: &Wire, text: &[u8]| {
         let (opened, plaintext) = peer.open(wire).unwrap();
         assert_eq!((opened.sender, plaintext.as_slice()), (alice, text));
-        assert_eq!(peer.open(wire), Err(LayerErrorKind::Rejected));
+        assert_eq!(peer.open(wire), Err(LayerErrorKind::Duplicate));
     };
     once(&mut bob, &late, b"late");
     once(&mut carol, &new, b"new");

@@ -23,8 +23,8 @@ fn every_message_and_commit_has_keys_of_its_own() {
     settle(&mut peers, 0, &staged, &[]);
     dora.join(&staged).unwrap();
     let uses = key_use::take();
-    // Content and sender data of 15 messages and 6 commits, and the GroupInfo of a welcome.
-    assert_eq!(uses.len(), 2 * (15 + 6) + 1);
+    // Content and sender data of 15 messages and 6 commits, and the GroupInfo and tree of a welcome.
+    assert_eq!(uses.len(), 2 * (15 + 6) + 2);
     assert_eq!(uses.iter().collect::<BTreeSet<_>>().len(), uses.len());
 }
 

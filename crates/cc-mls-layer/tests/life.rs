@@ -37,6 +37,11 @@ fn several_join_at_once_and_all_read_all() {
         peers[0].layer.export_secret("x", b"", 1 << 16),
         Err(MlsError::ExportLength(65536))
     ));
+    // What the layer above gets is not for the application.
+    for context in [&b""[..], b"context"] {
+        let reserved = peers[0].layer.export_secret("cascading-cipher", context, 32);
+        assert!(matches!(reserved, Err(MlsError::ReservedLabel)));
+    }
 }
 
 #[test]
@@ -54,7 +59,7 @@ fn members_come_one_by_one_update_and_go() {
     assert!(outcome.removed.is_empty() && !outcome.removed_self);
     peers[1].confirm();
     assert_eq!(charlie.join(&staged), Ok(Some(peers[1].id)));
-    assert_eq!(charlie.open(&before), Err(LayerErrorKind::Rejected));
+    assert_eq!(charlie.open(&before), Err(LayerErrorKind::Stale));
     peers.push(charlie);
     all_read_all(&mut peers);
 
@@ -178,7 +183,7 @@ fn of_two_commits_one_wins() {
     let from_bob = peers[1].stage(&[], &[]).unwrap();
     // The delivery service took Bob's.
     settle(&mut peers, 1, &from_bob, &[]);
-    assert_eq!(peers[2].process(&from_alice).map(|_| ()), Err(LayerErrorKind::Rejected));
+    assert_eq!(peers[2].process(&from_alice).map(|_| ()), Err(LayerErrorKind::Stale));
     all_read_all(&mut peers);
     let again = peers[0].stage(&[], &[]).unwrap();
     settle(&mut peers, 0, &again, &[]);
@@ -189,9 +194,14 @@ fn of_two_commits_one_wins() {
 fn an_own_commit_is_confirmed_not_processed() {
     let mut peers = group(&["Alice", "Bob"]);
     let staged = peers[0].stage(&[], &[]).unwrap();
-    assert_eq!(peers[0].process(&staged).map(|_| ()), Err(LayerErrorKind::Misuse));
+    assert_eq!(peers[0].process(&staged).map(|_| ()), Err(LayerErrorKind::Own));
     settle(&mut peers, 0, &staged, &[]);
-    assert_eq!(peers[0].process(&staged).map(|_| ()), Err(LayerErrorKind::Rejected));
+    assert_eq!(peers[0].process(&staged).map(|_| ()), Err(LayerErrorKind::Own));
+    assert_eq!(peers[1].process(&staged).map(|_| ()), Err(LayerErrorKind::Duplicate));
+    // One that was discarded is still its own: the sender data say so.
+    let discarded = peers[0].stage(&[], &[]).unwrap();
+    peers[0].transact(GroupLayer::discard_change).unwrap();
+    assert_eq!(peers[0].process(&discarded).map(|_| ()), Err(LayerErrorKind::Own));
     all_read_all(&mut peers);
 }
 
@@ -228,11 +238,14 @@ fn late_messages_open_within_the_window_and_no_further() {
         let recalled = peers[1].layer.recall(&epoch.to_be_bytes());
         if *epoch >= 3 {
             assert_eq!(peers[1].open(wire).map(|(o, _)| o.sender), Ok(Some(peers[0].id)));
-            assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected), "a replay");
+            assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Duplicate), "a replay");
             assert_eq!(recalled.unwrap().secret, *exporter);
         } else {
-            assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected));
-            assert_eq!(recalled.map(|_| ()).unwrap_err().kind(), LayerErrorKind::Rejected);
+            let error = peers[1].open_only(wire).unwrap_err();
+            assert_eq!((error.kind(), error.epoch()), (LayerErrorKind::Stale, Some(*epoch)));
+            peers[1].layer.revert();
+            let error = recalled.unwrap_err();
+            assert_eq!((error.kind(), error.epoch()), (LayerErrorKind::Stale, Some(*epoch)));
         }
     }
     let recall =
@@ -279,7 +292,7 @@ fn without_past_epochs_nothing_late_opens() {
     let wire = peers[0].seal(b"late");
     let staged = peers[0].stage(&[], &[]).unwrap();
     settle(&mut peers, 0, &staged, &[]);
-    assert_eq!(peers[1].open(&wire), Err(LayerErrorKind::Rejected));
+    assert_eq!(peers[1].open(&wire), Err(LayerErrorKind::Stale));
     assert!(peers[1].layer.recall(&1u64.to_be_bytes()).is_err());
     all_read_all(&mut peers);
 }
@@ -290,13 +303,13 @@ fn out_of_order_messages_open_once() {
     let wires: Vec<_> = (0u8..20).map(|i| peers[0].seal(&[i])).collect();
     for i in (0..20).rev().chain([7, 0, 19]) {
         let result = peers[1].open(&wires[i]).map(|(_, text)| text);
-        let first = !matches!(result, Err(LayerErrorKind::Rejected));
+        let first = !matches!(result, Err(LayerErrorKind::Duplicate));
         if first {
             assert_eq!(result, Ok(vec![u8::try_from(i).unwrap()]));
         }
     }
     for wire in &wires {
-        assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected));
+        assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Duplicate));
     }
 }
 
@@ -350,14 +363,15 @@ fn every_supported_ciphersuite_works() {
 #[test]
 fn names_and_settings_have_bounds() {
     let long = "x".repeat(4097);
-    assert!(matches!(MlsIdentity::generate(long.clone()), Err(MlsError::Name { .. })));
+    let name = "x".repeat(MlsIdentity::MAX_NAME_LEN + 1);
+    assert!(matches!(MlsIdentity::generate(name), Err(MlsError::Name { max: 1024, .. })));
     let identity = || MlsIdentity::generate("Alice").unwrap();
     assert!(matches!(MlsLayer::create(long, identity()), Err(MlsError::Name { .. })));
     for config in [
         MlsConfig::default().with_padding(MlsConfig::MAX_PADDING + 1),
         MlsConfig::default().with_max_past_epochs(MlsConfig::MAX_PAST_EPOCHS + 1),
         MlsConfig::default().with_out_of_order_tolerance(MlsConfig::MAX_DISTANCE + 1),
-        MlsConfig::default().with_max_forward_distance(MlsConfig::MAX_DISTANCE + 1),
+        MlsConfig::default().with_max_forward_distance(MlsConfig::MAX_FORWARD_DISTANCE + 1),
         MlsConfig::default().with_key_package_lifetime(MlsConfig::MAX_KEY_PACKAGE_LIFETIME + 1),
         MlsConfig::default().with_checkpoint_interval(MlsConfig::MAX_CHECKPOINT_INTERVAL + 1),
         MlsConfig::default()

@@ -80,7 +80,8 @@ impl Genuine {
 fn refused(genuine: &Genuine, peer: &mut Peer, door: Door, bytes: &[u8], what: &str) {
     let before = state(peer);
     let error = genuine.put(peer, door, bytes).unwrap_err();
-    let known = matches!(error, LayerErrorKind::Rejected | LayerErrorKind::Early);
+    let known =
+        matches!(error, LayerErrorKind::Rejected | LayerErrorKind::Early | LayerErrorKind::Stale);
     assert!(known, "{what} at {door:?}: {error:?}");
     assert_eq!(state(peer), before, "{what} at {door:?}");
 }
@@ -175,13 +176,16 @@ fn messages_and_commits_of_other_epochs() {
     assert_eq!(state(&peers[1]), before);
     for (at, change) in changes.iter().enumerate() {
         assert!(peers[1].process(change).is_ok());
-        for over in &changes[..=at] {
-            assert_eq!(peers[1].process(over).map(|_| ()), Err(LayerErrorKind::Rejected), "over");
+        for (before, over) in changes[..=at].iter().enumerate() {
+            // Of the epochs that are kept, Bob knows how they ended.
+            let kept = at - before < config.max_past_epochs();
+            let expected = if kept { LayerErrorKind::Duplicate } else { LayerErrorKind::Stale };
+            assert_eq!(peers[1].process(over).map(|_| ()), Err(expected), "over");
         }
     }
     // Bob is at 4: epochs 1 and 2 are out of the window.
     for (at, wire) in wires.iter().enumerate() {
-        let expected = if at < 2 { Err(LayerErrorKind::Rejected) } else { Ok(()) };
+        let expected = if at < 2 { Err(LayerErrorKind::Stale) } else { Ok(()) };
         assert_eq!(peers[1].open(wire).map(|_| ()), expected, "epoch {}", at + 1);
     }
     all_read_all(&mut peers);
@@ -226,13 +230,13 @@ fn a_removed_member_is_not_heard_beyond_the_window() {
     assert!(peers[1].open(&removed.seal(b"on its way?")).is_ok());
     let commit = removed.stage(&[], &[]).unwrap();
     let before = state(&peers[1]);
-    assert_eq!(peers[1].process(&commit).map(|_| ()), Err(LayerErrorKind::Rejected));
+    assert_eq!(peers[1].process(&commit).map(|_| ()), Err(LayerErrorKind::Stale));
     assert_eq!(state(&peers[1]), before);
     let staged = peers[1].stage(&[], &[]).unwrap();
     settle(&mut peers, 1, &staged, &[]);
     removed.transact(GroupLayer::discard_change).unwrap();
     let late = removed.seal(b"beyond");
-    assert_eq!(peers[0].open(&late).map(|_| ()), Err(LayerErrorKind::Rejected));
+    assert_eq!(peers[0].open(&late).map(|_| ()), Err(LayerErrorKind::Stale));
     // Nor does it come back by the commits that it missed.
     let staged = peers[0].stage(&[], &[]).unwrap();
     assert_eq!(removed.process(&staged).map(|_| ()), Err(LayerErrorKind::Early));

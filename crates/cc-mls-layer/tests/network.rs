@@ -252,7 +252,8 @@ impl World {
     /// Whether `who` must be able to read the message now.
     fn readable(&self, who: usize, number: usize) -> bool {
         let (node, message) = (&self.nodes[who], &self.messages[number]);
-        node.epoch().is_some_and(|now| {
+        // The last epoch of a member who was removed stays readable, as those before it.
+        node.peer.layer.epoch().is_some_and(|now| {
             message.sender != who
                 && message.epoch >= node.since
                 && message.epoch <= now
@@ -568,7 +569,8 @@ impl World {
                 self.advance(who);
                 let node = &self.nodes[who];
                 if (node.epoch(), node.welcome) == before {
-                    let read = node.arriving.is_empty() || node.fallen;
+                    // Who was removed and never comes back is left with what it never could read.
+                    let read = node.arriving.is_empty() || node.fallen || node.epoch().is_none();
                     assert!(read, "a message of an epoch to come is left");
                     break;
                 }

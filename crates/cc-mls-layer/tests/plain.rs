@@ -90,7 +90,7 @@ fn mls_rs_joins_the_layer_from_outside_and_the_layer_mls_rs() {
         let commit = commit.to_bytes().unwrap();
         for peer in [&mut alice, &mut bob] {
             external(peer, &commit).unwrap();
-            assert_eq!(external(peer, &commit), Err(LayerErrorKind::Rejected), "twice");
+            assert_eq!(external(peer, &commit), Err(LayerErrorKind::Duplicate), "twice");
         }
         xenia.process(&commit);
         agree(&mut [&mut alice, &mut bob], &mut [&mut xenia, &mut yuri]);
@@ -107,7 +107,7 @@ fn mls_rs_joins_the_layer_from_outside_and_the_layer_mls_rs() {
         let _ = alice.process(&staged).unwrap();
         xenia.process(&staged.parts.commit);
         yuri.process(&staged.parts.commit);
-        assert_eq!(external(&mut alice, &late), Err(LayerErrorKind::Rejected));
+        assert_eq!(external(&mut alice, &late), Err(LayerErrorKind::Stale));
 
         let info = xenia.group().group_info_message_allowing_ext_commit(true).unwrap();
         let info = info.to_bytes().unwrap();
@@ -245,7 +245,7 @@ fn all_of_it_is_there_after_a_restart() {
         assert_eq!(pending.len(), 2);
         assert!(pending.iter().all(|proposed| after.contains(proposed)) && after.len() == 2);
         let again = peer.transact(|layer| layer.process_proposal(&proposal));
-        assert_eq!(again, Err(LayerErrorKind::Rejected));
+        assert_eq!(again, Err(LayerErrorKind::Duplicate));
     }
     let staged = bob.stage(&[], &[]).unwrap();
     bob.restart();
@@ -276,7 +276,7 @@ fn proposals_of_either_library_are_committed_by_the_other() {
             for peer in [&mut alice, &mut bob] {
                 told.push(peer.transact(|layer| layer.process_proposal(proposal)).unwrap());
                 let again = peer.transact(|layer| layer.process_proposal(proposal));
-                assert_eq!(again, Err(LayerErrorKind::Rejected), "twice");
+                assert_eq!(again, Err(LayerErrorKind::Duplicate), "twice");
             }
         }
         assert!(told.iter().all(|proposed| proposed.sender == xenia.id));
@@ -426,7 +426,9 @@ fn what_is_damaged_foreign_or_out_of_place_is_refused() {
     let (mut alice, mut bob) = group(suite.0, &mut xenia);
     let other = peer("Dora", true, suite.0);
     let mut charlie = peer("Charlie", false, suite.0);
-    let refused = |error| matches!(error, LayerErrorKind::Rejected | LayerErrorKind::Early);
+    let refused = |error| {
+        matches!(error, LayerErrorKind::Rejected | LayerErrorKind::Early | LayerErrorKind::Stale)
+    };
 
     // A GroupInfo: every bit and length; it says which group it is of, so another's is another group.
     let info = alice.layer.group_info().unwrap();
@@ -489,7 +491,7 @@ fn what_is_damaged_foreign_or_out_of_place_is_refused() {
     let _ = bob.process(&staged).unwrap();
     xenia.process(&staged.parts.commit);
     let late = alice.transact(|layer| layer.process_proposal(&proposal));
-    assert_eq!(late, Err(LayerErrorKind::Rejected), "of an epoch that is over");
+    assert_eq!(late, Err(LayerErrorKind::Stale), "of an epoch that is over");
     agree(&mut [&mut alice, &mut bob], &mut [&mut xenia]);
 }
 

@@ -18,14 +18,14 @@ fn a_message_whose_opening_was_reverted_opens_again() {
             peers[1].layer.revert();
         }
         assert_eq!(peers[1].open(wire).unwrap().1, [i]);
-        assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected));
+        assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Duplicate));
     }
     // Reverts loaded the group again from before all of them; still none opens twice.
     let more = peers[0].seal(b"more");
     peers[1].open_only(&more).unwrap();
     peers[1].layer.revert();
     for wire in &wires {
-        assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected));
+        assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Duplicate));
     }
     all_read_all(&mut peers);
 }
@@ -45,7 +45,7 @@ fn nothing_opens_twice_after_a_load_and_a_checkpoint() {
         peers[1].open(&wire).unwrap();
         read.push(wire);
         for wire in &read {
-            assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Rejected));
+            assert_eq!(peers[1].open(wire), Err(LayerErrorKind::Duplicate));
         }
     }
 }

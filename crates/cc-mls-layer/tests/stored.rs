@@ -290,7 +290,7 @@ fn with_a_checkpoint_for_every_message_the_store_opens_nothing_old() {
             peers[1].open(&wire).unwrap();
             read.push(wire);
             for old in &read {
-                assert_eq!(stolen(&peers[1]).open(old), Err(LayerErrorKind::Rejected));
+                assert_eq!(stolen(&peers[1]).open(old), Err(LayerErrorKind::Duplicate));
             }
             // Charlie has not read it: no stolen state of Bob's tells, and his own still opens it.
             assert!(stolen(&peers[2]).open(&read[usize::from(round)]).is_ok());
@@ -325,7 +325,7 @@ fn between_checkpoints_the_store_opens_what_came_since() {
     let wire = peers[1].seal(b"sent");
     peers[0].open(&wire).unwrap();
     let again = stolen(&peers[1]).seal_only(b"with a key that was used").unwrap();
-    assert_eq!(peers[0].open(&again), Err(LayerErrorKind::Rejected));
+    assert_eq!(peers[0].open(&again), Err(LayerErrorKind::Duplicate));
 }
 
 /// The ratchets as the last checkpoint wrote them.
@@ -379,12 +379,12 @@ fn messages_before_a_restart_stay_readable_until_the_window_is_over() {
     assert_ne!(checkpoint(&peers[1]), before);
     // A checkpoint alone does not end it, as it does without a restart. Bob still refuses the message.
     assert!(stolen(&peers[1]).open(&old).is_ok());
-    assert_eq!(peers[1].open(&old), Err(LayerErrorKind::Rejected));
+    assert_eq!(peers[1].open(&old), Err(LayerErrorKind::Duplicate));
     for _ in 0..=MlsConfig::default().max_past_epochs() {
         let staged = peers[2].stage(&[], &[]).unwrap();
         common::settle(&mut peers, 2, &staged, &[]);
     }
-    assert_eq!(stolen(&peers[1]).open(&old), Err(LayerErrorKind::Rejected));
+    assert_eq!(stolen(&peers[1]).open(&old), Err(LayerErrorKind::Stale));
     assert!(records(&peers[1]).iter().all(|(key, _)| key[0] != RECEIVED));
 }
 
@@ -404,7 +404,7 @@ fn restarts_do_not_pile_up_records() {
     }
     assert!(most <= 4 * 16, "{most} records");
     for old in &read {
-        assert_eq!(peers[1].open(old), Err(LayerErrorKind::Rejected));
+        assert_eq!(peers[1].open(old), Err(LayerErrorKind::Duplicate));
     }
 }
 
@@ -416,7 +416,7 @@ fn a_change_of_the_group_is_a_checkpoint() {
     assert!(stolen(&peers[1]).open(&wire).is_ok());
     let staged = peers[2].stage(&[], &[]).unwrap();
     common::settle(&mut peers, 2, &staged, &[]);
-    assert_eq!(stolen(&peers[1]).open(&wire), Err(LayerErrorKind::Rejected));
+    assert_eq!(stolen(&peers[1]).open(&wire), Err(LayerErrorKind::Duplicate));
     assert!(records(&peers[1]).iter().any(|(key, _)| key[0] == MESSAGE_SECRETS));
 }
 

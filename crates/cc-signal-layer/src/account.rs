@@ -31,7 +31,7 @@ use crate::{
 
 mod saved;
 
-pub(crate) use saved::Spent;
+pub(crate) use saved::UsedPrekeys;
 
 /// Which agreement begins a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,6 +1,6 @@
 //! The time, which is read where a session begins and nowhere else.
 
-/// Microseconds since 1970; 0 without `std`.
+/// Microseconds since 1970; 0 without `std`, and while the clock says that it is earlier.
 pub(crate) fn now() -> u64 {
     #[cfg(feature = "std")]
     {

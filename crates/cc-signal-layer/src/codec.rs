@@ -117,7 +117,8 @@ impl Writer {
         self.u8(u8::from(value));
     }
 
-    /// A count, which the limits keep far below 2^32.
+    /// A count, which the limits keep far below 2^32. One beyond that would be written as a number that
+    /// contradicts what follows, and be refused when it is read.
     pub(crate) fn count(&mut self, count: usize) {
         self.u32(u32::try_from(count).unwrap_or(u32::MAX));
     }

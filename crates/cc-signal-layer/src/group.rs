@@ -1,163 +1,90 @@
-//! A group over Sender Keys: who is in it, whose chain is known, and who lacks one's own.
+//! A group whose members share the secrets of an epoch, and send in a chain each that the epoch gives
+//! them.
+//!
+//! What is staged is a second [`GroupState`], which shares what it has in common with the one in
+//! force. `apply` puts it in its place, `revert` drops it, and a save writes what differs from the
+//! state that the store has.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{sync::Arc, vec::Vec};
 
 use cc_core::{
-    Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, LayerContext,
-    LayerError, Member, MemberId, Opened, PartContext, SecretBytes, Standing, limits::MAX_MEMBERS,
+    Attachment, Buffer, LayerContext, LayerError, Member, MemberId, Opened, PartContext, Standing,
 };
 use sha2::{Digest, Sha256};
 
-use crate::{
-    Account, Agree, Bundle, Error, IdentityKey, Limits, SenderChain, SenderKeys, Sessions,
-    layer::not_applied, sessions,
-};
+use crate::{Account, IdentityKey, Limits, scrub::scrubbed};
 
-mod before;
+mod change;
 mod commit;
-mod in_force;
+mod epoch;
+mod header;
 mod key_package;
+mod key_schedule;
+mod member_keys;
 mod message;
-mod saved;
+mod persistence;
+mod sealing;
+mod sender;
+mod shared_vec;
+mod state;
 mod welcome;
 
-use before::Before;
-use commit::Commit;
-use key_package::{KeyPackage, Newcomer};
+pub use epoch::PAST_EPOCHS;
+use key_package::PackageSecrets;
 pub(crate) use key_package::{
     commitment_in as key_package_commitment, verify_part as verify_key_package,
 };
-use message::{Front, Received, Via};
-use saved::{Part, Touched};
-
-/// How many messages carry this member's chain to one who has not acknowledged it. As many carry
-/// the acknowledgement of another's.
-pub const DISTRIBUTION_REPEATS: u8 = 4;
+use message::Front;
+use state::{GroupState, Package, Phase};
 
 /// The group mode of the layer.
 pub(crate) struct Group {
     account: Account,
+    /// The account may differ from what the store has.
+    account_changed: bool,
     limits: Limits,
-    state: State,
-    /// What `apply` keeps and `revert` drops.
-    staged: Staged,
-    /// How to go back from what was saved, until it is applied.
-    before: Option<Before>,
+    /// In force.
+    state: GroupState,
+    /// In force after `apply`.
+    staged: Option<GroupState>,
+    transaction: Transaction,
+    /// What the store has, as far as it is this group's.
+    stored: Option<GroupState>,
 }
 
-/// Everything that outlives a message, beside the account.
+/// What happened since the last `apply` or `revert`.
 #[derive(Default)]
-struct State {
-    /// This member, once the layer has its place.
-    me: Option<MemberId>,
-    phase: Phase,
-    /// How often the group has changed.
-    epoch: u64,
-    /// The other members; after a removal of this one, those of the time before.
-    peers: BTreeMap<MemberId, Peer>,
-    /// All chains; made when the layer gets its place.
-    keys: Option<SenderKeys>,
-    /// The number of one's own chain: the epoch it was made in. A chain is replaced at most once for
-    /// each, so a member's chains have ascending numbers, also when it went and came back.
-    generation: u64,
-    /// Who lacks one's own chain.
-    owed: BTreeMap<MemberId, Owed>,
-    /// Whose chain is to be acknowledged.
-    acks: BTreeMap<MemberId, Ack>,
-    /// A change of this member's that is neither confirmed nor discarded.
-    plan: Option<Plan>,
-    /// What the store does not have yet.
-    touched: Touched,
+struct Transaction {
+    /// Who sealed the message that was opened, and in which epoch.
+    received: Option<(MemberId, u64)>,
+    change: Change,
+    /// It was saved: nothing more until it is applied or reverted.
+    saved: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum Change {
     #[default]
-    Outside,
-    Member,
-    Removed,
-}
-
-/// Another member.
-struct Peer {
-    /// For sessions that are still to begin.
-    bundle: Arc<Bundle>,
-    sessions: Sessions,
-    /// The numbers of the peer's chains that are known, as [`SenderKeys`] has them.
-    generations: Vec<u64>,
-    /// No chain with a smaller number is taken any more: those that were known have opened messages
-    /// that must not open again.
-    floor: u64,
-}
-
-/// What a member is owed: the own chain as it was at that moment.
-struct Owed {
-    distribution: SecretBytes,
-    sent: u8,
-}
-
-#[derive(Clone, Copy)]
-struct Ack {
-    chain: [u8; 8],
-    sent: u8,
-}
-
-struct Plan {
-    transition: Transition,
-    /// The group was founded only for this change: without the change there is none.
-    founds: bool,
-}
-
-/// From one epoch to the next. Made beforehand, so that taking it cannot fail.
-struct Transition {
-    epoch: u64,
-    added: Vec<(MemberId, Peer)>,
-    removed: Vec<MemberId>,
-    removed_self: bool,
-    /// The own chain from now on, where it is rotated.
-    chain: Option<SenderChain>,
-}
-
-/// A group that a welcome led into.
-struct Joined {
-    epoch: u64,
-    peers: BTreeMap<MemberId, Peer>,
-    keys: SenderKeys,
-    committer: MemberId,
-    /// The session with the committer, which the welcome began.
-    session: sessions::Staged,
-}
-
-#[derive(Default)]
-struct Staged {
-    /// The place, and whether a group of this member alone is founded in it.
-    place: Option<(MemberId, bool)>,
-    /// The group is founded for the change that is staged along with it.
-    founds: bool,
-    received: Option<Received>,
-    /// Who was handed the chain, and whose chain was acknowledged.
-    sent: Vec<MemberId>,
-    acked: Vec<MemberId>,
-    next: Option<Next>,
-}
-
-enum Next {
-    Plan(Plan),
-    Confirm,
-    Discard,
-    Commit(Transition),
-    Join(Box<Joined>),
+    None,
+    Staged,
+    Discarded,
+    /// Confirmed, processed or joined.
+    InForce,
 }
 
 impl Group {
     pub(crate) fn new(account: Account, limits: Limits) -> Self {
-        let (state, staged) = (State::default(), Staged::default());
-        Self { account, limits, state, staged, before: None }
+        Self::with_state(account, limits, GroupState::default(), None)
+    }
+
+    fn with_state(
+        account: Account,
+        limits: Limits,
+        state: GroupState,
+        stored: Option<GroupState>,
+    ) -> Self {
+        let transaction = Transaction::default();
+        Self { account, account_changed: false, limits, state, staged: None, transaction, stored }
     }
 
     pub(crate) fn account(&self) -> &Account {
@@ -169,7 +96,7 @@ impl Group {
     }
 
     pub(crate) fn account_mut(&mut self) -> &mut Account {
-        self.state.touched.add(Part::Account);
+        self.account_changed = true;
         &mut self.account
     }
 
@@ -178,7 +105,9 @@ impl Group {
     }
 
     pub(crate) fn identity_of(&self, member: MemberId) -> Option<&IdentityKey> {
-        self.state.peers.get(&member).map(|peer| peer.sessions.peer())
+        let roster = &self.state.member()?.roster;
+        let keys = roster.get(&member).filter(|_| self.state.me != Some(member))?;
+        Some(keys.identity())
     }
 
     /// Takes the place and founds the group where this member is to. A second call with the same
@@ -187,294 +116,87 @@ impl Group {
         let Some(me) = place.member else {
             return Err(LayerError::misuse("a group layer needs a member id"));
         };
-        let renamed = self.state.me.is_some_and(|old| old != me);
-        let founds = match self.state.phase {
+        let mut next = self.current().clone();
+        let renamed = next.me.is_some_and(|old| old != me);
+        let founds = match &next.phase {
             Phase::Outside => place.founding,
-            Phase::Member if renamed && !self.state.peers.is_empty() => {
+            Phase::Member(member) if renamed && member.roster.len() > 1 => {
                 return Err(LayerError::misuse(
                     "the other members know this one by another id: found a new group, or leave \
                      the group layers of the stack as they are",
                 ));
             }
             // Alone in the group, and under a new id: as good as a new group.
-            Phase::Member => renamed,
-            Phase::Removed => false,
+            Phase::Member(_) => renamed,
+            Phase::Removed(_) => false,
         };
-        if self.state.keys.is_none() {
-            // Nobody knows this chain yet, so it may stay when the place is refused.
-            self.state.keys = Some(SenderKeys::generate(me.as_bytes(), self.limits)?);
-            self.state.touched.add(Part::Own);
+        if renamed {
+            // They are signed for the old id.
+            next.packages = Arc::default();
         }
-        self.staged.place = Some((me, founds));
+        next.me = Some(me);
+        if founds {
+            next.found(self.account.identity_pair(), me)?;
+        }
+        self.staged = Some(next);
         Ok(())
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        if self.staged.place.is_some_and(|(_, founds)| founds) {
-            return Standing::Member { epoch: 0 };
-        }
-        let state = &self.state;
-        match &self.staged.next {
-            Some(Next::Commit(transition)) if transition.removed_self => Standing::Removed,
-            Some(Next::Commit(transition)) => Standing::Member { epoch: transition.epoch },
-            Some(Next::Join(joined)) => Standing::Member { epoch: joined.epoch },
-            Some(Next::Confirm) => {
-                let epoch = state.plan.as_ref().map_or(state.epoch, |plan| plan.transition.epoch);
-                Standing::Member { epoch }
-            }
-            Some(Next::Discard) if state.plan.as_ref().is_some_and(|plan| plan.founds) => {
-                Standing::Outside
-            }
-            Some(Next::Plan(_) | Next::Discard) | None => match state.phase {
-                Phase::Outside if self.staged.founds => Standing::Member { epoch: 0 },
-                Phase::Outside => Standing::Outside,
-                Phase::Member => Standing::Member { epoch: state.epoch },
-                Phase::Removed => Standing::Removed,
-            },
+        match &self.current().phase {
+            Phase::Outside => Standing::Outside,
+            Phase::Member(member) => Standing::Member { epoch: member.epochs.present.number },
+            Phase::Removed(_) => Standing::Removed,
         }
     }
 
     pub(crate) fn members(&self) -> Vec<Member> {
-        if !matches!(self.standing(), Standing::Member { .. }) {
-            return Vec::new();
-        }
-        let me = self.me().ok().map(|me| (me, self.account.identity()));
-        let transition = match &self.staged.next {
-            Some(Next::Commit(transition)) => Some(transition),
-            Some(Next::Confirm) => self.state.plan.as_ref().map(|plan| &plan.transition),
-            _ => None,
-        };
-        let (peers, removed, added) = match (&self.staged.next, transition) {
-            (Some(Next::Join(joined)), _) => (&joined.peers, BTreeSet::new(), &[][..]),
-            (_, Some(t)) => (&self.state.peers, t.removed.iter().collect(), &t.added[..]),
-            (_, None) => (&self.state.peers, BTreeSet::new(), &[][..]),
-        };
-        let stay = peers.iter().filter(|(id, _)| !removed.contains(id));
-        let known = stay.chain(added.iter().map(|(id, peer)| (id, peer)));
-        me.into_iter()
-            .chain(known.map(|(id, peer)| (*id, peer.sessions.peer())))
-            .map(|(id, key)| Member { id, name: None, commitment: commitment(&key.keys()) })
+        let roster = self.current().member().map(|member| &member.roster);
+        let members = roster.into_iter().flat_map(|roster| roster.iter());
+        members
+            .map(|(id, keys)| {
+                let commitment = commitment(&keys.identity().keys());
+                Member { id: *id, name: None, commitment }
+            })
             .collect()
+    }
+
+    pub(crate) fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+        Some(self.current().member()?.epochs.present.authenticator)
     }
 
     pub(crate) fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {
         let me = self.me()?;
-        self.state.touched.add(Part::Account);
-        if self.account.unpublished() == 0 {
-            self.account.replenish(1)?;
-        }
-        // A one-time key that was given out once stays given out, also when this is reverted.
-        let one_time = self.account.one_time_bundles(1).pop();
-        Ok(KeyPackage::sign(&self.account, &me, &context.binding, one_time.as_ref()))
+        let secrets = PackageSecrets::generate()?;
+        let part = secrets.sign(self.account.identity_pair(), &me, &context.binding);
+        self.staged_mut().remember(Package { reference: key_package::reference(&part), secrets });
+        Ok(part)
     }
 
-    pub(crate) fn stage_change(
-        &mut self,
-        request: &ChangeRequest<'_>,
-        context: &PartContext<'_>,
-    ) -> Result<ChangeParts, LayerError> {
-        let me = self.me()?;
-        if self.state.plan.is_some() || self.staged.next.is_some() {
-            return Err(LayerError::misuse("confirm or discard the staged change first"));
-        }
-        let (epoch, founds) = match self.standing() {
-            Standing::Member { epoch } => (epoch, false),
-            // Whoever adds the first member founds the group.
-            Standing::Outside => (0, true),
-            Standing::Removed => return Err(removed()),
-        };
-        let epoch = epoch
-            .checked_add(1)
-            .ok_or_else(|| LayerError::misuse("no epoch comes after this one"))?;
-        if request.removed.contains(&me) {
-            return Err(LayerError::misuse("leave the group instead of removing oneself"));
-        }
-        if request.added.len() > MAX_MEMBERS {
-            return Err(LayerError::misuse(TOO_MANY));
-        }
-        let mut removed = request.removed.to_vec();
-        removed.sort_unstable();
-        let mut newcomers = Vec::with_capacity(request.added.len());
-        for new in request.added {
-            newcomers.push(KeyPackage::verify(new)?);
-        }
-        newcomers.sort_unstable_by_key(|new| new.0.id);
-        self.check_change(me, &removed, newcomers.iter().map(|new| &new.0))
-            .map_err(LayerError::misuse)?;
-
-        let mut added = Vec::with_capacity(newcomers.len());
-        for (new, one_time) in &newcomers {
-            let mut peer = Peer::new(Arc::new(new.bundle.clone()), self.limits, epoch);
-            let bundle = one_time.as_ref().unwrap_or(&new.bundle);
-            peer.sessions.begin(&self.account, bundle, Agree::Pqxdh)?;
-            added.push((new.id, peer));
-        }
-        let welcome = if added.is_empty() {
-            Vec::new()
-        } else {
-            self.welcome(me, epoch, &removed, &mut added, &context.binding)?
-        };
-        let rotate = added.is_empty() || !removed.is_empty();
-        let chain = if rotate { Some(SenderChain::generate(me.as_bytes())?) } else { None };
-        let added_parts = newcomers.into_iter().map(|new| new.0).collect();
-        let commit = Commit { binding: context.binding, epoch, added: added_parts, removed };
-        let part = commit.encode();
-        let removed = commit.removed;
-        let transition = Transition { epoch, added, removed, removed_self: false, chain };
-        self.staged.founds = founds;
-        self.staged.next = Some(Next::Plan(Plan { transition, founds }));
-        Ok(ChangeParts { commit: part, welcome })
-    }
-
-    pub(crate) fn next_contribution(&self) -> Result<Option<Contribution>, LayerError> {
-        let pending = match &self.staged.next {
-            Some(Next::Discard) => false,
-            Some(_) => true,
-            None => self.state.plan.is_some(),
-        };
-        if pending { Ok(None) } else { Err(no_change()) }
-    }
-
-    pub(crate) fn confirm_change(&mut self) -> Result<(), LayerError> {
-        match self.staged.next.take() {
-            // Staged and confirmed in one transaction is as good as processed.
-            Some(Next::Plan(plan)) => {
-                self.staged.next = Some(Next::Commit(plan.transition));
-                Ok(())
-            }
-            None if self.state.plan.is_some() => {
-                self.staged.next = Some(Next::Confirm);
-                Ok(())
-            }
-            other => {
-                self.staged.next = other;
-                Err(no_change())
-            }
-        }
-    }
-
-    pub(crate) fn discard_change(&mut self) {
-        match self.staged.next.take() {
-            Some(Next::Plan(_)) => self.staged.founds = false,
-            Some(Next::Confirm) | None if self.state.plan.is_some() => {
-                self.staged.next = Some(Next::Discard);
-            }
-            other => self.staged.next = other,
-        }
-    }
-
-    pub(crate) fn process_commit(
-        &mut self,
-        part: &[u8],
-        context: &PartContext<'_>,
-    ) -> Result<CommitOutcome, LayerError> {
-        let me = self.me()?;
-        self.expect_member()?;
-        if self.staged.next.is_some() {
-            return Err(LayerError::misuse("one change at a time"));
-        }
-        // The part travels inside a message: whose it is, opening that has proved.
-        let committer = match &self.staged.received {
-            Some(received) => received.sender,
-            None => return Err(LayerError::rejected()),
-        };
-        let commit = Commit::decode(part)?;
-        let next = self.state.epoch.checked_add(1).ok_or(LayerError::rejected())?;
-        if commit.binding != context.binding
-            || commit.epoch < next
-            || !self.state.peers.contains_key(&committer)
-            || commit.removed.binary_search(&committer).is_ok()
-        {
-            return Err(LayerError::rejected());
-        }
-        if commit.epoch > next {
-            return Err(LayerError::early(None));
-        }
-        self.check_change(me, &commit.removed, &commit.added)
-            .map_err(|_| LayerError::rejected())?;
-        let removed_self = commit.removed.binary_search(&me).is_ok();
-        let mut added = Vec::new();
-        for new in &commit.added {
-            let bundle = Arc::new(new.bundle.clone());
-            added.push((new.id, Peer::new(bundle, self.limits, commit.epoch)));
-        }
-        let rotate = !commit.removed.is_empty() && !removed_self;
-        let chain = if rotate { Some(SenderChain::generate(me.as_bytes())?) } else { None };
-        let outcome = CommitOutcome {
-            committer: Some(committer),
-            added: added.iter().map(|(id, _)| *id).collect(),
-            removed: commit.removed.clone(),
-            removed_self,
-        };
-        let epoch = commit.epoch;
-        let removed = commit.removed;
-        let transition = Transition { epoch, added, removed, removed_self, chain };
-        self.staged.next = Some(Next::Commit(transition));
-        Ok(outcome)
-    }
-
-    pub(crate) fn join(
-        &mut self,
-        part: &[u8],
-        context: &PartContext<'_>,
-    ) -> Result<MemberId, LayerError> {
-        let joined = self.read_welcome(self.me()?, part, &context.binding)?;
-        let committer = joined.committer;
-        self.staged.founds = false;
-        self.staged.next = Some(Next::Join(Box::new(joined)));
-        Ok(committer)
-    }
-
-    pub(crate) fn redistribute(&mut self) -> Result<(), LayerError> {
-        self.expect_member()?;
-        // Who is still owed an earlier state keeps it: it opens more.
-        let pending = core::mem::take(&mut self.state.owed);
-        self.state.owe_everyone();
-        let again = |(id, owed): (MemberId, Owed)| (id, Owed { sent: 0, ..owed });
-        self.state.owed.extend(pending.into_iter().map(again));
-        Ok(())
-    }
-
-    /// Seals in one's own chain, and hands the chain to those who are owed it. Chain and sessions
-    /// move on for good, also when this is reverted: a message key never encrypts twice.
+    /// Seals in one's own chain. It moves on for good, also when this is reverted.
     pub(crate) fn seal(
         &mut self,
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
     ) -> Result<(), LayerError> {
         self.expect_settled()?;
-        let me = self.me()?;
         self.expect_member()?;
+        let (state, in_force) = match &mut self.staged {
+            Some(staged) => (staged, Some(&mut self.state)),
+            None => (&mut self.state, None),
+        };
+        let Phase::Member(member) = &mut state.phase else { return Err(outside()) };
+        let (number, key, after) = scrubbed(|| member.chain.step())?;
+        member.chain = Arc::new(after);
+        let present = &member.epochs.present;
+        if let Some(GroupState { phase: Phase::Member(in_force), .. }) = in_force
+            && in_force.epochs.present.transcript == present.transcript
+        {
+            in_force.chain = member.chain.clone();
+        }
+        let signing = &member.secrets.member.sender;
         let ad = context.associated_data();
-        let Self { account, state, staged, .. } = self;
-        state.touched.add(Part::Own);
-        let mut entries = Vec::with_capacity(state.owed.len());
-        for (id, owed) in &state.owed {
-            let Some(peer) = state.peers.get_mut(id) else { continue };
-            state.touched.add(Part::Sessions(*id));
-            let message = peer.hand_over(account, &ad, state.generation, &owed.distribution)?;
-            entries.push((*id, message));
-        }
-        staged.sent.extend(entries.iter().map(|(id, _)| *id));
-        let front = Front::encode(&me, &entries);
-
-        let mut acks = Vec::with_capacity(1);
-        acks.push(0);
-        for (count, (id, ack)) in (1..=u8::MAX).zip(&state.acks) {
-            acks.extend_from_slice(&ack.chain);
-            staged.acked.push(*id);
-            if let Some(first) = acks.first_mut() {
-                *first = count;
-            }
-        }
-        buffer.prepend(&acks);
-        let keys = state.keys.as_mut().ok_or_else(outside)?;
-        let ad = message::associated_data(&ad, &front);
-        let (framing, signature) = keys.own_mut().encrypt_in_place(&ad, buffer.as_mut_slice())?;
-        buffer.prepend(&framing.head);
-        buffer.prepend(&front);
-        buffer.append(&framing.tag);
-        buffer.append(&signature);
+        message::seal(present, &member.epochs.mask, signing, (number, key), &ad, buffer)?;
         Ok(())
     }
 
@@ -484,78 +206,57 @@ impl Group {
         buffer: &mut Buffer,
     ) -> Result<Opened, LayerError> {
         self.expect_settled()?;
-        let me = self.me()?;
-        let keys = match (self.state.phase, &self.state.keys) {
-            (Phase::Member | Phase::Removed, Some(keys)) => keys,
-            _ => return Err(outside()),
+        let epochs = self.current().epochs().ok_or_else(outside)?;
+        let front = Front::take(buffer)?;
+        let number = front.epoch(&epochs.mask);
+        let Some(epoch) = epochs.find(number) else {
+            return Err(unknown_epoch(epochs.present.number, number));
         };
-        let front = Front::decode(buffer.as_slice(), &me)?;
         let ad = context.associated_data();
-        let sealed = message::associated_data(&ad, &front.bytes);
-        let body =
-            buffer.as_mut_slice().get_mut(front.bytes.len()..).ok_or(LayerError::rejected())?;
-        let chain = message::chain_id(body)?;
-        let (sender, start, via) = match keys.claimed_sender(body) {
-            Some(_) => {
-                let (name, range, opened) = keys.open_in_place(&sealed, body)?;
-                let name = <[u8; 32]>::try_from(name).map_err(|_| LayerError::rejected())?;
-                let sender = MemberId::from_bytes(name);
-                let again = self.state.peers.get(&sender).zip(front.entry.as_deref());
-                let again = again.and_then(|(peer, entry)| {
-                    let (text, staged) = peer.sessions.open(&self.account, &ad, entry).ok()?;
-                    drop(SecretBytes::new(text));
-                    Some(staged)
-                });
-                (sender, range.start, Via::Known { opened, again })
-            }
-            None => {
-                let (sender, entry) = match (&front.sender, &front.entry) {
-                    (Some(sender), Some(entry)) => (*sender, entry),
-                    // A later message of the sender may bring its chain.
-                    _ => return Err(self.unknown_chain(&chain)),
-                };
-                let Some(peer) = self.state.peers.get(&sender) else {
-                    // Perhaps a newcomer, whose commit is still to come.
-                    return Err(self.unknown_chain(&chain));
-                };
-                let taken = peer.take_over(&self.account, &sender, &ad, entry, self.limits);
-                if taken.is_err() && self.brings_back(&sender) {
-                    return Err(self.unknown_chain(&chain));
-                }
-                let (staged, generation, mut receiver) = taken?;
-                if generation > self.state.epoch {
-                    // Made in an epoch that is still to come here, perhaps by a member that comes back
-                    // in it. Taken now, the session would be forgotten with who it is today.
-                    return Err(self.unknown_chain(&chain));
-                }
-                let (range, opened) = receiver.open_in_place(&sealed, body)?;
-                receiver.apply(opened)?;
-                let chain = Box::new(receiver);
-                (sender, range.start, Via::New { staged, generation, chain })
-            }
-        };
-        if front.sender.is_some_and(|named| named != sender)
-            || !self.state.peers.contains_key(&sender)
-            || buffer.take_back::<{ message::TRAILER_LEN }>().is_none()
-            || !buffer.drop_front(front.bytes.len() + start)
-        {
-            return Err(LayerError::rejected());
+        let (place, sender) = message::open(epoch, &front, &ad, buffer, &self.limits)?;
+        let id = sender.id;
+        if let Some(epoch) = self.staged_mut().epochs_mut().and_then(|all| all.find_mut(number)) {
+            epoch.senders.set(place, sender);
         }
-        let acked = message::take_acks(buffer, &keys.own().id())?;
-        let carried = front.entry.is_some().then_some(chain);
-        self.staged.received = Some(Received { sender, via, carried, acked });
-        Ok(Opened::by(sender))
+        self.transaction.received = Some((id, number));
+        Ok(Opened::by(id).in_epoch(number))
+    }
+
+    /// `saved`: the store has what is in force now.
+    pub(crate) fn apply(&mut self, saved: bool) {
+        if let Some(staged) = self.staged.take() {
+            self.state = staged;
+        }
+        self.transaction = Transaction::default();
+        if saved {
+            self.stored = Some(self.state.clone());
+            self.account_changed = false;
+        }
+    }
+
+    pub(crate) fn revert(&mut self) {
+        self.staged = None;
+        self.transaction = Transaction::default();
+    }
+
+    /// What `apply` would put into force.
+    fn current(&self) -> &GroupState {
+        self.staged.as_ref().unwrap_or(&self.state)
+    }
+
+    fn staged_mut(&mut self) -> &mut GroupState {
+        self.staged.get_or_insert_with(|| self.state.clone())
     }
 
     fn me(&self) -> Result<MemberId, LayerError> {
-        let me = self.staged.place.map(|(me, _)| me).or(self.state.me);
+        let me = self.current().me;
         me.ok_or_else(|| LayerError::not_ready("put the layer into a stack first"))
     }
 
     /// One message at a time, and nothing more once it is saved.
     fn expect_settled(&self) -> Result<(), LayerError> {
-        if self.staged.received.is_some() || self.before.is_some() {
-            return Err(not_applied());
+        if self.transaction.received.is_some() || self.transaction.saved {
+            return Err(LayerError::misuse("apply or revert the message that was opened first"));
         }
         Ok(())
     }
@@ -567,101 +268,15 @@ impl Group {
             Standing::Removed => Err(removed()),
         }
     }
-
-    /// Whether a change that is not confirmed yet adds this member, so that its sessions are those of
-    /// the change.
-    fn brings_back(&self, id: &MemberId) -> bool {
-        let plan = self.state.plan.as_ref();
-        plan.is_some_and(|plan| plan.transition.added.iter().any(|(new, _)| new == id))
-    }
-
-    /// What to answer to a message whose chain is not known and does not come with it.
-    fn unknown_chain(&self, chain: &[u8; 8]) -> LayerError {
-        let own = self.state.keys.as_ref().is_some_and(|keys| keys.own().id() == *chain);
-        if own || self.state.phase == Phase::Removed {
-            LayerError::rejected()
-        } else {
-            LayerError::early(None)
-        }
-    }
-
-    /// Whether these may go, and these may come; who is among both comes back. Both in the order of
-    /// ids. `Err` says what is wrong.
-    fn check_change<'a>(
-        &self,
-        me: MemberId,
-        removed: &[MemberId],
-        added: impl IntoIterator<Item = &'a Newcomer>,
-    ) -> Result<(), &'static str> {
-        let peers = &self.state.peers;
-        let known = |id: &MemberId| *id == me || peers.contains_key(id);
-        if !removed.is_sorted_by(|a, b| a < b) || !removed.iter().all(known) {
-            return Err("only a member can be removed, and only once");
-        }
-        let added: Vec<_> = added.into_iter().collect();
-        let goes = |id: &MemberId| removed.binary_search(id).is_ok();
-        let stays = |id: &MemberId| known(id) && !goes(id);
-        if !added.is_sorted_by(|a, b| a.id < b.id) || added.iter().any(|new| stays(&new.id)) {
-            return Err("the member is in the group already");
-        }
-        if 1 + peers.len() + added.len() > MAX_MEMBERS + removed.len() {
-            return Err(TOO_MANY);
-        }
-        if added.is_empty() {
-            return Ok(());
-        }
-        let mut identities: BTreeSet<_> = peers
-            .iter()
-            .filter(|(id, _)| !goes(id))
-            .map(|(_, peer)| peer.sessions.peer().keys())
-            .collect();
-        if !goes(&me) {
-            identities.insert(self.account.identity().keys());
-        }
-        if !added.iter().all(|new| identities.insert(new.bundle.identity().keys())) {
-            return Err("another member has this identity: let the new member make a new one");
-        }
-        Ok(())
-    }
 }
 
-impl Peer {
-    /// `floor`: the epoch in which it came, as far as that is known.
-    fn new(bundle: Arc<Bundle>, limits: Limits, floor: u64) -> Self {
-        let sessions = Sessions::new(*bundle.identity(), limits);
-        Self { bundle, sessions, generations: Vec::new(), floor }
-    }
-
-    /// A message of the pair session with a chain in it.
-    fn hand_over(
-        &mut self,
-        account: &Account,
-        ad: &[u8],
-        generation: u64,
-        distribution: &SecretBytes,
-    ) -> Result<Vec<u8>, Error> {
-        if self.sessions.is_empty() {
-            self.sessions.begin(account, &self.bundle, Agree::Pqxdh)?;
-        }
-        self.sessions.encrypt(ad, message::Handover::encode(generation, distribution).expose())
-    }
-
-    /// Opens what [`hand_over`](Self::hand_over) made at the other side.
-    fn take_over(
-        &self,
-        account: &Account,
-        name: &MemberId,
-        ad: &[u8],
-        entry: &[u8],
-        limits: Limits,
-    ) -> Result<(sessions::Staged, u64, crate::ReceiverChain), Error> {
-        let (text, staged) = self.sessions.open(account, ad, entry)?;
-        let text = SecretBytes::new(text);
-        let (generation, chain) = message::Handover::decode(name, text.expose(), limits)?;
-        if generation < self.floor || self.generations.contains(&generation) {
-            return Err(Error::Undecryptable);
-        }
-        Ok((staged, generation, chain))
+/// What to answer to a message of an epoch that is not kept.
+fn unknown_epoch(present: u64, claimed: u64) -> LayerError {
+    match claimed.checked_sub(present) {
+        None => LayerError::stale(Some(claimed)),
+        Some(ahead) if ahead <= MAX_AHEAD => LayerError::early(Some(claimed)),
+        // Noise, most likely: the epoch is not authenticated before its keys are there.
+        Some(_) => LayerError::rejected(),
     }
 }
 
@@ -678,8 +293,15 @@ fn removed() -> LayerError {
     LayerError::not_ready("this member was removed from the group")
 }
 
-fn no_change() -> LayerError {
-    LayerError::not_ready("there is no staged change")
-}
+/// How many epochs after the present one a message may claim to be of, and be worth keeping.
+const MAX_AHEAD: u64 = 1024;
 
-const TOO_MANY: &str = "too many members: see cc_core::limits::MAX_MEMBERS";
+#[cfg(test)]
+impl Group {
+    /// Seals with the index of another member, whose key this one does not have.
+    pub(crate) fn pretend_to_be(&mut self, member: MemberId) {
+        let Phase::Member(own) = &mut self.state.phase else { return };
+        let index = own.roster.keys().position(|id| *id == member);
+        own.epochs.present.own = u32::try_from(index.unwrap()).unwrap();
+    }
+}

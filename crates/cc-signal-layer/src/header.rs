@@ -21,7 +21,7 @@ use aes_gcm::{
 use alloc::sync::Arc;
 use cc_core::{Secret, key_use};
 
-use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy};
+use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy, scrub::scrubbed};
 
 type Aead = AesGcm<aes::Aes256Enc, U16>;
 
@@ -48,7 +48,7 @@ pub(crate) struct HeaderKey {
 
 impl HeaderKey {
     pub(crate) fn new(key: Secret<32>) -> Self {
-        let aead = Arc::new(Aead::new(<&Key<Aead>>::from(key.expose())));
+        let aead = scrubbed(|| Arc::new(Aead::new(<&Key<Aead>>::from(key.expose()))));
         Self { key, aead }
     }
 

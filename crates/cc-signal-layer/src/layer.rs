@@ -3,28 +3,25 @@
 //! **Pairwise**, a message is a Double Ratchet message and costs 89 bytes, more until the peer has
 //! answered (see the crate's documentation).
 //!
-//! **In a group**, every member has a Sender Key chain of its own, and pair sessions with the others
-//! only to hand its chain to them. A message is
+//! **In a group**, the members share the secrets of an *epoch*, and every change of the group begins
+//! another one. An epoch gives each member a Sender Key chain of its own, so a message costs 128 bytes
+//! in a group of any size, one symmetric encryption and one signature, and nothing is handed over
+//! before or with it. (Signal's groups hand each chain over in pair sessions, to every member and for
+//! every chain. Whoever steals such a session reads the chains that come in it, and renewing the chains
+//! of n members in new sessions takes n (n - 1) handshakes; here it takes n - 1.)
 //!
-//! | bytes | what |
-//! |---|---|
-//! | 1 | 1 with a distribution block, otherwise 0 |
-//! | block | 32 sender's id, 4 count; for each recipient 8 start of its id, 4 + n message of the pair session with the chain's state |
-//! | 93 + n | the Sender Key message: 1 count of acknowledgements, 8 for each, and the text |
+//! - A commit that updates or removes seals a fresh secret to every member, each time as the first
+//!   message of a new PQXDH session with the keys that the member's latest commit brought. It is mixed
+//!   into what the epoch before left, so that a later theft of keys opens nothing older, and an earlier
+//!   one nothing newer. A commit that adds and does nothing else derives the next epoch onward.
+//! - A commit brings the committer's new keys: two prekeys, and the key that verifies its messages. The
+//!   private keys before them are deleted when it is in force. No other rotation is needed.
+//! - A transcript covers the founding, every commit and its committer, and the roster with all keys. The
+//!   secrets of an epoch are derived from it, and every message authenticates it.
+//! - Messages of [`PAST_EPOCHS`] epochs before the present one open, of whoever was a member then.
 //!
-//! and authenticates [`LayerContext::associated_data`] followed by SHA-256 of everything before the
-//! Sender Key message. In the steady state there is no block and nothing to acknowledge: 95 bytes
-//! whatever the size of the group, one symmetric encryption and one signature.
-//!
-//! After a join or a rotation each member owes its chain to those who lack it. The block rides on
-//! its next messages, at most [`DISTRIBUTION_REPEATS`] of them, until the recipient has acknowledged
-//! it in a message of its own. What is handed over stays the state at the moment it became owed, so
-//! whoever gets a later message first still opens the earlier ones. A member who lost all of them
-//! gets [`Early`](cc_core::LayerErrorKind::Early) from then on, until the sender is told to
-//! [`redistribute`](SignalLayer::redistribute) or makes an update.
-//!
-//! Everybody's chain is rotated when a member is removed, and the committer's also by an update.
-//! A newcomer gets chains as they are when it comes, so it reads nothing older.
+//! The bytes of a message are in `group/message.rs`, of a commit in `group/commit.rs`, of a welcome in
+//! `group/welcome.rs`.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -46,7 +43,7 @@ use crate::{
 
 mod pairwise;
 
-pub use crate::group::DISTRIBUTION_REPEATS;
+pub use crate::group::PAST_EPOCHS;
 use pairwise::Pairwise;
 
 /// The Signal protocol as a layer, for two people or for a group.
@@ -87,8 +84,8 @@ impl SignalLayer {
     /// A layer for a group. It founds one when another layer of the stack does, or when it adds the
     /// first member; otherwise it joins one by a welcome.
     ///
-    /// A welcome carries 1.9 KB for each member and may have
-    /// [`MAX_PART_LEN`](cc_core::limits::MAX_PART_LEN), which is enough for 35 000.
+    /// A welcome carries 1.9 KB for each member and a commit that renews 1.6 KB, and may have
+    /// [`MAX_PART_LEN`](cc_core::limits::MAX_PART_LEN), which is enough for 35 000 members.
     #[must_use]
     pub fn group(account: Account) -> Self {
         Self::group_with(account, Limits::default())
@@ -155,17 +152,6 @@ impl SignalLayer {
                 Some(SafetyNumber::new(self.account().identity(), own, peer, theirs))
             }
         }
-    }
-
-    /// Owes this member's chain to everybody once more, from its present state on: for members who
-    /// lost every message that carried it. What they missed stays unreadable for them, unless they are
-    /// still owed an earlier state, which is then sent again.
-    ///
-    /// # Errors
-    /// [`NotReady`](LayerErrorKind::NotReady) outside a group,
-    /// [`Misuse`](LayerErrorKind::Misuse) in pairwise mode.
-    pub fn redistribute(&mut self) -> Result<(), LayerError> {
-        self.as_group_mut()?.redistribute()
     }
 
     fn new(mode: Mode) -> Self {
@@ -328,7 +314,7 @@ impl GroupLayer for SignalLayer {
     }
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
-        None
+        self.as_group().ok()?.epoch_authenticator()
     }
 
     fn stage_change(
@@ -436,11 +422,6 @@ impl From<Error> for LayerError {
             Error::Random(error) => error.into(),
         }
     }
-}
-
-/// One message is opened in a transaction, and nothing sealed after it: its change would be stale.
-pub(crate) fn not_applied() -> LayerError {
-    LayerError::misuse("apply or revert the message that was opened first")
 }
 
 fn not_a_group() -> LayerError {

@@ -34,8 +34,7 @@ use core::ops::Range;
 use alloc::{boxed::Box, vec::Vec};
 
 use cc_core::{Secret, SecretBytes};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use sha2::{Digest, Sha256};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
 use crate::{
     Error,
@@ -47,8 +46,16 @@ use crate::{
     scrub::scrubbed,
     session::Framing,
     skipped::SkippedKeys,
-    state::{self, Records, Source, State},
-    wire,
+    state, wire,
+};
+
+mod message;
+mod saved;
+
+pub(crate) use message::message_chain_id;
+use message::{
+    HEAD_LEN, Parts, SALT_LEN, SIGNATURE_LEN, Sealed, associated_data, chain_id, number_and_salt,
+    signed, split, verifying_key,
 };
 
 /// One's own chain, to send to a group.
@@ -237,12 +244,6 @@ impl SenderChain {
         let verifying = self.signing.verifying_key();
         split(message).is_ok_and(|parts| parts.verify(&verifying, &self.sender, ad))
     }
-
-    /// Another name, while nobody else has the chain.
-    pub(crate) fn rename(&mut self, sender: &[u8]) {
-        self.sender = Box::from(sender);
-        self.id = chain_id(&self.signing.verifying_key(), sender);
-    }
 }
 
 impl ReceiverChain {
@@ -351,68 +352,6 @@ impl ReceiverChain {
         Ok(text)
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.put(self.verifying.as_bytes());
-        writer.put(self.chain.secret().expose());
-        writer.u32(self.number);
-        writer.u32(self.skipped.floor());
-        writer.u64(self.revision);
-        writer.count(self.skipped.len());
-    }
-
-    /// In records by 4 bytes for the block.
-    pub(crate) fn write_skipped(&self, to: &mut Records) {
-        self.skipped.write(to);
-    }
-
-    /// The chain of a sender, and how many skipped keys it had.
-    pub(crate) fn read(
-        sender: &[u8],
-        reader: &mut Reader<'_>,
-        limits: &Limits,
-    ) -> Result<(Self, u32), Error> {
-        let verifying = verifying_key(&reader.array()?)?;
-        let chain = Self {
-            sender: Box::from(sender),
-            id: chain_id(&verifying, sender),
-            verifying,
-            chain: ChainKey::new(reader.secret()?),
-            number: reader.u32()?,
-            skipped: SkippedKeys::with_floor(reader.u32()?),
-            revision: reader.u64()?,
-            limits: *limits,
-        };
-        Ok((chain, reader.u32()?))
-    }
-
-    /// Everything that is left in `from`.
-    pub(crate) fn read_skipped(&mut self, count: u32, from: &mut Source) -> Result<(), Error> {
-        while let Some(name) = from.next_name() {
-            let block = <[u8; 4]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
-            let block = u32::from_be_bytes(block);
-            from.take(&name, |reader| self.skipped.read(block, self.number, reader))?;
-        }
-        if u32::try_from(self.skipped.len()) != Ok(count) {
-            return Err(Error::InvalidState);
-        }
-        self.enforce();
-        Ok(())
-    }
-
-    /// For going back when a store fails.
-    pub(crate) fn duplicate(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            id: self.id,
-            verifying: self.verifying,
-            chain: self.chain.duplicate(),
-            number: self.number,
-            skipped: self.skipped.duplicate(),
-            limits: self.limits,
-            revision: self.revision,
-        }
-    }
-
     fn find_key(&self, number: u32) -> Result<(MessageKey, Change), Error> {
         let Some(gap) = number.checked_sub(self.number) else {
             let key = self.skipped.get(number)?;
@@ -443,130 +382,8 @@ impl StagedReceive {
     }
 }
 
-/// Which chain a group message is of, if it is one.
-pub(crate) fn message_chain_id(message: &[u8]) -> Option<[u8; 8]> {
-    let (kind, rest) = message.split_first()?;
-    (*kind == wire::SENDER_KEY_MESSAGE).then(|| rest.first_chunk().copied()).flatten()
-}
-
-fn chain_id(verifying: &VerifyingKey, sender: &[u8]) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::new()
-        .chain_update(ID_LABEL)
-        .chain_update(verifying.as_bytes())
-        .chain_update(sender)
-        .finalize()
-        .into();
-    [a, b, c, d, e, f, g, h]
-}
-
-fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, Error> {
-    let key = VerifyingKey::from_bytes(bytes).map_err(|_| Error::InvalidKey)?;
-    if key.is_weak() {
-        return Err(Error::InvalidKey);
-    }
-    Ok(key)
-}
-
-fn associated_data(head: &[u8; HEAD_LEN], ad: &[u8]) -> Vec<u8> {
-    let mut all = Vec::with_capacity(HEAD_LEN + ad.len());
-    all.extend_from_slice(head);
-    all.extend_from_slice(ad);
-    all
-}
-
-/// A message, cut into its parts.
-struct Parts<'a> {
-    head: &'a [u8; HEAD_LEN],
-    body: &'a mut [u8],
-    tag: &'a [u8; TAG_LEN],
-    signature: &'a [u8; SIGNATURE_LEN],
-}
-
-impl Parts<'_> {
-    fn verify(&self, verifying: &VerifyingKey, sender: &[u8], ad: &[u8]) -> bool {
-        let signed = signed(sender, ad, self.head, self.body, self.tag);
-        verifying.verify_strict(&signed, &Signature::from_bytes(self.signature)).is_ok()
-    }
-}
-
-fn split(message: &mut [u8]) -> Result<Parts<'_>, Error> {
-    let (head, rest) = message.split_first_chunk_mut().ok_or(Error::Undecryptable)?;
-    let (rest, signature) = rest.split_last_chunk_mut().ok_or(Error::Undecryptable)?;
-    let (body, tag) = rest.split_last_chunk_mut().ok_or(Error::Undecryptable)?;
-    Ok(Parts { head, body, tag, signature })
-}
-
-fn number_and_salt(head: &[u8; HEAD_LEN]) -> Result<(u32, [u8; SALT_LEN]), Error> {
-    let mut reader = Reader::new(head);
-    reader.take(1 + 8)?;
-    Ok((reader.u32()?, reader.array()?))
-}
-
-/// What is signed. The name is in it for the sake of [`SenderChain::sender`]. The associated data is in it although the tag covers it: every member knows
-/// the message key, and under a known key other data with the same tag is easy to find.
-fn signed(sender: &[u8], ad: &[u8], head: &[u8], body: &[u8], tag: &[u8]) -> Vec<u8> {
-    let len = SIGNATURE_LABEL.len() + 8 + sender.len() + 8 + ad.len();
-    let mut all = Vec::with_capacity(len + head.len() + body.len() + tag.len());
-    all.extend_from_slice(SIGNATURE_LABEL);
-    for part in [sender, ad] {
-        all.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        all.extend_from_slice(part);
-    }
-    for part in [head, body, tag] {
-        all.extend_from_slice(part);
-    }
-    all
-}
-
-type Sealed = ([u8; HEAD_LEN], [u8; TAG_LEN], [u8; SIGNATURE_LEN]);
-
 /// The longest name of a sender, in bytes.
 pub const MAX_NAME_LEN: usize = 1024;
-
-/// How long [`SenderChain::distribution`] is.
-pub(crate) const DISTRIBUTION_LEN: usize = 1 + 4 + 32 + 32;
-const HEAD_LEN: usize = 1 + 8 + 4 + SALT_LEN;
-const SALT_LEN: usize = 12;
-const SIGNATURE_LEN: usize = 64;
-const ID_LABEL: &[u8] = b"cc-signal/1 sender key id";
-const SIGNATURE_LABEL: &[u8] = b"cc-signal/1 sender key message";
-
-impl State for SenderChain {
-    const KIND: u8 = state::SENDER_CHAIN;
-
-    fn write(&self, to: &mut Records) {
-        to.put(b"", |writer| {
-            writer.put(self.signing.as_bytes());
-            writer.put(self.chain.secret().expose());
-            writer.u32(self.number);
-        });
-        // A record of its own, for it never changes.
-        to.put(NAME, |writer| writer.put(&self.sender));
-    }
-
-    fn read(from: &mut Source, _: &Limits) -> Result<Self, Error> {
-        let (seed, chain, number) =
-            from.take(b"", |reader| Ok((reader.secret()?, reader.secret()?, reader.u32()?)))?;
-        let sender = from.take(NAME, |reader| Ok(Vec::from(reader.take(reader.remaining())?)))?;
-        Self::new(&sender, &seed, ChainKey::new(chain), number)
-    }
-}
-
-/// The name of the record with the sender's name.
-const NAME: &[u8] = b"n";
-
-impl SenderChain {
-    /// For going back when a store fails.
-    pub(crate) fn duplicate(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            id: self.id,
-            signing: scrubbed(|| self.signing.clone()),
-            chain: self.chain.duplicate(),
-            number: self.number,
-        }
-    }
-}
 
 #[cfg(test)]
 impl SenderChain {

@@ -27,7 +27,7 @@ pub const MAX_SENDERS: usize = 100_000;
 /// group. The name is part of every message, so it is to be the same one for everybody.
 #[derive(Debug)]
 pub struct SenderKeys {
-    own: SenderChain,
+    own_chain: SenderChain,
     /// Newest chain last.
     senders: BTreeMap<Vec<u8>, Vec<ReceiverChain>>,
     /// Whose a chain is. Found from the message, so that opening costs the same in any group.
@@ -48,7 +48,7 @@ impl SenderKeys {
     /// As [`SenderChain::generate`].
     pub fn generate(own: &[u8], limits: Limits) -> Result<Self, Error> {
         Ok(Self {
-            own: SenderChain::generate(own)?,
+            own_chain: SenderChain::generate(own)?,
             senders: BTreeMap::new(),
             by_chain: BTreeMap::new(),
             limits,
@@ -57,13 +57,13 @@ impl SenderKeys {
 
     /// One's own chain: to distribute, to encrypt with, to rotate when a member leaves.
     #[must_use]
-    pub fn own(&self) -> &SenderChain {
-        &self.own
+    pub fn sender_chain(&self) -> &SenderChain {
+        &self.own_chain
     }
 
     /// One's own chain, to be changed.
-    pub fn own_mut(&mut self) -> &mut SenderChain {
-        &mut self.own
+    pub fn sender_chain_mut(&mut self) -> &mut SenderChain {
+        &mut self.own_chain
     }
 
     /// Takes a distribution that came from `sender` through a pairwise session. Of a chain that
@@ -126,7 +126,7 @@ impl SenderKeys {
         message: &mut [u8],
     ) -> Result<(&[u8], Range<usize>, StagedGroupOpen), Error> {
         let id = message_chain_id(message).ok_or(Error::Undecryptable)?;
-        if id == self.own.id() && self.own.has_sent(ad, message) {
+        if id == self.own_chain.id() && self.own_chain.has_sent(ad, message) {
             return Err(Error::Own);
         }
         let sender = self.by_chain.get(&id).ok_or(Error::Undecryptable)?;
@@ -165,16 +165,6 @@ impl SenderKeys {
         state::load(bytes, &limits)
     }
 
-    /// Whose chains are known, in the order of their names.
-    pub(crate) fn senders(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
-        self.senders.keys().map(Vec::as_slice)
-    }
-
-    /// How many chains of a sender are known.
-    pub(crate) fn count(&self, sender: &[u8]) -> usize {
-        self.senders.get(sender).map_or(0, Vec::len)
-    }
-
     pub(crate) fn insert_chain(
         &mut self,
         sender: &[u8],
@@ -205,7 +195,7 @@ impl State for SenderKeys {
     const KIND: u8 = state::SENDER_KEYS;
 
     fn write(&self, to: &mut Records) {
-        to.within(OWN, |to| self.own.write(to));
+        to.within(OWN, |to| self.own_chain.write(to));
         for sender in self.senders.keys() {
             to.within(&record_of(sender), |to| self.write_sender(sender, to));
         }
@@ -213,7 +203,7 @@ impl State for SenderKeys {
 
     fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
         let mut keys = Self {
-            own: from.within(OWN, |from| SenderChain::read(from, limits))?,
+            own_chain: from.within(OWN, |from| SenderChain::read(from, limits))?,
             senders: BTreeMap::new(),
             by_chain: BTreeMap::new(),
             limits: *limits,
@@ -244,46 +234,14 @@ impl SenderKeys {
             to.within(&chain.id(), |to| chain.write_skipped(to));
         }
     }
-
-    /// For going back when a store fails.
-    pub(crate) fn duplicate(&self) -> Self {
-        let copy = |chains: &Vec<_>| chains.iter().map(ReceiverChain::duplicate).collect();
-        Self {
-            own: self.own.duplicate(),
-            senders: self
-                .senders
-                .iter()
-                .map(|(name, chains)| (name.clone(), copy(chains)))
-                .collect(),
-            by_chain: self.by_chain.clone(),
-            limits: self.limits,
-        }
-    }
-
-    /// The chains of one sender, for the same.
-    pub(crate) fn duplicate_sender(&self, sender: &[u8]) -> Vec<ReceiverChain> {
-        self.senders.get(sender).into_iter().flatten().map(ReceiverChain::duplicate).collect()
-    }
-
-    /// Puts back what [`duplicate_sender`](Self::duplicate_sender) gave.
-    pub(crate) fn put_back(&mut self, sender: &[u8], chains: Vec<ReceiverChain>) {
-        self.remove(sender);
-        for chain in &chains {
-            self.by_chain.insert(chain.id(), Vec::from(sender));
-        }
-        if !chains.is_empty() {
-            self.senders.insert(Vec::from(sender), chains);
-        }
-    }
 }
 
 /// The name of the record of one's own chain.
 pub(crate) const OWN: &[u8] = b"o";
 
-/// The name of a sender's record: its length (4) is before it, so that none is the beginning of another.
+/// The name of a sender's record: its length (8) is before it, so that none is the beginning of another.
 pub(crate) fn record_of(sender: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(sender.len()).unwrap_or(u32::MAX);
-    [SENDER, &len.to_be_bytes(), sender].concat()
+    [SENDER, &(sender.len() as u64).to_be_bytes(), sender].concat()
 }
 
 fn sender_of(name: &[u8]) -> Result<&[u8], Error> {
@@ -291,7 +249,10 @@ fn sender_of(name: &[u8]) -> Result<&[u8], Error> {
     if reader.take(SENDER.len())? != SENDER {
         return Err(Error::InvalidState);
     }
-    reader.bytes(MAX_NAME_LEN)
+    match usize::try_from(reader.u64()?) {
+        Ok(len) if len <= MAX_NAME_LEN => reader.take(len),
+        Ok(_) | Err(_) => Err(Error::InvalidState),
+    }
 }
 
 fn read_sender(

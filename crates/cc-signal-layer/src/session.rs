@@ -321,8 +321,11 @@ impl Binding {
     /// 160 bytes.
     fn to_bytes(&self) -> [u8; 160] {
         let mut bytes = [0; 160];
-        let parts = self.initiator.iter().chain(&self.responder).chain(&self.id);
-        bytes.iter_mut().zip(parts).for_each(|(byte, value)| *byte = *value);
+        let (initiator, rest) = bytes.split_at_mut(64);
+        let (responder, id) = rest.split_at_mut(64);
+        initiator.copy_from_slice(&self.initiator);
+        responder.copy_from_slice(&self.responder);
+        id.copy_from_slice(&self.id);
         bytes
     }
 }

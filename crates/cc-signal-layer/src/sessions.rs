@@ -24,7 +24,7 @@ use cc_core::SecretBytes;
 
 use crate::{
     Error,
-    account::{Account, Agree, Spent, StagedSession},
+    account::{Account, Agree, StagedSession, UsedPrekeys},
     bundle::Bundle,
     clock,
     entropy::{Entropy, System},
@@ -424,10 +424,10 @@ impl Staged {
     }
 
     /// What applying this takes from the account.
-    pub(crate) fn spends(&self, account: &Account) -> Option<Spent> {
+    pub(crate) fn prekeys_used_by(&self, account: &Account) -> Option<UsedPrekeys> {
         match &self.0 {
             Change::Message(_) => None,
-            Change::Begun(staged) => Some(account.spends(staged)),
+            Change::Begun(staged) => Some(account.prekeys_used_by(staged)),
         }
     }
 }

@@ -55,12 +55,4 @@ impl SignalSettings<'_> {
     pub fn accept_x3dh(&mut self, accept: bool) {
         self.layer.account_mut().accept_x3dh(accept);
     }
-
-    /// As [`SignalLayer::redistribute`].
-    ///
-    /// # Errors
-    /// As [`SignalLayer::redistribute`].
-    pub fn redistribute(&mut self) -> Result<(), LayerError> {
-        self.layer.redistribute()
-    }
 }

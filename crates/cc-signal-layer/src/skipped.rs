@@ -247,7 +247,7 @@ impl FormerChains {
 }
 
 /// How many former chains are kept although nothing of them is missing.
-pub(crate) const RECENT_CHAINS: u64 = 8;
+pub(crate) const RECENT_CHAINS: u64 = 4;
 
 /// How many message numbers share a record: few enough that a late message rewrites little, enough
 /// that a gap is no crowd of records.

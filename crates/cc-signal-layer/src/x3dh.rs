@@ -68,7 +68,7 @@ impl Agreement {
         kdf::hkdf(&[0; 32], &self.0, info)
     }
 
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // Room for all, so that no secret is left behind by a reallocation.
         let mut bytes = Zeroizing::new(Vec::with_capacity(32 * 6));
         bytes.extend_from_slice(&[0xff; 32]);

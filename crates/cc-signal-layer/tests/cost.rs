@@ -1,4 +1,4 @@
-//! What a message costs as the group grows, without a store and with one. A measurement, to be run by hand:
+//! What messages and changes cost as the group grows. Measurements, to be run by hand:
 //! `cargo test --release -p cc-signal-layer --test cost -- --ignored --nocapture`
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
@@ -32,13 +32,6 @@ fn the_cost_of_a_message() {
                         peers[reader].open(&wire);
                     }
                 }
-            }
-        }
-        // Every chain is acknowledged or was handed over as often as it may be.
-        for _ in 0..members.div_ceil(50) + 8 {
-            for (sender, reader) in [(0, 1), (1, 0)] {
-                let wire = peers[sender].seal();
-                peers[reader].open(&wire);
             }
         }
         let (mut send, mut receive) = (Vec::new(), Vec::new());
@@ -84,6 +77,65 @@ fn the_cost_of_a_message() {
             stores[0].len(),
             median(&mut saving),
         );
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn the_cost_of_a_change() {
+    for members in [2usize, 100, 300] {
+        let mut peers = assemble(members);
+        let last = peers[members - 1].id;
+        let removed = if members > 2 { vec![last] } else { Vec::new() };
+        let changes =
+            [("update", false, &[][..]), ("addition", true, &[]), ("removal", false, &removed[..])];
+        for (binding, (name, adds, removed)) in (2..).zip(changes) {
+            let context = parts(binding);
+            let mut new = Peer::new(false);
+            let package = new.layer.key_package(&context).unwrap();
+            new.layer.apply();
+            let added = [NewMember { id: new.id, part: &package, binding: context.binding }];
+            let added = if adds { &added[..] } else { &[] };
+            let start = Instant::now();
+            let request = ChangeRequest { added, removed };
+            let change = peers[1].layer.stage_change(&request, &context).unwrap();
+            let mut commit = Buffer::new(&change.commit);
+            in_context(|context| peers[1].layer.seal(context, &mut commit)).unwrap();
+            peers[1].layer.apply();
+            peers[1].layer.confirm_change().unwrap();
+            peers[1].layer.apply();
+            let stage = start.elapsed();
+            let commit = commit.into_vec();
+            let start = Instant::now();
+            let mut opened = Buffer::new(&commit);
+            in_context(|context| peers[0].layer.open(context, &mut opened)).unwrap();
+            let _ = peers[0].layer.process_commit(opened.as_slice(), &context).unwrap();
+            peers[0].layer.apply();
+            let process = start.elapsed();
+            let mut joined = Duration::ZERO;
+            if adds {
+                let start = Instant::now();
+                new.layer.join(&change.welcome, &context).unwrap();
+                new.layer.apply();
+                joined = start.elapsed();
+            }
+            let start = Instant::now();
+            let first = peers[1].seal();
+            let sealing = start.elapsed();
+            let other = peers[0].seal();
+            let start = Instant::now();
+            peers[0].open(&first);
+            let opening = start.elapsed();
+            println!(
+                "{members} members, {name}: commit {} bytes, welcome {} bytes, made in {stage:?}, \
+                 processed in {process:?}, joined in {joined:?}; the committer's first message {} \
+                 bytes, sealed in {sealing:?}, opened in {opening:?}; another's {} bytes",
+                commit.len(),
+                change.welcome.len(),
+                first.len(),
+                other.len(),
+            );
+        }
     }
 }
 
@@ -151,8 +203,7 @@ fn scope() -> Scope {
 
 /// The first one founds the group and adds the others.
 fn assemble(members: usize) -> Vec<Peer> {
-    let context =
-        PartContext { binding: [1; 32], position: 0, chain: None, group_below: false, now: None };
+    let context = parts(1);
     let mut peers: Vec<_> = (0..members).map(|n| Peer::new(n == 0)).collect();
     let mut packages = Vec::new();
     for new in &mut peers[1..] {
@@ -171,6 +222,11 @@ fn assemble(members: usize) -> Vec<Peer> {
         new.layer.apply();
     }
     peers
+}
+
+fn parts(binding: u8) -> PartContext<'static> {
+    let binding = [binding; 32];
+    PartContext { binding, position: 0, chain: None, group_below: false, now: None }
 }
 
 fn in_context<T>(f: impl FnOnce(&LayerContext<'_>) -> T) -> T {

@@ -41,7 +41,7 @@ const JOURNAL: &str = "
 ";
 
 /// Makes an empty database a store without a header.
-pub(crate) fn draw_up(connection: &Connection, sealed_generation: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn draw_up(connection: &Connection, sealed_state: &[u8]) -> Result<(), StoreError> {
     connection
         .execute_batch(&format!(
             "{SCHEMA}{JOURNAL}
@@ -49,7 +49,7 @@ pub(crate) fn draw_up(connection: &Connection, sealed_generation: &[u8]) -> Resu
         ))
         .and_then(|()| {
             let sql = "INSERT INTO state (one, generation) VALUES (1, ?1)";
-            connection.execute(sql, [sealed_generation])
+            connection.execute(sql, [sealed_state])
         })
         .map(drop)
         .map_err(sqlite_error)
@@ -63,13 +63,16 @@ pub(crate) fn has_journal(format: u32) -> bool {
     format >= 2
 }
 
-/// Makes a store of an earlier format one of this.
+/// Whether there is a digest of the records beside the generation, and the journal is a chain.
+pub(crate) fn has_digest(format: u32) -> bool {
+    format >= 3
+}
+
+/// What makes tables of an earlier format those of this, within the transaction that writes their rows.
 pub(crate) fn upgrade(connection: &Connection, format: u32) -> Result<(), StoreError> {
-    if has_journal(format) {
-        return Ok(());
-    }
+    let journal = if has_journal(format) { "" } else { JOURNAL };
     connection
-        .execute_batch(&format!("BEGIN IMMEDIATE; {JOURNAL} PRAGMA user_version={FORMAT}; COMMIT;"))
+        .execute_batch(&format!("{journal} PRAGMA user_version={FORMAT};"))
         .map_err(sqlite_error)
 }
 
@@ -133,7 +136,8 @@ pub(crate) fn set_options(connection: &Connection, options: &Options) -> Result<
 /// SQLite's default since 3.12, and what a new store gets.
 const PAGE_LEN: u64 = 4096;
 
-pub(crate) fn sealed_generation(connection: &Connection) -> Result<Vec<u8>, StoreError> {
+/// The one row of `state`, whose column has kept its name since format 1.
+pub(crate) fn sealed_state(connection: &Connection) -> Result<Vec<u8>, StoreError> {
     connection.query_row("SELECT generation FROM state", [], |row| row.get(0)).map_err(sqlite_error)
 }
 

@@ -29,7 +29,9 @@ impl Credential {
     }
 
     /// A passphrase, and what a run of Argon2id costs where it is set. A store that exists is opened
-    /// with the parameters it was set with, up to [`Argon2Params::MOST`].
+    /// with the parameters it was set with, up to [`Argon2Params::DEFAULT_CEILING`] or these, where they
+    /// are more: they stand in the file, and whoever can write it could have an opening take a minute and
+    /// 1 GiB. [`accept_at_most`](Self::accept_at_most) moves that ceiling.
     ///
     /// # Errors
     /// As [`passphrase`](Self::passphrase).
@@ -38,10 +40,20 @@ impl Credential {
         params: Argon2Params,
     ) -> Result<Self, StoreError> {
         let password = Password::new(passphrase).map_err(|_| StoreError::WrongKey)?;
-        // The parameters come from the caller's own disk, not from strangers, and a store that was
-        // set with costly ones must open without being told so.
-        let password = password.with_params(params).accept_at_most(Argon2Params::MOST);
-        Ok(Self(Inner::Passphrase(password)))
+        Ok(Self(Inner::Passphrase(password.with_params(params))))
+    }
+
+    /// Opens no store that asks for more of Argon2id than `ceiling` in memory, passes or lanes:
+    /// [`StoreError::TooCostly`], before anything is derived. What the passphrase is set with is always
+    /// accepted, and a key has no cost.
+    #[must_use]
+    pub fn accept_at_most(self, ceiling: Argon2Params) -> Self {
+        match self.0 {
+            Inner::Passphrase(password) => {
+                Self(Inner::Passphrase(password.accept_at_most(ceiling)))
+            }
+            key @ Inner::Key(_) => Self(key),
+        }
     }
 
     /// 32 uniformly random bytes, such as from the operating system's key store.
@@ -81,6 +93,9 @@ impl Credential {
         };
         let bytes = opened.map(zeroize::Zeroizing::new).map_err(|error| match error {
             AesError::Rejected => StoreError::WrongKey,
+            AesError::Argon2Ceiling { asked, .. } => {
+                StoreError::TooCostly { memory_kib: asked.memory_kib(), passes: asked.passes() }
+            }
             error => aes_error(error),
         })?;
         Secret::copy_from(&bytes).ok_or_else(|| StoreError::corrupt("a data key of another length"))

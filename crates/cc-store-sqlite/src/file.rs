@@ -9,39 +9,31 @@ use std::{
 
 use cc_core::store::StoreError;
 
+use crate::identity::{self, Claim};
+
 /// "CCst", at offset 68 of the database file (SQLite file format section 1.3.17).
 pub(crate) const APPLICATION_ID: i32 = 0x4343_7374;
 /// The format that this version writes, at offset 60 of the database file.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// The store's files, and the lock that keeps everybody else from them.
 #[derive(Debug)]
 pub(crate) struct Files {
     path: PathBuf,
+    /// The database file, once it was recognized.
+    claim: Option<Claim>,
     /// Held as long as the store is open; the system lets go of it when the process ends, however
     /// that happens. The file itself stays: removing it would let two openers lock two files.
     _lock: File,
 }
 
 impl Files {
-    /// Locks the store at `path`, whether or not it exists.
-    ///
-    /// The lock comes before any other file is touched. On Unix, closing any handle to a database drops
-    /// all of the process's `fcntl` locks on it, and with them SQLite's own.
+    /// Locks the store at `path`, whether or not it exists. The lock comes before any other file is
+    /// touched.
     pub(crate) fn lock(path: &Path) -> Result<Self, StoreError> {
         let path = canonical(path).map_err(StoreError::io)?;
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(with_suffix(&path, ".lock"))
-            .map_err(StoreError::io)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
-            Err(TryLockError::Error(error)) => Err(StoreError::io(error)),
-        }
+        let lock = lock_file(&with_suffix(&path, ".lock"))?;
+        Ok(Self { path, claim: None, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -49,25 +41,36 @@ impl Files {
     }
 
     /// Reads the first 100 bytes of the database, and changes nothing.
-    pub(crate) fn recognize(&self) -> Result<(), StoreError> {
-        let mut head = [0; 100];
-        File::open(&self.path).and_then(|mut file| file.read_exact(&mut head)).map_err(
-            |error| match error.kind() {
-                ErrorKind::NotFound => StoreError::Missing,
-                ErrorKind::UnexpectedEof | ErrorKind::IsADirectory => StoreError::Foreign,
-                _ => StoreError::io(error),
-            },
-        )?;
-        let number = |at: usize| {
-            let bytes = head.get(at..).and_then(|bytes| bytes.first_chunk());
-            u32::from_be_bytes(bytes.copied().unwrap_or_default())
-        };
-        let is_ours =
-            head.starts_with(b"SQLite format 3\0") && number(68) == APPLICATION_ID.cast_unsigned();
-        if !is_ours {
+    ///
+    /// On Unix, closing any handle to a file drops all of the process's `fcntl` locks on it, and with
+    /// them those by which SQLite keeps other processes away. So a file that this process has open as a
+    /// store, which the lock file does not tell where somebody removed it, is never opened here.
+    pub(crate) fn recognize(&mut self) -> Result<(), StoreError> {
+        let metadata = self.path.symlink_metadata().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::Missing,
+            _ => StoreError::io(error),
+        })?;
+        if !metadata.is_file() {
             return Err(StoreError::Foreign);
         }
-        check_format(number(60))
+        identity::one_name(&self.path, &metadata)?;
+        self.claim = Some(Claim::of(&metadata)?);
+        let mut head = [0; 100];
+        let mut options = OpenOptions::new();
+        no_links(options.read(true));
+        let read = options.open(&self.path).and_then(|mut file| file.read_exact(&mut head));
+        read.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::Missing,
+            ErrorKind::UnexpectedEof => StoreError::Foreign,
+            _ => StoreError::io(error),
+        })?;
+        if head.starts_with(b"SQLite format 3\0")
+            && number(&head, 68) == Some(APPLICATION_ID.cast_unsigned())
+            && let Some(format) = number(&head, 60)
+        {
+            return check_format(format);
+        }
+        Err(StoreError::Foreign)
     }
 
     /// Whether there is a log that a crash left.
@@ -112,9 +115,7 @@ impl Files {
             }
         }
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        no_links(owner_only(options.write(true).create_new(true)));
         options.open(&draft).map_err(StoreError::io)?;
         Ok(draft)
     }
@@ -139,6 +140,59 @@ pub(crate) fn check_format(version: u32) -> Result<(), StoreError> {
         0 => Err(StoreError::corrupt("format 0, which was never written")),
         version => Err(StoreError::Newer { version }),
     }
+}
+
+/// Opens the lock file, makes it one that nobody else can open, and locks it.
+fn lock_file(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    no_links(owner_only(&mut options));
+    let lock = options.open(path).map_err(|error| {
+        if path.is_symlink() {
+            StoreError::io("the lock file is a symbolic link: remove it")
+        } else {
+            StoreError::io(error)
+        }
+    })?;
+    let metadata = lock.metadata().map_err(StoreError::io)?;
+    if !metadata.is_file() {
+        return Err(StoreError::io("what is in the place of the lock file is no file: remove it"));
+    }
+    identity::own_lock(&lock, &metadata)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => return Err(StoreError::io(error)),
+    }
+    // Somebody may have removed it in between, and the next one would lock another.
+    match path.symlink_metadata() {
+        Ok(there) if identity::same(&there, &metadata) => Ok(lock),
+        Ok(_) => Err(StoreError::Locked),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::Locked),
+        Err(error) => Err(StoreError::io(error)),
+    }
+}
+
+/// The number at `at` of a database header.
+fn number(head: &[u8], at: usize) -> Option<u32> {
+    head.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// Lets nobody but its owner open a file that is created.
+fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// Fails to open a symbolic link.
+fn no_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        options,
+        rustix::fs::OFlags::NOFOLLOW.bits().cast_signed(),
+    );
+    options
 }
 
 /// One path for one file, so that two ways of naming it lock the same thing.

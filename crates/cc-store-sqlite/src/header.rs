@@ -9,8 +9,12 @@ use crate::{Credential, error::sqlite_error};
 /// What tells a store from every other. Random, not secret.
 pub(crate) type StoreId = [u8; 16];
 
-/// The version of the header itself, which formats 1 and 2 of the file have in common.
+pub(crate) type Checksum = [u8; 32];
+
+/// The version of the header itself, which all formats of the file have in common.
 const VERSION: u32 = 1;
+/// Bytes of a data key wrapped under a passphrase, the longer way.
+const MAX_WRAPPED_LEN: usize = 54 + 24 + 32 + 16;
 
 pub(crate) struct Header {
     pub(crate) store: StoreId,
@@ -52,6 +56,9 @@ impl Header {
             })
             .map_err(sqlite_error)?;
         let header = Self { store, kind, wrapped };
+        if header.wrapped.len() > MAX_WRAPPED_LEN {
+            return Err(StoreError::corrupt("a wrapped data key of another length"));
+        }
         // Not against people, who can compute it too, but to tell damage from a wrong passphrase.
         if header.checksum() != checksum {
             return Err(StoreError::corrupt("the checksum of the header does not fit"));
@@ -66,7 +73,8 @@ impl Header {
         connection.execute(sql, row).map(drop)
     }
 
-    fn checksum(&self) -> [u8; 32] {
+    /// What the state of the store is bound to.
+    pub(crate) fn checksum(&self) -> Checksum {
         let mut hash = Sha256::new();
         hash.update(b"cascading-cipher/1 store header");
         hash.update(VERSION.to_be_bytes());

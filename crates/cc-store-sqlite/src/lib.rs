@@ -2,9 +2,12 @@
 
 mod connection;
 mod credential;
+mod digest;
 mod error;
 mod file;
 mod header;
+mod history;
+mod identity;
 mod journal;
 mod options;
 mod seal;

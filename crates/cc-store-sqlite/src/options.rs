@@ -45,7 +45,8 @@ impl Options {
     }
 
     /// Refuses a store that has not reached this generation: an old copy was put in its place. See
-    /// [`SqliteStore::generation`].
+    /// [`SqliteStore::generation`]. For a generation above 0 it also refuses one with records that are
+    /// missing or not of the generation that the store says, for which all of them are read.
     pub fn expecting(mut self, min_generation: u64) -> Self {
         self.min_generation = min_generation;
         self
@@ -56,8 +57,9 @@ impl Options {
     /// # Errors
     /// [`StoreError::Missing`], [`Locked`](StoreError::Locked), [`Foreign`](StoreError::Foreign),
     /// [`Newer`](StoreError::Newer), [`Corrupt`](StoreError::Corrupt),
-    /// [`WrongKey`](StoreError::WrongKey), [`RolledBack`](StoreError::RolledBack),
-    /// [`Io`](StoreError::Io), also for a file that cannot be written. The file is then as it was.
+    /// [`WrongKey`](StoreError::WrongKey), [`TooCostly`](StoreError::TooCostly), [`RolledBack`](StoreError::RolledBack),
+    /// [`Io`](StoreError::Io), also for a file that cannot be written, that has a second name, or whose
+    /// lock file is a symbolic link. The file is then as it was.
     pub fn open(
         &self,
         path: impl AsRef<Path>,

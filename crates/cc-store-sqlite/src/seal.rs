@@ -3,27 +3,39 @@
 //! ```text
 //! names[64]  = HKDF-SHA-256(salt = store id, data key, "cascading-cipher/1 store names")
 //! values[32] = HKDF-SHA-256(salt = store id, data key, "cascading-cipher/1 store values")
+//! digests[64] = HKDF-SHA-256(salt = store id, data key, "cascading-cipher/1 store digests")
 //! scope[16] = HMAC-SHA-256(names, 0x01 || scope)
 //! id[16]    = HMAC-SHA-256(names, 0x02 || length of scope (4) || scope || key)
 //! sealed    = XAES-256-GCM(values, nonce = random[24], value || key || length of key (2),
 //!                 ad = "cascading-cipher/1 store record" || store id || scope || id)
+//! state     = XAES-256-GCM(values, nonce = random[24], generation (8) || digest of all records (32),
+//!                 ad = "cascading-cipher/1 store state" || store id || checksum of the header (32))
 //! entry     = XAES-256-GCM(values, nonce = random[24], changes of a commit,
-//!                 ad = "cascading-cipher/1 store entry" || store id || generation (8))
+//!                 ad = "cascading-cipher/1 store commit" || store id || generation (8) || link (16))
 //! ```
+//!
+//! The link is the tag of the entry before, or of the state, so that the entries of the journal are a
+//! chain: none is of another state of the store, or of another copy that went its own way. The digest
+//! is described in [`digest`](crate::digest).
 //!
 //! The key stands behind the value so that the value, once decrypted, need not be moved.
 
 use cc_aes_layer::AesKey;
 use cc_core::{
     Secret, SecretBytes,
+    kdf::hkdf,
     store::{Scope, StoreError},
+    with_clean_stack,
 };
-use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::{error::aes_error, header::StoreId};
+use crate::{
+    digest::RecordsDigest,
+    error::aes_error,
+    header::{Checksum, StoreId},
+};
 
 /// Where a record stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,22 +46,24 @@ pub(crate) struct Place {
 
 pub(crate) type Tag = [u8; 16];
 
+/// What the next commit rests on.
+pub(crate) type Link = [u8; 16];
+
 pub(crate) struct Sealer {
     store: StoreId,
     data_key: Secret<32>,
     /// As long as a block of SHA-256, so that HMAC takes it as it is.
     names: Secret<64>,
+    digests: Secret<64>,
     values: AesKey,
 }
 
 impl Sealer {
     pub(crate) fn new(store: StoreId, data_key: Secret<32>) -> Self {
-        let hkdf = Hkdf::<Sha256>::new(Some(&store), data_key.expose());
-        let (mut names, mut values) = (Secret::<64>::zeroed(), Secret::<32>::zeroed());
-        // Both are within what HKDF gives (RFC 5869 section 2.3: 255 hashes).
-        let _ = hkdf.expand(b"cascading-cipher/1 store names", names.expose_mut());
-        let _ = hkdf.expand(b"cascading-cipher/1 store values", values.expose_mut());
-        Self { store, data_key, names, values: AesKey::aes256(values) }
+        let names = hkdf(&store, data_key.expose(), &[b"cascading-cipher/1 store names"]);
+        let values = hkdf(&store, data_key.expose(), &[b"cascading-cipher/1 store values"]);
+        let digests = hkdf(&store, data_key.expose(), &[b"cascading-cipher/1 store digests"]);
+        Self { store, data_key, names, digests, values: AesKey::aes256(values) }
     }
 
     pub(crate) fn store(&self) -> StoreId {
@@ -104,29 +118,83 @@ impl Sealer {
         }
     }
 
+    /// Adds a record to the digest, or takes it out of it.
+    pub(crate) fn toggle(
+        &self,
+        digest: &mut RecordsDigest,
+        place: Place,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        digest.toggle(&self.digests, place, sealed)
+    }
+
+    /// The sealed changes of a commit, and the link to it.
     pub(crate) fn seal_entry(
         &self,
         generation: u64,
+        before: &Link,
         changes: &SecretBytes,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.values.seal(&self.entry_data(generation), changes.expose()).map_err(aes_error)
+    ) -> Result<(Vec<u8>, Link), StoreError> {
+        let data = self.entry_data(generation, before);
+        let sealed = self.values.seal(&data, changes.expose()).map_err(aes_error)?;
+        let link = link_to(&sealed)?;
+        Ok((sealed, link))
     }
 
     pub(crate) fn open_entry(
         &self,
         generation: u64,
+        before: &Link,
+        sealed: &[u8],
+    ) -> Result<(SecretBytes, Link), StoreError> {
+        let changes = self.values.open(&self.entry_data(generation, before), sealed);
+        Ok((changes.map(SecretBytes::new).map_err(aes_error)?, link_to(sealed)?))
+    }
+
+    /// The sealed state, and the link to it.
+    pub(crate) fn seal_state(
+        &self,
+        header: &Checksum,
+        generation: u64,
+        records: &RecordsDigest,
+    ) -> Result<(Vec<u8>, Link), StoreError> {
+        let state = [&generation.to_be_bytes()[..], records.as_bytes()].concat();
+        let sealed = self.values.seal(&self.state_data(header), &state).map_err(aes_error)?;
+        let link = link_to(&sealed)?;
+        Ok((sealed, link))
+    }
+
+    /// The generation and the digest of the record table, and the link to them.
+    pub(crate) fn open_state(
+        &self,
+        header: &Checksum,
+        sealed: &[u8],
+    ) -> Result<(u64, RecordsDigest, Link), StoreError> {
+        let state = self.values.open(&self.state_data(header), sealed).map_err(aes_error)?;
+        match state.split_first_chunk() {
+            Some((generation, digest)) => {
+                let digest = RecordsDigest::from_bytes(digest)?;
+                Ok((u64::from_be_bytes(*generation), digest, link_to(sealed)?))
+            }
+            None => Err(StoreError::corrupt("a state of another length")),
+        }
+    }
+
+    /// An entry of format 2.
+    pub(crate) fn open_entry_2(
+        &self,
+        generation: u64,
         sealed: &[u8],
     ) -> Result<SecretBytes, StoreError> {
-        let changes = self.values.open(&self.entry_data(generation), sealed);
-        changes.map(SecretBytes::new).map_err(aes_error)
+        let label = b"cascading-cipher/1 store entry";
+        let data = [&label[..], &self.store, &generation.to_be_bytes()].concat();
+        self.values.open(&data, sealed).map(SecretBytes::new).map_err(aes_error)
     }
 
-    pub(crate) fn seal_generation(&self, generation: u64) -> Result<Vec<u8>, StoreError> {
-        self.values.seal(&self.generation_data(), &generation.to_be_bytes()).map_err(aes_error)
-    }
-
-    pub(crate) fn open_generation(&self, sealed: &[u8]) -> Result<u64, StoreError> {
-        let bytes = self.values.open(&self.generation_data(), sealed).map_err(aes_error)?;
+    /// The generation of formats 1 and 2.
+    pub(crate) fn open_generation_2(&self, sealed: &[u8]) -> Result<u64, StoreError> {
+        let data = [&b"cascading-cipher/1 store generation"[..], &self.store].concat();
+        let bytes = self.values.open(&data, sealed).map_err(aes_error)?;
         match bytes.as_slice().try_into() {
             Ok(bytes) => Ok(u64::from_be_bytes(bytes)),
             Err(_) => Err(StoreError::corrupt("a generation of another length")),
@@ -138,25 +206,35 @@ impl Sealer {
         [&label[..], &self.store, &place.scope, &place.id].concat()
     }
 
-    fn entry_data(&self, generation: u64) -> Vec<u8> {
-        let label = b"cascading-cipher/1 store entry";
-        [&label[..], &self.store, &generation.to_be_bytes()].concat()
+    fn entry_data(&self, generation: u64, before: &Link) -> Vec<u8> {
+        let label = b"cascading-cipher/1 store commit";
+        [&label[..], &self.store, &generation.to_be_bytes(), before].concat()
     }
 
-    fn generation_data(&self) -> Vec<u8> {
-        [&b"cascading-cipher/1 store generation"[..], &self.store].concat()
+    fn state_data(&self, header: &Checksum) -> Vec<u8> {
+        [&b"cascading-cipher/1 store state"[..], &self.store, header].concat()
     }
 
     fn tag(&self, parts: &[&[u8]]) -> Tag {
-        let mut mac = Hmac::<Sha256>::new(self.names.expose().into());
-        for part in parts {
-            mac.update(part);
-        }
-        let full: [u8; 32] = mac.finalize().into_bytes().into();
+        let full = hmac(&self.names, parts);
         let mut tag = [0; 16];
         tag.copy_from_slice(&full[..16]);
         tag
     }
+}
+
+/// HMAC-SHA-256.
+pub(crate) fn hmac(key: &Secret<64>, parts: &[&[u8]]) -> [u8; 32] {
+    with_clean_stack::<2048, _>(|| {
+        let mut mac = Hmac::<Sha256>::new(key.expose().into());
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    })
+}
+
+/// The tag of what was sealed.
+fn link_to(sealed: &[u8]) -> Result<Link, StoreError> {
+    sealed.last_chunk().copied().ok_or_else(|| StoreError::corrupt("a value without a tag"))
 }
 
 /// The length of the value and the key of a plaintext.

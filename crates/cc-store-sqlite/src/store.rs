@@ -7,15 +7,17 @@ use cc_core::{
     Secret, SecretBytes,
     store::{Batch, Change, Scope, Store, StoreError},
 };
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, config::DbConfig, params};
+use rusqlite::{Connection, OptionalExtension as _, config::DbConfig, params};
 
 use crate::{
     Credential, Options,
     connection::{self, blob},
-    error::{commit_error, sqlite_error},
-    file::{Files, check_format},
-    header::Header,
-    journal::{self, Journal},
+    digest::RecordsDigest,
+    error::sqlite_error,
+    file::{FORMAT, Files, check_format},
+    header::{Checksum, Header},
+    history::{History, Rewrite, digest_of, foreign_records},
+    journal,
     seal::{Place, Sealer},
 };
 
@@ -27,8 +29,9 @@ pub struct SqliteStore {
     connection: Connection,
     files: Files,
     sealer: Sealer,
-    generation: u64,
-    journal: Journal,
+    /// The checksum of the header, to which the state is bound.
+    header: Checksum,
+    history: History,
     in_doubt: bool,
 }
 
@@ -65,10 +68,12 @@ impl SqliteStore {
         Options::default().open_or_create(path, credential)
     }
 
-    /// Opens the store at `path` if it has reached `min_generation`.
+    /// Opens the store at `path` if it has reached `min_generation`, and if its records are those of the
+    /// generation that it says: reads all of them. See [`Options::expecting`].
     ///
     /// # Errors
-    /// As [`Options::open`]; [`StoreError::RolledBack`] if it has not.
+    /// As [`Options::open`]; [`StoreError::RolledBack`] if it has not, [`StoreError::Corrupt`] if records
+    /// are missing or not of that generation.
     pub fn open_expecting(
         path: impl AsRef<Path>,
         credential: Credential,
@@ -82,7 +87,7 @@ impl SqliteStore {
     /// [`open_expecting`](Self::open_expecting).
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.history.generation
     }
 
     /// Lets `credential` open the store, and the one before no more. Rewrites the wrapped data key
@@ -114,8 +119,8 @@ impl SqliteStore {
     /// [`Store::commit`].
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
         self.usable()?;
-        if !self.journal.is_empty() {
-            self.fold(self.generation, &Batch::new(), None)?;
+        if !self.history.journal.is_empty() {
+            self.fold(self.history.generation, &Batch::new(), None)?;
         }
         connection::empty_log(&self.connection)
     }
@@ -145,9 +150,12 @@ impl SqliteStore {
             };
             self.sealer.open(place, blob(row, 2)?)?;
         }
-        let (_, generation) = read_journal(&self.connection, &self.sealer)?;
-        if generation != self.generation {
+        let found = History::read(&self.connection, &self.sealer, &self.header)?;
+        if !found.is_same(&self.history) {
             return Err(StoreError::corrupt("the generation is not the one that was written"));
+        }
+        if digest_of(&self.connection, &self.sealer)? != self.history.records {
+            return Err(foreign_records());
         }
         Ok(())
     }
@@ -157,7 +165,7 @@ impl SqliteStore {
         mut credential: Credential,
         options: &Options,
     ) -> Result<Self, StoreError> {
-        let files = Files::lock(path)?;
+        let mut files = Files::lock(path)?;
         files.vacant()?;
         let data_key = Secret::random()?;
         let header = Header::new(&mut credential, &data_key)?;
@@ -165,7 +173,8 @@ impl SqliteStore {
         let draft = files.draft()?;
         let draw_up = || -> Result<(), StoreError> {
             let connection = connection::connect(&draft)?;
-            connection::draw_up(&connection, &sealer.seal_generation(0)?)?;
+            let (state, _) = sealer.seal_state(&header.checksum(), 0, &RecordsDigest::default())?;
+            connection::draw_up(&connection, &state)?;
             header.write(&connection).map_err(sqlite_error)?;
             connection::set_log(&connection)?;
             connection.close().map_err(|(_, error)| sqlite_error(error))
@@ -174,11 +183,14 @@ impl SqliteStore {
             // Left behind, it would be removed before the next attempt.
             let _ = std::fs::remove_file(&draft);
         })?;
-        let contents = read(&files, credential, options).inspect_err(|_| {
-            // Nobody has seen it yet, and the lock is still held.
-            let _ = files.remove();
-        })?;
-        Ok(Self::of(files, contents))
+        match read(&mut files, credential, options) {
+            Ok(contents) => Ok(Self::of(files, contents)),
+            Err(error) => {
+                // Nobody has seen it yet, and the lock is still held.
+                let _ = files.remove();
+                Err(error)
+            }
+        }
     }
 
     pub(crate) fn open_with(
@@ -190,14 +202,14 @@ impl SqliteStore {
         if !path.try_exists().map_err(StoreError::io)? {
             return Err(StoreError::Missing);
         }
-        let files = Files::lock(path)?;
-        let contents = read(&files, credential, options)?;
+        let mut files = Files::lock(path)?;
+        let contents = read(&mut files, credential, options)?;
         Ok(Self::of(files, contents))
     }
 
     fn of(files: Files, contents: Contents) -> Self {
-        let Contents { connection, sealer, journal, generation } = contents;
-        Self { connection, files, sealer, generation, journal, in_doubt: false }
+        let Contents { connection, sealer, header, history } = contents;
+        Self { connection, files, sealer, header, history, in_doubt: false }
     }
 
     fn usable(&self) -> Result<(), StoreError> {
@@ -208,104 +220,27 @@ impl SqliteStore {
     }
 
     fn next_generation(&self) -> Result<u64, StoreError> {
-        self.generation.checked_add(1).ok_or(StoreError::Full)
-    }
-
-    /// Writes `batch` to the journal, as `len` bytes.
-    fn append(&mut self, generation: u64, batch: &Batch, len: usize) -> Result<(), StoreError> {
-        let entry = self.sealer.seal_entry(generation, &journal::encode(batch, len)?)?;
-        let number = self.journal.rows() + 1;
-        let result =
-            transact(&mut self.connection, |connection| insert_entry(connection, number, &entry));
-        self.settle(&result);
-        result?;
-        self.journal.add(batch, len);
-        self.generation = generation;
-        Ok(())
+        self.history.generation.checked_add(1).ok_or(StoreError::Full)
     }
 
     /// Writes what the journal changed, and then `batch`, to the record table.
-    ///
-    /// A record is longer there than in the journal. Where that finds no room, the journal is written
-    /// anew, shorter, so that a full store can still delete.
     fn fold(
         &mut self,
         generation: u64,
         batch: &Batch,
         header: Option<&Header>,
     ) -> Result<(), StoreError> {
-        match self.rewrite(generation, batch, header, Journal::default()) {
-            Err(StoreError::Full) if !self.in_doubt => {}
-            result => return result,
-        }
-        let rest = self.journal.rest(batch).ok_or(StoreError::Full)?;
-        self.rewrite(generation, batch, header, rest)
-    }
-
-    /// Writes what the journal changed, and then `batch`, to the record table, and leaves `rest` in the
-    /// journal.
-    fn rewrite(
-        &mut self,
-        generation: u64,
-        batch: &Batch,
-        header: Option<&Header>,
-        rest: Journal,
-    ) -> Result<(), StoreError> {
-        let Self { connection, sealer, journal, .. } = self;
-        let (entry, before) = if rest.is_empty() {
-            (None, generation)
-        } else {
-            let before = generation.checked_sub(1).ok_or(StoreError::Full)?;
-            (Some(sealer.seal_entry(generation, &rest.encode()?)?), before)
-        };
-        let sealed_generation = sealer.seal_generation(before)?;
-        let result = transact(connection, |connection| {
-            // Before anything is put, so that a store without room finds some.
-            connection.execute("DELETE FROM journal", []).map_err(sqlite_error)?;
-            let mut delete = connection
-                .prepare_cached("DELETE FROM record WHERE scope = ?1 AND id = ?2")
-                .map_err(sqlite_error)?;
-            for (scope, key, change) in journal.newest(batch) {
-                if change == Change::Delete {
-                    let place = sealer.place(scope, key);
-                    delete.execute(params![place.scope, place.id]).map_err(sqlite_error)?;
-                }
-            }
-            let mut put = connection
-                .prepare_cached(
-                    "INSERT INTO record (scope, id, sealed) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (scope, id) DO UPDATE SET sealed = excluded.sealed",
-                )
-                .map_err(sqlite_error)?;
-            for (scope, key, change) in journal.newest(batch) {
-                if let Change::Put(value) = change
-                    && rest.get(scope, key).is_none()
-                {
-                    let place = sealer.place(scope, key);
-                    let sealed = sealer.seal(place, key, value)?;
-                    put.execute(params![place.scope, place.id, sealed]).map_err(sqlite_error)?;
-                }
-            }
-            if let Some(entry) = entry {
-                insert_entry(connection, 1, &entry)?;
-            }
-            if let Some(header) = header {
-                header.write(connection).map_err(sqlite_error)?;
-            }
-            let changed = connection
-                .execute("UPDATE state SET generation = ?1", [sealed_generation])
-                .map_err(sqlite_error)?;
-            if changed == 1 { Ok(()) } else { Err(StoreError::corrupt("there is no generation")) }
-        });
+        let checksum = header.map_or(self.header, Header::checksum);
+        let rewrite = Rewrite { generation, batch, header, checksum: &checksum, format: FORMAT };
+        let result = self.history.fold(&mut self.connection, &self.sealer, &rewrite);
         self.settle(&result);
-        result?;
-        self.journal = rest;
-        self.generation = generation;
+        self.history = result?;
+        self.header = checksum;
         Ok(())
     }
 
     /// A transaction that is neither committed nor rolled back is nobody's to go on with.
-    fn settle(&mut self, result: &Result<(), StoreError>) {
+    fn settle<T>(&mut self, result: &Result<T, StoreError>) {
         if let Err(error) = result {
             self.in_doubt = error.is_in_doubt() || !self.connection.is_autocommit();
         }
@@ -316,18 +251,18 @@ impl SqliteStore {
 struct Contents {
     connection: Connection,
     sealer: Sealer,
-    journal: Journal,
-    generation: u64,
+    header: Checksum,
+    history: History,
 }
 
 fn read(
-    files: &Files,
+    files: &mut Files,
     mut credential: Credential,
     options: &Options,
 ) -> Result<Contents, StoreError> {
     files.recognize()?;
     let left_log = files.left_log();
-    let connection = connection::connect(files.path())?;
+    let mut connection = connection::connect(files.path())?;
     // Until the credential has proved right, a log that a crash left stays where it is. Where there
     // was none, SQLite removes the one that it makes.
     connection
@@ -341,15 +276,21 @@ fn read(
     check_format(format)?;
     let header = Header::read(&connection)?;
     let sealer = Sealer::new(header.store, header.unlock(&mut credential)?);
-    let (journal, generation) = if connection::has_journal(format) {
-        read_journal(&connection, &sealer)?
+    let header = header.checksum();
+    let mut history = if connection::has_digest(format) {
+        History::read(&connection, &sealer, &header)?
     } else {
-        let sealed = connection::sealed_generation(&connection)?;
-        (Journal::default(), sealer.open_generation(&sealed)?)
+        History::read_2(&connection, &sealer, format)?
     };
-    if generation < options.min_generation {
-        let expected = options.min_generation;
-        return Err(StoreError::RolledBack { found: generation, expected });
+    if history.generation < options.min_generation {
+        let (found, expected) = (history.generation, options.min_generation);
+        return Err(StoreError::RolledBack { found, expected });
+    }
+    if options.min_generation > 0
+        && connection::has_digest(format)
+        && digest_of(&connection, &sealer)? != history.records
+    {
+        return Err(foreign_records());
     }
     if left_log {
         // What the crash left may be in the system's memory only, and whoever reads it acts on it.
@@ -359,53 +300,17 @@ fn read(
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(sqlite_error)?;
     connection::set_log(&connection)?;
-    connection::upgrade(&connection, format)?;
-    connection::set_options(&connection, options)?;
-    Ok(Contents { connection, sealer, journal, generation })
-}
-
-fn transact(
-    connection: &mut Connection,
-    work: impl FnOnce(&Connection) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(sqlite_error)?;
-    work(&transaction)?;
-    transaction.commit().map_err(commit_error)
-}
-
-fn insert_entry(connection: &Connection, number: i64, entry: &[u8]) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("INSERT INTO journal (number, sealed) VALUES (?1, ?2)")
-        .and_then(|mut statement| statement.execute(params![number, entry]))
-        .map(drop)
-        .map_err(sqlite_error)
-}
-
-/// The journal, and the generation that it leads to.
-fn read_journal(connection: &Connection, sealer: &Sealer) -> Result<(Journal, u64), StoreError> {
-    let mut generation = sealer.open_generation(&connection::sealed_generation(connection)?)?;
-    let mut journal = Journal::default();
-    let mut statement = connection
-        .prepare("SELECT number, sealed FROM journal ORDER BY number")
-        .map_err(sqlite_error)?;
-    let mut rows = statement.query([]).map_err(sqlite_error)?;
-    while let Some(row) = rows.next().map_err(sqlite_error)? {
-        if row.get::<_, i64>(0).map_err(sqlite_error)? != journal.rows() + 1 {
-            return Err(StoreError::corrupt("a commit is missing"));
-        }
-        generation =
-            generation.checked_add(1).ok_or_else(|| StoreError::corrupt("too many commits"))?;
-        journal.replay(sealer.open_entry(generation, blob(row, 1)?)?.expose())?;
+    if !connection::has_digest(format) {
+        history = history.upgrade(&mut connection, &sealer, &header, format)?;
     }
-    Ok((journal, generation))
+    connection::set_options(&connection, options)?;
+    Ok(Contents { connection, sealer, header, history })
 }
 
 impl Store for SqliteStore {
     fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
         self.usable()?;
-        match self.journal.get(scope, key) {
+        match self.history.journal.get(scope, key) {
             Some(Change::Put(value)) => return Ok(Some(value.duplicate())),
             Some(Change::Delete) => return Ok(None),
             None => {}
@@ -451,8 +356,11 @@ impl Store for SqliteStore {
                 }
             }
         }
-        let newer =
-            self.journal.changes().filter(|(at, key, _)| *at == scope && key.starts_with(prefix));
+        let newer = self
+            .history
+            .journal
+            .changes()
+            .filter(|(at, key, _)| *at == scope && key.starts_with(prefix));
         for (_, key, change) in newer {
             match change {
                 Change::Put(value) => found.insert(key.to_vec(), value.duplicate()),
@@ -475,8 +383,10 @@ impl Store for SqliteStore {
         }
         let generation = self.next_generation()?;
         let len = journal::encoded_len(batch);
-        if self.journal.has_room(len) {
-            match self.append(generation, batch, len) {
+        if self.history.journal.has_room(len) {
+            let result = self.history.append(&mut self.connection, &self.sealer, batch, len);
+            self.settle(&result);
+            match result {
                 // There may be room for the records, without what else the journal holds.
                 Err(StoreError::Full) if !self.in_doubt => {}
                 result => return result,
@@ -489,8 +399,8 @@ impl Store for SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         // What fails here is done when the store is used again.
-        if self.usable().is_ok() && !self.journal.is_empty() {
-            let _ = self.fold(self.generation, &Batch::new(), None);
+        if self.usable().is_ok() && !self.history.journal.is_empty() {
+            let _ = self.fold(self.history.generation, &Batch::new(), None);
         }
     }
 }
@@ -499,7 +409,7 @@ impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore")
             .field("path", &self.files.path())
-            .field("generation", &self.generation)
+            .field("generation", &self.history.generation)
             .finish_non_exhaustive()
     }
 }

@@ -35,6 +35,11 @@ fn version_2_opens() {
     opens(2);
 }
 
+#[test]
+fn version_3_opens() {
+    opens(3);
+}
+
 fn opens(version: u32) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.sqlite");
@@ -81,7 +86,7 @@ fn write_fixture() {
     batch.put(&group, "", SecretBytes::new(Vec::new()));
     batch.delete(&group, "gone");
     store.commit(&batch).unwrap();
-    let fixture = fixture(2);
+    let fixture = fixture(3);
     assert!(!fixture.exists(), "{} is there, and stays as it is", fixture.display());
     let wal = |path: &Path| path.with_extension("sqlite-wal");
     fs::copy(wal(&path), wal(&fixture)).unwrap();

@@ -70,6 +70,23 @@ fn this_process_is_kept_out_too() {
     open(&path).unwrap();
 }
 
+/// The lock file is gone, and the process that has the store open tries to open it again: SQLite's own
+/// lock still keeps everybody else out.
+#[test]
+fn looking_at_a_store_does_not_let_go_of_it() {
+    let _alone = alone();
+    let (_directory, path) = directory();
+    drop(SqliteStore::create(&path, key()).unwrap());
+    let mut child = play("hold twice", &path, None);
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    wait_for(&mut said, "locked");
+    std::fs::remove_file(lock_of(&path)).unwrap();
+    assert!(matches!(open(&path), Err(StoreError::Locked)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(open(&path).unwrap().generation(), 1);
+}
+
 /// What was acknowledged is there, and every batch is there entirely or not at all.
 #[test]
 fn a_killed_process_loses_nothing_it_acknowledged() {
@@ -159,6 +176,16 @@ fn part() {
                 Err(StoreError::Locked) => return say("locked"),
                 Err(_) => "failed",
             });
+            thread::sleep(Duration::from_secs(60));
+        }
+        "hold twice" => {
+            let mut held = open(&path).unwrap();
+            std::fs::remove_file(lock_of(&path)).unwrap();
+            let again = open(&path);
+            let mut batch = Batch::new();
+            batch.put(&scope(), "a", SecretBytes::new(vec![1]));
+            held.commit(&batch).unwrap();
+            say(if matches!(again, Err(StoreError::Locked)) { "locked" } else { "failed" });
             thread::sleep(Duration::from_secs(60));
         }
         "commit" => match open(&path).map_err(|error| format!("failed to open: {error}")) {

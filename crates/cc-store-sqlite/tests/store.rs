@@ -196,11 +196,11 @@ fn a_newer_format_in_the_log_is_refused() {
     let (_directory, path) = directory();
     sample(&path);
     let newer = rusqlite::Connection::open(&path).unwrap();
-    newer.execute_batch("PRAGMA user_version=3").unwrap();
+    newer.execute_batch("PRAGMA user_version=4").unwrap();
     let (_elsewhere, crashed) = directory_with_copy(&path);
     drop(newer);
     fs::remove_file(crashed.with_extension("sqlite-shm")).unwrap();
-    assert!(matches!(refused(&crashed, key(1)), StoreError::Newer { version: 3 }));
+    assert!(matches!(refused(&crashed, key(1)), StoreError::Newer { version: 4 }));
 }
 
 /// Every page but the first in turn is overwritten: opening or reading says so, and nothing else

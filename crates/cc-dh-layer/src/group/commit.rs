@@ -126,9 +126,7 @@ impl Commit {
         step: &Step,
     ) -> Result<Option<Root>, DhError> {
         let root = match &self.root {
-            RootSource::Derived { salt } => {
-                Root::derived(&now.secrets.onward, &step.binding, salt)?
-            }
+            RootSource::Derived { salt } => Root::derived(&now.secrets.onward, &step.binding, salt),
             RootSource::Sealed { committer, boxes } => {
                 let committer_key = now.roster.key(committer).ok_or(DhError::Rejected)?;
                 let sealed = box_of(boxes, keys.curve(), &now.roster, committer, &reader)?;
@@ -146,7 +144,7 @@ impl Commit {
                 Root::from_bytes(opened.expose()).ok_or(DhError::Rejected)?
             }
         };
-        if root.commitment(step)? == self.change.commitment {
+        if root.commitment(step) == self.change.commitment {
             Ok(Some(root))
         } else {
             Err(DhError::Rejected)
@@ -182,15 +180,10 @@ pub(crate) fn split_tag(part: &[u8]) -> Result<(&[u8], Secret<TAG_LEN>), DhError
 }
 
 /// Puts the tag of the members of `now` behind a commit's body, and gives the body's digest.
-pub(crate) fn append_tag(
-    body: &mut Vec<u8>,
-    now: &Generation,
-    binding: &[u8; 32],
-) -> Result<[u8; 32], DhError> {
+pub(crate) fn append_tag(body: &mut Vec<u8>, now: &Generation, binding: &[u8; 32]) -> [u8; 32] {
     let digest = digest(body);
-    let tag = now.secrets.membership_tag(binding, &digest)?;
-    body.extend_from_slice(tag.expose());
-    Ok(digest)
+    body.extend_from_slice(now.secrets.membership_tag(binding, &digest).expose());
+    digest
 }
 
 /// The digest of some of a commit's bytes, for what authenticates them.

@@ -51,12 +51,12 @@ impl Generation {
         key: DhPublicKey,
         binding: &[u8; 32],
     ) -> Result<Self, DhError> {
-        let roster = Roster::new(key.curve(), alloc::vec![Entry { id, key }]);
+        let roster = Roster::new(key.curve(), &[Entry { id, key }]);
         let step =
             Step { generation: 0, binding: *binding, before: NO_HISTORY, roster: roster.digest() };
         let root = Root::random()?;
-        let commitment = root.commitment(&step)?;
-        Self::new(&root, &step, &commitment, NO_COMMIT, roster)
+        let commitment = root.commitment(&step);
+        Ok(Self::new(&root, &step, &commitment, NO_COMMIT, roster))
     }
 
     /// The generation of this root, after a change that made it.
@@ -66,11 +66,11 @@ impl Generation {
         commitment: &[u8; 32],
         commit: [u8; 32],
         roster: Roster,
-    ) -> Result<Self, DhError> {
+    ) -> Self {
         let history = step.history(commitment, &commit);
-        let secrets = Secrets::derive(&root.generation_secret(&history)?)?;
+        let secrets = Secrets::derive(&root.generation_secret(&history));
         let (roster, secrets) = (Arc::new(roster), Arc::new(secrets));
-        Ok(Self { number: step.generation, history, commit, roster, secrets })
+        Self { number: step.generation, history, commit, roster, secrets }
     }
 
     /// The change from this generation to one with this roster.
@@ -104,18 +104,17 @@ impl Epoch for Generation {
 }
 
 impl Secrets {
-    fn derive(generation: &Prk) -> Result<Self, DhError> {
+    fn derive(generation: &Prk) -> Self {
         let messages = MessageSecrets::new(
-            generation.expand(b"contribution", &[])?,
-            generation.expand(b"messages", &[])?,
+            generation.expand(b"contribution", &[]),
+            generation.expand(b"messages", &[]),
         );
-        let authenticator = generation.expand::<32>(b"authenticator", &[])?;
-        Ok(Self::from_parts(
+        Self::from_parts(
             messages,
-            generation.expand(b"membership", &[])?,
-            generation.expand(b"onward", &[])?,
-            *authenticator.expose(),
-        ))
+            generation.expand(b"membership", &[]),
+            generation.expand(b"onward", &[]),
+            *generation.expand(b"authenticator", &[]).expose(),
+        )
     }
 
     /// The secrets that [`expose`](Self::expose) gave.
@@ -137,18 +136,14 @@ impl Secrets {
 
     /// The tag by which the members of a generation know that the commit that ends it comes from one of
     /// them: checked before anything that costs.
-    pub(crate) fn membership_tag(
-        &self,
-        binding: &[u8; 32],
-        commit: &[u8; 32],
-    ) -> Result<Secret<32>, DhError> {
+    pub(crate) fn membership_tag(&self, binding: &[u8; 32], commit: &[u8; 32]) -> Secret<32> {
         self.membership.expand(b"membership tag", &[binding, commit])
     }
 
     /// The root of the next generation, where nobody is removed, with the public salt that it takes.
     pub(crate) fn next_root(&self, binding: &[u8; 32]) -> Result<(Root, [u8; 32]), DhError> {
         let salt = random::array()?;
-        Ok((Root::derived(&self.onward, binding, &salt)?, salt))
+        Ok((Root::derived(&self.onward, binding, &salt), salt))
     }
 }
 

@@ -23,22 +23,20 @@ pub(crate) struct Recipient<'a> {
     pub(crate) id: &'a MemberId,
     pub(crate) key: &'a DhPublicKey,
     pub(crate) welcome_key: &'a DhPublicKey,
-    pub(crate) binding: &'a [u8; 32],
 }
 
 impl Address {
     /// The address that the holder of one of the two private keys, `keys`, derives with the other public
     /// key.
     pub(crate) fn derive(keys: &DhKeyPair, recipient: &Recipient<'_>) -> Result<Self, DhError> {
-        let Recipient { id, key, welcome_key, binding } = recipient;
+        let Recipient { id, key, welcome_key } = recipient;
         let other = if keys.public_key() == *key { welcome_key } else { key };
         let shared = keys.diffie_hellman(other)?;
         let prk = Prk::extract(b"cascading-cipher/1 dh invitation", shared.expose());
         let curve = keys.curve().id().to_be_bytes();
-        let fields: [&[u8]; 5] =
-            [&curve, welcome_key.point(), key.point(), *binding, id.as_bytes()];
-        let tag = *prk.expand::<TAG_LEN>(b"invitation tag", &fields)?.expose();
-        Ok(Self { tag, mask: prk.expand(b"invitation sender", &fields)? })
+        let fields: [&[u8]; 4] = [&curve, welcome_key.point(), key.point(), id.as_bytes()];
+        let tag = *prk.expand(b"invitation tag", &fields).expose();
+        Ok(Self { tag, mask: prk.expand(b"invitation sender", &fields) })
     }
 
     /// The point of the sender's key, masked: as long as the point.
@@ -70,25 +68,16 @@ mod tests {
             let [welcome, other, recipient, sender] =
                 [(); 4].map(|()| DhKeyPair::generate(curve).unwrap());
             let ids = [1, 2].map(|byte| MemberId::from_bytes([byte; 32]));
-            let to = |id, welcome_key, binding| Recipient {
-                id,
-                key: recipient.public_key(),
-                welcome_key,
-                binding,
-            };
+            let to = |id, welcome_key| Recipient { id, key: recipient.public_key(), welcome_key };
             let address = |keys: &DhKeyPair, to: &Recipient<'_>| Address::derive(keys, to).unwrap();
-            let here = to(&ids[0], welcome.public_key(), &[1; 32]);
+            let here = to(&ids[0], welcome.public_key());
             let [sent, found] = [&welcome, &recipient].map(|keys| address(keys, &here));
             assert_eq!(sent.tag, found.tag);
             let hidden = sent.hide(sender.public_key());
             assert_eq!(hidden.len(), curve.public_key_len());
             assert_eq!(found.reveal(curve, &hidden).as_ref(), Ok(sender.public_key()));
 
-            for elsewhere in [
-                to(&ids[1], welcome.public_key(), &[1; 32]),
-                to(&ids[0], other.public_key(), &[1; 32]),
-                to(&ids[0], welcome.public_key(), &[2; 32]),
-            ] {
+            for elsewhere in [to(&ids[1], welcome.public_key()), to(&ids[0], other.public_key())] {
                 let there = address(&recipient, &elsewhere);
                 assert_ne!(there.tag, found.tag);
                 assert_ne!(there.reveal(curve, &hidden).as_ref(), Ok(sender.public_key()));

@@ -38,12 +38,8 @@ impl Root {
 
     /// The root of the next generation, from the secret of the present one for that purpose. `salt` is
     /// public and random, so that two changes never come to the same root, whichever is taken in the end.
-    pub(crate) fn derived(
-        onward: &Prk,
-        binding: &[u8; 32],
-        salt: &[u8; 32],
-    ) -> Result<Self, DhError> {
-        Ok(Self(onward.expand(b"next root", &[binding, salt])?))
+    pub(crate) fn derived(onward: &Prk, binding: &[u8; 32], salt: &[u8; 32]) -> Self {
+        Self(onward.expand(b"next root", &[binding, salt]))
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {
@@ -52,22 +48,21 @@ impl Root {
 
     /// The commitment to this root that all see: two roots never have the same one, and it tells nothing
     /// about the root (HKDF-SHA-256 is collision-resistant and a pseudorandom function).
-    pub(crate) fn commitment(&self, step: &Step) -> Result<[u8; 32], DhError> {
+    pub(crate) fn commitment(&self, step: &Step) -> [u8; 32] {
         let Step { generation, binding, before, roster } = step;
         let fields: [&[u8]; 4] = [&generation.to_be_bytes(), binding, before, roster];
-        let commitment = self.prk().expand::<32>(b"root commitment", &fields)?;
-        Ok(*commitment.expose())
+        *self.prk().expand(b"root commitment", &fields).expose()
     }
 
     /// The secret of the generation with this history: members who were shown two histories have no key
     /// in common.
-    pub(crate) fn generation_secret(&self, history: &[u8; 32]) -> Result<Prk, DhError> {
-        Ok(self.prk().expand::<32>(b"generation", &[history])?.into())
+    pub(crate) fn generation_secret(&self, history: &[u8; 32]) -> Prk {
+        self.prk().expand(b"generation", &[history]).into()
     }
 
     /// The key under which a welcome tells of the group; `binding` and the root make it fresh for each.
-    pub(crate) fn welcome_key(&self, binding: &[u8; 32]) -> Result<MessageKey, DhError> {
-        Ok(MessageKey::new(self.prk().expand(b"welcome group", &[binding])?))
+    pub(crate) fn welcome_key(&self, binding: &[u8; 32]) -> MessageKey {
+        MessageKey::new(self.prk().expand(b"welcome group", &[binding]))
     }
 
     fn prk(&self) -> Prk {
@@ -115,7 +110,7 @@ mod tests {
         let mut seen = vec![];
         for step in &steps {
             for root in [&one, &other] {
-                let commitment = root.commitment(step).unwrap();
+                let commitment = root.commitment(step);
                 seen.extend([commitment, step.history(&commitment, &[7; 32])]);
             }
         }
@@ -129,11 +124,10 @@ mod tests {
     #[test]
     fn what_is_derived_depends_on_its_inputs() {
         let root = Root::from_bytes(&[1; 32]).unwrap();
-        let secret = |history| *root.generation_secret(&[history; 32]).unwrap().expose();
+        let secret = |history| *root.generation_secret(&[history; 32]).expose();
         assert_ne!(secret(1), secret(2));
         let onward = Prk::extract(b"salt", b"secret");
-        let next =
-            |binding, salt| *Root::derived(&onward, &[binding; 32], &[salt; 32]).unwrap().expose();
+        let next = |binding, salt| *Root::derived(&onward, &[binding; 32], &[salt; 32]).expose();
         assert_eq!(next(1, 1), next(1, 1));
         assert_ne!(next(1, 1), next(1, 2));
         assert_ne!(next(1, 1), next(2, 1));

@@ -40,14 +40,15 @@ pub(crate) struct Entry {
 impl Roster {
     /// The roster of these members, who are on one curve and in ascending order of ids, as
     /// [`read_entries`] gives them.
-    pub(crate) fn new(curve: Curve, entries: Vec<Entry>) -> Self {
-        let mut shards = BTreeMap::<u8, Vec<Entry>>::new();
-        let members = entries.len();
-        for entry in entries {
-            shards.entry(entry.shard()).or_default().push(entry);
-        }
-        let shard = |(index, entries)| (index, Arc::new(Shard::new(curve, entries)));
-        Self { curve, members, shards: shards.into_iter().map(shard).collect() }
+    pub(crate) fn new(curve: Curve, entries: &[Entry]) -> Self {
+        let shards = entries
+            .chunk_by(|one, other| one.shard() == other.shard())
+            .filter_map(|shard| {
+                let index = shard.first()?.shard();
+                Some((index, Arc::new(Shard::new(curve, shard.to_vec()))))
+            })
+            .collect();
+        Self { curve, members: entries.len(), shards }
     }
 
     /// The roster of these shards, as a store had them; `None` where a member is in the wrong one.
@@ -224,7 +225,7 @@ mod tests {
         ) {
             let key = key();
             let founder = Entry { id: MemberId::from_bytes([255; 32]), key };
-            let mut roster = Roster::new(CURVE, vec![founder]);
+            let mut roster = Roster::new(CURVE, &[founder]);
             let mut model = BTreeMap::from([(founder.id, founder)]);
             let mut digests = vec![];
             for (add, number) in steps {
@@ -245,7 +246,7 @@ mod tests {
                 if add { model.insert(id, Entry { id, key }); } else { model.remove(&id); }
                 let entries: Vec<_> = model.values().copied().collect();
                 prop_assert_eq!(roster.entries().copied().collect::<Vec<_>>(), entries.clone());
-                prop_assert_eq!(&roster, &Roster::new(CURVE, entries.clone()));
+                prop_assert_eq!(&roster, &Roster::new(CURVE, &entries));
                 let bytes = write_entries(roster.entries());
                 prop_assert_eq!(read_entries(CURVE, &bytes).unwrap(), entries);
                 digests.push((roster.digest(), model.keys().copied().collect::<Vec<_>>()));
@@ -261,7 +262,7 @@ mod tests {
     #[test]
     fn another_key_is_another_roster() {
         let entries = [key(), key()].map(|key| vec![Entry { id: id(1), key }]);
-        let [one, other] = entries.map(|entries| Roster::new(CURVE, entries).digest());
+        let [one, other] = entries.map(|entries| Roster::new(CURVE, &entries).digest());
         assert_ne!(one, other);
     }
 

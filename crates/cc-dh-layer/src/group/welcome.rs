@@ -30,6 +30,15 @@ pub(crate) struct Welcome<'a> {
     group: &'a [u8],
 }
 
+/// One member's invitation in a welcome.
+pub(crate) struct Invitation<'a> {
+    address: Address,
+    /// The masked point of the sender's key.
+    hidden: &'a [u8],
+    /// The box with the root.
+    sealed: &'a [u8],
+}
+
 /// What all who are added learn of the group.
 struct GroupInfo {
     generation: u64,
@@ -65,7 +74,6 @@ impl Invited<'_> {
                 id: &entry.id,
                 key: &entry.key,
                 welcome_key: welcome_keys.public_key(),
-                binding: &self.step.binding,
             };
             let address = Address::derive(&welcome_keys, &recipient)?;
             let mut invitation = Vec::with_capacity(invitation_len(curve));
@@ -83,7 +91,7 @@ impl Invited<'_> {
 
         let group = GroupInfo::encode(self.sender, self.step, self.next)?;
         let mut buffer = Buffer::new(&group);
-        self.root.welcome_key(&self.step.binding)?.seal(&digest(&front), &mut buffer)?;
+        self.root.welcome_key(&self.step.binding).seal(&digest(&front), &mut buffer)?;
         put_opaque(&mut front, buffer.as_slice())?;
         Ok(front)
     }
@@ -111,25 +119,42 @@ impl<'a> Welcome<'a> {
         Ok(Self { front, welcome_key, commitment, invitations, group })
     }
 
-    /// The generation that the owner of `keys` joins by it as the member `id`, and who invited it.
+    /// The invitation of the owner of `keys` as the member `id`, if there is one.
+    pub(crate) fn invitation(
+        &self,
+        keys: &DhKeyPair,
+        id: &MemberId,
+    ) -> Result<Option<Invitation<'a>>, DhError> {
+        let curve = keys.curve();
+        let (key, welcome_key) = (keys.public_key(), &self.welcome_key);
+        let recipient = Recipient { id, key, welcome_key };
+        let address = Address::derive(keys, &recipient).map_err(|_| DhError::Rejected)?;
+        let invitation = self
+            .invitations
+            .chunks_exact(invitation_len(curve))
+            .find_map(|invitation| invitation.strip_prefix(&address.tag))
+            .and_then(|rest| rest.split_at_checked(curve.public_key_len()));
+        Ok(invitation.map(|(hidden, sealed)| Invitation { address, hidden, sealed }))
+    }
+
+    /// The generation that the owner of `keys` joins by its invitation as the member `id`, and who
+    /// invited it.
     pub(crate) fn open(
         &self,
+        invitation: &Invitation<'_>,
         keys: &DhKeyPair,
         id: MemberId,
         binding: &[u8; 32],
     ) -> Result<(Generation, MemberId), DhError> {
         let curve = keys.curve();
-        let recipient =
-            Recipient { id: &id, key: keys.public_key(), welcome_key: &self.welcome_key, binding };
-        let address = Address::derive(keys, &recipient).map_err(|_| DhError::Rejected)?;
-        let (hidden, sealed) = self.invitation(curve, &address.tag)?;
+        let Invitation { address, hidden, sealed } = invitation;
         let sender_key = address.reveal(curve, hidden)?;
         let info = info(curve, binding, &id);
         let opened = hpke::open(sealed, keys, &sender_key, &info, &self.commitment, Root::LEN)?;
         let root = Root::from_bytes(opened.expose()).ok_or(DhError::Rejected)?;
 
         let mut buffer = Buffer::new(self.group);
-        root.welcome_key(binding)?.open(&digest(self.front), &mut buffer)?;
+        root.welcome_key(binding).open(&digest(self.front), &mut buffer)?;
         let group = GroupInfo::decode(curve, buffer.as_slice())?;
         let step = Step {
             generation: group.generation,
@@ -137,7 +162,7 @@ impl<'a> Welcome<'a> {
             before: group.before,
             roster: group.roster.digest(),
         };
-        if root.commitment(&step)? != self.commitment
+        if root.commitment(&step) != self.commitment
             || group.roster.key(&id) != Some(keys.public_key())
             || group.roster.key(&group.sender) != Some(&sender_key)
             || group.sender == id
@@ -146,21 +171,8 @@ impl<'a> Welcome<'a> {
             return Err(DhError::Rejected);
         }
         let generation =
-            Generation::new(&root, &step, &self.commitment, group.commit, group.roster)?;
+            Generation::new(&root, &step, &self.commitment, group.commit, group.roster);
         Ok((generation, group.sender))
-    }
-
-    /// The invitation with this tag: the masked key of the sender, and the box.
-    fn invitation(
-        &self,
-        curve: Curve,
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(&'a [u8], &'a [u8]), DhError> {
-        self.invitations
-            .chunks_exact(invitation_len(curve))
-            .find_map(|invitation| invitation.strip_prefix(tag))
-            .and_then(|rest| rest.split_at_checked(curve.public_key_len()))
-            .ok_or(DhError::Rejected)
     }
 }
 
@@ -181,7 +193,7 @@ impl GroupInfo {
         let generation = reader.number()?;
         let sender = MemberId::from_bytes(reader.array()?);
         let (before, commit) = (reader.array()?, reader.array()?);
-        let roster = Roster::new(curve, read_entries(curve, reader.opaque()?)?);
+        let roster = Roster::new(curve, &read_entries(curve, reader.opaque()?)?);
         reader.end()?;
         Ok(Self { generation, sender, before, commit, roster })
     }

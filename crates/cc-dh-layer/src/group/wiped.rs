@@ -132,21 +132,21 @@ impl Change {
     fn seal(&self) -> (Vec<u8>, [u8; 32]) {
         let now = self.a.state.latest().present().unwrap();
         let root = Root::random().unwrap();
-        let commitment = root.commitment(&self.step).unwrap();
+        let commitment = root.commitment(&self.step);
         let (removed, added) = (vec![ID[2]], vec![self.entry]);
         let change = CommittedChange { ends: now.number, removed, added, commitment };
         let commit = Commit::seal(&self.a.keys, ID[0], now, &self.step, change, &root).unwrap();
         let mut part = commit.encode().unwrap();
-        commit::append_tag(&mut part, now, &[9; 32]).unwrap();
+        commit::append_tag(&mut part, now, &[9; 32]);
         (part, masked(root.expose()))
     }
 
     fn welcome(&self) -> (Vec<u8>, [u8; 32]) {
         let root = Root::random().unwrap();
         let step = &self.step;
-        let commitment = root.commitment(step).unwrap();
+        let commitment = root.commitment(step);
         let roster = self.roster.clone();
-        let next = Generation::new(&root, step, &commitment, [7; 32], roster).unwrap();
+        let next = Generation::new(&root, step, &commitment, [7; 32], roster);
         let (keys, commitment, next, sender) = (&self.a.keys, &commitment, &next, ID[0]);
         let invited = Invited { keys, sender, step, commitment, next, root: &root };
         (invited.welcome(&[self.entry]).unwrap(), masked(root.expose()))

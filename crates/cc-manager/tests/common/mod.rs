@@ -1,5 +1,11 @@
 //! Stacks and layers for the tests.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses some of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "each test uses some of it"
+)]
 
 pub mod wrapped;
 

@@ -13,6 +13,8 @@ pub struct Wrapped<L> {
     pub wishes: Wishes,
 }
 
+type Refusal = fn() -> LayerError;
+
 #[derive(Clone, Default)]
 pub struct Wishes {
     /// Tells no epoch.
@@ -24,7 +26,7 @@ pub struct Wishes {
     /// Does not add this member.
     pub refuses: Arc<Mutex<Option<MemberId>>>,
     /// Joins nothing, for this reason.
-    pub joins_not: Arc<Mutex<Option<fn() -> LayerError>>>,
+    pub joins_not: Arc<Mutex<Option<Refusal>>>,
     /// Has this authenticator.
     pub authenticator: Arc<Mutex<Option<[u8; 32]>>>,
     /// The times that were given to it.

@@ -119,7 +119,7 @@ fn read_seen(account: &mut Account, from: &mut Source) -> Result<(), Error> {
 
 /// What a session takes from the account when it begins, for giving it back when the store fails.
 #[derive(Debug)]
-pub(crate) struct Spent {
+pub(crate) struct UsedPrekeys {
     curve: Option<(u32, Secret<32>)>,
     kem: Option<(u32, Secret<64>)>,
     seen: Option<(u32, seen::Undo)>,
@@ -127,22 +127,22 @@ pub(crate) struct Spent {
 
 impl Account {
     /// What [`Account::apply`] will take.
-    pub(crate) fn spends(&self, staged: &StagedSession) -> Spent {
+    pub(crate) fn prekeys_used_by(&self, staged: &StagedSession) -> UsedPrekeys {
         let handshake = &staged.handshake;
         let curve = handshake.one_time_prekey;
         let kem = handshake.kem.as_ref().map(|(id, _)| *id);
         let seen = self
             .period(handshake.signed_prekey)
             .map(|period| (period.id(), period.seen().before_insert(seen::peer_id(&staged.peer))));
-        Spent {
+        UsedPrekeys {
             curve: curve.and_then(|id| Some((id, self.curve.get(id)?.duplicate()))),
             kem: kem.and_then(|id| Some((id, self.kem.get(id)?.duplicate()))),
             seen: seen.filter(|_| !self.uses_one_time_key(handshake)),
         }
     }
 
-    pub(crate) fn give_back(&mut self, spent: Spent) {
-        let Spent { curve, kem, seen } = spent;
+    pub(crate) fn restore_prekeys(&mut self, used: UsedPrekeys) {
+        let UsedPrekeys { curve, kem, seen } = used;
         if let Some((id, secret)) = curve {
             self.curve.put_back(id, secret);
         }

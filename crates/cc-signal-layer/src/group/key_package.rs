@@ -1,119 +1,147 @@
-//! A member's part of its key package bundle: a bundle for sessions with anybody, one for a single
-//! session with whoever adds the member, and a signature that ties both to the member's id and to
-//! the parts below.
+//! A member's part of its key package bundle. All keys in it are fresh, and its own.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 4 + n | the reusable [`Bundle`] |
-//! | 4 + n | the one-time [`Bundle`], or nothing |
-//! | 64 | signature over id, binding, reusable bundle, SHA-256 of the one-time bundle |
+//! | 1824 | the keys it will have in the group ([`MemberKeys`]) |
+//! | 32 + 1568 | prekeys for the welcome, which are used once and then deleted |
+//! | 64 | signature of the identity over id, binding, SHA-256 of both |
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 
-use cc_core::{MemberId, NewMember};
+use cc_core::{LayerError, MemberId, NewMember};
 use sha2::{Digest, Sha256};
 
-use super::{commitment, message::put_len};
-use crate::{Account, Bundle, Error, codec::Reader};
+use super::{
+    commitment,
+    member_keys::{MemberKeys, MemberSecrets, PrekeyPair, Prekeys},
+};
+use crate::{
+    Error, IdentityKeyPair,
+    codec::{Reader, Writer},
+};
 
-/// The part, taken apart.
-pub(super) struct KeyPackage<'a> {
-    reusable: &'a [u8],
-    one_time: &'a [u8],
-    signature: [u8; 64],
+/// The private keys of a key package that was given out.
+pub(super) struct PackageSecrets {
+    /// For the time in the group.
+    pub(super) member: Arc<MemberSecrets>,
+    /// For the welcome.
+    pub(super) welcome: PrekeyPair,
 }
 
 /// A member that comes, with what everybody needs to verify that it said so itself.
 pub(super) struct Newcomer {
     pub(super) id: MemberId,
-    pub(super) binding: [u8; 32],
-    pub(super) one_time: [u8; 32],
-    pub(super) signature: [u8; 64],
-    pub(super) bundle: Bundle,
+    binding: [u8; 32],
+    welcome_digest: [u8; 32],
+    signature: [u8; 64],
+    pub(super) keys: Arc<MemberKeys>,
 }
 
-impl<'a> KeyPackage<'a> {
+impl PackageSecrets {
+    pub(super) fn generate() -> Result<Self, Error> {
+        Ok(Self { member: Arc::new(MemberSecrets::generate()?), welcome: PrekeyPair::generate()? })
+    }
+
+    /// The key package.
     pub(super) fn sign(
-        account: &Account,
+        &self,
+        identity: &IdentityKeyPair,
         id: &MemberId,
         binding: &[u8; 32],
-        one_time: Option<&Bundle>,
     ) -> Vec<u8> {
-        let reusable = account.bundle().to_bytes();
-        let one_time = one_time.map(Bundle::to_bytes).unwrap_or_default();
-        let message: [&[u8]; 4] = [id.as_bytes(), binding, &reusable, &digest(&one_time)];
-        let signature = account.identity_pair().sign(KEY_PACKAGE, &message);
-        let mut part = Vec::with_capacity(4 + reusable.len() + 4 + one_time.len() + 64);
-        for bundle in [&reusable, &one_time] {
-            put_len(&mut part, bundle.len());
-            part.extend_from_slice(bundle);
-        }
-        part.extend_from_slice(&signature);
-        part
+        let keys = self.member.sign(identity, id);
+        let mut welcome = Vec::with_capacity(Prekeys::LEN);
+        self.welcome.public().write(&mut welcome);
+        let digest = welcome_digest(&welcome);
+        let message: [&[u8]; 4] = [id.as_bytes(), binding, keys.digest(), &digest];
+        let signature = identity.sign(KEY_PACKAGE, &message);
+        [&keys.to_bytes()[..], &welcome, &signature].concat()
     }
 
-    /// Every signature in the part, and that it is for this member and binding.
-    pub(super) fn verify(new: &NewMember<'_>) -> Result<(Newcomer, Option<Bundle>), Error> {
-        let part = KeyPackage::decode(new.part)?;
-        let newcomer = Newcomer {
-            id: new.id,
-            binding: new.binding,
-            one_time: digest(part.one_time),
-            signature: part.signature,
-            bundle: Bundle::from_bytes(part.reusable)?,
-        };
-        newcomer.verify()?;
-        if part.one_time.is_empty() {
-            return Ok((newcomer, None));
-        }
-        let one_time = Bundle::from_bytes(part.one_time)?;
-        if one_time.identity() != newcomer.bundle.identity()
-            || !one_time.is_one_time()
-            || !one_time.is_post_quantum()
-        {
-            return Err(Error::WrongIdentity);
-        }
-        Ok((newcomer, Some(one_time)))
+    pub(super) fn write(&self, writer: &mut Writer) {
+        self.member.write(writer);
+        self.welcome.write(writer);
     }
 
-    fn decode(part: &'a [u8]) -> Result<Self, Error> {
-        let mut reader = Reader::new(part);
-        let package = Self {
-            reusable: reader.bytes(Bundle::MAX_LEN)?,
-            one_time: reader.bytes(Bundle::MAX_LEN)?,
-            signature: reader.array()?,
-        };
-        reader.finish()?;
-        Ok(package)
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            member: Arc::new(MemberSecrets::read(reader)?),
+            welcome: PrekeyPair::read(reader)?,
+        })
     }
 }
 
 impl Newcomer {
-    pub(super) fn verify(&self) -> Result<(), Error> {
-        if self.bundle.is_one_time() || !self.bundle.is_post_quantum() {
+    pub(super) const LEN: usize = 32 + 32 + 32 + 64 + MemberKeys::LEN;
+
+    /// Reads a key package and verifies every signature in it, and that it is for this member and
+    /// binding; the prekeys for its welcome are the second.
+    pub(super) fn from_package(new: &NewMember<'_>) -> Result<(Self, Prekeys), Error> {
+        if new.part.len() != PACKAGE_LEN {
             return Err(Error::Malformed);
         }
-        let reusable = self.bundle.to_bytes();
-        let message: [&[u8]; 4] = [self.id.as_bytes(), &self.binding, &reusable, &self.one_time];
-        self.bundle.identity().verify(KEY_PACKAGE, &message, &self.signature)
+        let mut reader = Reader::new(new.part);
+        let keys = Arc::new(MemberKeys::read(&mut reader, &new.id)?);
+        let welcome = reader.take(Prekeys::LEN)?;
+        let newcomer = Self {
+            id: new.id,
+            binding: new.binding,
+            welcome_digest: welcome_digest(welcome),
+            signature: reader.array()?,
+            keys,
+        };
+        newcomer.verify()?;
+        Ok((newcomer, Prekeys::read(&mut Reader::new(welcome))?))
+    }
+
+    pub(super) fn write(&self, part: &mut Vec<u8>) {
+        for field in [&self.id.as_bytes()[..], &self.binding, &self.welcome_digest, &self.signature]
+        {
+            part.extend_from_slice(field);
+        }
+        part.extend_from_slice(&self.keys.to_bytes());
+    }
+
+    /// Reads what a commit says of it, and verifies its signatures.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let id = MemberId::from_bytes(reader.array()?);
+        let newcomer = Self {
+            id,
+            binding: reader.array()?,
+            welcome_digest: reader.array()?,
+            signature: reader.array()?,
+            keys: Arc::new(MemberKeys::read(reader, &id)?),
+        };
+        newcomer.verify()?;
+        Ok(newcomer)
+    }
+
+    fn verify(&self) -> Result<(), Error> {
+        let message: [&[u8]; 4] =
+            [self.id.as_bytes(), &self.binding, self.keys.digest(), &self.welcome_digest];
+        self.keys.identity().verify(KEY_PACKAGE, &message, &self.signature)
     }
 }
 
-/// As [`KeyPackage::verify`], for who keeps nothing of it.
+/// Verifies a key package for who keeps nothing of it.
 pub(crate) fn verify_part(new: &NewMember<'_>) -> Result<(), Error> {
-    KeyPackage::verify(new).map(drop)
+    Newcomer::from_package(new).map(drop)
+}
+
+/// By what its owner and whoever saw a key package know it.
+pub(super) fn reference(part: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(b"cc-signal/1 key package").chain_update(part).finalize().into()
 }
 
 /// The commitment in a part, of which nothing is verified yet.
-pub(crate) fn commitment_in(part: &[u8]) -> Result<[u8; 32], cc_core::LayerError> {
-    let reusable = KeyPackage::decode(part)?.reusable;
-    // The identity's keys stand behind the kind of the encoding.
-    let keys = reusable.get(1..).and_then(<[u8]>::first_chunk::<64>).ok_or(Error::Malformed)?;
-    Ok(commitment(keys))
+pub(crate) fn commitment_in(part: &[u8]) -> Result<[u8; 32], LayerError> {
+    let keys = part.first_chunk::<64>().filter(|_| part.len() == PACKAGE_LEN);
+    keys.map(commitment).ok_or(LayerError::rejected())
 }
 
-fn digest(one_time: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(b"cc-signal/1 one-time").chain_update(one_time).finalize().into()
+fn welcome_digest(prekeys: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(b"cc-signal/1 welcome keys").chain_update(prekeys).finalize().into()
 }
 
+const PACKAGE_LEN: usize = MemberKeys::LEN + Prekeys::LEN + 64;
 const KEY_PACKAGE: &[u8] = b"key package";

@@ -1,154 +1,139 @@
-//! What a message of a group consists of; the table is in the documentation of
-//! [`layer`](crate::layer).
+//! A message of a group. 128 bytes and the text, in a group of any size:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 16 | salt: random, the nonce of the header, and mixed into the message key |
+//! | 8 | the epoch, masked |
+//! | 72 + 16 | the header (4 index of the sender, 4 number in its chain, 64 signature) under the header key of the epoch, and tag |
+//! | n + 16 | the text under the message key, and tag |
+//!
+//! The signature covers the transcript of the epoch, the associated data, salt, sender, number and
+//! ciphertext. It is verified before a chain is walked.
 
-use alloc::{boxed::Box, vec::Vec};
-
-use cc_core::{Buffer, LayerError, MemberId, SecretBytes, limits::MAX_MEMBERS};
+use cc_core::{Buffer, LayerError};
+use ed25519_dalek::{Signature, Signer, SigningKey};
 use sha2::{Digest, Sha256};
 
+use super::{
+    epoch::Epoch,
+    header::{ENCRYPTED_LEN, EpochMask, Header, SALT_LEN},
+    sender::Sender,
+};
 use crate::{
-    Error, Limits, ReceiverChain, StagedGroupOpen,
-    codec::{Reader, Writer},
-    initial_message, sender_key, sessions,
+    Error, Limits,
+    codec::Reader,
+    entropy::{Entropy, System},
+    message_key::{MessageKey, TAG_LEN},
+    scrub::scrubbed,
 };
 
-/// What is taken off behind the text: tag and signature.
-pub(super) const TRAILER_LEN: usize = 16 + 64;
+/// What is before the text.
+const FRONT_LEN: usize = SALT_LEN + 8 + ENCRYPTED_LEN;
 
-/// A message that was opened and is not applied yet.
-pub(super) struct Received {
-    pub(super) sender: MemberId,
-    pub(super) via: Via,
-    /// The chain that the message brought to this member, known before or not.
-    pub(super) carried: Option<[u8; 8]>,
-    /// Whether the sender has this member's chain.
-    pub(super) acked: bool,
-}
-
-pub(super) enum Via {
-    /// The chain may have come with the message once more. Then that is opened as well, so that the pair
-    /// session keeps no key to an old state of the chain.
-    Known { opened: StagedGroupOpen, again: Option<sessions::Staged> },
-    /// The chain came with the message, which has moved it on already.
-    New { staged: sessions::Staged, generation: u64, chain: Box<ReceiverChain> },
-}
-
-/// Everything before the Sender Key message.
+/// What is before the text, taken off a received message.
 pub(super) struct Front {
-    pub(super) bytes: Vec<u8>,
-    /// Who the block says hands over its chain.
-    pub(super) sender: Option<MemberId>,
-    /// What the block has for this member.
-    pub(super) entry: Option<Vec<u8>>,
+    salt: [u8; SALT_LEN],
+    masked: [u8; 8],
+    header: [u8; ENCRYPTED_LEN],
 }
 
-impl Received {
-    /// What changes in the pair session with the sender.
-    pub(super) fn in_session(&self) -> Option<&sessions::Staged> {
-        match &self.via {
-            Via::Known { again, .. } => again.as_ref(),
-            Via::New { staged, .. } => Some(staged),
-        }
-    }
+/// Encrypts the buffer under the key that `chain` gives.
+pub(super) fn seal(
+    epoch: &Epoch,
+    mask: &EpochMask,
+    signing: &SigningKey,
+    (number, key): (u32, MessageKey),
+    ad: &[u8],
+    buffer: &mut Buffer,
+) -> Result<(), Error> {
+    let salt: [u8; SALT_LEN] = System.array()?;
+    let ad = associated_data(ad, epoch);
+    let tag = scrubbed(|| key.encrypt(&salt, &ad, buffer.as_mut_slice()))?;
+    let signed = signed(&ad, &salt, epoch.own, number, buffer.as_slice(), &tag);
+    let signature = scrubbed(|| signing.sign(&signed).to_bytes());
+    let header = Header { sender: epoch.own, number, signature };
+    buffer.prepend(&epoch.header.encrypt(&salt, &header)?);
+    buffer.prepend(&mask.apply(&salt, epoch.number.to_be_bytes()));
+    buffer.prepend(&salt);
+    buffer.append(&tag);
+    Ok(())
+}
+
+/// Decrypts the buffer, from which `front` was taken: the index of the sender, and the sender with the
+/// chain as it is then.
+pub(super) fn open(
+    epoch: &Epoch,
+    front: &Front,
+    ad: &[u8],
+    buffer: &mut Buffer,
+    limits: &Limits,
+) -> Result<(usize, Sender), LayerError> {
+    let Header { sender: index, number, signature } =
+        epoch.header.decrypt(&front.salt, &front.header)?;
+    let place = usize::try_from(index).map_err(|_| LayerError::rejected())?;
+    let sender = epoch.senders.get(place).ok_or(LayerError::rejected())?;
+    let ad = associated_data(ad, epoch);
+    let tag = buffer.take_back::<TAG_LEN>().ok_or(LayerError::rejected())?;
+    let signed = signed(&ad, &front.salt, index, number, buffer.as_slice(), &tag);
+    // The signature first: another member of the group must not make us walk the chain.
+    sender
+        .verifying
+        .verify_strict(&signed, &Signature::from_bytes(&signature))
+        .map_err(|_| LayerError::rejected())?;
+    let chain = sender.chain.as_ref().ok_or(LayerError::own())?;
+    let chain = scrubbed(|| {
+        let (key, chain) = chain.take(number, epoch.number, limits)?;
+        key.decrypt(&front.salt, &ad, buffer.as_mut_slice(), &tag)?;
+        Ok::<_, LayerError>(chain)
+    })?;
+    Ok((place, sender.with_chain(chain)))
 }
 
 impl Front {
-    pub(super) fn encode(me: &MemberId, entries: &[(MemberId, Vec<u8>)]) -> Vec<u8> {
-        if entries.is_empty() {
-            return alloc::vec![0];
-        }
-        let size: usize = entries.iter().map(|(_, message)| 8 + 4 + message.len()).sum();
-        let mut bytes = Vec::with_capacity(1 + 32 + 4 + size);
-        bytes.push(BLOCK);
-        bytes.extend_from_slice(me.as_bytes());
-        put_len(&mut bytes, entries.len());
-        for (id, message) in entries {
-            bytes.extend_from_slice(&tag(id));
-            put_len(&mut bytes, message.len());
-            bytes.extend_from_slice(message);
-        }
-        bytes
+    pub(super) fn take(buffer: &mut Buffer) -> Result<Self, Error> {
+        let front = buffer.take_front::<FRONT_LEN>().ok_or(Error::Undecryptable)?;
+        let mut reader = Reader::new(&front);
+        Ok(Self { salt: reader.array()?, masked: reader.array()?, header: reader.array()? })
     }
 
-    pub(super) fn decode(message: &[u8], me: &MemberId) -> Result<Self, Error> {
-        let mut reader = Reader::new(message);
-        let (mut sender, mut entry) = (None, None);
-        if reader.flag()? {
-            sender = Some(MemberId::from_bytes(reader.array()?));
-            let count = reader.count(8 + 4, MAX_MEMBERS)?;
-            if count == 0 {
-                return Err(Error::Malformed);
-            }
-            let mine = tag(me);
-            for _ in 0..count {
-                let recipient: [u8; 8] = reader.array()?;
-                let message = reader.bytes(MAX_ENTRY_LEN)?;
-                if recipient == mine && entry.is_none() {
-                    entry = Some(message.to_vec());
-                }
-            }
-        }
-        let len = message.len() - reader.remaining();
-        let bytes = message.get(..len).unwrap_or_default().to_vec();
-        Ok(Self { bytes, sender, entry })
+    /// The epoch that the message claims to be of.
+    pub(super) fn epoch(&self, mask: &EpochMask) -> u64 {
+        u64::from_be_bytes(mask.apply(&self.salt, self.masked))
     }
 }
 
-/// What one member tells another through their pair session: the number of its chain (8), and the
-/// chain's distribution.
-pub(super) struct Handover;
-
-impl Handover {
-    pub(super) fn encode(generation: u64, distribution: &SecretBytes) -> SecretBytes {
-        let mut writer = Writer::new();
-        writer.u64(generation);
-        writer.put(distribution.expose());
-        writer.finish()
-    }
-
-    pub(super) fn decode(
-        sender: &MemberId,
-        text: &[u8],
-        limits: Limits,
-    ) -> Result<(u64, ReceiverChain), Error> {
-        let (generation, distribution) =
-            text.split_first_chunk::<8>().ok_or(Error::Undecryptable)?;
-        let chain = ReceiverChain::from_distribution(sender.as_bytes(), distribution, limits)?;
-        Ok((u64::from_be_bytes(*generation), chain))
-    }
+fn associated_data(ad: &[u8], epoch: &Epoch) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"cc-signal/1 group message")
+        .chain_update(epoch.transcript)
+        .chain_update(ad)
+        .finalize()
+        .into()
 }
 
-/// What the Sender Key message authenticates: the context, and the bytes before it, so that a
-/// message with a damaged entry for one member is refused by all.
-pub(super) fn associated_data(context: &[u8], front: &[u8]) -> Vec<u8> {
-    let digest: [u8; 32] =
-        Sha256::new().chain_update(b"cc-signal/1 front").chain_update(front).finalize().into();
-    [context, &digest].concat()
+/// What is signed: a label, and SHA-256 of all there is. The associated data is in it although the tag
+/// covers it: every member knows the message key, and under a known key other data with the same tag
+/// is easy to find.
+fn signed(
+    ad: &[u8; 32],
+    salt: &[u8; SALT_LEN],
+    sender: u32,
+    number: u32,
+    body: &[u8],
+    tag: &[u8; TAG_LEN],
+) -> [u8; SIGNATURE_LABEL.len() + 32] {
+    let digest = Sha256::new()
+        .chain_update(ad)
+        .chain_update(salt)
+        .chain_update(sender.to_be_bytes())
+        .chain_update(number.to_be_bytes())
+        .chain_update(tag)
+        .chain_update(body)
+        .finalize();
+    let mut signed = [0; SIGNATURE_LABEL.len() + 32];
+    let bytes = SIGNATURE_LABEL.iter().chain(digest.iter());
+    signed.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = *value);
+    signed
 }
 
-/// The chain that the Sender Key message says it is of.
-pub(super) fn chain_id(message: &[u8]) -> Result<[u8; 8], Error> {
-    sender_key::message_chain_id(message).ok_or(Error::Undecryptable)
-}
-
-/// Takes the acknowledgements off the front of the opened text. Whether `own` is among them.
-pub(super) fn take_acks(buffer: &mut Buffer, own: &[u8; 8]) -> Result<bool, LayerError> {
-    let [count] = buffer.take_front::<1>().ok_or(LayerError::rejected())?;
-    let mut acked = false;
-    for _ in 0..count {
-        acked |= buffer.take_front::<8>().ok_or(LayerError::rejected())? == *own;
-    }
-    Ok(acked)
-}
-
-fn tag(id: &MemberId) -> [u8; 8] {
-    id.as_bytes().first_chunk().copied().unwrap_or_default()
-}
-
-pub(super) fn put_len(bytes: &mut Vec<u8>, len: usize) {
-    bytes.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
-}
-
-const BLOCK: u8 = 1;
-/// An initial message around a chain: 89 bytes and the handshake.
-pub(super) const MAX_ENTRY_LEN: usize = initial_message::MAX_LEN + 89 + 8 + 69;
+const SIGNATURE_LABEL: &[u8; 31] = b"cc-signal/1 group message sent ";

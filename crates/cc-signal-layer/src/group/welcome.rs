@@ -2,22 +2,23 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 4 | how many are welcome; for each 8 tag, 4 + n initial message with the welcome key |
-//! | 4 + n | the roster under that key, and 16 tag |
+//! | 4 | how many are welcome; for each 8 tag, 1648 the welcome key, sealed to the prekeys of its key package |
+//! | 4 + n | the group under that key, and 16 tag |
 //!
-//! The initial messages authenticate the binding, the roster's encryption the binding and everything
-//! before it. The roster is
+//! A tag tells those who have seen the key package that its owner is invited, and nobody else. Both
+//! encryptions authenticate the binding, the second one everything before it as well. The group is
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | epoch |
-//! | 1 | 1 if everybody has a new chain from this epoch on, otherwise 0 |
+//! | 32 | history of the group, the commit included |
+//! | 32 | mask of the epoch numbers |
+//! | 32 | joiner secret |
 //! | 32 | id of the committer |
-//! | 4 | how many members, the newcomers included; for each 32 id, 4 + n reusable bundle |
-//!
-//! in the order of ids.
+//! | 4 | how many members, the newcomers included; for each 32 id, 1824 keys; in the order of ids |
+//! | 64 | signature of the committer's identity over binding, SHA-256 of all before the group, and the group |
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 
 use cc_core::{
     LayerError, MemberId, Secret,
@@ -26,142 +27,186 @@ use cc_core::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Group, Joined, Peer, message::MAX_ENTRY_LEN, message::associated_data, message::put_len,
+    commit::put_len,
+    header::EpochMask,
+    key_schedule::{JoinerSecret, Roster},
+    member_keys::{MemberKeys, Prekeys},
+    sealing::{self, SEALED_LEN},
+    state::Package,
 };
 use crate::{
-    Bundle, Error, IdentityKey, SenderKeys, Sessions,
-    codec::Reader,
-    initial_message, kdf,
+    Error, IdentityKey, IdentityKeyPair,
+    codec::{Reader, Writer},
+    kdf,
     message_key::{MessageKey, NO_SALT, TAG_LEN},
 };
 
-impl Group {
-    /// The welcome for `added`, whose sessions have begun.
-    pub(super) fn welcome(
+/// The group as a newcomer is shown it.
+pub(super) struct GroupInfo {
+    pub(super) epoch: u64,
+    pub(super) history: [u8; 32],
+    pub(super) mask: Arc<EpochMask>,
+    pub(super) joiner: JoinerSecret,
+    pub(super) committer: MemberId,
+    pub(super) roster: Arc<Roster>,
+}
+
+/// Somebody to be welcomed: who, and its key package's reference and prekeys.
+pub(super) struct Invited {
+    pub(super) identity: IdentityKey,
+    pub(super) reference: [u8; 32],
+    pub(super) prekeys: Prekeys,
+}
+
+impl GroupInfo {
+    /// The welcome part for `invited`.
+    pub(super) fn seal(
         &self,
-        me: MemberId,
-        epoch: u64,
-        removed: &[MemberId],
-        added: &mut [(MemberId, Peer)],
+        identity: &IdentityKeyPair,
         binding: &[u8; 32],
-    ) -> Result<Vec<u8>, LayerError> {
+        invited: &[Invited],
+    ) -> Result<Vec<u8>, Error> {
         let key = Secret::<32>::random()?;
-        let mut part = Vec::new();
-        put_len(&mut part, added.len());
-        for (_, peer) in added.iter_mut() {
-            part.extend_from_slice(&recipient_tag(binding, peer.sessions.peer()));
-            let message = peer.sessions.encrypt(binding, key.expose())?;
-            put_len(&mut part, message.len());
-            part.extend_from_slice(&message);
+        let group_len = 8 + 32 * 4 + 4 + self.roster.len() * (32 + MemberKeys::LEN) + 64 + TAG_LEN;
+        let mut part = Vec::with_capacity(4 + invited.len() * (8 + SEALED_LEN) + 4 + group_len);
+        put_len(&mut part, invited.len());
+        for Invited { identity, reference, prekeys } in invited {
+            part.extend_from_slice(&tag(binding, reference));
+            part.extend_from_slice(&sealing::seal(None, identity, prekeys, binding, &key)?);
         }
-        let mut bundles: BTreeMap<_, _> =
-            self.state.peers.iter().map(|(id, peer)| (*id, peer.bundle.clone())).collect();
-        removed.iter().for_each(|id| drop(bundles.remove(id)));
-        bundles.extend(added.iter().map(|(id, peer)| (*id, peer.bundle.clone())));
-        bundles.insert(me, Arc::new(self.account.bundle()));
-        let mut roster = Vec::new();
-        roster.extend_from_slice(&epoch.to_be_bytes());
-        roster.push(u8::from(!removed.is_empty()));
-        roster.extend_from_slice(me.as_bytes());
-        put_len(&mut roster, bundles.len());
-        for (id, bundle) in &bundles {
-            roster.extend_from_slice(id.as_bytes());
-            let bundle = bundle.to_bytes();
-            put_len(&mut roster, bundle.len());
-            roster.extend_from_slice(&bundle);
-        }
-        let ad = associated_data(binding, &part);
-        let tag = roster_key(&key)?.encrypt(&NO_SALT, &ad, &mut roster)?;
-        put_len(&mut part, roster.len() + TAG_LEN);
-        part.extend_from_slice(&roster);
+        let front = front_digest(&part);
+        let mut group = self.encode();
+        let signature = identity.sign(WELCOME, &[binding, &front, group.expose()]);
+        group = {
+            let mut writer = Writer::new();
+            writer.put(group.expose());
+            writer.put(&signature);
+            writer.finish()
+        };
+        put_len(&mut part, group.expose().len() + TAG_LEN);
+        let start = part.len();
+        part.extend_from_slice(group.expose());
+        let body = part.get_mut(start..).ok_or(Error::Primitive)?;
+        let tag = group_key(&key)?.encrypt(&NO_SALT, &[&binding[..], &front].concat(), body)?;
         part.extend_from_slice(&tag);
         if part.len() > MAX_PART_LEN {
-            return Err(Error::LimitExceeded.into());
+            return Err(Error::LimitExceeded);
         }
         Ok(part)
     }
 
-    pub(super) fn read_welcome(
-        &self,
-        me: MemberId,
-        part: &[u8],
+    /// Opens a welcome with the key package it is for, which is given as well.
+    pub(super) fn open<'a>(
+        identity: &IdentityKeyPair,
+        me: &MemberId,
         binding: &[u8; 32],
-    ) -> Result<Joined, LayerError> {
-        let own = self.account.identity();
+        part: &[u8],
+        packages: impl IntoIterator<Item = (u64, &'a Package)>,
+    ) -> Result<(u64, Self), LayerError> {
+        let mut packages: Vec<_> = packages
+            .into_iter()
+            .map(|(number, package)| (tag(binding, &package.reference), number, package))
+            .collect();
+        packages.sort_unstable_by_key(|(tag, ..)| *tag);
         let mut reader = Reader::new(part);
-        let mine = recipient_tag(binding, own);
         let mut invitation = None;
-        for _ in 0..reader.count(8 + 4, MAX_MEMBERS)? {
-            let tag: [u8; 8] = reader.array()?;
-            let message = reader.bytes(MAX_ENTRY_LEN)?;
+        for _ in 0..reader.count(8 + SEALED_LEN, MAX_MEMBERS)? {
+            let (tag, sealed) = (reader.array::<8>()?, reader.take(SEALED_LEN)?);
             // The first alone: one welcome costs its reader one agreement.
-            if tag == mine && invitation.is_none() {
-                invitation = Some(message);
-            }
-        }
-        let front = part.get(..part.len() - reader.remaining()).unwrap_or_default();
-        let mut roster = reader.bytes(MAX_PART_LEN)?.to_vec();
-        reader.finish()?;
-
-        let invitation = invitation.ok_or(Error::Undecryptable)?;
-        let sender = initial_message::claimed_sender(invitation)?.ok_or(Error::Undecryptable)?;
-        let begun = Sessions::new(sender, self.limits);
-        let (mut key, session) = begun.open(&self.account, binding, invitation)?;
-        let key = match <&mut [u8; 32]>::try_from(&mut key[..]) {
-            Ok(key) => Secret::take(key),
-            Err(_) => return Err(LayerError::rejected()),
-        };
-        let (body, tag) = roster.split_last_chunk_mut::<TAG_LEN>().ok_or(Error::Undecryptable)?;
-        roster_key(&key)?.decrypt(&NO_SALT, &associated_data(binding, front), body, tag)?;
-
-        let mut reader = Reader::new(body);
-        let epoch = reader.u64()?;
-        // Whoever comes back takes no chain again that it may have had: its account may be an old copy.
-        let floor = if reader.flag()? { epoch } else { 0 };
-        let committer = MemberId::from_bytes(reader.array()?);
-        let mut peers = BTreeMap::new();
-        let mut identities = alloc::collections::BTreeSet::new();
-        let (mut last, mut listed) = (None, false);
-        for _ in 0..reader.count(32 + 4, MAX_MEMBERS)? {
-            let id = MemberId::from_bytes(reader.array()?);
-            let bundle = Bundle::from_bytes(reader.bytes(Bundle::MAX_LEN)?)?;
-            if last.is_some_and(|last| last >= id)
-                || !identities.insert(bundle.identity().keys())
-                || bundle.is_one_time()
-                || !bundle.is_post_quantum()
+            if invitation.is_none()
+                && let Ok(place) = packages.binary_search_by_key(&tag, |(tag, ..)| *tag)
             {
-                return Err(LayerError::rejected());
-            }
-            last = Some(id);
-            if id == me {
-                listed = bundle.identity() == own;
-            } else {
-                peers.insert(id, Peer::new(Arc::new(bundle), self.limits, floor));
+                invitation =
+                    packages.get(place).map(|(_, number, package)| (*number, *package, sealed));
             }
         }
+        let front = part.get(..part.len() - reader.remaining()).ok_or(LayerError::rejected())?;
+        let front = front_digest(front);
+        let sealed_group = reader.bytes(MAX_PART_LEN)?;
         reader.finish()?;
-        let inviter = peers.get_mut(&committer).ok_or(Error::Undecryptable)?;
-        if !listed || epoch == 0 || inviter.sessions.peer() != &sender {
+        let (number, package, sealed) = invitation.ok_or(LayerError::rejected())?;
+        let key = sealing::open(None, identity, &package.secrets.welcome, binding, sealed)?;
+        let mut group = zeroize::Zeroizing::new(sealed_group.to_vec());
+        let (body, tag) = group.split_last_chunk_mut::<TAG_LEN>().ok_or(LayerError::rejected())?;
+        group_key(&key)?.decrypt(&NO_SALT, &[&binding[..], &front].concat(), body, tag)?;
+
+        let (signed, signature) = body.split_last_chunk::<64>().ok_or(LayerError::rejected())?;
+        let mut reader = Reader::new(signed);
+        let info = Self::read(&mut reader)?;
+        reader.finish()?;
+        let committer = info.roster.get(&info.committer).ok_or(LayerError::rejected())?;
+        committer.identity().verify(WELCOME, &[binding, &front, signed], signature)?;
+        let own = info.roster.get(me).ok_or(LayerError::rejected())?;
+        if info.committer == *me
+            || info.epoch == 0
+            || own.identity() != identity.public()
+            || !package.secrets.member.fit(own)
+        {
             return Err(LayerError::rejected());
         }
-        let keys = SenderKeys::generate(me.as_bytes(), self.limits)?;
-        Ok(Joined { epoch, peers, keys, committer, session })
+        Ok((number, info))
+    }
+
+    fn encode(&self) -> cc_core::SecretBytes {
+        let mut writer = Writer::new();
+        writer.u64(self.epoch);
+        writer.put(&self.history);
+        writer.put(self.mask.secret().expose());
+        writer.put(self.joiner.secret().expose());
+        writer.put(self.committer.as_bytes());
+        writer.count(self.roster.len());
+        for (id, keys) in &*self.roster {
+            writer.put(id.as_bytes());
+            writer.put(&keys.to_bytes());
+        }
+        writer.finish()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let epoch = reader.u64()?;
+        let history = reader.array()?;
+        let mask = Arc::new(EpochMask::new(reader.secret()?));
+        let joiner = JoinerSecret::from_secret(reader.secret()?);
+        let committer = MemberId::from_bytes(reader.array()?);
+        let count = reader.count(32 + MemberKeys::LEN, MAX_MEMBERS)?;
+        let roster = Arc::new(read_roster(reader, count)?);
+        Ok(Self { epoch, history, mask, joiner, committer, roster })
     }
 }
 
-/// By what a newcomer finds its invitation, without showing an observer more than that somebody whose
-/// keys they must already know is invited.
-fn recipient_tag(binding: &[u8; 32], recipient: &IdentityKey) -> [u8; 8] {
-    let digest: [u8; 32] = Sha256::new()
-        .chain_update(b"cc-signal/1 recipient")
-        .chain_update(binding)
-        .chain_update(recipient.keys())
-        .finalize()
-        .into();
-    digest.first_chunk().copied().unwrap_or_default()
+/// Members in the order of their ids, no two of one identity.
+fn read_roster(reader: &mut Reader<'_>, count: usize) -> Result<Roster, Error> {
+    let (mut roster, mut identities) = (Roster::new(), alloc::collections::BTreeSet::new());
+    for _ in 0..count {
+        let id = MemberId::from_bytes(reader.array()?);
+        let keys = MemberKeys::read(reader, &id)?;
+        let ascends = roster.last_key_value().is_none_or(|(last, _)| *last < id);
+        if !ascends || !identities.insert(keys.identity().keys()) {
+            return Err(Error::Malformed);
+        }
+        roster.insert(id, Arc::new(keys));
+    }
+    Ok(roster)
 }
 
-/// Used once, for the one roster of one welcome.
-fn roster_key(key: &Secret<32>) -> Result<MessageKey, Error> {
-    Ok(MessageKey::new(kdf::hkdf_expand(key, &[b"cc-signal/1 roster"])?))
+fn tag(binding: &[u8; 32], reference: &[u8; 32]) -> [u8; 8] {
+    let digest: [u8; 32] = Sha256::new()
+        .chain_update(b"cc-signal/1 invited")
+        .chain_update(binding)
+        .chain_update(reference)
+        .finalize()
+        .into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    [a, b, c, d, e, f, g, h]
 }
+
+fn front_digest(front: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(b"cc-signal/1 welcome front").chain_update(front).finalize().into()
+}
+
+/// Used once, for the one group of one welcome.
+fn group_key(key: &Secret<32>) -> Result<MessageKey, Error> {
+    Ok(MessageKey::new(kdf::hkdf_expand(key, &[b"cc-signal/1 welcome group"])?))
+}
+
+const WELCOME: &[u8] = b"group welcome";

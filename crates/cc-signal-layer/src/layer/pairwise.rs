@@ -2,10 +2,9 @@
 
 use cc_core::{Buffer, LayerContext, LayerError, Opened};
 
-use super::not_applied;
 use crate::{
     Account, Agree, Bundle, Error, IdentityKey, Limits, Sessions,
-    account::Spent,
+    account::UsedPrekeys,
     ledger::Saving,
     message_key::TAG_LEN,
     sessions::Staged,
@@ -16,21 +15,21 @@ use crate::{
 pub(crate) struct Pairwise {
     account: Account,
     sessions: Sessions,
-    /// What `apply` keeps and `revert` drops.
+    /// The change of the message that was opened, until `apply` or `revert`.
     staged: Option<Staged>,
     /// How to go back from what was saved, until it is applied.
-    before: Option<Before>,
-    touched: Touched,
+    rollback: Option<Rollback>,
+    unsaved: Unsaved,
 }
 
-struct Before {
+struct Rollback {
     sessions: Sessions,
-    spent: Option<Spent>,
+    prekeys: Option<UsedPrekeys>,
 }
 
-/// What may differ from what the store has.
+/// Which parts may differ from what the store has.
 #[derive(Default)]
-struct Touched {
+struct Unsaved {
     account: bool,
     sessions: bool,
 }
@@ -51,9 +50,9 @@ impl Pairwise {
         Self::new(account, Sessions::new(peer, limits))
     }
 
-    /// What changed, with what is staged in force.
+    /// Saves the parts that changed, the staged change included.
     pub(crate) fn save(&mut self, saving: &mut Saving<'_, '_>, head: impl FnOnce(&mut Records)) {
-        self.put_into_force();
+        self.commit_before_save();
         if saving.is_anew() {
             saving.part(b"", |to| {
                 head(to);
@@ -61,10 +60,10 @@ impl Pairwise {
             });
             return;
         }
-        if self.touched.account {
+        if self.unsaved.account {
             saving.part(ACCOUNT, |to| self.account.write(to));
         }
-        if self.touched.sessions {
+        if self.unsaved.sessions {
             saving.part(SESSIONS, |to| self.sessions.write(to));
         }
     }
@@ -93,7 +92,7 @@ impl Pairwise {
     }
 
     pub(crate) fn account_mut(&mut self) -> &mut Account {
-        self.touched.account = true;
+        self.unsaved.account = true;
         &mut self.account
     }
 
@@ -108,7 +107,7 @@ impl Pairwise {
         buffer: &mut Buffer,
     ) -> Result<(), LayerError> {
         self.expect_settled()?;
-        self.touched.sessions = true;
+        self.unsaved.sessions = true;
         let ad = context.associated_data();
         let framing = self.sessions.encrypt_in_place(&ad, buffer.as_mut_slice())?;
         buffer.prepend(&framing.head);
@@ -134,47 +133,47 @@ impl Pairwise {
 
     /// `saved`: the store has what was in force when it was saved.
     pub(crate) fn apply(&mut self, saved: bool) {
-        self.before = None;
-        self.keep();
+        self.rollback = None;
+        self.commit();
         if saved {
-            self.touched = Touched::default();
+            self.unsaved = Unsaved::default();
         }
     }
 
     pub(crate) fn revert(&mut self) {
         self.staged = None;
-        if let Some(Before { sessions, spent }) = self.before.take() {
+        if let Some(Rollback { sessions, prekeys }) = self.rollback.take() {
             self.sessions = sessions;
-            if let Some(spent) = spent {
-                self.account.give_back(spent);
+            if let Some(prekeys) = prekeys {
+                self.account.restore_prekeys(prekeys);
             }
         }
     }
 
     fn new(account: Account, sessions: Sessions) -> Self {
-        Self { account, sessions, staged: None, before: None, touched: Touched::default() }
+        Self { account, sessions, staged: None, rollback: None, unsaved: Unsaved::default() }
     }
 
     /// One message at a time, and nothing more once it is saved.
     fn expect_settled(&self) -> Result<(), LayerError> {
-        if self.staged.is_some() || self.before.is_some() {
-            return Err(not_applied());
+        if self.staged.is_some() || self.rollback.is_some() {
+            return Err(LayerError::misuse("apply or revert the message that was opened first"));
         }
         Ok(())
     }
 
-    fn put_into_force(&mut self) {
+    fn commit_before_save(&mut self) {
         if let Some(staged) = &self.staged {
-            let spent = staged.spends(&self.account);
-            self.before = Some(Before { sessions: self.sessions.duplicate(), spent });
-            self.keep();
+            let prekeys = staged.prekeys_used_by(&self.account);
+            self.rollback = Some(Rollback { sessions: self.sessions.duplicate(), prekeys });
+            self.commit();
         }
     }
 
-    fn keep(&mut self) {
+    fn commit(&mut self) {
         if let Some(staged) = self.staged.take() {
-            self.touched.sessions = true;
-            self.touched.account |= staged.begins();
+            self.unsaved.sessions = true;
+            self.unsaved.account |= staged.begins();
             // Nothing else changes sessions and account while a message is staged.
             let applied = self.sessions.apply(&mut self.account, staged);
             debug_assert!(applied.is_ok());

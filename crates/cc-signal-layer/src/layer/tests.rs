@@ -2,11 +2,13 @@
 
 mod group;
 mod hostile;
+mod liar;
 mod pairwise;
 mod returning;
 mod saved;
 mod sequences;
 mod sizes;
+mod thief;
 mod uses;
 mod versions;
 
@@ -240,11 +242,6 @@ impl Person {
 
     fn discard(&mut self) {
         let result = self.layer.discard_change();
-        self.settle(result).unwrap();
-    }
-
-    fn redistribute(&mut self) {
-        let result = self.layer.redistribute();
         self.settle(result).unwrap();
     }
 

@@ -190,7 +190,7 @@ fn skipped_keys_of_many_chains_are_found_and_bounded() {
     }
     for (n, message) in lost.iter().enumerate().skip(10) {
         assert_eq!(usize::from(bob.decrypt(AD, message).unwrap()[0]), n);
-        let gone = if n < 21 { Error::Undecryptable } else { Error::Duplicate };
+        let gone = if n < 25 { Error::Undecryptable } else { Error::Duplicate };
         refused_as(&mut bob, AD, message, gone);
     }
 }

@@ -94,15 +94,15 @@ fn gaps_are_bounded() {
 fn a_newcomer_reads_nothing_older_and_a_leaver_nothing_newer() {
     let mut alice = SenderKeys::generate(b"alice", Limits::default()).unwrap();
     let mut bob = SenderKeys::generate(b"bob", Limits::default()).unwrap();
-    let distribution = alice.own().distribution();
+    let distribution = alice.sender_chain().distribution();
     bob.insert(b"alice", distribution.expose()).unwrap();
-    let early = alice.own_mut().encrypt(AD, b"early").unwrap();
+    let early = alice.sender_chain_mut().encrypt(AD, b"early").unwrap();
 
     let mut carol = SenderKeys::generate(b"carol", Limits::default()).unwrap();
-    let distribution = alice.own().distribution();
+    let distribution = alice.sender_chain().distribution();
     carol.insert(b"alice", distribution.expose()).unwrap();
     assert!(carol.open(AD, &early).is_err());
-    let both = alice.own_mut().encrypt(AD, b"both").unwrap();
+    let both = alice.sender_chain_mut().encrypt(AD, b"both").unwrap();
     for keys in [&mut bob, &mut carol] {
         let (sender, text, staged) = keys.open(AD, &both).unwrap();
         assert_eq!((sender, &text[..]), (&b"alice"[..], &b"both"[..]));
@@ -111,11 +111,11 @@ fn a_newcomer_reads_nothing_older_and_a_leaver_nothing_newer() {
     }
 
     // Carol leaves. What was under way to Bob still opens after the rotation.
-    let late = alice.own_mut().encrypt(AD, b"late").unwrap();
-    alice.own_mut().rotate().unwrap();
-    let distribution = alice.own().distribution();
+    let late = alice.sender_chain_mut().encrypt(AD, b"late").unwrap();
+    alice.sender_chain_mut().rotate().unwrap();
+    let distribution = alice.sender_chain().distribution();
     bob.insert(b"alice", distribution.expose()).unwrap();
-    let private = alice.own_mut().encrypt(AD, b"private").unwrap();
+    let private = alice.sender_chain_mut().encrypt(AD, b"private").unwrap();
     assert!(carol.open(AD, &private).is_err());
     for message in [&private, &late, &early] {
         let (_, _, staged) = bob.open(AD, message).unwrap();
@@ -125,7 +125,7 @@ fn a_newcomer_reads_nothing_older_and_a_leaver_nothing_newer() {
     // Alice leaves.
     bob.remove(b"alice");
     assert!(!bob.contains(b"alice"));
-    let gone = alice.own_mut().encrypt(AD, b"gone").unwrap();
+    let gone = alice.sender_chain_mut().encrypt(AD, b"gone").unwrap();
     assert!(bob.open(AD, &gone).is_err());
 }
 
@@ -151,12 +151,12 @@ fn nobody_passes_another_members_chain_on_as_its_own() {
     for eve_first in [true, false] {
         let mut alice = SenderKeys::generate(b"alice", Limits::default()).unwrap();
         let mut bob = SenderKeys::generate(b"bob", Limits::default()).unwrap();
-        let distribution = alice.own().distribution();
+        let distribution = alice.sender_chain().distribution();
         let names: [&[u8]; 2] = if eve_first { [b"eve", b"alice"] } else { [b"alice", b"eve"] };
         for name in names {
             bob.insert(name, distribution.expose()).unwrap();
         }
-        let message = alice.own_mut().encrypt(AD, b"from alice").unwrap();
+        let message = alice.sender_chain_mut().encrypt(AD, b"from alice").unwrap();
         assert_eq!(bob.claimed_sender(&message), Some(&b"alice"[..]));
         let (sender, text, _) = bob.open(AD, &message).unwrap();
         assert_eq!((sender, &text[..]), (&b"alice"[..], &b"from alice"[..]));
@@ -182,8 +182,8 @@ fn nobody_passes_another_members_chain_on_as_its_own() {
 fn what_the_own_records_know_is_told_of_signed_messages_only() {
     let mut alice = SenderKeys::generate(b"alice", Limits::default()).unwrap();
     let mut bob = SenderKeys::generate(b"bob", Limits::default()).unwrap();
-    bob.insert(b"alice", alice.own().distribution().expose()).unwrap();
-    let message = alice.own_mut().encrypt(AD, b"text").unwrap();
+    bob.insert(b"alice", alice.sender_chain().distribution().expose()).unwrap();
+    let message = alice.sender_chain_mut().encrypt(AD, b"text").unwrap();
     assert_eq!(alice.open(AD, &message).unwrap_err(), Error::Own);
     let (_, _, staged) = bob.open(AD, &message).unwrap();
     bob.apply(staged).unwrap();
@@ -205,8 +205,7 @@ fn skipped_keys_of_a_chain_expire() {
         let message = sender.encrypt(AD, b"seen").unwrap();
         receiver.decrypt(AD, &message).unwrap();
     }
-    let thief = receiver.duplicate();
-    assert!(thief.open(AD, &missing[0]).is_ok(), "the test can fail");
+    assert!(receiver.open(AD, &missing[0]).is_ok(), "the test can fail");
     let message = sender.encrypt(AD, b"seen").unwrap();
     receiver.decrypt(AD, &message).unwrap();
     refused_as(&mut receiver, AD, &missing[0], Error::Expired);

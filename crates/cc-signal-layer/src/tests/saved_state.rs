@@ -15,7 +15,7 @@ use crate::{
 #[test]
 fn an_acknowledged_session_is_small() {
     let (mut alice, mut bob) = session_pair(Limits::default());
-    for _ in 0..3 {
+    for _ in 0..12 {
         let message = alice.encrypt(AD, b"text").unwrap();
         bob.decrypt(AD, &message).unwrap();
         let message = bob.encrypt(AD, b"text").unwrap();

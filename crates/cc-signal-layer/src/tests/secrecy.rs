@@ -18,6 +18,34 @@ fn libraries_overwrite_what_they_drop() {
     on_drop::<sha2::Sha256>();
 }
 
+/// What is sent from a copy that was put back is sealed under another key than what was sent before, and
+/// tells nothing of it, although the message keys repeat.
+#[test]
+fn a_copy_that_was_put_back_repeats_no_key_and_nonce() {
+    let (mut alice, mut bob) = acquainted();
+    let message = alice.encrypt(b"so that there is a chain");
+    bob.decrypt(&message).unwrap();
+    let copies = [alice.stolen(), alice.stolen(), alice];
+    cc_core::key_use::start();
+    let mut sent = alloc::vec::Vec::new();
+    for mut copy in copies {
+        for _ in 0..3 {
+            sent.push(copy.encrypt(b"the same text"));
+        }
+        // They do repeat, which the collector of message keys refuses.
+        crate::message_key::tests::forget();
+    }
+    let uses = cc_core::key_use::take();
+    assert_eq!(uses.len(), 2 * sent.len(), "a header and a text each");
+    let different: std::collections::HashSet<_> = uses.iter().collect();
+    assert_eq!(different.len(), uses.len());
+    let texts: std::collections::HashSet<_> = sent.iter().map(|message| &message[73..]).collect();
+    assert_eq!(texts.len(), sent.len());
+    // All of one number are good messages; the first one that arrives is the one that counts.
+    bob.decrypt(&sent[3]).unwrap();
+    assert_eq!(bob.decrypt(&sent[0]), Err(crate::Error::Duplicate));
+}
+
 #[test]
 fn stolen_state_opens_nothing_from_before() {
     let (mut alice, mut bob) = acquainted();

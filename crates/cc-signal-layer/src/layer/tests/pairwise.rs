@@ -29,8 +29,48 @@ fn both_ways() {
     assert!(alice.safety_number_with(MemberId::from_bytes([0; 32]), b"a", b"b").is_none());
     assert!(alice.properties().pairwise && alice.properties().refuses_replays);
     assert!(alice.group().is_none());
-    assert_eq!(kind(alice.redistribute()), LayerErrorKind::Misuse);
     assert_ne!(alice.descriptor(), person(false).layer.descriptor());
+}
+
+/// A layer that has come to its end leaves an account without the one-time prekey that it used up.
+#[test]
+fn an_account_goes_from_one_layer_to_the_next() {
+    let (alice, mut bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    bob.replenish(1).unwrap();
+    let (a, bundle) = (*alice.identity(), bob.one_time_bundles(1).pop().unwrap());
+    let limits = Limits::default();
+    let mut first = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, limits).unwrap();
+    let hello = seal(&mut first, b"hello").unwrap();
+    let mut second = SignalLayer::respond(bob, a, limits);
+    assert_eq!(open(&mut second, &hello).unwrap(), b"hello");
+    let bob = second.into_account();
+    assert_eq!(bob.published(), 0);
+    let mut third = SignalLayer::respond(bob, a, limits);
+    assert_eq!(kind(open(&mut third, &hello)), LayerErrorKind::Rejected);
+}
+
+#[test]
+fn what_the_own_records_know_is_told() {
+    let (mut alice, mut bob) = strangers();
+    let hello = seal(&mut alice, b"hello").unwrap();
+    assert_eq!(open(&mut bob, &hello).unwrap(), b"hello");
+    let wire = seal(&mut bob, b"answer").unwrap();
+    assert_eq!(kind(open(&mut bob, &wire)), LayerErrorKind::Own);
+    assert_eq!(open(&mut alice, &wire).unwrap(), b"answer");
+    assert_eq!(kind(open(&mut alice, &wire)), LayerErrorKind::Duplicate);
+    // Bytes that prove nothing are an attack, whatever they look like.
+    let mut forged = wire.clone();
+    forged[40] ^= 1;
+    assert_eq!(kind(open(&mut alice, &forged)), LayerErrorKind::Rejected);
+    assert_eq!(kind(open(&mut bob, &forged)), LayerErrorKind::Rejected);
+    let next = seal(&mut alice, b"next").unwrap();
+    open(&mut bob, &next).unwrap();
+    let late: Vec<_> = (0..3000).map(|_| seal(&mut alice, b"late").unwrap()).collect();
+    assert_eq!(kind(open(&mut bob, &late[2999])), LayerErrorKind::Early);
+    for n in [1000, 2000, 2999] {
+        open(&mut bob, &late[n]).unwrap();
+    }
+    assert_eq!(kind(open(&mut bob, &late[1])), LayerErrorKind::Stale);
 }
 
 #[test]

@@ -81,12 +81,12 @@ impl Burned {
 /// A message under way to one member.
 struct Parcel {
     to: usize,
-    from: usize,
+    sender: MemberId,
     wire: Vec<u8>,
     text: Vec<u8>,
-    /// How often its sender had begun to distribute its chain anew, or had left, and how often its
-    /// reader had left.
-    turns: (usize, usize),
+    epoch: u64,
+    /// How often its reader had joined.
+    joined: usize,
 }
 
 proptest! {
@@ -166,7 +166,7 @@ proptest! {
         let mut inside = vec![0usize];
         let mut under_way: Vec<Parcel> = Vec::new();
         let mut delivered: Vec<(usize, Vec<u8>)> = Vec::new();
-        let mut turns = [0usize; 5];
+        let mut joined = [0usize; 5];
         for (binding, (step, actor, other, restart, save)) in (1u8..).zip(steps) {
             let actor = inside[actor.index(inside.len())];
             let target = other.index(5);
@@ -197,10 +197,6 @@ proptest! {
                             packages.push((people[target].id, people[target].package()));
                         }
                     }
-                    // Whoever lost every message with the committer's chain could not open its commit.
-                    people[actor].redistribute();
-                    burned[actor].0.clear();
-                    turns[actor] += 1;
                     let change = burned[actor].run(&mut people[actor].kept, save, |layer| {
                         let added: Vec<_> = packages
                             .iter()
@@ -258,13 +254,13 @@ proptest! {
                         if join(save).unwrap().is_none() && save != Save::Fails(Failure::Kept) {
                             prop_assert!(join(Save::Works).unwrap().is_some());
                         }
-                        turns[target] += 1;
+                        joined[target] += 1;
                         if removed.is_empty() {
                             inside.push(target);
                         }
                     } else if !removed.is_empty() {
                         inside.retain(|member| *member != target);
-                        under_way.retain(|parcel| parcel.to != target && parcel.from != target);
+                        under_way.retain(|parcel| parcel.to != target);
                     }
                 }
                 5..=7 => {
@@ -274,8 +270,9 @@ proptest! {
                     let Some(wire) = wire.unwrap() else { continue };
                     for to in inside.iter().copied().filter(|to| *to != actor) {
                         let (wire, text) = (wire.clone(), text.clone());
-                        let turns = (turns[actor], turns[to]);
-                        under_way.push(Parcel { to, from: actor, wire, text, turns });
+                        let (sender, epoch) = (people[actor].id, people[actor].epoch());
+                        let joined = joined[to];
+                        under_way.push(Parcel { to, sender, wire, text, epoch, joined });
                     }
                     for (n, person) in people.iter_mut().enumerate() {
                         if !inside.contains(&n) {
@@ -285,27 +282,24 @@ proptest! {
                 }
                 8 | 9 if !under_way.is_empty() => {
                     let parcel = under_way.swap_remove(other.index(under_way.len()));
-                    let Parcel { to, from, ref wire, ref text, .. } = parcel;
+                    let Parcel { to, sender, ref wire, ref text, epoch, .. } = parcel;
                     let opened = burned[to]
                         .run(&mut people[to].kept, save, |layer| open_staged(layer, wire, b"ad"));
                     match opened {
                         Ok(Some((opened, by))) => {
-                            prop_assert_eq!((&opened, by.sender), (text, Some(people[from].id)));
+                            let expected = Opened::by(sender).in_epoch(epoch);
+                            prop_assert_eq!((&opened, by), (text, expected));
                             delivered.push((to, parcel.wire));
                         }
                         Ok(None) if save == Save::Fails(Failure::Kept) => {
                             delivered.push((to, parcel.wire));
                         }
                         Ok(None) => under_way.push(parcel),
-                        // Every message that carried the chain is lost or still to come, or brought a
-                        // later state, or the two were others then.
+                        // Of an epoch out of the window, or from before its reader joined.
                         Err(error) => {
-                            let later = (turns[from], turns[to]) != parcel.turns;
-                            prop_assert!(match error.kind() {
-                                LayerErrorKind::Early => true,
-                                LayerErrorKind::Rejected | LayerErrorKind::Stale => later,
-                                _ => false,
-                            }, "{}", error);
+                            let past = people[to].epoch() - epoch > PAST_EPOCHS as u64;
+                            prop_assert_eq!(error.kind(), LayerErrorKind::Stale);
+                            prop_assert!(past || joined[to] != parcel.joined);
                         }
                     }
                 }
@@ -320,9 +314,6 @@ proptest! {
                         under_way.swap_remove(other.index(under_way.len()));
                     }
                     old[target] = people[target].copy();
-                    people[actor].redistribute();
-                    burned[actor].0.clear();
-                    turns[actor] += 1;
                 }
             }
             let members = people[inside[0]].layer.members();

@@ -5,7 +5,7 @@ use super::{pairwise::strangers, *};
 /// Records, and bytes of their names and values.
 type Written = (usize, usize);
 
-/// What sending and receiving writes in a group of so many once all is acknowledged, and all there is.
+/// What sending and receiving the first message writes in a group of so many, and all there is.
 fn in_group(members: usize) -> [Written; 3] {
     let (mut alice, mut bob) = (person(true), person(false));
     let mut packages = vec![(bob.id, bob.package())];
@@ -17,13 +17,6 @@ fn in_group(members: usize) -> [Written; 3] {
     let change = alice.try_stage(&packages, &[], 1).unwrap();
     alice.confirm();
     bob.join(&change.welcome, 1).unwrap();
-    for _ in 0..2 * DISTRIBUTION_REPEATS {
-        for (sender, reader) in [(0, 1), (1, 0)] {
-            let people = [&mut alice, &mut bob];
-            let wire = people[sender].kept.seal(b"x");
-            people[reader].kept.open_kept(&wire).unwrap();
-        }
-    }
     let wire = alice.seal(b"x");
     bob.open(&wire).unwrap();
     let stored = alice.stored();
@@ -52,7 +45,7 @@ fn late_messages_and_gaps() {
     bob.open(&wires[999]).unwrap();
     let (records, bytes) = bob.written;
     std::println!("after a gap of 999: {:?}", bob.written);
-    assert!(records <= 34 && bytes < 37 * 1000, "{:?}", bob.written);
+    assert!(records <= 34 && bytes < 38 * 1000, "{:?}", bob.written);
     for late in [500, 3] {
         bob.open(&wires[late]).unwrap();
         assert!(bob.written.0 == 2 && bob.written.1 < 1500, "{:?}", bob.written);

@@ -29,7 +29,7 @@ fn a_pair_of_version_1_goes_on() {
 }
 
 /// A group of version 1. Alice is about to put Dora in Charlie's place, who knows it already; Bob has opened a message of
-/// hers and missed one before it.
+/// hers, and missed one before it and one of the epoch before.
 #[test]
 fn a_group_of_version_1_goes_on() {
     let fixture = Fixture::read("layer-group-v1.json");
@@ -37,24 +37,24 @@ fn a_group_of_version_1_goes_on() {
         id: MemberId::from_bytes(fixture.bytes(&format!("{name}_id")).try_into().unwrap()),
         kept: fixture.layer(name),
     });
-    assert_eq!((alice.epoch(), bob.epoch()), (1, 1));
+    assert_eq!((alice.epoch(), bob.epoch()), (2, 2));
     assert_eq!(dora.layer.standing(), Standing::Outside);
-    for name in ["skipped", "next"] {
+    for name in ["skipped", "past", "next"] {
         bob.reads(&fixture.bytes(name), name.as_bytes(), alice.id);
     }
     assert_eq!(kind(bob.open(&fixture.bytes("opened"))), LayerErrorKind::Duplicate);
     alice.reads(&fixture.bytes("answer"), b"answer", bob.id);
     alice.confirm();
-    let outcome = bob.process(&fixture.bytes("commit"), 2).unwrap();
+    let outcome = bob.process(&fixture.bytes("commit"), 3).unwrap();
     assert_eq!((outcome.committer, outcome.added), (Some(alice.id), vec![dora.id]));
-    dora.join(&fixture.bytes("welcome"), 2).unwrap();
+    dora.join(&fixture.bytes("welcome"), 3).unwrap();
     for _ in 0..2 {
         all_to_all(&mut [&mut alice, &mut bob, &mut dora]);
     }
-    let change = dora.stage(&mut [], &[alice.id], 3);
+    let change = dora.stage(&mut [], &[alice.id], 4);
     dora.confirm();
-    assert!(alice.process(&change.commit, 3).unwrap().removed_self);
-    let _ = bob.process(&change.commit, 3).unwrap();
+    assert!(alice.process(&change.commit, 4).unwrap().removed_self);
+    let _ = bob.process(&change.commit, 4).unwrap();
     all_to_all(&mut [&mut bob, &mut dora]);
 }
 
@@ -98,12 +98,14 @@ fn write_layer_fixtures() {
     let change = alice.stage(&mut [&mut bob, &mut charlie], &[], 1);
     alice.confirm();
     bob.join(&change.welcome, 1).unwrap();
-    let first = bob.seal(b"first");
-    alice.open(&first).unwrap();
+    let past = alice.seal(b"past");
+    let change = alice.stage(&mut [], &[], 2);
+    alice.confirm();
+    let _ = bob.process(&change.commit, 2).unwrap();
     let skipped = alice.seal(b"skipped");
     let opened = alice.seal(b"opened");
     bob.open(&opened).unwrap();
-    let change = alice.stage(&mut [&mut dora], &[charlie.id], 2);
+    let change = alice.stage(&mut [&mut dora], &[charlie.id], 3);
     let next = alice.seal(b"next");
     let answer = bob.seal(b"answer");
     write_fixture(
@@ -114,6 +116,7 @@ fn write_layer_fixtures() {
             ("bob_id", bob.id.as_bytes()),
             ("dora_id", dora.id.as_bytes()),
             ("opened", &opened),
+            ("past", &past),
             ("skipped", &skipped),
             ("next", &next),
             ("answer", &answer),

@@ -1,8 +1,23 @@
-//! Of which epoch a message is.
+//! What the layers of a message must agree on: who sent it, and in which epoch.
 
 use cc_core::Kind;
 
-use crate::{Error, stack::agree};
+use crate::Error;
+
+/// Takes over what one more layer says, such as who the sender is; no two layers say two things.
+pub(crate) fn agree<T: Copy + PartialEq>(
+    known: &mut Option<T>,
+    says: Option<T>,
+) -> Result<(), Error> {
+    match (*known, says) {
+        (Some(a), Some(b)) if a != b => Err(Error::Disagreement),
+        (None, _) => {
+            *known = says;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
 
 /// The epoch of one message: all layers that can tell name the same one, and for a commit or proposal
 /// it is the present one. Keys of the past, which a thief or a removed member may have, change nothing.
