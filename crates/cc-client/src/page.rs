@@ -19,6 +19,8 @@ use crate::{
 const MAX_HELD: usize = 256;
 /// Requests to be added anew, one after another without success.
 const MAX_REJOINS: u32 = 8;
+/// Epochs after its own in which every member can still read a message, with one to spare.
+const READABLE: u64 = 2;
 /// Milliseconds that a member waits for a sign that it is in step, before it asks to be added anew.
 const PATIENCE: u64 = 30_000;
 /// Milliseconds between two members who would commit the same thing.
@@ -146,11 +148,11 @@ impl Client {
                 let fate = self.open_sealed(group, wire.as_slice(), item, now)?;
                 if fate == Fate::Early {
                     self.hold(group, item)?;
-                    if item.commit {
-                        // The service says that it follows the last commit, and here it does not. But
-                        // anybody with access to the log can make such an item: what comes next decides.
-                        self.state.group_mut(group)?.suspect = true;
-                    }
+                }
+                if item.commit && matches!(fate, Fate::Early | Fate::Forged) {
+                    // The service says that it follows the last commit, and here it does not. But anybody
+                    // with access to the log can make such an item: what comes next decides.
+                    self.state.group_mut(group)?.suspect = true;
                 }
                 Ok(fate)
             }
@@ -234,6 +236,7 @@ impl Client {
             // The command is still in the queue, and what is left of it is decided anew.
             self.ground(group)?;
         }
+        self.drop_readmissions(group, &outcome.added)?;
         let me = *self.identity.id.as_bytes();
         for person in outcome.removed {
             let myself = person.id == me;
@@ -253,6 +256,36 @@ impl Client {
             self.state.group_mut(group)?.standing = Standing::Removed;
         }
         self.state.group_mut(group)?.refreshed = now.seconds();
+        Ok(())
+    }
+
+    /// Who is back need not be brought back: a second time would put it out, for its key package is used.
+    fn drop_readmissions(
+        &mut self,
+        group: &GroupId,
+        added: &[PersonRecord],
+    ) -> Result<(), Fault> {
+        if added.is_empty() {
+            return Ok(());
+        }
+        for (key, queued) in self.state.list::<Queued>(&records::queue(group), usize::MAX)? {
+            let Work::Readmit(offers) = queued.work else { continue };
+            let mut waits = Vec::new();
+            for offer in offers {
+                let bundle = seat::read_offer(&offer)?.bundle;
+                let id = seat::inspect(self.group_seat(group)?, bundle.as_slice());
+                if id.is_ok_and(|id| added.iter().all(|person| person.id != *id.as_bytes())) {
+                    waits.push(offer);
+                }
+            }
+            let number = crate::request::queue_number(&key)?;
+            if waits.is_empty() {
+                self.dequeue(group, number)?;
+            } else {
+                let queued = Queued { operation: queued.operation, work: Work::Readmit(waits) };
+                self.state.put(&records::queue(group), records::key(number), &queued)?;
+            }
+        }
         Ok(())
     }
 
@@ -291,10 +324,14 @@ impl Client {
                 let (_, sealed) = sent.remove(at);
                 let scope = records::queue(group);
                 let queued = self.state.get::<Queued>(&scope, &records::key(sealed.number))?;
-                self.dequeue(group, sealed.number)?;
                 let current = seat::epoch(self.group_seat(group)?);
-                let leaves = queued.is_some_and(|queued| queued.work == Work::Leave);
-                if leaves && current != epoch {
+                self.dequeue(group, sealed.number)?;
+                let leaves = queued.as_ref().is_some_and(|queued| queued.work == Work::Leave);
+                if let (Some(queued), true) = (&queued, current > epoch + READABLE && !leaves) {
+                    // It came so late that others may have had no keys for it any more. Who had takes the
+                    // second copy for what it is.
+                    self.state.put(&scope, records::key(sealed.number), queued)?;
+                } else if leaves && current != epoch {
                     // Nobody takes a request of an epoch that is over: it is made anew.
                     self.enqueue(group, sealed.operation, Work::Leave)?;
                 } else if let Some(operation) = sealed.operation {
@@ -329,11 +366,16 @@ impl Client {
         position: Position,
         now: Now,
     ) -> Result<(), Fault> {
+        let queued = match &command {
+            Some(Sealed { number, .. }) => {
+                self.state.get::<Queued>(&records::queue(group), &records::key(*number))?
+            }
+            None => None,
+        };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
         let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
         self.changed(group, outcome, now)?;
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
-        let queued = self.state.get::<Queued>(&records::queue(group), &records::key(number))?;
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
             for offer in offers {

@@ -20,7 +20,11 @@ fn check_exactly_once(people: &[Person], group: &GroupId, sent: &BTreeSet<(Strin
             assert_eq!(*count, 1, "{} read {text:?} of {from} {count} times", person.name);
         }
         for message in sent.iter().filter(|(from, _)| *from != person.name) {
-            assert!(counts.contains_key(message), "{} lost {message:?}", person.name);
+            let unread = person.fates.iter().filter(|(log, _, fate)| {
+                log == group && !matches!(fate, Fate::Message | Fate::Change | Fate::OwnEcho | Fate::Duplicate | Fate::Early | Fate::LostRace)
+            });
+            let unread: Vec<_> = unread.map(|(_, position, fate)| (position.0, *fate)).collect();
+            assert!(counts.contains_key(message), "{} lost {message:?}; {unread:?}", person.name);
         }
     }
 }
@@ -101,7 +105,7 @@ fn simulate(seed: u64, count: usize, steps: u32) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn everybody_reads_everything_once(seed in any::<u64>()) {

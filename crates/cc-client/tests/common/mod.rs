@@ -1,5 +1,5 @@
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 //! People, and a clock that tests move.
-#![allow(dead_code)]
 
 use std::sync::{Arc, Mutex};
 
