@@ -14,14 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: durable_bot STORE ADDRESS".into());
     };
     let mut service = socket::SocketService::new(address);
-    let passphrase = || Credential::passphrase("a passphrase");
-    let mut bot = match SqliteStore::open(&path, passphrase()) {
-        Ok(store) => Client::open(store)?,
-        Err(_) => {
-            let store = SqliteStore::create(&path, passphrase())?;
-            Client::create(store, Profile::new("Bot"), Recipe::group())?
-        }
-    };
+    let store = SqliteStore::open_or_create(&path, Credential::passphrase("a passphrase")?)?;
+    let mut bot = Client::open_or_create(store, Profile::new("Bot"), Recipe::group())?;
     bot.publish_key_packages(4)?;
     println!("{}", bot.mailbox());
     let clock = SystemTimeSource::start();

@@ -121,6 +121,21 @@ impl Client {
         Self::load(Overlay::shared(store), identity)
     }
 
+    /// The person in `store`, or a new one where there is none.
+    ///
+    /// # Errors
+    /// [`Fault::Store`].
+    pub fn open_or_create(
+        store: impl Store + 'static,
+        profile: Profile,
+        recipe: Recipe,
+    ) -> Result<Self, Fault> {
+        match store.get(&records::root(), records::META)? {
+            Some(_) => Self::open(store),
+            None => Self::create(store, profile, recipe),
+        }
+    }
+
     fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
         let state = State::read(&store)?;
         let seats = Seats::default();

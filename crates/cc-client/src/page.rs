@@ -260,11 +260,7 @@ impl Client {
     }
 
     /// Who is back need not be brought back: a second time would put it out, for its key package is used.
-    fn drop_readmissions(
-        &mut self,
-        group: &GroupId,
-        added: &[PersonRecord],
-    ) -> Result<(), Fault> {
+    fn drop_readmissions(&mut self, group: &GroupId, added: &[PersonRecord]) -> Result<(), Fault> {
         if added.is_empty() {
             return Ok(());
         }

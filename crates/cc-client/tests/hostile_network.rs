@@ -21,7 +21,16 @@ fn check_exactly_once(people: &[Person], group: &GroupId, sent: &BTreeSet<(Strin
         }
         for message in sent.iter().filter(|(from, _)| *from != person.name) {
             let unread = person.fates.iter().filter(|(log, _, fate)| {
-                log == group && !matches!(fate, Fate::Message | Fate::Change | Fate::OwnEcho | Fate::Duplicate | Fate::Early | Fate::LostRace)
+                log == group
+                    && !matches!(
+                        fate,
+                        Fate::Message
+                            | Fate::Change
+                            | Fate::OwnEcho
+                            | Fate::Duplicate
+                            | Fate::Early
+                            | Fate::LostRace
+                    )
             });
             let unread: Vec<_> = unread.map(|(_, position, fate)| (position.0, *fate)).collect();
             assert!(counts.contains_key(message), "{} lost {message:?}; {unread:?}", person.name);

@@ -1,5 +1,6 @@
 //! A delivery service behind a socket, for the examples and tests that need processes: one request and one
 //! answer after another, each behind its length. It keeps nothing on disk and protects nothing.
+#![allow(dead_code, reason = "the example connects, the test serves")]
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -110,7 +111,6 @@ impl DeliveryService for SocketService {
 }
 
 /// Serves `service` on a loopback port, to any number of connections; gives the address.
-#[allow(dead_code)] // the example only connects
 pub fn serve(service: &MemoryService) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
