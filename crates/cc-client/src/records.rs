@@ -253,14 +253,14 @@ pub(crate) struct SeenRecord {
 }
 
 /// Messages of one sender that may come late.
-const MAX_MISSING: u64 = 1024;
+const MAX_MISSING: u32 = 1024;
 
 impl SeenRecord {
     /// Takes note of a message; `false` if it was read before, or is older than what may come late.
     pub(crate) fn read(&mut self, number: u64) -> bool {
-        let next = self.next.unwrap_or_else(|| number.saturating_sub(MAX_MISSING));
+        let next = self.next.unwrap_or_else(|| number.saturating_sub(MAX_MISSING.into()));
         if number >= next {
-            self.missing.extend(next.max(number.saturating_sub(MAX_MISSING))..number);
+            self.missing.extend(next.max(number.saturating_sub(MAX_MISSING.into()))..number);
             let surplus = self.missing.len().saturating_sub(MAX_MISSING as usize);
             self.missing.drain(..surplus);
             self.next = Some(number.saturating_add(1));

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use cc_client::{Command, LogId, MemoryService, OperationId};
+use cc_client::{Command, LogId, MemoryService, OperationId, SystemTimeSource};
 use common::Person;
 
 /// Kills, and messages between two of them. `CC_BOT_KILLS` for more.
@@ -73,6 +73,10 @@ fn a_bot_that_is_killed_answers_every_message_once() {
     let store = folder.path().join("bot.store");
     let (mut bot, mailbox) = start(&store, &address);
     let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    // The bot has the system's clock.
+    for person in [&mut alice, &mut bob] {
+        person.now.wall = SystemTimeSource::start().now().wall;
+    }
     let group = common::group_of(&mut [&mut alice, &mut bob], &mut service);
     let wait = |people: &mut [&mut Person], service: &mut MemoryService, milliseconds: u64| {
         for person in people {

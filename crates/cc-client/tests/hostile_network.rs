@@ -1,6 +1,13 @@
 //! A network that loses, repeats, delays, reorders and lies, and people whose machines are killed: everybody
 //! reads everything once, and every item has its fate.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +121,7 @@ fn simulate(seed: u64, count: usize, steps: u32) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn everybody_reads_everything_once(seed in any::<u64>()) {
@@ -162,11 +169,11 @@ fn what_two_want_to_remove_is_settled_for_both() {
     }
     settle(&mut [alice, bob, charlie], &mut service);
     let verdicts = [&*alice, bob].map(|person| {
-        let settled = person.events.iter().filter_map(|event| match event {
+        let mut settled = person.events.iter().filter_map(|event| match event {
             Event::Settled { verdict, .. } => Some(verdict.clone()),
             _ => None,
         });
-        settled.last().unwrap()
+        settled.next_back().unwrap()
     });
     assert!(verdicts.contains(&Verdict::Superseded), "{verdicts:?}");
     assert!(verdicts.iter().any(|verdict| matches!(verdict, Verdict::Done(_))), "{verdicts:?}");

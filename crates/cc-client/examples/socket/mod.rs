@@ -1,6 +1,6 @@
 //! A delivery service behind a socket, for the examples and tests that need processes: one request and one
 //! answer after another, each behind its length. It keeps nothing on disk and protects nothing.
-#![allow(dead_code, reason = "the example connects, the test serves")]
+#![allow(dead_code, unreachable_pub, reason = "the example connects, the test serves")]
 
 use std::{
     io::{self, Read as _, Write as _},

@@ -1,5 +1,6 @@
-#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 //! People, and a clock that tests move.
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
 
