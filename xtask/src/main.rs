@@ -6,7 +6,7 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "cc-core",
     "cc-aes-layer",
     "cc-dh-layer",
@@ -14,6 +14,7 @@ const CRATES: [&str; 7] = [
     "cc-mls-layer",
     "cc-store-sqlite",
     "cc-manager",
+    "cc-client",
 ];
 
 /// Crates that build without the standard library.

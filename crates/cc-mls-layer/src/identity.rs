@@ -1,7 +1,7 @@
 //! Who a member is: a credential, and the key pair that signs for it.
 
 use cc_core::SecretBytes;
-use openmls::prelude::CredentialWithKey;
+use openmls::prelude::{CredentialWithKey, tls_codec::Serialize as _};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::{crypto::OpenMlsCrypto as _, signatures::Signer as _, types::SignatureScheme};
@@ -83,6 +83,38 @@ impl MlsIdentity {
         check_ciphersuite(ciphersuite)?;
         let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
         Ok(Self { name: String::new(), chain, ciphersuite, keys: keys.into() })
+    }
+
+    /// An identity with a basic credential and a key pair that was made before, so that one person has
+    /// the same in many groups. The keys are as in [`x509`](Self::x509).
+    ///
+    /// # Errors
+    /// [`MlsError::Name`], [`MlsError::KeyPair`], [`MlsError::Ciphersuite`].
+    pub fn basic(
+        name: impl Into<String>,
+        ciphersuite: Ciphersuite,
+        private_key: &SecretBytes,
+        public_key: &[u8],
+    ) -> Result<Self, MlsError> {
+        let name = name.into();
+        check_member_name(&name)?;
+        check_ciphersuite(ciphersuite)?;
+        let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
+        Ok(Self { name, chain: Vec::new(), ciphersuite, keys: keys.into() })
+    }
+
+    /// The private key, to be kept in an encrypted store: as [`x509`](Self::x509) takes it.
+    ///
+    /// # Errors
+    /// [`MlsError::KeyPair`] where the library does not give it.
+    pub fn private_key(&self) -> Result<SecretBytes, MlsError> {
+        let bytes = SecretBytes::new(
+            self.keys.pair().tls_serialize_detached().map_err(|_| MlsError::KeyPair)?,
+        );
+        // In its TLS form a pair begins with the private key: one byte of length, then the key.
+        let (len, rest) = bytes.expose().split_first().ok_or(MlsError::KeyPair)?;
+        let key = rest.get(..usize::from(*len)).filter(|key| !key.is_empty() && *len < 64);
+        Ok(SecretBytes::new(key.ok_or(MlsError::KeyPair)?.to_vec()))
     }
 
     /// The name; empty with an X.509 credential.

@@ -85,6 +85,15 @@ impl Account {
         Self::generate_from(&mut System)
     }
 
+    /// An account of an identity that was made before, with fresh prekeys: one person has the same
+    /// identity in many groups, and in each an account whose one-time prekeys are in no other.
+    ///
+    /// # Errors
+    /// [`Error::Random`] when the operating system's generator fails.
+    pub fn with_identity(identity: IdentityKeyPair) -> Result<Self, Error> {
+        Self::of_identity(identity, &mut System)
+    }
+
     /// The public identity.
     #[must_use]
     pub fn identity(&self) -> &IdentityKey {
@@ -270,9 +279,13 @@ impl Account {
     }
 
     pub(crate) fn generate_from(entropy: &mut impl Entropy) -> Result<Self, Error> {
+        Self::of_identity(IdentityKeyPair::generate_from(entropy)?, entropy)
+    }
+
+    fn of_identity(identity: IdentityKeyPair, entropy: &mut impl Entropy) -> Result<Self, Error> {
         scrubbed_deep(|| {
             Ok(Self {
-                identity: IdentityKeyPair::generate_from(entropy)?,
+                identity,
                 next_id: 1,
                 current: Period::generate(0, entropy)?,
                 former: None,

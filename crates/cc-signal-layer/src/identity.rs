@@ -17,7 +17,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use cc_core::Secret;
+use cc_core::{Secret, SecretBytes};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::{
@@ -154,6 +154,25 @@ impl IdentityKeyPair {
     #[must_use]
     pub fn sign(&self, context: &[u8], message: &[&[u8]]) -> [u8; 64] {
         scrubbed(|| self.signing.sign(&framed(context, message)).to_bytes())
+    }
+
+    /// The private keys, to be kept in an encrypted store: 64 bytes.
+    #[must_use]
+    pub fn export(&self) -> SecretBytes {
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    /// The identity from the bytes of [`IdentityKeyPair::export`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] for anything else.
+    pub fn load(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(bytes);
+        let pair = Self::read(&mut reader)?;
+        reader.finish().map_err(|_| Error::InvalidState)?;
+        Ok(pair)
     }
 
     pub(crate) fn generate_from(entropy: &mut impl Entropy) -> Result<Self, Error> {

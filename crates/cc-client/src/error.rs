@@ -1,0 +1,66 @@
+//! What can go wrong on this machine. What the network does is a [`Fate`](crate::Fate).
+
+use cc_core::{RandomError, store::StoreError};
+
+use crate::{GroupId, OperationId};
+
+/// Nothing has changed. The same input may be given again, after [`Store`](Self::Store) errors of a
+/// store that works again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// Another process has moved this client on. Open the client anew.
+    #[error("another process uses this client: open it anew")]
+    Fenced,
+    /// A stack failed for a reason of its own.
+    #[error("a stack failed")]
+    Stack(#[source] Box<cc_manager::Error>),
+    /// The operating system's random generator failed.
+    #[error("no randomness")]
+    Random(#[from] RandomError),
+    /// The recipe does not work.
+    #[error("the recipe does not work: {0}")]
+    Recipe(&'static str),
+    /// A layer of the recipe failed.
+    #[error("a layer of the recipe failed")]
+    Layer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No group of this id.
+    #[error("there is no group {0}")]
+    NoSuchGroup(GroupId),
+    /// Not a member of the group (any more).
+    #[error("not a member of group {0}")]
+    NotAMember(GroupId),
+    /// The id was used for another command.
+    #[error("operation {0} is another command")]
+    OperationExists(OperationId),
+    /// Bytes that are no invitation of this version.
+    #[error("not a key package of this version")]
+    KeyPackage,
+    /// More than fits into one message.
+    #[error("longer than a message may be")]
+    TooLong,
+}
+
+impl From<cc_manager::Error> for Fault {
+    fn from(error: cc_manager::Error) -> Self {
+        match error {
+            cc_manager::Error::Store(error) => Self::Store(error),
+            error => Self::Stack(Box::new(error)),
+        }
+    }
+}
+
+macro_rules! layer_error {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                Self::Layer(Box::new(error))
+            }
+        })*
+    };
+}
+
+layer_error!(cc_dh_layer::DhError, cc_mls_layer::MlsError, cc_signal_layer::Error);

@@ -1,0 +1,200 @@
+//! What the application is told.
+
+use core::ops::Range;
+
+use cc_core::MemberId;
+
+use crate::{EventId, GroupId, LogId, OperationId, Position};
+
+/// A person, as a group knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Person {
+    /// The same in every group of one recipe: the digest of all long-lived keys.
+    pub id: MemberId,
+    /// What the person calls itself, where a layer has names.
+    pub name: Option<String>,
+}
+
+impl Person {
+    pub(crate) const fn new(id: MemberId, name: Option<String>) -> Self {
+        Self { id, name }
+    }
+
+    /// The name, or else the first bytes of the id.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.id.to_string())
+    }
+}
+
+/// Something that happened. It is a record of the store until it is
+/// [acknowledged](crate::Client::acknowledge).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message of somebody else.
+    Message {
+        /// Where.
+        group: GroupId,
+        /// Whose.
+        from: Person,
+        /// The sender's own name for it: a message is read once by this.
+        message: OperationId,
+        /// What was sent.
+        content: Vec<u8>,
+    },
+    /// What became of a command.
+    Settled {
+        /// The command.
+        operation: OperationId,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// This person is in a group now.
+    Entered {
+        /// Which.
+        group: GroupId,
+        /// What it is called, as far as is known yet.
+        name: String,
+    },
+    /// Somebody came.
+    Joined {
+        /// Where.
+        group: GroupId,
+        /// Who.
+        person: Person,
+    },
+    /// Somebody went, or was removed.
+    Left {
+        /// Where.
+        group: GroupId,
+        /// Who.
+        person: Person,
+        /// Whether that is oneself.
+        myself: bool,
+    },
+    /// A member renewed its secrets.
+    KeysChanged {
+        /// Where.
+        group: GroupId,
+        /// Whose, where a layer of the recipe tells.
+        person: Option<Person>,
+    },
+    /// An item that could not be read. Only [`Fate::Forged`] means an attack.
+    Unreadable {
+        /// Which log.
+        log: LogId,
+        /// Where in it.
+        position: Position,
+        /// Why.
+        fate: Fate,
+    },
+    /// This member fell out of step with the group, and has asked to be added anew.
+    Diverged {
+        /// Which.
+        group: GroupId,
+    },
+    /// This member is back. What was sent in between is not to be read.
+    Repaired {
+        /// Which.
+        group: GroupId,
+        /// Positions that were missed.
+        missed: Range<Position>,
+    },
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The log shows it, at this position; the position is 0 for what needs no log.
+    Done(Position),
+    /// Somebody else did it first, or it is no longer to be done.
+    Superseded,
+    /// It cannot be done; the text says why.
+    Refused(String),
+}
+
+/// What an item of a log was. Every item gets one, and one only; [`Fate::Early`] alone is not final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fate {
+    /// A message.
+    Message,
+    /// A commit, now in force.
+    Change,
+    /// A request of a member, or a control message of the client.
+    Request,
+    /// A welcome, by which this person joined.
+    Joined,
+    /// Of this person itself.
+    OwnEcho,
+    /// Read before.
+    Duplicate,
+    /// Not yet to be read: it is kept, or will be read again.
+    Early,
+    /// Its keys are gone.
+    TooLate,
+    /// From before this person joined.
+    BeforeJoining,
+    /// From after this person was removed.
+    AfterRemoval,
+    /// A commit that came after the one that was taken.
+    LostRace,
+    /// A welcome for a key package that is not, or no longer, here.
+    OrphanWelcome,
+    /// Of a later version.
+    Unsupported,
+    /// Noise, which anybody with access can make.
+    Malformed,
+    /// What only an attack explains.
+    Forged,
+}
+
+impl Fate {
+    /// Whether nothing more will come of it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Early)
+    }
+}
+
+const STORED: [Fate; 15] = [
+    Fate::Message,
+    Fate::Change,
+    Fate::Request,
+    Fate::Joined,
+    Fate::OwnEcho,
+    Fate::Duplicate,
+    Fate::Early,
+    Fate::TooLate,
+    Fate::BeforeJoining,
+    Fate::AfterRemoval,
+    Fate::LostRace,
+    Fate::OrphanWelcome,
+    Fate::Unsupported,
+    Fate::Malformed,
+    Fate::Forged,
+];
+
+/// A fate as it is stored.
+pub(crate) fn fate_number(fate: Fate) -> u8 {
+    let at = STORED.iter().position(|known| *known == fate);
+    at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
+}
+
+/// The fate that was stored; one of a later version is [`Fate::Unsupported`].
+pub(crate) fn fate_from(number: u8) -> Fate {
+    STORED.get(usize::from(number)).copied().unwrap_or(Fate::Unsupported)
+}
+
+/// What one input did: a fate for each item, and the events that came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Ledger {
+    /// Items of this input, and earlier ones that got their final fate with it.
+    pub fates: Vec<(LogId, Position, Fate)>,
+    /// The events; empty where nothing is to be told.
+    pub events: Range<EventId>,
+}

@@ -1,0 +1,142 @@
+//! One identity for all groups: the long-lived keys of every layer of a recipe.
+
+use cc_core::{MemberId, SecretBytes, store::StoreError};
+use cc_dh_layer::{Curve, DhKeyPair};
+use cc_mls_layer::MlsIdentity;
+use cc_signal_layer::{Account, IdentityKeyPair};
+use serde::{Deserialize, Serialize};
+
+use crate::{Fault, Recipe, recipe::Keys, records};
+
+/// What a person says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// The name that others see.
+    pub name: String,
+}
+
+impl Profile {
+    /// A name, and nothing else.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
+    }
+}
+
+/// Made once, kept in the store, and the same in every group.
+pub(crate) struct Identity {
+    pub(crate) profile: Profile,
+    pub(crate) recipe: Recipe,
+    /// The id that this person has in every group of the recipe.
+    pub(crate) id: MemberId,
+    keys: Keys,
+}
+
+/// The identity as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    name: String,
+    recipe: Recipe,
+    id: [u8; 32],
+    dh: Option<(bool, [u8; 32])>,
+    signal: Option<Vec<u8>>,
+    mls: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        use zeroize::Zeroize as _;
+        if let Some((_, key)) = &mut self.dh {
+            key.zeroize();
+        }
+        self.signal.zeroize();
+        if let Some((private, _)) = &mut self.mls {
+            private.zeroize();
+        }
+    }
+}
+
+impl Identity {
+    pub(crate) fn generate(profile: Profile, recipe: Recipe) -> Result<Self, Fault> {
+        let keys = Keys::generate(&recipe, &profile.name)?;
+        let mut identity = Self { profile, recipe, id: MemberId::from_bytes([0; 32]), keys };
+        let probe = identity.recipe.build(&identity, crate::recipe::Role::Invited)?.build()?;
+        identity.id = probe.member_id().ok_or(Fault::Recipe("a recipe needs a group layer"))?;
+        Ok(identity)
+    }
+
+    pub(crate) fn encode(&self) -> Result<SecretBytes, Fault> {
+        let Keys { dh, signal, mls } = &self.keys;
+        let stored = Stored {
+            name: self.profile.name.clone(),
+            recipe: self.recipe.clone(),
+            id: *self.id.as_bytes(),
+            dh: dh.as_ref().map(|pair| {
+                (pair.public_key().curve() == Curve::P256, *pair.private_key().expose())
+            }),
+            signal: signal.as_ref().map(|pair| pair.export().expose().to_vec()),
+            mls: match mls {
+                Some(mls) => {
+                    Some((mls.private_key()?.expose().to_vec(), mls.signature_key().to_vec()))
+                }
+                None => None,
+            },
+        };
+        records::encode(&stored)
+    }
+
+    pub(crate) fn decode(bytes: &SecretBytes) -> Result<Self, Fault> {
+        let stored: Stored = records::decode(bytes)?;
+        let damaged = || Fault::Store(StoreError::corrupt("the identity is malformed"));
+        let dh = match &stored.dh {
+            Some((p256, key)) => {
+                let curve = if *p256 { Curve::P256 } else { Curve::X25519 };
+                let key = cc_core::Secret::copy_from(key).ok_or_else(damaged)?;
+                Some(DhKeyPair::from_private_key(curve, key)?)
+            }
+            None => None,
+        };
+        let signal = stored.signal.as_deref().map(IdentityKeyPair::load).transpose()?;
+        let mls = match &stored.mls {
+            Some((private, public)) => Some(MlsIdentity::basic(
+                stored.name.clone(),
+                cc_mls_layer::MlsConfig::default().ciphersuite(),
+                &SecretBytes::new(private.clone()),
+                public,
+            )?),
+            None => None,
+        };
+        Ok(Self {
+            profile: Profile::new(stored.name.clone()),
+            recipe: stored.recipe.clone(),
+            id: MemberId::from_bytes(stored.id),
+            keys: Keys { dh, signal, mls },
+        })
+    }
+
+    pub(crate) fn dh(&self, curve: Curve) -> Result<DhKeyPair, Fault> {
+        let pair = self.keys.dh.as_ref().ok_or_else(missing)?;
+        Ok(DhKeyPair::from_private_key(curve, pair.private_key().duplicate())?)
+    }
+
+    /// An account of the same identity, with prekeys of its own.
+    pub(crate) fn account(&self) -> Result<Account, Fault> {
+        let pair = self.keys.signal.as_ref().ok_or_else(missing)?;
+        Ok(Account::with_identity(IdentityKeyPair::load(pair.export().expose())?)?)
+    }
+
+    pub(crate) fn mls(&self) -> Result<MlsIdentity, Fault> {
+        let mls = self.keys.mls.as_ref().ok_or_else(missing)?;
+        Ok(MlsIdentity::basic(
+            mls.name().to_owned(),
+            mls.ciphersuite(),
+            &mls.private_key()?,
+            mls.signature_key(),
+        )?)
+    }
+}
+
+fn missing() -> Fault {
+    Fault::Recipe("the identity has no key for a layer of the recipe")
+}

@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod command;
+mod delivery;
+mod driver;
+mod error;
+mod event;
+mod frame;
+mod identity;
+mod ids;
+mod memory;
+mod overlay;
+mod package;
+mod page;
+mod recipe;
+mod records;
+mod request;
+mod seat;
+mod time;
+mod timers;
+mod view;
+
+pub use client::{AppRecord, Client};
+pub use command::Command;
+pub use delivery::{
+    Call, DeliveryService, Failure, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE, Page,
+    PublishedPackage, Refusal, Reply, Request,
+};
+pub use driver::{SystemTimeSource, turn};
+pub use error::Fault;
+pub use event::{Event, Fate, Ledger, Person, Verdict};
+pub use identity::Profile;
+pub use ids::{EventId, GroupId, LogId, OperationId, Position, RequestId};
+pub use memory::{Faults, MemoryService};
+pub use page::Input;
+pub use recipe::Recipe;
+pub use time::Now;
+pub use view::{GroupView, SafetyNumber};

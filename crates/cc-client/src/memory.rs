@@ -1,0 +1,265 @@
+//! A delivery service in memory, for tests and examples: honest, or as bad as a network can be.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    DeliveryService, Failure, Item, LogId, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE, Page, Position,
+    PublishedPackage, Refusal, RequestId,
+};
+
+/// A delivery service in memory. Clones are the same service.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryService(Arc<Mutex<Inner>>);
+
+/// What the network does wrong: how often, in a thousand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// A request does not arrive; its sender does not know.
+    pub lost_requests: u16,
+    /// An answer does not arrive; the request was done.
+    pub lost_replies: u16,
+    /// A request arrives once more later.
+    pub late_copies: u16,
+    /// A page comes in another order, with items twice, and without some of them.
+    pub shuffled_pages: u16,
+    /// The service says that it is busy.
+    pub busy: u16,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Inner {
+    logs: BTreeMap<LogId, Vec<(bool, Vec<u8>)>>,
+    directory: BTreeMap<LogId, VecDeque<PublishedPackage>>,
+    /// The first answer to each request.
+    answers: BTreeMap<RequestId, Answer>,
+    late: Vec<Late>,
+    faults: Faults,
+    random: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Answer {
+    Append(Result<Position, Refusal>),
+    Publish(u32),
+    Claim(Option<Vec<u8>>),
+}
+
+/// A copy of a request that is still under way.
+#[derive(Debug, Clone)]
+struct Late {
+    id: RequestId,
+    log: LogId,
+    after: Option<Position>,
+    items: Vec<Vec<u8>>,
+}
+
+impl MemoryService {
+    /// Does everything, at once, in order.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Does these things wrong from now on. The same seed does the same things wrong to the same calls.
+    pub fn set_faults(&self, faults: Faults, seed: u64) {
+        let mut inner = self.inner();
+        inner.faults = faults;
+        inner.random = seed | 1;
+    }
+
+    /// A service with the same past that goes its own way from now on: whoever speaks to one does not
+    /// see what is sent to the other.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.inner().clone())))
+    }
+
+    /// All items of a log: what the service sees.
+    #[must_use]
+    pub fn log(&self, log: &LogId) -> Vec<Item> {
+        self.inner().page(log, Position::START, usize::MAX).items
+    }
+
+    /// Appends anything, as somebody with access to the log may.
+    pub fn inject(&self, log: &LogId, commit: bool, bytes: Vec<u8>) {
+        self.inner().logs.entry(*log).or_default().push((commit, bytes));
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing here is left half done by a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Whether something that happens so often in a thousand happens now (xorshift64).
+    fn chance(&mut self, per_mille: u16) -> bool {
+        per_mille > 0 && self.draw(1000) < usize::from(per_mille)
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let below = u64::try_from(below.max(1)).unwrap_or(u64::MAX);
+        usize::try_from(self.random % below).unwrap_or(0)
+    }
+
+    /// What goes wrong before a request arrives.
+    fn arrive(&mut self) -> Result<(), Failure> {
+        while !self.late.is_empty() && self.chance(300) {
+            let at = self.draw(self.late.len());
+            let Late { id, log, after, items } = self.late.swap_remove(at);
+            // Nobody waits for this answer.
+            let _answer = self.append(id, &log, after, &items);
+        }
+        if self.chance(self.faults.lost_requests) {
+            return Err(Failure::Unknown);
+        }
+        if self.chance(self.faults.busy) {
+            return Err(Failure::Refused(Refusal::Busy { retry_after: 50 }));
+        }
+        Ok(())
+    }
+
+    /// What goes wrong on the way back.
+    fn reply<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if self.chance(self.faults.lost_replies) { Err(Failure::Unknown) } else { result }
+    }
+
+    fn append(
+        &mut self,
+        id: RequestId,
+        log: &LogId,
+        after: Option<Position>,
+        items: &[Vec<u8>],
+    ) -> Result<Position, Failure> {
+        if let Some(Answer::Append(answer)) = self.answers.get(&id) {
+            return answer.map_err(Failure::Refused);
+        }
+        let answer = self.append_new(log, after, items);
+        self.answers.insert(id, Answer::Append(answer));
+        answer.map_err(Failure::Refused)
+    }
+
+    fn append_new(
+        &mut self,
+        log: &LogId,
+        after: Option<Position>,
+        items: &[Vec<u8>],
+    ) -> Result<Position, Refusal> {
+        let too_many =
+            items.is_empty() || items.len() > MAX_APPEND || (after.is_some() && items.len() != 1);
+        if too_many || items.iter().any(|item| item.len() > MAX_ITEM_LEN) {
+            return Err(Refusal::TooLarge);
+        }
+        let stored = self.logs.entry(*log).or_default();
+        if let Some(after) = after {
+            let head = stored.iter().rposition(|(commit, _)| *commit);
+            let head = head.map_or(Position::START, |at| position(at + 1));
+            if head != after {
+                return Err(Refusal::Conflict { head });
+            }
+        }
+        stored.extend(items.iter().map(|item| (after.is_some(), item.clone())));
+        Ok(position(stored.len()))
+    }
+
+    fn page(&self, log: &LogId, after: Position, limit: usize) -> Page {
+        let stored = self.logs.get(log).map(Vec::as_slice).unwrap_or_default();
+        let items = stored.iter().enumerate().map(|(at, (commit, bytes))| Item {
+            position: position(at + 1),
+            commit: *commit,
+            bytes: bytes.clone(),
+        });
+        let items = items.filter(|item| item.position > after).take(limit).collect();
+        Page { items, head: position(stored.len()) }
+    }
+}
+
+impl DeliveryService for MemoryService {
+    fn append(
+        &mut self,
+        id: RequestId,
+        log: &LogId,
+        after: Option<Position>,
+        items: &[Vec<u8>],
+    ) -> Result<Position, Failure> {
+        let mut inner = self.inner();
+        let faults = inner.faults;
+        if inner.chance(faults.late_copies) {
+            inner.late.push(Late { id, log: *log, after, items: items.to_vec() });
+        }
+        inner.arrive()?;
+        let result = inner.append(id, log, after, items);
+        inner.reply(result)
+    }
+
+    fn read(&mut self, log: &LogId, after: Position) -> Result<Page, Failure> {
+        let mut inner = self.inner();
+        inner.arrive()?;
+        let mut page = inner.page(log, after, MAX_PAGE);
+        let faults = inner.faults;
+        if inner.chance(faults.shuffled_pages) && !page.items.is_empty() {
+            for _ in 0..page.items.len() {
+                let (a, b) = (inner.draw(page.items.len()), inner.draw(page.items.len()));
+                page.items.swap(a, b);
+            }
+            let again = inner.draw(page.items.len());
+            page.items.extend(page.items.get(again).cloned());
+            let lost = inner.draw(page.items.len());
+            page.items.remove(lost);
+        }
+        inner.reply(Ok(page))
+    }
+
+    fn publish(
+        &mut self,
+        id: RequestId,
+        mailbox: &LogId,
+        packages: &[PublishedPackage],
+    ) -> Result<u32, Failure> {
+        let mut inner = self.inner();
+        inner.arrive()?;
+        let remaining = match inner.answers.get(&id) {
+            Some(Answer::Publish(remaining)) => *remaining,
+            _ => {
+                let there = inner.directory.entry(*mailbox).or_default();
+                there.retain(|package| {
+                    !package.last_resort || packages.iter().all(|p| !p.last_resort)
+                });
+                there.extend(packages.iter().cloned());
+                let remaining = there.iter().filter(|package| !package.last_resort).count();
+                let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+                inner.answers.insert(id, Answer::Publish(remaining));
+                remaining
+            }
+        };
+        inner.reply(Ok(remaining))
+    }
+
+    fn claim(&mut self, id: RequestId, mailbox: &LogId) -> Result<Option<Vec<u8>>, Failure> {
+        let mut inner = self.inner();
+        inner.arrive()?;
+        let package = match inner.answers.get(&id) {
+            Some(Answer::Claim(package)) => package.clone(),
+            _ => {
+                let there = inner.directory.entry(*mailbox).or_default();
+                let package = match there.iter().position(|package| !package.last_resort) {
+                    Some(at) => there.remove(at).map(|package| package.bytes),
+                    None => there.front().map(|package| package.bytes.clone()),
+                };
+                inner.answers.insert(id, Answer::Claim(package.clone()));
+                package
+            }
+        };
+        inner.reply(Ok(package))
+    }
+}
+
+fn position(count: usize) -> Position {
+    Position(u64::try_from(count).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,328 @@
+//! The client's records in the store.
+
+use cc_core::{
+    SecretBytes,
+    store::{Batch, Scope, Store, StoreError},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{EventId, Fault, GroupId, LogId, OperationId, Position, RequestId};
+
+/// The version of all records of this file.
+const VERSION: u8 = 1;
+
+/// Where the client's records are.
+pub(crate) fn root() -> Scope {
+    Scope::new("client")
+}
+
+pub(crate) const META: &[u8] = b"meta";
+pub(crate) const IDENTITY: &[u8] = b"identity";
+
+/// Groups, by their ids.
+pub(crate) fn groups() -> Scope {
+    root().child("groups")
+}
+
+/// Commands of a group that are not done, in order.
+pub(crate) fn queue(group: &GroupId) -> Scope {
+    root().child("queue").child(group.as_bytes())
+}
+
+/// Items of a group that are to be opened again.
+pub(crate) fn held(log: &LogId) -> Scope {
+    root().child("held").child(log.as_bytes())
+}
+
+/// Which messages of a group were read, by sender.
+pub(crate) fn seen(group: &GroupId) -> Scope {
+    root().child("seen").child(group.as_bytes())
+}
+
+/// Commands, by their ids.
+pub(crate) fn operations() -> Scope {
+    root().child("operations")
+}
+
+/// Commands that are settled, in order: the oldest are forgotten.
+pub(crate) fn settled() -> Scope {
+    root().child("settled")
+}
+
+/// Requests that are not answered, by their ids.
+pub(crate) fn requests() -> Scope {
+    root().child("requests")
+}
+
+/// Events that are not acknowledged.
+pub(crate) fn events() -> Scope {
+    root().child("events")
+}
+
+/// Key packages that were made and not used, by their digests.
+pub(crate) fn packages() -> Scope {
+    root().child("packages")
+}
+
+/// The application's own.
+pub(crate) fn application() -> Scope {
+    root().child("application")
+}
+
+/// What the client itself knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    /// Counts commits: of two processes, one is refused.
+    pub(crate) fence: u64,
+    pub(crate) next_event: u64,
+    /// Events up to this one are acknowledged.
+    pub(crate) acknowledged: u64,
+    /// The number of the next manager.
+    pub(crate) next_seat: u64,
+    /// The number of the next settled command.
+    pub(crate) next_settled: u64,
+    pub(crate) mailbox: LogId,
+    pub(crate) mailbox_cursor: Position,
+    /// Key packages that the directory is to have.
+    pub(crate) packages_wanted: u32,
+    /// As the directory last said.
+    pub(crate) packages_there: Option<u32>,
+}
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRecord {
+    pub(crate) title: String,
+    /// The name of its manager in the store.
+    pub(crate) seat: String,
+    /// Everything up to here has its fate, or is held.
+    pub(crate) cursor: Position,
+    /// The last item that was appended as a commit, whatever came of it.
+    pub(crate) last_commit: Position,
+    /// Where this person joined.
+    pub(crate) joined_at: Position,
+    pub(crate) standing: Standing,
+    /// The number of the next command.
+    pub(crate) next_queued: u64,
+    /// The number of the next message of this person's.
+    pub(crate) next_message: u64,
+    /// The request that waits for the log to show it, or for another commit.
+    pub(crate) in_flight: Option<InFlight>,
+    /// Positions that are held.
+    pub(crate) held: Vec<Position>,
+    /// Wall clock, in seconds, of the last own commit.
+    pub(crate) refreshed: u64,
+    /// A commit of a later epoch came although everything before it was read.
+    pub(crate) suspect: bool,
+    /// Rejoins that were asked for since this member was last in step.
+    pub(crate) rejoins: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    Member,
+    /// Asked to be added anew, having read this far.
+    Rejoining(Position),
+    Removed,
+}
+
+/// What was handed to the delivery service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InFlight {
+    pub(crate) request: RequestId,
+    /// The epoch that it was sealed in.
+    pub(crate) epoch: u64,
+    pub(crate) what: Sent,
+    /// Where the service said that the last item is.
+    pub(crate) appended: Option<Position>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Sent {
+    /// Messages: the digest of each item, and which command it is of.
+    Messages(Vec<([u8; 32], Sealed)>),
+    /// The commit of the staged change.
+    Commit { digest: [u8; 32], change: [u8; 16], command: Option<Sealed> },
+    /// A request to be added anew.
+    Rejoin { digest: [u8; 32] },
+}
+
+/// A command whose message is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sealed {
+    pub(crate) number: u64,
+    pub(crate) operation: Option<OperationId>,
+}
+
+/// A command of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Queued {
+    /// `None` for what the client does of itself.
+    pub(crate) operation: Option<OperationId>,
+    pub(crate) work: Work,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    Content {
+        number: u64,
+        bytes: Vec<u8>,
+    },
+    Title,
+    /// Key package offers, as they travel.
+    Add(Vec<Vec<u8>>),
+    /// Offers of members that come back.
+    Readmit(Vec<Vec<u8>>),
+    Remove(Vec<[u8; 32]>),
+    Refresh,
+    /// Commits what others asked for, their leaving.
+    CommitLeaves,
+    Leave,
+}
+
+/// A command, whatever its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OperationRecord {
+    /// Tells another command under the same id.
+    pub(crate) digest: [u8; 32],
+}
+
+/// A request that goes out until it is answered, always with the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RequestRecord {
+    /// To a group's log.
+    Append {
+        group: GroupId,
+        after: Option<Position>,
+        items: Vec<Vec<u8>>,
+    },
+    /// To somebody's mailbox.
+    Mail {
+        mailbox: LogId,
+        item: Vec<u8>,
+    },
+    Publish {
+        packages: Vec<(Vec<u8>, bool)>,
+    },
+    Claim {
+        group: GroupId,
+        mailbox: LogId,
+        operation: OperationId,
+    },
+}
+
+/// A key package that was made, and its manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PackageRecord {
+    pub(crate) seat: String,
+    /// Seconds since 1970.
+    pub(crate) expires: Option<u64>,
+    /// Made to come back into this group.
+    pub(crate) rejoins: Option<GroupId>,
+}
+
+/// An event, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum EventRecord {
+    Message { group: GroupId, from: PersonRecord, message: OperationId, content: Vec<u8> },
+    Done { operation: OperationId, position: Position },
+    Superseded { operation: OperationId },
+    Refused { operation: OperationId, why: String },
+    Entered { group: GroupId, name: String },
+    Joined { group: GroupId, person: PersonRecord },
+    Left { group: GroupId, person: PersonRecord, myself: bool },
+    KeysChanged { group: GroupId, person: Option<PersonRecord> },
+    Unreadable { log: LogId, position: Position, fate: u8 },
+    Diverged { group: GroupId },
+    Repaired { group: GroupId, from: Position, to: Position },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PersonRecord {
+    pub(crate) id: [u8; 32],
+    pub(crate) name: Option<String>,
+}
+
+/// Which messages of one sender were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeenRecord {
+    /// No message with this number or a greater one was.
+    next: Option<u64>,
+    /// Smaller ones that were not: they may be held, or under way.
+    missing: Vec<u64>,
+}
+
+/// Messages of one sender that may come late.
+const MAX_MISSING: u32 = 1024;
+
+impl SeenRecord {
+    /// Takes note of a message; `false` if it was read before, or is older than what may come late.
+    pub(crate) fn read(&mut self, number: u64) -> bool {
+        let next = self.next.unwrap_or_else(|| number.saturating_sub(MAX_MISSING.into()));
+        if number >= next {
+            self.missing.extend(next.max(number.saturating_sub(MAX_MISSING.into()))..number);
+            let surplus = self.missing.len().saturating_sub(MAX_MISSING as usize);
+            self.missing.drain(..surplus);
+            self.next = Some(number.saturating_add(1));
+            return true;
+        }
+        match self.missing.binary_search(&number) {
+            Ok(at) => {
+                self.missing.remove(at);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// A number as a key, in the order of numbers.
+pub(crate) const fn key(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+pub(crate) fn event_key(event: EventId) -> [u8; 8] {
+    key(event.0)
+}
+
+pub(crate) fn encode(record: &impl Serialize) -> Result<SecretBytes, Fault> {
+    let body = postcard::to_stdvec(record).map_err(|_| Fault::TooLong)?;
+    let mut bytes = Vec::with_capacity(1 + body.len());
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&body);
+    drop(SecretBytes::new(body));
+    Ok(SecretBytes::new(bytes))
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &SecretBytes) -> Result<T, Fault> {
+    match bytes.expose().split_first() {
+        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
+            Ok((record, [])) => Ok(record),
+            Ok(_) | Err(_) => Err(malformed()),
+        },
+        Some((0, _)) | None => Err(malformed()),
+        Some((version, _)) => Err(StoreError::Newer { version: u32::from(*version) }.into()),
+    }
+}
+
+pub(crate) fn put(
+    batch: &mut Batch,
+    scope: &Scope,
+    key: impl Into<Vec<u8>>,
+    record: &impl Serialize,
+) -> Result<(), Fault> {
+    batch.put(scope, key, encode(record)?);
+    Ok(())
+}
+
+pub(crate) fn get<T: DeserializeOwned>(
+    store: &(impl Store + ?Sized),
+    scope: &Scope,
+    key: &[u8],
+) -> Result<Option<T>, Fault> {
+    store.get(scope, key)?.map(|record| decode(&record)).transpose()
+}
+
+fn malformed() -> Fault {
+    StoreError::corrupt("a record of the client is malformed").into()
+}

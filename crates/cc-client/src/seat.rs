@@ -1,0 +1,294 @@
+//! What the client does with the stack of one group: a manager that is a member of it.
+
+use std::collections::BTreeSet;
+
+use cc_core::{Kind, MemberId, store::StoreError};
+use cc_manager::{
+    CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, Proposal,
+};
+use cc_mls_layer::MlsLayer;
+
+use crate::{
+    Fault, GroupId, Now, Person,
+    frame::{self, Frame, KeyPackageOffer},
+    records::{PersonRecord, Work},
+};
+
+/// Somebody's key package, as it travels, if it is one of this version.
+pub(crate) fn read_offer(bytes: &[u8]) -> Result<KeyPackageOffer, Fault> {
+    let offer: KeyPackageOffer = frame::decode(bytes).map_err(|_| Fault::KeyPackage)?;
+    match Kind::of(offer.bundle.as_slice()) {
+        Ok(Kind::KeyPackage) => Ok(offer),
+        Ok(_) | Err(_) => Err(Fault::KeyPackage),
+    }
+}
+
+/// What an item was to the stack.
+pub(crate) enum Opened {
+    Message {
+        sender: PersonRecord,
+        epoch: Option<u64>,
+        bytes: Vec<u8>,
+    },
+    Change(Outcome),
+    LeaveRequest,
+    OtherRequest,
+    Own,
+    Duplicate,
+    Stale,
+    Early,
+    /// Not of this stack.
+    Foreign,
+    Forged,
+}
+
+/// A change that is in force.
+pub(crate) struct Outcome {
+    pub(crate) committer: Option<PersonRecord>,
+    pub(crate) added: Vec<PersonRecord>,
+    pub(crate) removed: Vec<PersonRecord>,
+    pub(crate) removed_self: bool,
+    /// Nobody came and nobody went.
+    pub(crate) update: bool,
+    /// A change of this member's was staged, and is discarded.
+    pub(crate) superseded: bool,
+}
+
+/// What became of the wish to change the group.
+pub(crate) enum Staged {
+    Change {
+        id: [u8; 16],
+        commit: Vec<u8>,
+    },
+    /// It is done already, or no longer to be done.
+    Nothing,
+    Refused(String),
+}
+
+pub(crate) fn epoch(seat: &CascadingCipherManager) -> u64 {
+    seat.epoch().unwrap_or(0)
+}
+
+pub(crate) fn members(seat: &CascadingCipherManager) -> Vec<Person> {
+    seat.members().into_iter().map(|member| Person::new(member.id, member.name)).collect()
+}
+
+pub(crate) fn member_ids(seat: &CascadingCipherManager) -> Vec<MemberId> {
+    seat.members().into_iter().map(|member| member.id).collect()
+}
+
+/// Seals what the client has to say. The group's id is authenticated with it, so that nothing of one
+/// group's log opens in another's.
+pub(crate) fn seal(
+    seat: &mut CascadingCipherManager,
+    group: &GroupId,
+    frame: &Frame,
+) -> Result<Vec<u8>, Fault> {
+    let wire = seat.encrypt_with(frame::encode(frame)?, group.as_bytes())?;
+    // The client keeps what is to be sent itself.
+    seat.sent([&wire])?;
+    Ok(wire)
+}
+
+pub(crate) fn leave(seat: &mut CascadingCipherManager) -> Result<Vec<u8>, Fault> {
+    let wire = seat.leave()?;
+    seat.sent([&wire])?;
+    Ok(wire)
+}
+
+/// Opens what the group's log has. Errors are of this machine only.
+pub(crate) fn open(
+    seat: &mut CascadingCipherManager,
+    group: &GroupId,
+    wire: &[u8],
+) -> Result<Opened, Fault> {
+    // Who goes has no name afterwards.
+    let before = match Kind::of(wire) {
+        Ok(Kind::Commit) => members(seat),
+        _ => Vec::new(),
+    };
+    Ok(match seat.receive_with(wire, group.as_bytes())? {
+        Incoming::Message(message) => {
+            // The client has an inbox of its own, in the same commit.
+            seat.acknowledge(message.id())?;
+            let Some(sender) = message.sender() else { return Ok(Opened::Forged) };
+            if Some(sender) == seat.member_id() {
+                return Ok(Opened::Own);
+            }
+            let name = message.sender_name().map(str::to_owned);
+            let (sender, epoch) = (PersonRecord::new(&sender, name), message.epoch());
+            Opened::Message { sender, epoch, bytes: message.into_bytes() }
+        }
+        Incoming::Commit(summary) => Opened::Change(outcome(&before, seat, &summary)),
+        Incoming::Proposal(proposed) => match proposed.proposal {
+            Proposal::Leave => Opened::LeaveRequest,
+            _ => Opened::OtherRequest,
+        },
+        Incoming::Own { .. } => Opened::Own,
+        Incoming::Duplicate => Opened::Duplicate,
+        Incoming::Stale { .. } => Opened::Stale,
+        Incoming::Early { .. } => Opened::Early,
+        Incoming::Foreign(_) => Opened::Foreign,
+        Incoming::Forged(_) => Opened::Forged,
+        _ => Opened::Foreign,
+    })
+}
+
+/// Stages what is left to do of a command.
+pub(crate) fn stage(
+    seat: &mut CascadingCipherManager,
+    work: &Work,
+    now: Now,
+) -> Result<Staged, Fault> {
+    seat.set_time(Some(now.seconds()));
+    let members: BTreeSet<MemberId> = member_ids(seat).into_iter().collect();
+    let staged = match work {
+        Work::Add(offers) => {
+            let mut bundles = Vec::new();
+            for offer in offers {
+                let bundle = read_offer(offer)?.bundle;
+                match seat.inspect_key_package(bundle.as_slice()) {
+                    Ok(view) if members.contains(&view.id) => {}
+                    Ok(_) => bundles.push(bundle.0),
+                    Err(error) => return refused(error),
+                }
+            }
+            if bundles.is_empty() {
+                return Ok(Staged::Nothing);
+            }
+            seat.add_members(bundles)
+        }
+        Work::Readmit(offers) => {
+            let mut bundles = Vec::new();
+            for offer in offers {
+                let bundle = read_offer(offer)?.bundle;
+                if may_rejoin(seat, bundle.as_slice()) {
+                    bundles.push(bundle.0);
+                }
+            }
+            if bundles.is_empty() {
+                return Ok(Staged::Nothing);
+            }
+            seat.readmit_members(bundles)
+        }
+        Work::Remove(ids) => {
+            let ids = ids.iter().map(|id| MemberId::from_bytes(*id));
+            let ids: Vec<_> = ids.filter(|id| members.contains(id)).collect();
+            if ids.is_empty() {
+                return Ok(Staged::Nothing);
+            }
+            seat.remove_members(ids)
+        }
+        Work::CommitLeaves if seat.leaving().next().is_none() => return Ok(Staged::Nothing),
+        Work::Refresh | Work::CommitLeaves => seat.update(),
+        Work::Content { .. } | Work::Title | Work::Leave => return Ok(Staged::Nothing),
+    };
+    match staged {
+        Ok(change) => Ok(Staged::Change { id: *change.id().as_bytes(), commit: change.commit }),
+        Err(error) => refused(error),
+    }
+}
+
+/// What cannot be done is told; what failed here is a fault.
+fn refused(error: Error) -> Result<Staged, Fault> {
+    match error {
+        Error::Store(_) | Error::Random(_) => Err(error.into()),
+        error => {
+            let mut why = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                why = format!("{why}: {cause}");
+                source = cause.source();
+            }
+            Ok(Staged::Refused(why))
+        }
+    }
+}
+
+/// Brings the staged change into force; gives the welcome, where somebody was added.
+pub(crate) fn confirm(
+    seat: &mut CascadingCipherManager,
+    change: [u8; 16],
+) -> Result<(Outcome, Option<Vec<u8>>), Fault> {
+    let before = members(seat);
+    let staged = seat.staged_change().map(Change::id).filter(|id| *id.as_bytes() == change);
+    let staged = staged.ok_or_else(|| StoreError::corrupt("the staged change is another one"))?;
+    let confirmed = seat.confirm(staged)?;
+    if let Some(welcome) = &confirmed.welcome {
+        seat.sent([welcome])?;
+    }
+    Ok((outcome(&before, seat, &confirmed.summary), confirmed.welcome))
+}
+
+/// Forgets the staged change, if there is one.
+pub(crate) fn discard(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+    match seat.staged_change().map(Change::id) {
+        Some(change) => Ok(seat.discard(change)?),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn staged_commit(seat: &CascadingCipherManager) -> Option<Vec<u8>> {
+    seat.staged_change().map(|change| change.commit.clone())
+}
+
+/// Joins by a welcome; `false` where it is none for this stack.
+pub(crate) fn join(seat: &mut CascadingCipherManager, welcome: &[u8]) -> Result<bool, Fault> {
+    Ok(matches!(seat.receive_welcome(welcome)?, IncomingWelcome::Joined(_)))
+}
+
+/// A new key package, and when it expires, in seconds since 1970.
+pub(crate) fn key_package(
+    seat: &mut CascadingCipherManager,
+    now: Now,
+) -> Result<(Vec<u8>, Option<u64>), Fault> {
+    seat.set_time(Some(now.seconds()));
+    let bundle = seat.key_package()?;
+    let expires = seat.inspect_key_package(&bundle)?.expires;
+    Ok((bundle, expires))
+}
+
+pub(crate) fn rejoin_package(
+    seat: &mut CascadingCipherManager,
+    now: Now,
+) -> Result<Vec<u8>, Fault> {
+    seat.set_time(Some(now.seconds()));
+    discard(seat)?;
+    Ok(seat.rejoin_package()?)
+}
+
+pub(crate) fn cancel_rejoin(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+    Ok(seat.cancel_rejoin()?)
+}
+
+/// Whether a bundle is of a member that asks to be added anew.
+pub(crate) fn may_rejoin(seat: &CascadingCipherManager, bundle: &[u8]) -> bool {
+    let view = seat.inspect_key_package(bundle);
+    view.is_ok_and(|view| member_ids(seat).contains(&view.id))
+}
+
+/// Whose key package a bundle is.
+pub(crate) fn inspect(seat: &CascadingCipherManager, bundle: &[u8]) -> Result<MemberId, Fault> {
+    Ok(seat.inspect_key_package(bundle)?.id)
+}
+
+/// What the group is called, as far as a layer knows.
+pub(crate) fn title(seat: &CascadingCipherManager) -> String {
+    seat.find::<MlsLayer>().and_then(MlsLayer::group_name).unwrap_or_default()
+}
+
+fn outcome(before: &[Person], seat: &CascadingCipherManager, summary: &ChangeSummary) -> Outcome {
+    let after = members(seat);
+    let named = |id: &MemberId| {
+        let known = after.iter().chain(before).find(|person| person.id == *id);
+        PersonRecord::new(id, known.and_then(|person| person.name.clone()))
+    };
+    Outcome {
+        committer: summary.committer.as_ref().map(named),
+        added: summary.added.iter().map(named).collect(),
+        removed: summary.removed.iter().map(named).collect(),
+        removed_self: summary.removed_self,
+        update: summary.added.is_empty() && summary.removed.is_empty(),
+        superseded: summary.superseded.is_some(),
+    }
+}
