@@ -133,17 +133,15 @@ impl Seen {
         largest.map(|(peer, _)| *peer)
     }
 
-    /// A record for each initial message, `e` and `period` and the ephemeral key: 16 peer, 8 number; and
-    /// for each peer, `f` and `period` and the peer: 8 floor.
+    /// A record for each initial message, `e` and `period` and the peer and the ephemeral key: 8 number;
+    /// and for each peer, `f` and `period` and the peer: 8 floor. (Two peers can use one ephemeral key.)
     pub(crate) fn write(&self, period: u32, to: &mut Records) {
         let period = period.to_be_bytes();
         for (peer, accepted) in &self.peers {
             to.put(&[PEER, &period, peer].concat(), |writer| writer.u64(accepted.floor));
             for (ephemeral, number) in &accepted.numbers {
-                to.put(&[MESSAGE, &period, ephemeral].concat(), |writer| {
-                    writer.put(peer);
-                    writer.u64(*number);
-                });
+                let name = [MESSAGE, &period, peer, ephemeral].concat();
+                to.put(&name, |writer| writer.u64(*number));
             }
         }
     }
@@ -155,7 +153,7 @@ impl Seen {
     ) -> Result<(), Error> {
         from.within(PEER, |from| {
             while let Some(name) = from.next_name() {
-                let (period, peer) = read_name::<16>(&name)?;
+                let (period, peer) = read_name(&name, |reader| reader.array())?;
                 let floor = from.take(&name, |reader| reader.u64())?;
                 let seen = find_period(&mut periods, period)?;
                 seen.peers.insert(peer, Accepted { floor, numbers: BTreeMap::new() });
@@ -164,9 +162,9 @@ impl Seen {
         })?;
         from.within(MESSAGE, |from| {
             while let Some(name) = from.next_name() {
-                let (period, ephemeral) = read_name::<32>(&name)?;
-                let (peer, number): (PeerId, u64) =
-                    from.take(&name, |reader| Ok((reader.array()?, reader.u64()?)))?;
+                let (period, (peer, ephemeral)): (_, (PeerId, _)) =
+                    read_name(&name, |reader| Ok((reader.array()?, reader.array()?)))?;
+                let number = from.take(&name, |reader| reader.u64())?;
                 let seen = find_period(&mut periods, period)?;
                 let accepted = seen.peers.get_mut(&peer).ok_or(Error::InvalidState)?;
                 if number < accepted.floor || accepted.numbers.len() >= MAX_SEEN_OF_PEER {
@@ -195,9 +193,12 @@ fn find_period<'a>(periods: &'a mut [(u32, &mut Seen)], id: u32) -> Result<&'a m
     found.map(|(_, seen)| &mut **seen).ok_or(Error::InvalidState)
 }
 
-fn read_name<const N: usize>(name: &[u8]) -> Result<(u32, [u8; N]), Error> {
+fn read_name<T>(
+    name: &[u8],
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, Error>,
+) -> Result<(u32, T), Error> {
     let mut reader = Reader::new(name);
-    let parts = (reader.u32()?, reader.array()?);
+    let parts = (reader.u32()?, read(&mut reader)?);
     reader.finish()?;
     Ok(parts)
 }

@@ -188,14 +188,14 @@ pub(super) fn is_invited<'a>(
     Some(invitation.is_some())
 }
 
-/// The number of a key package, the key package, and what is sealed to it.
-type Found<'a, 'b> = (u64, &'a Package, &'b [u8]);
+/// The number of the key package that a welcome is for, the key package, and what is sealed to it.
+type Invitation<'a, 'b> = (u64, &'a Package, &'b [u8]);
 
 /// Reads the list of who is welcome.
 fn find_invitation<'a, 'b>(
     reader: &mut Reader<'b>,
     packages: impl IntoIterator<Item = (u64, &'a Package)>,
-) -> Result<Option<Found<'a, 'b>>, Error> {
+) -> Result<Option<Invitation<'a, 'b>>, Error> {
     let salt = reader.array()?;
     let mut packages: Vec<_> = packages
         .into_iter()

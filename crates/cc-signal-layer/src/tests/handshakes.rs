@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{AD, acquainted, strangers};
-use crate::{Account, Agree, Bundle, Error, Limits, Role, Sessions, claimed_sender};
+use crate::{
+    Account, Agree, Bundle, Error, Limits, Role, Sessions, claimed_sender, entropy::Fixed,
+};
 
 #[test]
 fn x3dh_only_where_both_sides_ask_for_it() {
@@ -47,6 +49,28 @@ fn x3dh_with_a_one_time_prekey() {
     let (_, staged) = bob.open_initial(AD, &message, Limits::default()).unwrap();
     bob.apply(staged).unwrap();
     assert!(bob.open_initial(AD, &message, Limits::default()).is_err());
+}
+
+/// Whoever has two identities can begin with one ephemeral key twice. What is saved then loads again.
+#[test]
+fn two_peers_with_one_ephemeral_key_do_not_spoil_the_account() {
+    let mut bob = Account::generate().unwrap();
+    let (bundle, limits) = (bob.bundle(), Limits::default());
+    let hellos = [(); 2].map(|()| {
+        let eve = Account::generate().unwrap();
+        let entropy = &mut Fixed::new(b"the same for both");
+        let mut session = eve.begin_from(&bundle, Agree::Pqxdh, limits, 7, entropy).unwrap();
+        session.encrypt(AD, b"hello").unwrap()
+    });
+    assert_eq!(hellos[0][129..161], hellos[1][129..161], "the ephemeral key");
+    for hello in &hellos {
+        let (_, staged) = bob.open_initial(AD, hello, limits).unwrap();
+        bob.apply(staged).unwrap();
+    }
+    let bob = Account::load(bob.export().expose()).unwrap();
+    for hello in &hellos {
+        assert_eq!(bob.open_initial(AD, hello, limits).unwrap_err(), Error::Expired);
+    }
 }
 
 #[test]
