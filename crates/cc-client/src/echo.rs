@@ -1,0 +1,147 @@
+//! One's own items, when the log shows them, and when it does not.
+
+use cc_core::Opaque;
+
+use crate::{
+    Client, Fault, GroupId, Now, Position,
+    frame::{self, GroupItem, Invitation, MailItem},
+    records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Work},
+    seat,
+};
+
+/// Epochs after its own in which every member can still read a message, with one to spare.
+const READABLE: u64 = 2;
+
+impl Client {
+    /// Whether an item is what this person handed to the service; brings it into force then.
+    pub(crate) fn own_echo(
+        &mut self,
+        group: &GroupId,
+        digest: &[u8; 32],
+        position: Position,
+        now: Now,
+    ) -> Result<bool, Fault> {
+        let record = self.state.group(group)?;
+        let Some(InFlight { request, epoch, what, .. }) = record.in_flight.clone() else {
+            return Ok(false);
+        };
+        match what {
+            Sent::Messages(mut sent) => {
+                let Some(at) = sent.iter().position(|(known, _)| known == digest) else {
+                    return Ok(false);
+                };
+                let (_, sealed) = sent.remove(at);
+                let scope = records::queue(group);
+                let queued = self.state.get::<Queued>(&scope, &records::key(sealed.number))?;
+                let current = seat::epoch(self.group_seat(group)?);
+                self.dequeue(group, sealed.number)?;
+                let leaves = queued.as_ref().is_some_and(|queued| queued.work == Work::Leave);
+                if let (Some(queued), true) = (&queued, current > epoch + READABLE && !leaves) {
+                    // It came so late that others may have had no keys for it any more. Who had takes the
+                    // second copy for what it is.
+                    self.state.put(&scope, records::key(sealed.number), queued)?;
+                } else if leaves && current != epoch {
+                    // Nobody takes a request of an epoch that is over: it is made anew.
+                    self.enqueue(group, sealed.operation, Work::Leave)?;
+                } else if let Some(operation) = sealed.operation {
+                    self.settle(Some(operation), &EventRecord::Done { operation, position })?;
+                }
+                if sent.is_empty() {
+                    self.ground(group)?;
+                } else if let Some(in_flight) = &mut self.state.group_mut(group)?.in_flight {
+                    in_flight.what = Sent::Messages(sent);
+                }
+                Ok(true)
+            }
+            Sent::Commit { digest: known, change, command } if known == *digest => {
+                self.timers.offers.remove(&request);
+                self.ground(group)?;
+                self.own_change(group, change, command, position, now)?;
+                Ok(true)
+            }
+            Sent::Rejoin { digest: known } if known == *digest => {
+                self.ground(group)?;
+                Ok(true)
+            }
+            Sent::Commit { .. } | Sent::Rejoin { .. } => Ok(false),
+        }
+    }
+
+    pub(crate) fn own_change(
+        &mut self,
+        group: &GroupId,
+        change: [u8; 16],
+        command: Option<Sealed>,
+        position: Position,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let queued = match &command {
+            Some(Sealed { number, .. }) => {
+                self.state.get::<Queued>(&records::queue(group), &records::key(*number))?
+            }
+            None => None,
+        };
+        let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
+        let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
+        self.changed(group, outcome, now)?;
+        let Some(Sealed { number, operation }) = command else { return Ok(()) };
+        let work = queued.map(|queued| queued.work);
+        if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
+            for offer in offers {
+                let offer = seat::read_offer(&offer)?;
+                let id = seat::inspect(self.group_seat(group)?, offer.bundle.as_slice())?;
+                if !added.contains(id.as_bytes()) {
+                    continue;
+                }
+                let item = frame::encode(&MailItem::Invitation(Invitation {
+                    package: frame::package_digest(offer.bundle.as_slice()),
+                    log: *group,
+                    position,
+                    welcome: Opaque(welcome.clone()),
+                }))?;
+                self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
+            }
+            self.enqueue(group, None, Work::Title)?;
+        }
+        self.dequeue(group, number)?;
+        match operation {
+            Some(operation) => {
+                self.settle(Some(operation), &EventRecord::Done { operation, position })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// All that the service has was read: what should be there, and is not, goes anew.
+    pub(crate) fn check_in_flight(&mut self, group: &GroupId) -> Result<(), Fault> {
+        let record = self.state.group(group)?;
+        let Some(in_flight) = record.in_flight.clone() else { return Ok(()) };
+        let (cursor, last_commit) = (record.cursor, record.last_commit);
+        let answered = !self.state.requests.contains_key(&in_flight.request);
+        let vanished = answered && in_flight.appended.is_none_or(|at| at <= cursor);
+        match in_flight.what {
+            Sent::Messages(_) => {
+                let epoch = seat::epoch(self.group_seat(group)?);
+                if vanished || epoch != in_flight.epoch {
+                    // The epoch that they were sealed in is over. Should they arrive all the same, their
+                    // numbers tell.
+                    self.ground(group)?;
+                }
+            }
+            Sent::Commit { .. } if vanished => {
+                // Nothing else was taken in its place, or it would have been discarded: the same bytes
+                // go again, behind what the service has as its last commit.
+                let commit = seat::staged_commit(self.group_seat(group)?);
+                self.ground(group)?;
+                if let Some(commit) = commit {
+                    let item = frame::encode(&GroupItem::Sealed(Opaque(commit)))?;
+                    let items = vec![item];
+                    self.launch(group, Some(last_commit), items, in_flight.epoch, in_flight.what)?;
+                }
+            }
+            Sent::Rejoin { .. } if vanished => self.ground(group)?,
+            Sent::Commit { .. } | Sent::Rejoin { .. } => {}
+        }
+        Ok(())
+    }
+}
