@@ -232,7 +232,6 @@ impl GroupRecord {
             next_message: 0,
             in_flight: None,
             held: Vec::new(),
-            refreshed: 0,
             suspect: false,
             rejoins: 0,
         }

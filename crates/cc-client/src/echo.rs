@@ -3,7 +3,7 @@
 use cc_core::Opaque;
 
 use crate::{
-    Client, Fault, GroupId, Now, Position,
+    Client, Fault, GroupId, Position,
     frame::{self, GroupItem, Invitation, MailItem},
     records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Work},
     seat,
@@ -19,7 +19,6 @@ impl Client {
         group: &GroupId,
         digest: &[u8; 32],
         position: Position,
-        now: Now,
     ) -> Result<bool, Fault> {
         let record = self.state.group(group)?;
         let Some(InFlight { request, epoch, what, .. }) = record.in_flight.clone() else {
@@ -56,7 +55,7 @@ impl Client {
             Sent::Commit { digest: known, change, command } if known == *digest => {
                 self.timers.offers.remove(&request);
                 self.ground(group)?;
-                self.own_change(group, change, command, position, now)?;
+                self.own_change(group, change, command, position)?;
                 Ok(true)
             }
             Sent::Rejoin { digest: known } if known == *digest => {
@@ -73,7 +72,6 @@ impl Client {
         change: [u8; 16],
         command: Option<Sealed>,
         position: Position,
-        now: Now,
     ) -> Result<(), Fault> {
         let queued = match &command {
             Some(Sealed { number, .. }) => {
@@ -83,7 +81,7 @@ impl Client {
         };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
         let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
-        self.changed(group, outcome, now)?;
+        self.changed(group, outcome)?;
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {

@@ -3,7 +3,7 @@
 use crate::{
     Client, Fate, Fault, Item, Now,
     frame::{self, FrameError, Invitation, MailItem},
-    records::{self, EventRecord, GroupRecord, Standing},
+    records::{self, EventRecord, GroupRecord, PackageRecord, Standing},
     seat,
 };
 
@@ -15,7 +15,9 @@ impl Client {
             Err(FrameError::Malformed) => return Ok(Fate::Malformed),
             Ok(mail) => mail,
         };
-        let Some(package) = self.package_record(&invitation.package)? else {
+        let package: Option<PackageRecord> =
+            self.state.get(&records::packages(), &invitation.package)?;
+        let Some(package) = package else {
             return Ok(Fate::OrphanWelcome);
         };
         let Invitation { log, position, welcome, .. } = invitation;

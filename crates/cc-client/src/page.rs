@@ -125,7 +125,7 @@ impl Client {
             self.state.group_mut(group)?.last_commit = item.position;
         }
         let digest = frame::item_digest(&item.bytes);
-        if self.own_echo(group, &digest, item.position, now)? {
+        if self.own_echo(group, &digest, item.position)? {
             return Ok(Fate::OwnEcho);
         }
         if self.state.group(group)?.standing == Standing::Removed {
@@ -169,7 +169,7 @@ impl Client {
             }
             Opened::Change(outcome) => {
                 self.in_step(group)?;
-                self.changed(group, outcome, now)?;
+                self.changed(group, outcome)?;
                 Fate::Change
             }
             Opened::LeaveRequest => {
@@ -222,12 +222,7 @@ impl Client {
     }
 
     /// A change is in force, made by anybody.
-    pub(crate) fn changed(
-        &mut self,
-        group: &GroupId,
-        outcome: Outcome,
-        now: Now,
-    ) -> Result<(), Fault> {
+    pub(crate) fn changed(&mut self, group: &GroupId, outcome: Outcome) -> Result<(), Fault> {
         if outcome.superseded {
             // The command is still in the queue, and what is left of it is decided anew.
             self.ground(group)?;
@@ -251,7 +246,6 @@ impl Client {
             self.abandon(group, "removed from the group")?;
             self.state.group_mut(group)?.standing = Standing::Removed;
         }
-        self.state.group_mut(group)?.refreshed = now.seconds();
         Ok(())
     }
 

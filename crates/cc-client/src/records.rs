@@ -110,8 +110,6 @@ pub(crate) struct GroupRecord {
     pub(crate) in_flight: Option<InFlight>,
     /// Positions that are held.
     pub(crate) held: Vec<Position>,
-    /// Wall clock, in seconds, of the last own commit.
-    pub(crate) refreshed: u64,
     /// A commit of a later epoch came although everything before it was read.
     pub(crate) suspect: bool,
     /// Rejoins that were asked for since this member was last in step.

@@ -8,10 +8,7 @@ use crate::{
     client::RequestTarget,
     delivery::MAX_APPEND,
     frame::{self, Content, Frame, GroupItem, item_digest},
-    records::{
-        self, EventRecord, InFlight, PackageRecord, Queued, RequestRecord, Sealed, Sent, Standing,
-        Work,
-    },
+    records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing, Work},
     seat::{self, Staged},
 };
 
@@ -387,11 +384,6 @@ impl Client {
                 other => other,
             },
         }
-    }
-
-    /// The stored record of a key package.
-    pub(crate) fn package_record(&self, digest: &[u8; 32]) -> Result<Option<PackageRecord>, Fault> {
-        self.state.get(&records::packages(), digest)
     }
 }
 
