@@ -5,33 +5,16 @@
 //! the seed of a signing key. So such work runs in a frame of its own, and the stack below that frame is
 //! overwritten afterwards. `src/tests/memory.rs` looks for what is left.
 
-use core::hint::black_box;
+use cc_core::with_clean_stack;
 
 /// Runs `work`, which uses symmetric ciphers, hashes and curves, and overwrites the stack below.
 pub(crate) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
-    let value = in_own_frame(work);
-    overwrite::<SMALL>();
-    value
+    with_clean_stack::<SMALL, _>(work)
 }
 
 /// As [`scrubbed`], for work with ML-KEM, whose matrices need more of the stack.
 pub(crate) fn scrubbed_deep<T>(work: impl FnOnce() -> T) -> T {
-    let value = in_own_frame(work);
-    overwrite::<DEEP>();
-    value
-}
-
-#[inline(never)]
-fn in_own_frame<T>(work: impl FnOnce() -> T) -> T {
-    work()
-}
-
-#[inline(never)]
-fn overwrite<const LEN: usize>() {
-    // The array takes the place of the frames that have returned. `black_box` keeps it from being
-    // optimised away, and `mut` from becoming a constant somewhere else.
-    let mut area = [0_u8; LEN];
-    black_box(&mut area);
+    with_clean_stack::<DEEP, _>(work)
 }
 
 /// About what the work uses: ML-KEM-1024 needs a stack of 80 KiB anyway. Frames are larger in a build
