@@ -5,7 +5,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppRecord, Client, EventId, Fault, GroupId, LogId, OperationId, Position,
+    AppRecord, Client, EventId, Fault, GroupId, LogId, OperationId, PersonId, Position,
+    SafetyNumber,
     recipe::Role,
     records::{
         self, EventRecord, GroupRecord, OperationRecord, Queued, RequestRecord, Standing, Work,
@@ -58,6 +59,18 @@ pub enum Command {
     Leave(GroupId),
     /// Renew this person's secrets in a group.
     Refresh(GroupId),
+    /// The safety number of this person was compared: it is verified.
+    Verify(PersonId, SafetyNumber),
+    /// The changed keys of this person are accepted without a comparison.
+    AcceptChange(PersonId),
+    /// Make the device that gave this [offer](Client::offer_device) one of this person's, and add it to all
+    /// groups.
+    Link(Vec<u8>),
+    /// A device of this person is lost: it is removed from all groups, and everybody is told.
+    Revoke(MemberId),
+    /// Replace the key that signs for this person, where it may have been stolen. Others are told that it
+    /// changed.
+    ReplaceKeys,
 }
 
 #[derive(Serialize)]
@@ -69,6 +82,11 @@ enum Digested<'a> {
     Remove(&'a GroupId, Vec<[u8; 32]>),
     Leave(&'a GroupId),
     Refresh(&'a GroupId),
+    Verify(&'a PersonId, &'a [u8]),
+    AcceptChange(&'a PersonId),
+    Link(&'a [u8]),
+    Revoke(&'a [u8; 32]),
+    ReplaceKeys,
 }
 
 impl Command {
@@ -83,6 +101,11 @@ impl Command {
             }
             Self::Leave(group) => Digested::Leave(group),
             Self::Refresh(group) => Digested::Refresh(group),
+            Self::Verify(person, number) => Digested::Verify(person, number.to_bytes()),
+            Self::AcceptChange(person) => Digested::AcceptChange(person),
+            Self::Link(offer) => Digested::Link(offer),
+            Self::Revoke(device) => Digested::Revoke(device.as_bytes()),
+            Self::ReplaceKeys => Digested::ReplaceKeys,
         };
         let bytes = records::encode(&digested)?;
         Ok(Sha256::new()
@@ -100,7 +123,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Fault::OperationExists`] for another command under the same id, [`Fault::NoSuchGroup`],
-    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`].
+    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`]; [`Fault::Untrusted`] for a message to
+    /// a group with somebody whose keys have changed; [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`],
+    /// [`Fault::SafetyNumber`], [`Fault::DeviceOffer`], and [`Fault::NoPersonKey`] on a device that cannot sign
+    /// for its person.
     pub fn submit(&mut self, id: OperationId, command: Command) -> Result<(), Fault> {
         self.transact(|client| client.submit_now(id, command))
     }
@@ -138,6 +164,9 @@ impl Client {
                 if content.len() > MAX_MESSAGE_LEN / 2 {
                     return Err(Fault::TooLong);
                 }
+                if let Some(person) = self.untrusted_in(&group)? {
+                    return Err(Fault::Untrusted(person));
+                }
                 let record = self.state.group_mut(&group)?;
                 let number = record.next_message;
                 record.next_message += 1;
@@ -160,6 +189,23 @@ impl Client {
             }
             Command::Leave(group) => self.enqueue(&group, Some(id), Work::Leave),
             Command::Refresh(group) => self.enqueue(&group, Some(id), Work::Refresh),
+            Command::Verify(person, number) => {
+                self.verify_person(&person, &number)?;
+                self.settle_done(id)
+            }
+            Command::AcceptChange(person) => {
+                self.accept_change(&person)?;
+                self.settle_done(id)
+            }
+            Command::Link(offer) => self.link_device(id, &offer),
+            Command::Revoke(device) => {
+                self.revoke(&device)?;
+                self.settle_done(id)
+            }
+            Command::ReplaceKeys => {
+                self.replace_keys()?;
+                self.settle_done(id)
+            }
         }
     }
 
@@ -167,6 +213,7 @@ impl Client {
         if self.state.groups.contains_key(&group) {
             return Err(Fault::OperationExists(id));
         }
+        self.withdraw_offer()?;
         let seat = self.new_seat(Role::Founder(&title))?;
         self.state.add_group(group, GroupRecord::new(title.clone(), seat, Position::START));
         self.state.emit(&EventRecord::Entered { group, name: title })?;
@@ -176,7 +223,7 @@ impl Client {
     fn expect_member(&self, group: &GroupId) -> Result<(), Fault> {
         match self.state.group(group)?.standing {
             Standing::Removed => Err(Fault::NotAMember(*group)),
-            Standing::Member | Standing::Rejoining(_) => Ok(()),
+            Standing::Member | Standing::Rejoining(_) | Standing::Restored(_) => Ok(()),
         }
     }
 
@@ -234,6 +281,7 @@ impl GroupRecord {
             held: Vec::new(),
             suspect: false,
             rejoins: 0,
+            asked: 0,
         }
     }
 }

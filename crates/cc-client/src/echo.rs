@@ -58,11 +58,7 @@ impl Client {
                 self.own_change(group, change, command, position)?;
                 Ok(true)
             }
-            Sent::Rejoin { digest: known } if known == *digest => {
-                self.ground(group)?;
-                Ok(true)
-            }
-            Sent::Commit { .. } | Sent::Rejoin { .. } => Ok(false),
+            Sent::Commit { .. } => Ok(false),
         }
     }
 
@@ -81,7 +77,7 @@ impl Client {
         };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
         let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
-        self.changed(group, outcome)?;
+        self.changed(group, outcome, position)?;
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
@@ -100,6 +96,7 @@ impl Client {
                 self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
             }
             self.enqueue(group, None, Work::Title)?;
+            self.send_roster(group)?;
         }
         self.dequeue(group, number)?;
         match operation {
@@ -137,8 +134,7 @@ impl Client {
                     self.launch(group, Some(last_commit), items, in_flight.epoch, in_flight.what)?;
                 }
             }
-            Sent::Rejoin { .. } if vanished => self.ground(group)?,
-            Sent::Commit { .. } | Sent::Rejoin { .. } => {}
+            Sent::Commit { .. } => {}
         }
         Ok(())
     }

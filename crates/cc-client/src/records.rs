@@ -6,7 +6,7 @@ use cc_core::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EventId, Fault, GroupId, LogId, OperationId, Position, RequestId};
+use crate::{EventId, Fault, GroupId, LogId, OperationId, PersonId, Position, RequestId, Trust};
 
 /// The version of all records of this file.
 const VERSION: u8 = 1;
@@ -37,6 +37,16 @@ pub(crate) fn held(log: &LogId) -> Scope {
 /// Which messages of a group were read, by sender.
 pub(crate) fn seen(group: &GroupId) -> Scope {
     root().child("seen").child(group.as_bytes())
+}
+
+/// What is known of members' coming back to a group, by member.
+pub(crate) fn returns(group: &GroupId) -> Scope {
+    root().child("returns").child(group.as_bytes())
+}
+
+/// The members of groups that were restored, by group.
+pub(crate) fn restored() -> Scope {
+    root().child("restored")
 }
 
 /// Commands, by their ids.
@@ -114,6 +124,8 @@ pub(crate) struct GroupRecord {
     pub(crate) suspect: bool,
     /// Rejoins that were asked for since this member was last in step.
     pub(crate) rejoins: u32,
+    /// What the latest request to be added anew had as its time.
+    pub(crate) asked: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +133,8 @@ pub(crate) enum Standing {
     Member,
     /// Asked to be added anew, having read this far.
     Rejoining(Position),
+    /// Restored without its stack, having read this far: asks to be added anew.
+    Restored(Position),
     Removed,
 }
 
@@ -141,8 +155,6 @@ pub(crate) enum Sent {
     Messages(Vec<([u8; 32], Sealed)>),
     /// The commit of the staged change.
     Commit { digest: [u8; 32], change: [u8; 16], command: Option<Sealed> },
-    /// A request to be added anew.
-    Rejoin { digest: [u8; 32] },
 }
 
 /// A command whose message is on its way.
@@ -167,6 +179,10 @@ pub(crate) enum Work {
         bytes: Vec<u8>,
     },
     Title,
+    /// Who this device is.
+    Introduction,
+    /// Who the others are: one chunk.
+    Roster(u16),
     /// Key package offers, as they travel.
     Add(Vec<Vec<u8>>),
     /// Offers of members that come back.
@@ -233,12 +249,29 @@ pub(crate) enum EventRecord {
     Unreadable { log: LogId, position: Position, fate: u8 },
     Diverged { group: GroupId },
     Repaired { group: GroupId, from: Position, to: Position },
+    Untrusted { operation: OperationId, person: PersonId },
+    Linked { person: PersonId, name: String },
+    TrustChanged { person: PersonId, from: Trust, to: Trust },
+    DeviceAdded { person: PersonId, device: PersonRecord },
+    DeviceRevoked { person: PersonId, device: PersonRecord },
+    ConflictingClaims { device: PersonRecord, people: [PersonId; 2] },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PersonRecord {
     pub(crate) id: [u8; 32],
     pub(crate) name: Option<String>,
+}
+
+/// What is known of a member's coming back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReturnRecord {
+    /// The commit that added the member last, where it was read.
+    pub(crate) added_at: Position,
+    /// What the member's latest request had as its time.
+    pub(crate) asked: u64,
+    /// A request was seen since the member was added last.
+    pub(crate) asked_since: bool,
 }
 
 /// Which messages of one sender were read.

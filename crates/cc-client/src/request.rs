@@ -67,10 +67,15 @@ impl Client {
         if standing == Standing::Removed {
             return Ok(None);
         }
+        if matches!(standing, Standing::Restored(_)) {
+            return self.rejoin_if_due(group, now);
+        }
         if let Some(read) = self.read_if_due(*group, cursor, now)? {
             return Ok(Some(read));
         }
-        self.rejoin_if_due(group, now)?;
+        if let Some(request) = self.rejoin_if_due(group, now)? {
+            return Ok(Some(request));
+        }
         if let Some(in_flight) = &self.state.group(group)?.in_flight {
             let id = in_flight.request;
             let waits = self.state.requests.contains_key(&id);
@@ -112,7 +117,7 @@ impl Client {
         Ok(Some(Request { id, call: Call::Read(Read { log, after, access }) }))
     }
 
-    fn stored_request(&self, id: RequestId) -> Result<Request, Fault> {
+    pub(crate) fn stored_request(&self, id: RequestId) -> Result<Request, Fault> {
         let record: RequestRecord = self
             .state
             .get(&records::requests(), id.as_bytes())?
@@ -148,6 +153,7 @@ impl Client {
 
     /// Makes the next request of a group's queue; `None` where nothing in it is due.
     fn start_work(&mut self, group: &GroupId, now: Now) -> Result<Option<RequestId>, Fault> {
+        self.refuse_untrusted(group)?;
         let queue = records::queue(group);
         for (key, queued) in self.state.list::<Queued>(&queue, MAX_APPEND)? {
             let number = queue_number(&key)?;
@@ -156,7 +162,11 @@ impl Client {
             }
             self.timers.due.remove(&(*group, number));
             match &queued.work {
-                Work::Content { .. } | Work::Title | Work::Leave => {
+                Work::Content { .. }
+                | Work::Title
+                | Work::Introduction
+                | Work::Roster(_)
+                | Work::Leave => {
                     return self.send_messages(group).map(Some);
                 }
                 work => {
@@ -188,6 +198,14 @@ impl Client {
                 }
                 Work::Title => {
                     seat::seal(seat, group, &Frame::Title(Opaque(title.clone().into_bytes())))?
+                }
+                Work::Introduction => {
+                    let introduction = self.introduction()?;
+                    seat::seal(self.group_seat(group)?, group, &introduction)?
+                }
+                Work::Roster(chunk) => {
+                    let roster = self.roster(group, chunk)?;
+                    seat::seal(self.group_seat(group)?, group, &roster)?
                 }
                 Work::Leave => seat::leave(seat)?,
                 // Changes go one by one, in their turn.
@@ -373,7 +391,6 @@ impl Client {
                 seat::discard(self.group_seat(group)?)?;
                 Vec::from_iter(command)
             }
-            Sent::Rejoin { .. } => Vec::new(),
         };
         for Sealed { number, operation } in commands {
             self.dequeue(group, number)?;

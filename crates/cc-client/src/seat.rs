@@ -181,7 +181,9 @@ pub(crate) fn stage(
         }
         Work::CommitLeaves if seat.leaving().next().is_none() => return Ok(Staged::Nothing),
         Work::Refresh | Work::CommitLeaves => seat.update(),
-        Work::Content { .. } | Work::Title | Work::Leave => return Ok(Staged::Nothing),
+        Work::Content { .. } | Work::Title | Work::Introduction | Work::Roster(_) | Work::Leave => {
+            return Ok(Staged::Nothing);
+        }
     };
     match staged {
         Ok(change) => Ok(Staged::Change { id: *change.id().as_bytes(), commit: change.commit }),
@@ -270,6 +272,12 @@ pub(crate) fn may_rejoin(seat: &CascadingCipherManager, bundle: &[u8]) -> bool {
 /// Whose key package a bundle is.
 pub(crate) fn inspect(seat: &CascadingCipherManager, bundle: &[u8]) -> Result<MemberId, Fault> {
     Ok(seat.inspect_key_package(bundle)?.id)
+}
+
+/// The key with which a member signs in the MLS layer, if it is Ed25519.
+pub(crate) fn device_key(seat: &CascadingCipherManager, member: &MemberId) -> Option<[u8; 32]> {
+    let members = seat.find::<MlsLayer>()?.mls_members();
+    members.iter().find(|known| known.id == *member)?.signature_key.as_slice().try_into().ok()
 }
 
 /// What the group is called, as far as a layer knows.
