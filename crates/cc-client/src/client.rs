@@ -463,6 +463,7 @@ impl EventRecord {
             Self::Unreadable { log, position, fate } => {
                 Event::Unreadable { log, position, fate: fate_from(fate) }
             }
+            Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
             Self::Diverged { group } => Event::Diverged { group },
             Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
         }

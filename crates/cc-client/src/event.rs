@@ -90,6 +90,13 @@ pub enum Event {
         /// Why.
         fate: Fate,
     },
+    /// Items that were not read before the service dropped them.
+    Missed {
+        /// Which log.
+        log: LogId,
+        /// Positions that were missed: those behind the first, the last included.
+        missed: Range<Position>,
+    },
     /// This member fell out of step with the group, and has asked to be added anew.
     Diverged {
         /// Which.

@@ -6,7 +6,9 @@ use cc_core::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EventId, Fault, GroupId, LogId, OperationId, Position, RequestId};
+use crate::{
+    AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, Position, RequestId,
+};
 
 /// The version of all records of this file.
 const VERSION: u8 = 1;
@@ -102,6 +104,8 @@ pub(crate) struct GroupRecord {
     /// Where this person joined.
     pub(crate) joined_at: Position,
     pub(crate) standing: Standing,
+    /// The token of the present epoch, once it was asked for.
+    pub(crate) access: Option<StoredToken>,
     /// The number of the next command.
     pub(crate) next_queued: u64,
     /// The number of the next message of this person's.
@@ -115,6 +119,11 @@ pub(crate) struct GroupRecord {
     /// Rejoins that were asked for since this member was last in step.
     pub(crate) rejoins: u32,
 }
+
+/// A token in a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct StoredToken(#[serde(with = "crate::access::stored")] pub(crate) AccessToken);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Standing {
@@ -185,13 +194,23 @@ pub(crate) struct OperationRecord {
     pub(crate) digest: [u8; 32],
 }
 
+/// What a commit follows, and the hash of the token of the epoch that it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommitRecord {
+    pub(crate) after: Position,
+    pub(crate) next: AccessHash,
+}
+
 /// A request that goes out until it is answered, always with the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RequestRecord {
     /// To a group's log.
     Append {
         group: GroupId,
-        after: Option<Position>,
+        /// Of the epoch that the items are of.
+        access: StoredToken,
+        /// With it this is a commit.
+        commit: Option<CommitRecord>,
         items: Vec<Vec<u8>>,
     },
     /// To somebody's mailbox.
@@ -231,6 +250,7 @@ pub(crate) enum EventRecord {
     Left { group: GroupId, person: PersonRecord, myself: bool },
     KeysChanged { group: GroupId, person: Option<PersonRecord> },
     Unreadable { log: LogId, position: Position, fate: u8 },
+    Missed { log: LogId, from: Position, to: Position },
     Diverged { group: GroupId },
     Repaired { group: GroupId, from: Position, to: Position },
 }
