@@ -446,8 +446,8 @@ impl EventRecord {
         use crate::{Verdict, event::fate_from};
         let settled = |operation, verdict| Event::Settled { operation, verdict };
         match self {
-            Self::Message { group, from, message, content } => {
-                Event::Message { group, from: from.into_person(), message, content }
+            Self::Message { group, from, message, position, content } => {
+                Event::Message { group, from: from.into_person(), message, position, content }
             }
             Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
             Self::Superseded { operation } => settled(operation, Verdict::Superseded),

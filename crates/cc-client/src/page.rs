@@ -165,7 +165,7 @@ impl Client {
                 if epoch == Some(seat::epoch(self.group_seat(group)?)) {
                     self.in_step(group)?;
                 }
-                self.message(group, sender, &bytes)?
+                self.message(group, sender, &bytes, item.position)?
             }
             Opened::Change(outcome) => {
                 self.in_step(group)?;
@@ -193,6 +193,7 @@ impl Client {
         group: &GroupId,
         sender: PersonRecord,
         bytes: &[u8],
+        position: Position,
     ) -> Result<Fate, Fault> {
         match frame::decode(bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
@@ -214,6 +215,7 @@ impl Client {
                     group: *group,
                     from: sender,
                     message: content.id,
+                    position,
                     content: content.bytes.0,
                 })?;
                 Ok(Fate::Message)

@@ -222,17 +222,54 @@ pub(crate) struct PackageRecord {
 /// An event, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EventRecord {
-    Message { group: GroupId, from: PersonRecord, message: OperationId, content: Vec<u8> },
-    Done { operation: OperationId, position: Position },
-    Superseded { operation: OperationId },
-    Refused { operation: OperationId, why: String },
-    Entered { group: GroupId, name: String },
-    Joined { group: GroupId, person: PersonRecord },
-    Left { group: GroupId, person: PersonRecord, myself: bool },
-    KeysChanged { group: GroupId, person: Option<PersonRecord> },
-    Unreadable { log: LogId, position: Position, fate: u8 },
-    Diverged { group: GroupId },
-    Repaired { group: GroupId, from: Position, to: Position },
+    Message {
+        group: GroupId,
+        from: PersonRecord,
+        message: OperationId,
+        position: Position,
+        content: Vec<u8>,
+    },
+    Done {
+        operation: OperationId,
+        position: Position,
+    },
+    Superseded {
+        operation: OperationId,
+    },
+    Refused {
+        operation: OperationId,
+        why: String,
+    },
+    Entered {
+        group: GroupId,
+        name: String,
+    },
+    Joined {
+        group: GroupId,
+        person: PersonRecord,
+    },
+    Left {
+        group: GroupId,
+        person: PersonRecord,
+        myself: bool,
+    },
+    KeysChanged {
+        group: GroupId,
+        person: Option<PersonRecord>,
+    },
+    Unreadable {
+        log: LogId,
+        position: Position,
+        fate: u8,
+    },
+    Diverged {
+        group: GroupId,
+    },
+    Repaired {
+        group: GroupId,
+        from: Position,
+        to: Position,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
