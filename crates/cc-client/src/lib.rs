@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod attachment;
 mod client;
 mod command;
 mod delivery;
@@ -26,6 +27,10 @@ mod timers;
 mod view;
 
 pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
+pub use attachment::{
+    Attachment, AttachmentError, Download, DownloadStep, MAX_ATTACHMENT_LEN, SEGMENT_LEN, Upload,
+    UploadStep,
+};
 pub use client::{AppRecord, Client};
 pub use command::Command;
 pub use delivery::{
