@@ -4,12 +4,14 @@ mod access;
 mod attachment;
 mod client;
 mod command;
+mod content;
 mod delivery;
 mod driver;
 mod echo;
 mod error;
 mod event;
 mod frame;
+mod history;
 mod identity;
 mod ids;
 mod mail;
@@ -23,6 +25,7 @@ mod rejoin;
 mod request;
 mod seat;
 mod time;
+mod timeline;
 mod timers;
 mod view;
 
@@ -33,6 +36,7 @@ pub use attachment::{
 };
 pub use client::{AppRecord, Client};
 pub use command::Command;
+pub use content::{Body, Content, ContentError, MessageRef};
 pub use delivery::{
     Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE,
     MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess, Refusal, Reply, Request,
@@ -40,10 +44,14 @@ pub use delivery::{
 pub use driver::{SystemTimeSource, turn};
 pub use error::Fault;
 pub use event::{Event, Fate, Ledger, Person, Verdict};
+pub use history::{
+    Forwarded, HISTORY_MEDIA_TYPE, History, HistoryEntries, read_history, write_history,
+};
 pub use identity::Profile;
 pub use ids::{EventId, GroupId, LogId, OperationId, Position, RequestId};
 pub use memory::{Faults, MemoryService};
 pub use page::Input;
 pub use recipe::Recipe;
 pub use time::Now;
+pub use timeline::{Applied, Shown, Timeline};
 pub use view::{GroupView, SafetyNumber};
