@@ -24,6 +24,11 @@ pub(crate) fn groups() -> Scope {
     root().child("groups")
 }
 
+/// What views need of the stacks of groups, by the groups' ids.
+pub(crate) fn views() -> Scope {
+    root().child("views")
+}
+
 /// Commands of a group that are not done, in order.
 pub(crate) fn queue(group: &GroupId) -> Scope {
     root().child("queue").child(group.as_bytes())
