@@ -24,13 +24,15 @@ mod seat;
 mod time;
 mod timers;
 mod view;
+mod wire;
 
 pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
 pub use client::{AppRecord, Client};
 pub use command::Command;
 pub use delivery::{
-    Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE,
-    MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess, Refusal, Reply, Request,
+    Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_APPEND_LEN,
+    MAX_ITEM_LEN, MAX_PAGE, MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess,
+    Refusal, Reply, Request,
 };
 pub use driver::{SystemTimeSource, turn};
 pub use error::Fault;
@@ -42,3 +44,7 @@ pub use page::Input;
 pub use recipe::Recipe;
 pub use time::Now;
 pub use view::{GroupView, SafetyNumber};
+pub use wire::{
+    Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,
+    WireError,
+};
