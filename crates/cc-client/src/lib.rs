@@ -29,6 +29,7 @@ mod time;
 mod timeline;
 mod timers;
 mod view;
+mod wire;
 
 pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
 pub use attachment::{
@@ -39,8 +40,9 @@ pub use client::{AppRecord, Client};
 pub use command::Command;
 pub use content::{Body, Content, ContentError, MessageRef};
 pub use delivery::{
-    Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE,
-    MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess, Refusal, Reply, Request,
+    Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_APPEND_LEN,
+    MAX_ITEM_LEN, MAX_PAGE, MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess,
+    Refusal, Reply, Request,
 };
 pub use driver::{SystemTimeSource, turn};
 pub use error::Fault;
@@ -57,3 +59,7 @@ pub use snapshot::{Snapshot, Views};
 pub use time::Now;
 pub use timeline::{Applied, Shown, Timeline};
 pub use view::{GroupView, SafetyNumber};
+pub use wire::{
+    Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,
+    WireError,
+};
