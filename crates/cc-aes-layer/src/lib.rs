@@ -24,7 +24,7 @@ pub use error::AesError;
 pub use error::StreamError;
 pub use key::{AesKey, Algorithm};
 pub use layer::AesLayer;
-pub use password::{Argon2Params, Password};
+pub use password::{Argon2Params, PASSWORD_SALT_LEN, Password};
 pub use stream::{
     CHUNK_LEN, MAX_STREAM_LEN, SEALED_CHUNK_LEN, StreamKey, StreamOpener, StreamSealer,
 };
