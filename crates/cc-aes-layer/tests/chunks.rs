@@ -49,7 +49,7 @@ proptest! {
         seed in any::<u8>(),
     ) {
         let plaintext: Vec<u8> =
-            (0..chunks * CHUNK_LEN + more).map(|i| (i % 251) as u8 ^ seed).collect();
+            (0..chunks * CHUNK_LEN + more).map(|i| (i % 251).to_le_bytes()[0] ^ seed).collect();
         let key = AesKey::generate().unwrap();
         let mut out = Vec::new();
         decrypt_stream(&key, b"ad", &seal_backwards(&key, &plaintext)[..], &mut out).unwrap();
