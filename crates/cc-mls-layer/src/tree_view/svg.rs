@@ -98,16 +98,21 @@ impl Drawing<'_> {
             escape(&text)
         );
         for (line, note) in notes.iter().enumerate() {
+            // The lines to the children leave from below a parent, so what is said of it stands beside it.
+            let (x, y, anchor) = match width_below(node) {
+                1 => (middle, top + NODE_HEIGHT + 13 * (line + 1), "middle"),
+                _ => (middle + NODE_WIDTH / 2 + 5, top + 19 + 13 * line, "start"),
+            };
             let _ = writeln!(
                 self.nodes,
-                "<text x=\"{middle}\" y=\"{}\" fill=\"{GREY}\" font-size=\"11\">{}</text>",
-                top + NODE_HEIGHT + 13 * (line + 1),
+                "<text x=\"{x}\" y=\"{y}\" fill=\"{GREY}\" font-size=\"11\" \
+                 text-anchor=\"{anchor}\">{}</text>",
                 escape(note)
             );
         }
     }
 
-    /// What stands in a node, and what below it.
+    /// What stands in a node, and what below or beside it.
     fn label(&self, node: usize) -> (String, Vec<String>) {
         let width = width_below(node);
         match self.view.nodes().get(node) {
@@ -117,8 +122,12 @@ impl Drawing<'_> {
                 (label::member(leaf, MOST), notes)
             }
             Some(TreeNode::Parent(parent)) => {
-                let unmerged = label::unmerged(self.view, parent, MOST);
-                let notes = unmerged.map(|names| format!("unmerged: {names}"));
+                let notes = match parent.unmerged_leaves.len() {
+                    // There is room for one name.
+                    0 | 1 => label::unmerged(self.view, parent, MOST)
+                        .map(|name| format!("unmerged: {name}")),
+                    many => Some(format!("{many} unmerged")),
+                };
                 (format!("node {node}"), notes.into_iter().collect())
             }
             _ if width == 1 => ("free".to_owned(), vec![]),
