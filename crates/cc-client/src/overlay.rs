@@ -69,6 +69,18 @@ fn copy(batch: &mut Batch, scope: &Scope, key: &[u8], change: Change<'_>) {
     }
 }
 
+/// Visits the record that a change put.
+fn put_only(
+    key: &[u8],
+    change: Change<'_>,
+    visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    match change {
+        Change::Put(value) => visit(key, value.duplicate()),
+        Change::Delete => ControlFlow::Continue(()),
+    }
+}
+
 impl Store for Overlay {
     fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
         match self.open.as_ref().and_then(|open| open.get(scope, key)) {
@@ -90,23 +102,25 @@ impl Store for Overlay {
                 open.changes().filter(|(other, key, _)| *other == scope && key.starts_with(prefix));
             changed.extend(here.map(|(_, key, change)| (key.to_vec(), change)));
         }
-        if changed.is_empty() {
-            return self.base.scan(scope, prefix, visit);
-        }
-        let mut records = BTreeMap::new();
+        // Both are in the order of keys: merged, and no record is read that is not asked for.
+        let mut changed = changed.into_iter().peekable();
+        let mut flow = ControlFlow::Continue(());
         self.base.scan(scope, prefix, &mut |key, value| {
-            records.insert(key.to_vec(), value);
-            ControlFlow::Continue(())
+            while let Some((new, change)) = changed.next_if(|(new, _)| new.as_slice() < key) {
+                flow = put_only(&new, change, visit);
+                if flow.is_break() {
+                    return flow;
+                }
+            }
+            flow = match changed.next_if(|(new, _)| new.as_slice() == key) {
+                Some((new, change)) => put_only(&new, change, visit),
+                None => visit(key, value),
+            };
+            flow
         })?;
         for (key, change) in changed {
-            match change {
-                Change::Put(value) => records.insert(key, value.duplicate()),
-                Change::Delete => records.remove(&key),
-            };
-        }
-        for (key, value) in records {
-            if visit(&key, value).is_break() {
-                break;
+            if flow.is_continue() {
+                flow = put_only(&key, change, visit);
             }
         }
         Ok(())
