@@ -139,3 +139,63 @@ impl Store for Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cc_core::store::MemoryStore;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scanned(store: &impl Store, prefix: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return found;
+        }
+        let scope = Scope::new("test");
+        store
+            .scan(&scope, prefix, &mut |key, value| {
+                found.push((key.to_vec(), value.expose().to_vec()));
+                if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+            .unwrap();
+        found
+    }
+
+    fn batch(changes: &[(Vec<u8>, Option<u8>)]) -> Batch {
+        let (mut batch, scope) = (Batch::new(), Scope::new("test"));
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.put(&scope, key.clone(), SecretBytes::new(vec![*value])),
+                None => batch.delete(&scope, key.clone()),
+            }
+        }
+        batch
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<(Vec<u8>, Option<u8>)>> {
+        let key = proptest::collection::vec(0u8..3, 1..4);
+        proptest::collection::vec((key, any::<Option<u8>>()), 0..20)
+    }
+
+    proptest! {
+        /// An open transaction reads as if it were committed.
+        #[test]
+        fn a_scan_sees_the_open_transaction(
+            before in changes(),
+            open in changes(),
+            prefix in proptest::collection::vec(0u8..3, 0..2),
+            limit in 0usize..10,
+        ) {
+            let (mut base, mut model) = (MemoryStore::new(), MemoryStore::new());
+            for store in [&mut base, &mut model] {
+                store.commit(&batch(&before)).unwrap();
+            }
+            model.commit(&batch(&open)).unwrap();
+            let mut overlay = Overlay { base: Box::new(base), open: None };
+            overlay.begin();
+            overlay.commit(&batch(&open)).unwrap();
+            prop_assert_eq!(scanned(&overlay, &prefix, limit), scanned(&model, &prefix, limit));
+        }
+    }
+}
