@@ -115,6 +115,19 @@ impl Client {
         self.transact(|client| client.submit_now(id, command))
     }
 
+    /// Takes several commands as [`submit`](Self::submit) does, all or none of them, in one commit.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_all(
+        &mut self,
+        commands: impl IntoIterator<Item = (OperationId, Command)>,
+    ) -> Result<(), Fault> {
+        self.transact(|client| {
+            commands.into_iter().try_for_each(|(id, command)| client.submit_now(id, command))
+        })
+    }
+
     /// Acknowledges all events through `through`, and takes a command that answers them, in one commit:
     /// a bot that is killed answers neither twice nor never.
     ///

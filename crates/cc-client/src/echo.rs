@@ -120,8 +120,10 @@ impl Client {
         let record = self.state.group(group)?;
         let Some(in_flight) = record.in_flight.clone() else { return Ok(()) };
         let (cursor, last_commit) = (record.cursor, record.last_commit);
-        let answered = !self.state.requests.contains_key(&in_flight.request);
-        let vanished = answered && in_flight.appended.is_none_or(|at| at <= cursor);
+        let vanished = match self.timers.appended.get(&in_flight.request) {
+            Some(at) => *at <= cursor,
+            None => !self.state.requests.contains_key(&in_flight.request),
+        };
         match in_flight.what {
             Sent::Messages(_) => {
                 let epoch = seat::epoch(self.group_seat(group)?);

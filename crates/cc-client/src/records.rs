@@ -142,8 +142,6 @@ pub(crate) struct InFlight {
     /// The epoch that it was sealed in.
     pub(crate) epoch: u64,
     pub(crate) what: Sent,
-    /// Where the service said that the last item is.
-    pub(crate) appended: Option<Position>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

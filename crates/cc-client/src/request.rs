@@ -74,7 +74,10 @@ impl Client {
                     let over = group.is_some_and(|group| group.standing == Standing::Removed);
                     let in_flight = group.and_then(|group| group.in_flight.as_ref());
                     let waits = in_flight.map(|sent| sent.request);
-                    let waits = waits.filter(|id| self.state.requests.contains_key(id));
+                    let waits = waits.filter(|id| {
+                        let there = self.state.requests.contains_key(id);
+                        there && !self.timers.appended.contains_key(id)
+                    });
                     if over { None } else { self.timers.next_look(&log, waits, now) }
                 }
                 Target::Request(id) => self.timers.offers.get(&id).map(|offer| offer.again),
@@ -105,7 +108,9 @@ impl Client {
         let (in_flight, queued) = (record.in_flight.as_ref().map(|it| it.request), record.queued);
         let timer = *self.timers.log(group);
         if let Some(id) = in_flight {
-            let may_go = timer.send_after <= now.mono && self.state.requests.contains_key(&id);
+            let waits = self.state.requests.contains_key(&id);
+            let may_go =
+                waits && timer.send_after <= now.mono && !self.timers.appended.contains_key(&id);
             return if may_go && self.timers.offer(id, now) {
                 self.stored_request(id).map(Some)
             } else {
@@ -309,8 +314,7 @@ impl Client {
         let access = StoredToken(access);
         let append = RequestRecord::Append { group: *group, access, commit, items };
         let request = self.state.add_request(&append)?;
-        self.state.group_mut(group)?.in_flight =
-            Some(InFlight { request, epoch, what, appended: None });
+        self.state.group_mut(group)?.in_flight = Some(InFlight { request, epoch, what });
         Ok(request)
     }
 
@@ -335,6 +339,7 @@ impl Client {
     pub(crate) fn ground(&mut self, group: &GroupId) -> Result<(), Fault> {
         if let Some(in_flight) = self.state.group_mut(group)?.in_flight.take() {
             self.timers.offers.remove(&in_flight.request);
+            self.timers.appended.remove(&in_flight.request);
             self.state.end_request(in_flight.request)?;
         }
         Ok(())
@@ -380,8 +385,8 @@ impl Client {
                 false
             }
             (RequestTarget::Group(group), Ok(Reply::Appended(position))) => {
-                self.appended(&group, id, position)?;
-                true
+                self.appended(&group, id, position);
+                false
             }
             (RequestTarget::Group(group), Err(Failure::Refused(refusal))) => {
                 self.append_refused(&group, id, refusal, now)?;
@@ -416,16 +421,13 @@ impl Client {
         Ok(())
     }
 
-    fn appended(&mut self, group: &GroupId, id: RequestId, at: Position) -> Result<(), Fault> {
-        let record = self.state.group_mut(group)?;
-        if let Some(in_flight) = record.in_flight.as_mut().filter(|sent| sent.request == id) {
-            // A hint: the log decides.
-            in_flight.appended = Some(at);
-            let timer = self.timers.log(group);
-            timer.head = timer.head.max(at);
-            timer.accepted();
-        }
-        Ok(())
+    /// The service says that it took what is in flight. That is a hint, for the log decides, and so it is
+    /// not written: after a restart the request is offered again, and the service answers as before.
+    fn appended(&mut self, group: &GroupId, id: RequestId, at: Position) {
+        self.timers.appended.insert(id, at);
+        let timer = self.timers.log(group);
+        timer.head = timer.head.max(at);
+        timer.accepted();
     }
 
     fn append_refused(
@@ -467,7 +469,7 @@ impl Client {
             }
             _ => {}
         }
-        self.state.group_mut(group)?.in_flight = None;
+        self.ground(group)?;
         let why = format!("the delivery service refused it: {refusal}");
         let commands = match in_flight.what {
             Sent::Messages(sent) => sent.into_iter().map(|(_, sealed)| sealed).collect(),

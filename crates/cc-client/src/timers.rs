@@ -23,6 +23,8 @@ pub(crate) struct Timers {
     /// Reads that were handed out.
     pub(crate) reads: BTreeMap<RequestId, LogId>,
     pub(crate) offers: BTreeMap<RequestId, Offer>,
+    /// Where the service said that the last item of what is in flight is.
+    pub(crate) appended: BTreeMap<RequestId, Position>,
     /// When what the client does of itself is due, by the number of the command.
     pub(crate) due: BTreeMap<(GroupId, u64), u64>,
     /// When a member that may have fallen out of step asks to be added anew.
@@ -37,6 +39,7 @@ impl Default for Timers {
             logs: BTreeMap::new(),
             reads: BTreeMap::new(),
             offers: BTreeMap::new(),
+            appended: BTreeMap::new(),
             due: BTreeMap::new(),
             suspects: BTreeMap::new(),
         }
