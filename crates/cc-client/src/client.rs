@@ -141,6 +141,12 @@ impl Client {
         }
     }
 
+    /// Gives the store free, for another process or for [`open`](Self::open). Whatever a call did was
+    /// committed when it returned, so that there is nothing to save.
+    pub fn close(self) {
+        drop(self);
+    }
+
     fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
         let state = State::read(&store)?;
         let seats = Seats::default();
