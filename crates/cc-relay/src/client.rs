@@ -77,11 +77,7 @@ impl HttpService {
         }
     }
 
-    fn exchange(
-        &self,
-        id: RequestId,
-        bytes: &[u8],
-    ) -> Result<Result<Reply, Failure>, ureq::Error> {
+    fn exchange(&self, id: RequestId, bytes: &[u8]) -> Result<Result<Reply, Failure>, ureq::Error> {
         let request = self.agent.post(&self.url).content_type("application/octet-stream");
         let mut response = request.send(bytes)?;
         Ok(match response.status().as_u16() {

@@ -1,7 +1,12 @@
 //! What every [`Storage`] must do. An engine's own tests call [`run`] with a function that opens an empty one.
 //!
 //! Panics with what is wrong. [`run`] needs a tokio runtime with several threads.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 #![allow(clippy::missing_panics_doc, reason = "panics are what it is for")]
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -150,7 +155,10 @@ async fn a_token_is_for_its_epoch(storage: &dyn Storage) {
     for (access, last, over) in [(first, 2, true), (second, 4, true), (third, 5, false)] {
         let read = storage.read(log, Position(0), Reader::Token(access), NOW).await.unwrap();
         let ReadPage { page, epoch_over } = read.unwrap();
-        assert_eq!((page.head, page.items.len(), epoch_over), (Position(last), last as usize, over));
+        assert_eq!(
+            (page.head, page.items.len(), epoch_over),
+            (Position(last), last as usize, over)
+        );
         let beyond = storage.read(log, Position(last), Reader::Token(access), NOW).await.unwrap();
         assert!(beyond.unwrap().page.items.is_empty());
     }
@@ -249,7 +257,8 @@ async fn many_at_once_are_in_one_order(storage: Arc<dyn Storage>) {
     const EACH: usize = 10;
     let (log, access) = (log(), token(1));
     append(&*storage, commit(log, access, 0, None)).await.unwrap();
-    let packages = (0..TASKS).map(|n| PublishedPackage { bytes: vec![n as u8], last_resort: false });
+    let packages =
+        (0..TASKS).map(|n| PublishedPackage { bytes: vec![n as u8], last_resort: false });
     storage.publish(id(), log, packages.collect(), NOW).await.unwrap().unwrap();
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {

@@ -167,12 +167,7 @@ impl<K: Eq + Hash + Copy> Table<K> {
     }
 
     /// `None` where there is no limit.
-    fn with<T>(
-        &self,
-        key: K,
-        now: Instant,
-        act: impl FnOnce(&mut Bucket, Rate) -> T,
-    ) -> Option<T> {
+    fn with<T>(&self, key: K, now: Instant, act: impl FnOnce(&mut Bucket, Rate) -> T) -> Option<T> {
         let rate = self.rate;
         if rate.per_second == 0 {
             return None;

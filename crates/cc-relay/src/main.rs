@@ -188,8 +188,7 @@ fn limits(options: &Options) -> Limits {
 }
 
 async fn expire(relay: Relay) {
-    let mut rounds =
-        tokio::time::interval(std::time::Duration::from_secs(EXPIRY_MINUTES * 60));
+    let mut rounds = tokio::time::interval(std::time::Duration::from_secs(EXPIRY_MINUTES * 60));
     loop {
         rounds.tick().await;
         if let Err(error) = relay.expire().await {
@@ -201,8 +200,7 @@ async fn expire(relay: Relay) {
 /// Done when the program is to end.
 fn end() -> std::io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     Ok(async move {
         #[cfg(unix)]
         tokio::select! {

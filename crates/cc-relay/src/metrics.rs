@@ -11,8 +11,7 @@ use cc_client::{Call, Failure, Refusal, Reply};
 /// Upper bounds of the buckets, in microseconds.
 const BOUNDS: [u64; 8] = [500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000];
 const CALLS: [&str; 4] = ["append", "read", "publish", "claim"];
-const OUTCOMES: [&str; 7] =
-    ["done", "conflict", "denied", "gone", "too_large", "busy", "failed"];
+const OUTCOMES: [&str; 7] = ["done", "conflict", "denied", "gone", "too_large", "busy", "failed"];
 
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -127,9 +126,19 @@ impl Metrics {
             ("relay_bytes_in_total", "counter", "Bytes of items appended.", get(&self.bytes_in)),
             ("relay_items_out_total", "counter", "Items read.", get(&self.items_out)),
             ("relay_bytes_out_total", "counter", "Bytes of items read.", get(&self.bytes_out)),
-            ("relay_malformed_total", "counter", "Bodies that were no request.", get(&self.malformed)),
+            (
+                "relay_malformed_total",
+                "counter",
+                "Bodies that were no request.",
+                get(&self.malformed),
+            ),
             ("relay_limited_total", "counter", "Requests over a limit.", get(&self.limited)),
-            ("relay_timeouts_total", "counter", "Bodies that came too slowly.", get(&self.timed_out)),
+            (
+                "relay_timeouts_total",
+                "counter",
+                "Bodies that came too slowly.",
+                get(&self.timed_out),
+            ),
             ("relay_connections", "gauge", "Open connections.", get(&self.connections)),
             ("relay_followers", "gauge", "Open WebSockets.", get(&self.followers)),
             (

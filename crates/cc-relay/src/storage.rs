@@ -6,8 +6,8 @@ mod sqlite;
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use cc_client::{
-    AccessHash, Answer, Failure, Follows, LogId, MAX_APPEND, MAX_APPEND_LEN, MAX_ITEM_LEN, MAX_PAGE,
-    MAX_PAGE_LEN, Page, Position, PublishedPackage, Refusal, Reply, RequestId,
+    AccessHash, Answer, Failure, Follows, LogId, MAX_APPEND, MAX_APPEND_LEN, MAX_ITEM_LEN,
+    MAX_PAGE, MAX_PAGE_LEN, Page, Position, PublishedPackage, Refusal, Reply, RequestId,
 };
 
 pub use memory::MemoryStorage;

@@ -69,7 +69,9 @@ mod tests {
             assert_eq!(good.parse::<RelayUrl>().unwrap().to_string(), good);
         }
         assert_eq!("https://a/".parse::<RelayUrl>().unwrap().to_string(), "https://a");
-        for bad in ["relay.example", "ftp://a", "https://", "https:///x", "https://a b", "https://u@h"] {
+        for bad in
+            ["relay.example", "ftp://a", "https://", "https:///x", "https://a b", "https://u@h"]
+        {
             assert_eq!(bad.parse::<RelayUrl>(), Err(UrlError), "{bad}");
         }
     }

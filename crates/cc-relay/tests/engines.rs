@@ -99,7 +99,8 @@ async fn perform(storage: &dyn Storage, op: &Op, now: Hour) -> String {
             format!("{:?}", storage.read(log_id(log), after, reader, now).await.unwrap())
         }
         Op::Publish { id, log, packages } => {
-            let package = |(byte, last_resort)| PublishedPackage { bytes: vec![byte; 9], last_resort };
+            let package =
+                |(byte, last_resort)| PublishedPackage { bytes: vec![byte; 9], last_resort };
             let packages = packages.into_iter().map(package).collect();
             let result = storage.publish(request(id), log_id(log), packages, now).await.unwrap();
             format!("{result:?}")

@@ -10,8 +10,8 @@ use cc_client::{
 };
 
 use super::{
-    Hour, KeptAnswer, MAILBOX_FULL, MAX_PAST_EPOCHS, PageItems, ReadPage, Reader, Retention, Storage,
-    StorageError, StoredAppend, Task, kept_answer, read_answer,
+    Hour, KeptAnswer, MAILBOX_FULL, MAX_PAST_EPOCHS, PageItems, ReadPage, Reader, Retention,
+    Storage, StorageError, StoredAppend, Task, kept_answer, read_answer,
 };
 
 /// Keeps everything in memory, and nothing over a restart.
@@ -173,7 +173,11 @@ impl Inner {
         }
         let log = self.logs.entry(*log).or_insert_with(|| Log::new(*access, now));
         for item in items {
-            log.items.push_back(Stored { commit: commit.is_some(), hour: now, bytes: item.clone() });
+            log.items.push_back(Stored {
+                commit: commit.is_some(),
+                hour: now,
+                bytes: item.clone(),
+            });
             log.head += 1;
         }
         let head = Position(log.head);

@@ -19,8 +19,8 @@ use cc_client::{LogId, Position, PublishedPackage, Refusal, RequestId};
 use rusqlite::Connection;
 
 use super::{
-    Hour, KeptAnswer, OpenError, ReadPage, Reader, Retention, Storage, StorageError, StoredAppend, Task,
-    kept_answer, read_answer,
+    Hour, KeptAnswer, OpenError, ReadPage, Reader, Retention, Storage, StorageError, StoredAppend,
+    Task, kept_answer, read_answer,
 };
 use connection::Readers;
 use logs::ReadOutcome;
@@ -78,7 +78,8 @@ impl Storage for SqliteStorage {
         now: Hour,
     ) -> Task<'_, Result<Position, Refusal>> {
         let retention = Arc::clone(&self.retention);
-        let work = move |connection: &Connection| logs::append(connection, &append, now, &retention);
+        let work =
+            move |connection: &Connection| logs::append(connection, &append, now, &retention);
         Box::pin(self.once(id, now, work))
     }
 

@@ -75,7 +75,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "secure_delete", true)?;
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version == 0 {
-            let schema = format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;");
+            let schema =
+                format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&schema)?;
             return Ok((connection, VERSION));
         }

@@ -3,7 +3,9 @@
 use cc_client::{AccessHash, Follows, Item, LogId, Page, Position, Refusal};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Hour, ReadPage, Reader, Retention, SqliteError, StorageError, StoredAppend, to_i64, to_u64};
+use super::{
+    Hour, ReadPage, Reader, Retention, SqliteError, StorageError, StoredAppend, to_i64, to_u64,
+};
 use crate::storage::{MAILBOX_FULL, MAX_PAST_EPOCHS, PageItems};
 
 /// Items that are looked at in one statement when old ones are forgotten.

@@ -17,8 +17,8 @@ pub(super) fn publish(
         "SELECT count(*), coalesce(sum(length(bytes)), 0), count(*) FILTER (WHERE NOT last_resort)
             FROM packages WHERE mailbox = ?1 AND NOT (last_resort AND ?2)",
     )?;
-    let (count, bytes, one_time): (u32, i64, u32) =
-        kept.query_row(params![mailbox.as_bytes(), replaces], |row| {
+    let (count, bytes, one_time): (u32, i64, u32) = kept
+        .query_row(params![mailbox.as_bytes(), replaces], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let count = count.saturating_add(u32::try_from(packages.len()).unwrap_or(u32::MAX));
