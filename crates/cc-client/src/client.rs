@@ -97,7 +97,7 @@ impl Client {
             acknowledged: 0,
             next_seat: 0,
             next_settled: 0,
-            mailbox: LogId::random()?,
+            mailbox: identity.mailbox.address(),
             mailbox_cursor: Position::START,
             packages_wanted: 0,
             packages_there: None,

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod client;
 mod command;
 mod delivery;
@@ -24,11 +25,12 @@ mod time;
 mod timers;
 mod view;
 
+pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
 pub use client::{AppRecord, Client};
 pub use command::Command;
 pub use delivery::{
-    Call, DeliveryService, Failure, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE, Page,
-    PublishedPackage, Refusal, Reply, Request,
+    Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE,
+    MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess, Refusal, Reply, Request,
 };
 pub use driver::{SystemTimeSource, turn};
 pub use error::Fault;

@@ -1,10 +1,12 @@
 //! What the client wants of the network, and what answers do.
 
-use cc_core::Opaque;
+use cc_core::{Opaque, Secret};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Call, Client, Failure, Fault, GroupId, LogId, Now, OperationId, Position, PublishedPackage,
-    Refusal, Reply, Request, RequestId,
+    AccessToken, Append, Call, Client, Failure, Fault, Follows, GroupId, LogId, Now, OperationId,
+    Position, Publish, PublishedPackage, Purpose, Read, ReadAccess, Refusal, Reply, Request,
+    RequestId,
     client::RequestTarget,
     delivery::MAX_APPEND,
     frame::{self, Content, Frame, GroupItem, item_digest},
@@ -102,7 +104,12 @@ impl Client {
         timer.started(id, now);
         self.timers.reads.retain(|_, other| *other != log);
         self.timers.reads.insert(id, log);
-        Ok(Some(Request { id, call: Call::Read { log, after } }))
+        let access = if log == self.state.meta.mailbox {
+            ReadAccess::Owner(self.identity.mailbox.prove(id, Purpose::Read(after)))
+        } else {
+            ReadAccess::Token(self.access_token(&log))
+        };
+        Ok(Some(Request { id, call: Call::Read(Read { log, after, access }) }))
     }
 
     fn stored_request(&self, id: RequestId) -> Result<Request, Fault> {
@@ -111,22 +118,32 @@ impl Client {
             .get(&records::requests(), id.as_bytes())?
             .ok_or_else(|| cc_core::store::StoreError::corrupt("a request has no record"))?;
         let call = match record {
-            RequestRecord::Append { group, after, items } => {
-                Call::Append { log: group, after, items }
-            }
+            RequestRecord::Append { group, after, items } => Call::Append(Append {
+                log: group,
+                access: Some(self.access_token(&group)),
+                commit: after.map(|after| Follows { after, next: None }),
+                items,
+            }),
             RequestRecord::Mail { mailbox, item } => {
-                Call::Append { log: mailbox, after: None, items: vec![item] }
+                Call::Append(Append { log: mailbox, access: None, commit: None, items: vec![item] })
             }
-            RequestRecord::Publish { packages } => Call::Publish {
-                mailbox: self.state.meta.mailbox,
-                packages: packages
+            RequestRecord::Publish { packages } => {
+                let packages: Vec<_> = packages
                     .into_iter()
                     .map(|(bytes, last_resort)| PublishedPackage { bytes, last_resort })
-                    .collect(),
-            },
-            RequestRecord::Claim { mailbox, .. } => Call::Claim { mailbox },
+                    .collect();
+                let proof = self.identity.mailbox.prove(id, Purpose::Publish(&packages));
+                Call::Publish(Publish { mailbox: self.state.meta.mailbox, proof, packages })
+            }
+            RequestRecord::Claim { mailbox, .. } => Call::Claim(mailbox),
         };
         Ok(Request { id, call })
+    }
+
+    /// Shows that this person may use the group's log: so far, that it knows the log's address.
+    fn access_token(&self, group: &GroupId) -> AccessToken {
+        let hash = Sha256::new().chain_update(b"cc-client/1 token").chain_update(group.as_bytes());
+        AccessToken::new(Secret::take(&mut hash.finalize().into()))
     }
 
     /// Makes the next request of a group's queue; `None` where nothing in it is due.

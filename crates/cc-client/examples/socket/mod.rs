@@ -8,23 +8,34 @@ use std::{
 };
 
 use cc_client::{
-    Call, DeliveryService, Failure, Item, LogId, MemoryService, Page, Position, PublishedPackage,
+    AccessHash, AccessToken, Append, Call, DeliveryService, Failure, Follows, Item, LogId,
+    MailboxProof, MemoryService, Page, Position, Publish, PublishedPackage, Read, ReadAccess,
     Refusal, Reply, Request, RequestId,
 };
+use cc_core::Secret;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
 enum Asked {
-    Append(RequestId, LogId, Option<Position>, Vec<Vec<u8>>),
-    Read(LogId, Position),
-    Publish(RequestId, LogId, Vec<(Vec<u8>, bool)>),
-    Claim(RequestId, LogId),
+    Append(LogId, Option<[u8; 32]>, Option<(Position, Option<[u8; 32]>)>, Vec<Vec<u8>>),
+    Read(LogId, Position, Access),
+    Publish(LogId, Proof, Vec<(Vec<u8>, bool)>),
+    Claim(LogId),
 }
+
+#[derive(Serialize, Deserialize)]
+enum Access {
+    Token([u8; 32]),
+    Owner(Proof),
+}
+
+/// Public key and signature.
+type Proof = ([u8; 32], Vec<u8>);
 
 #[derive(Serialize, Deserialize)]
 enum Answered {
     Appended(Position),
-    Page(Vec<(Position, bool, Vec<u8>)>, Position),
+    Page(Vec<(Position, bool, Vec<u8>)>, Position, Position),
     Published(u32),
     Claimed(Option<Vec<u8>>),
     Conflict(Position),
@@ -42,8 +53,8 @@ impl SocketService {
         Self { address, stream: None }
     }
 
-    fn call(&mut self, asked: &Asked) -> Result<Answered, Failure> {
-        let answer = self.exchange(asked);
+    fn call(&mut self, id: RequestId, asked: Asked) -> Result<Answered, Failure> {
+        let answer = self.exchange(&(id, asked));
         if answer.is_err() {
             self.stream = None;
         }
@@ -54,7 +65,7 @@ impl SocketService {
         }
     }
 
-    fn exchange(&mut self, asked: &Asked) -> io::Result<Answered> {
+    fn exchange(&mut self, asked: &(RequestId, Asked)) -> io::Result<Answered> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             None => self.stream.insert(TcpStream::connect(&self.address)?),
@@ -66,44 +77,42 @@ impl SocketService {
 }
 
 impl DeliveryService for SocketService {
-    fn append(
-        &mut self,
-        id: RequestId,
-        log: &LogId,
-        after: Option<Position>,
-        items: &[Vec<u8>],
-    ) -> Result<Position, Failure> {
-        match self.call(&Asked::Append(id, *log, after, items.to_vec()))? {
+    fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure> {
+        let Append { log, access, commit, items } = append;
+        let access = access.as_ref().map(|token| *token.expose());
+        let commit = commit.map(|commit| (commit.after, commit.next.map(|AccessHash(hash)| hash)));
+        match self.call(id, Asked::Append(*log, access, commit, items.clone()))? {
             Answered::Appended(position) => Ok(position),
             _ => Err(Failure::Unknown),
         }
     }
 
-    fn read(&mut self, log: &LogId, after: Position) -> Result<Page, Failure> {
-        match self.call(&Asked::Read(*log, after))? {
-            Answered::Page(items, head) => {
+    fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Failure> {
+        let access = match &read.access {
+            ReadAccess::Token(token) => Access::Token(*token.expose()),
+            ReadAccess::Owner(proof) => Access::Owner((proof.public_key, proof.signature.to_vec())),
+        };
+        match self.call(id, Asked::Read(read.log, read.after, access))? {
+            Answered::Page(items, forgotten, head) => {
                 let item = |(position, commit, bytes)| Item { position, commit, bytes };
-                Ok(Page { items: items.into_iter().map(item).collect(), head })
+                Ok(Page { items: items.into_iter().map(item).collect(), forgotten, head })
             }
             _ => Err(Failure::Unknown),
         }
     }
 
-    fn publish(
-        &mut self,
-        id: RequestId,
-        mailbox: &LogId,
-        packages: &[PublishedPackage],
-    ) -> Result<u32, Failure> {
+    fn publish(&mut self, id: RequestId, publish: &Publish) -> Result<u32, Failure> {
+        let Publish { mailbox, proof, packages } = publish;
         let packages = packages.iter().map(|p| (p.bytes.clone(), p.last_resort)).collect();
-        match self.call(&Asked::Publish(id, *mailbox, packages))? {
+        let proof = (proof.public_key, proof.signature.to_vec());
+        match self.call(id, Asked::Publish(*mailbox, proof, packages))? {
             Answered::Published(remaining) => Ok(remaining),
             _ => Err(Failure::Unknown),
         }
     }
 
     fn claim(&mut self, id: RequestId, mailbox: &LogId) -> Result<Option<Vec<u8>>, Failure> {
-        match self.call(&Asked::Claim(id, *mailbox))? {
+        match self.call(id, Asked::Claim(*mailbox))? {
             Answered::Claimed(package) => Ok(package),
             _ => Err(Failure::Unknown),
         }
@@ -127,21 +136,36 @@ pub fn serve(service: &MemoryService) -> io::Result<String> {
 fn serve_one(mut stream: TcpStream, service: &mut MemoryService) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
-        let (id, call) = match receive(&mut stream)? {
-            Asked::Append(id, log, after, items) => (id, Call::Append { log, after, items }),
-            Asked::Read(log, after) => (RequestId::from_bytes([0; 16]), Call::Read { log, after }),
-            Asked::Publish(id, mailbox, packages) => {
+        let (id, asked): (RequestId, Asked) = receive(&mut stream)?;
+        let call = match asked {
+            Asked::Append(log, access, commit, items) => {
+                let access = access.map(|mut token| AccessToken::new(Secret::take(&mut token)));
+                let commit =
+                    commit.map(|(after, next)| Follows { after, next: next.map(AccessHash) });
+                Call::Append(Append { log, access, commit, items })
+            }
+            Asked::Read(log, after, access) => {
+                let access = match access {
+                    Access::Token(mut token) => {
+                        ReadAccess::Token(AccessToken::new(Secret::take(&mut token)))
+                    }
+                    Access::Owner(owner) => ReadAccess::Owner(proof(owner)?),
+                };
+                Call::Read(Read { log, after, access })
+            }
+            Asked::Publish(mailbox, owner, packages) => {
                 let package = |(bytes, last_resort)| PublishedPackage { bytes, last_resort };
                 let packages = packages.into_iter().map(package).collect();
-                (id, Call::Publish { mailbox, packages })
+                Call::Publish(Publish { mailbox, proof: proof(owner)?, packages })
             }
-            Asked::Claim(id, mailbox) => (id, Call::Claim { mailbox }),
+            Asked::Claim(mailbox) => Call::Claim(mailbox),
         };
         let answer = match (Request { id, call }).perform(service) {
             Ok(Reply::Appended(position)) => Answered::Appended(position),
             Ok(Reply::Page(page)) => {
                 let item = |item: Item| (item.position, item.commit, item.bytes);
-                Answered::Page(page.items.into_iter().map(item).collect(), page.head)
+                let items = page.items.into_iter().map(item).collect();
+                Answered::Page(items, page.forgotten, page.head)
             }
             Ok(Reply::Published { remaining }) => Answered::Published(remaining),
             Ok(Reply::Claimed(package)) => Answered::Claimed(package),
@@ -150,6 +174,11 @@ fn serve_one(mut stream: TcpStream, service: &mut MemoryService) -> io::Result<(
         };
         send(&mut stream, &answer)?;
     }
+}
+
+fn proof((public_key, signature): Proof) -> io::Result<MailboxProof> {
+    let signature = signature.try_into().map_err(|_| io::Error::other("not a signature"))?;
+    Ok(MailboxProof { public_key, signature })
 }
 
 fn send(stream: &mut TcpStream, value: &impl Serialize) -> io::Result<()> {
