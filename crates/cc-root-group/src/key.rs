@@ -5,9 +5,8 @@ use core::fmt;
 
 use cc_core::{RandomError, Secret, with_clean_stack};
 use p256::elliptic_curve::sec1::ToEncodedPoint;
-use sha2::{Digest, Sha256};
 
-use crate::{Curve, DhError, Fingerprint, PairFingerprint};
+use crate::{Curve, Fingerprint, KeyError, MemberPublicKey, PairFingerprint, codec};
 
 /// A private key and its public key. The private key is zeroized on drop and never printed.
 pub struct DhKeyPair {
@@ -19,23 +18,23 @@ impl DhKeyPair {
     /// A new key pair from the operating system's generator.
     ///
     /// # Errors
-    /// [`DhError::Random`] when the generator fails.
-    pub fn generate(curve: Curve) -> Result<Self, DhError> {
+    /// [`KeyError::Random`] when the generator fails.
+    pub fn generate(curve: Curve) -> Result<Self, KeyError> {
         for _ in 0..MAX_TRIES {
             match Self::from_private_key(curve, Secret::random()?) {
-                Err(DhError::PrivateKey) => {}
+                Err(KeyError::PrivateKey) => {}
                 result => return result,
             }
         }
-        Err(DhError::Random(RandomError))
+        Err(KeyError::Random(RandomError))
     }
 
     /// The key pair with this private key: 32 bytes, for X25519 any (they are clamped on use, RFC 7748
     /// section 5), for P-256 a big-endian scalar between 1 and the group order.
     ///
     /// # Errors
-    /// [`DhError::PrivateKey`] for a P-256 scalar out of range.
-    pub fn from_private_key(curve: Curve, private: Secret<32>) -> Result<Self, DhError> {
+    /// [`KeyError::PrivateKey`] for a P-256 scalar out of range.
+    pub fn from_private_key(curve: Curve, private: Secret<32>) -> Result<Self, KeyError> {
         let point = with_clean_stack::<STACK, _>(|| match curve {
             Curve::X25519 => {
                 let secret = x25519_dalek::StaticSecret::from(*private.expose());
@@ -43,9 +42,9 @@ impl DhKeyPair {
             }
             Curve::P256 => {
                 let secret = p256::SecretKey::from_slice(private.expose())
-                    .map_err(|_| DhError::PrivateKey)?;
+                    .map_err(|_| KeyError::PrivateKey)?;
                 let encoded = secret.public_key().to_encoded_point(false);
-                encoded.as_bytes().try_into().map(Point::P256).map_err(|_| DhError::Internal)
+                encoded.as_bytes().try_into().map(Point::P256).map_err(|_| KeyError::Internal)
             }
         })?;
         Ok(Self { private, public: DhPublicKey(point) })
@@ -74,32 +73,32 @@ impl DhKeyPair {
     /// section 5.7.1.2. Not uniformly random: it goes through a KDF before use.
     ///
     /// # Errors
-    /// [`DhError::CurveMismatch`] for a key of the other curve, [`DhError::PublicKey`] when the result
+    /// [`KeyError::SuiteMismatch`] for a key of the other curve, [`KeyError::PublicKey`] when the result
     /// does not depend on the private key.
-    pub fn diffie_hellman(&self, peer: &DhPublicKey) -> Result<Secret<32>, DhError> {
+    pub fn diffie_hellman(&self, peer: &DhPublicKey) -> Result<Secret<32>, KeyError> {
         with_clean_stack::<STACK, _>(|| self.agree(peer))
     }
 
-    fn agree(&self, peer: &DhPublicKey) -> Result<Secret<32>, DhError> {
+    fn agree(&self, peer: &DhPublicKey) -> Result<Secret<32>, KeyError> {
         match (self.curve(), &peer.0) {
             (Curve::X25519, Point::X25519(point)) => {
                 let secret = x25519_dalek::StaticSecret::from(*self.private.expose());
                 let shared = secret.diffie_hellman(&x25519_dalek::PublicKey::from(*point));
                 if !shared.was_contributory() {
-                    return Err(DhError::PublicKey);
+                    return Err(KeyError::PublicKey);
                 }
-                Secret::copy_from(shared.as_bytes()).ok_or(DhError::Internal)
+                Secret::copy_from(shared.as_bytes()).ok_or(KeyError::Internal)
             }
             (Curve::P256, Point::P256(point)) => {
                 let secret = p256::SecretKey::from_slice(self.private.expose())
-                    .map_err(|_| DhError::PrivateKey)?;
+                    .map_err(|_| KeyError::PrivateKey)?;
                 let public =
-                    p256::PublicKey::from_sec1_bytes(point).map_err(|_| DhError::PublicKey)?;
+                    p256::PublicKey::from_sec1_bytes(point).map_err(|_| KeyError::PublicKey)?;
                 let shared =
                     p256::ecdh::diffie_hellman(secret.to_nonzero_scalar(), public.as_affine());
-                Secret::copy_from(shared.raw_secret_bytes()).ok_or(DhError::Internal)
+                Secret::copy_from(shared.raw_secret_bytes()).ok_or(KeyError::Internal)
             }
-            _ => Err(DhError::CurveMismatch),
+            _ => Err(KeyError::SuiteMismatch),
         }
     }
 }
@@ -122,40 +121,37 @@ impl DhPublicKey {
     /// P-256 (SEC 1 section 2.3.3, uncompressed).
     ///
     /// # Errors
-    /// [`DhError::PublicKey`] for anything else, for an encoding that is not the canonical one, for a
+    /// [`KeyError::PublicKey`] for anything else, for an encoding that is not the canonical one, for a
     /// point not on the curve, of low order, or at infinity.
-    pub fn from_point(curve: Curve, point: &[u8]) -> Result<Self, DhError> {
+    pub fn from_point(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
         let checked = match curve {
             Curve::X25519 => check_x25519(point).map(Point::X25519),
             Curve::P256 => check_p256(point).map(Point::P256),
         };
-        checked.map(Self).ok_or(DhError::PublicKey)
+        checked.map(Self).ok_or(KeyError::PublicKey)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote, with the checks of
     /// [`from_point`](Self::from_point).
     ///
     /// # Errors
-    /// [`DhError::PublicKey`] for an unknown curve, a truncated or not canonical encoding, or bytes
+    /// [`KeyError::PublicKey`] for an unknown curve, a truncated or not canonical encoding, or bytes
     /// left over, and as for `from_point`.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DhError> {
-        let (curve, rest) = bytes.split_first_chunk().ok_or(DhError::PublicKey)?;
-        let curve = Curve::from_id(u16::from_be_bytes(*curve)).ok_or(DhError::PublicKey)?;
-        let point = rest.strip_prefix(point_len_prefix(curve)).ok_or(DhError::PublicKey)?;
-        Self::from_point(curve, point)
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::from_wire(bytes)
     }
 
     /// The key with its curve in front: the [curve id](Curve::id) in 2 bytes, the length of the point
     /// (RFC 9420 section 2.1.2: 1 byte for X25519, 2 for P-256), the point. 35 or 69 bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let curve = self.curve();
-        [&curve.id().to_be_bytes()[..], point_len_prefix(curve), self.point()].concat()
+        self.to_wire()
     }
 
     /// Bytes that [`to_bytes`](Self::to_bytes) gives for a key on `curve`.
     pub(crate) const fn encoded_len(curve: Curve) -> usize {
-        2 + point_len_prefix(curve).len() + curve.public_key_len()
+        let (_, prefix_len) = codec::short_len(curve.public_key_len());
+        2 + prefix_len + curve.public_key_len()
     }
 
     /// The curve.
@@ -187,15 +183,6 @@ impl DhPublicKey {
     pub fn fingerprint_with(&self, other: &Self) -> PairFingerprint {
         PairFingerprint::of(self, other)
     }
-
-    /// The digest of the curve and the key that goes into the member id.
-    pub(crate) fn commitment(&self) -> [u8; 32] {
-        Sha256::new()
-            .chain_update(b"cascading-cipher/1 dh commitment")
-            .chain_update(self.to_bytes())
-            .finalize()
-            .into()
-    }
 }
 
 impl fmt::Debug for DhPublicKey {
@@ -203,15 +190,6 @@ impl fmt::Debug for DhPublicKey {
         write!(f, "DhPublicKey({}, ", self.curve())?;
         self.point().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
-    }
-}
-
-/// The length of a point on `curve` as RFC 9420 section 2.1.2 encodes it.
-const fn point_len_prefix(curve: Curve) -> &'static [u8] {
-    match curve {
-        Curve::X25519 => &[32],
-        // 65 is more than 6 bits hold: 2 bytes, the first of which begins with the bits 01.
-        Curve::P256 => &[0x40, 65],
     }
 }
 

@@ -5,28 +5,28 @@ use alloc::sync::Arc;
 use cc_core::{Contribution, MemberId, Secret, membership::Epoch, random};
 
 use crate::{
-    DhError, DhPublicKey,
+    KeyError, MemberPublicKey, Prk,
     group::{
         root::{Root, Step},
         roster::{Entry, Roster},
     },
-    kdf::Prk,
     message::MessageKey,
 };
 
-#[derive(Clone)]
-pub(crate) struct Generation {
+#[derive(Debug, Clone)]
+pub(crate) struct Generation<P: MemberPublicKey> {
     /// The number of changes since the group was founded.
     pub(crate) number: u64,
     /// The running digest of everything that happened: see [`Step::history`].
     pub(crate) history: [u8; 32],
     /// The digest of the body of the commit that made it; zero where it was founded.
     pub(crate) commit: [u8; 32],
-    pub(crate) roster: Arc<Roster>,
+    pub(crate) roster: Arc<Roster<P>>,
     pub(crate) secrets: Arc<Secrets>,
 }
 
 /// What all members of a generation share, and nobody else.
+#[derive(Debug)]
 pub(crate) struct Secrets {
     pub(crate) messages: Arc<MessageSecrets>,
     /// For the tag by which members know that a commit comes from one of them.
@@ -38,23 +38,25 @@ pub(crate) struct Secrets {
 }
 
 /// What is left of the secrets once the generation is over.
+#[derive(Debug)]
 pub(crate) struct MessageSecrets {
     /// For the layers above.
     pub(crate) contribution: Secret<32>,
     pub(crate) key: MessageKey,
 }
 
-impl Generation {
+impl<P: MemberPublicKey> Generation<P> {
     /// The first generation of a group with one member.
-    pub(crate) fn founded_by(
-        id: MemberId,
-        key: DhPublicKey,
-        binding: &[u8; 32],
-    ) -> Result<Self, DhError> {
-        let roster = Roster::new(key.curve(), &[Entry { id, key }]);
-        let step =
-            Step { generation: 0, binding: *binding, before: NO_HISTORY, roster: roster.digest() };
-        let root = Root::random()?;
+    pub(crate) fn founded_by(id: MemberId, key: P, binding: &[u8; 32]) -> Result<Self, KeyError> {
+        let roster = Roster::new(key.suite(), &[Entry { id, key }]);
+        let step = Step {
+            kind: P::LABEL,
+            generation: 0,
+            binding: *binding,
+            before: NO_HISTORY,
+            roster: roster.digest(),
+        };
+        let root = Root::random(P::LABEL)?;
         let commitment = root.commitment(&step);
         Ok(Self::new(&root, &step, &commitment, NO_COMMIT, roster))
     }
@@ -65,18 +67,24 @@ impl Generation {
         step: &Step,
         commitment: &[u8; 32],
         commit: [u8; 32],
-        roster: Roster,
+        roster: Roster<P>,
     ) -> Self {
         let history = step.history(commitment, &commit);
-        let secrets = Secrets::derive(&root.generation_secret(&history));
+        let secrets = Secrets::derive(P::LABEL, &root.generation_secret(&history));
         let (roster, secrets) = (Arc::new(roster), Arc::new(secrets));
         Self { number: step.generation, history, commit, roster, secrets }
     }
 
     /// The change from this generation to one with this roster.
-    pub(crate) fn step(&self, roster: &Roster, binding: &[u8; 32]) -> Result<Step, DhError> {
-        let generation = self.number.checked_add(1).ok_or(DhError::Internal)?;
-        Ok(Step { generation, binding: *binding, before: self.history, roster: roster.digest() })
+    pub(crate) fn step(&self, roster: &Roster<P>, binding: &[u8; 32]) -> Result<Step, KeyError> {
+        let generation = self.number.checked_add(1).ok_or(KeyError::Internal)?;
+        Ok(Step {
+            kind: P::LABEL,
+            generation,
+            binding: *binding,
+            before: self.history,
+            roster: roster.digest(),
+        })
     }
 
     pub(crate) fn contribution(&self) -> Contribution {
@@ -87,7 +95,7 @@ impl Generation {
     }
 }
 
-impl Epoch for Generation {
+impl<P: MemberPublicKey> Epoch for Generation<P> {
     type Past = Arc<MessageSecrets>;
 
     fn number(&self) -> u64 {
@@ -104,28 +112,32 @@ impl Epoch for Generation {
 }
 
 impl Secrets {
-    fn derive(generation: &Prk) -> Self {
+    fn derive(kind: &'static str, generation: &Prk) -> Self {
         let messages = MessageSecrets::new(
-            generation.expand(b"contribution", &[]),
-            generation.expand(b"messages", &[]),
+            kind,
+            generation.expand("contribution", &[]),
+            generation.expand("messages", &[]),
         );
         Self::from_parts(
+            kind,
             messages,
-            generation.expand(b"membership", &[]),
-            generation.expand(b"onward", &[]),
-            *generation.expand(b"authenticator", &[]).expose(),
+            generation.expand("membership", &[]),
+            generation.expand("onward", &[]),
+            *generation.expand("authenticator", &[]).expose(),
         )
     }
 
     /// The secrets that [`expose`](Self::expose) gave.
     pub(crate) fn from_parts(
+        kind: &'static str,
         messages: MessageSecrets,
         membership: Secret<32>,
         onward: Secret<32>,
         authenticator: [u8; 32],
     ) -> Self {
         let messages = Arc::new(messages);
-        Self { messages, membership: membership.into(), onward: onward.into(), authenticator }
+        let [membership, onward] = [membership, onward].map(|key| Prk::new(kind, key));
+        Self { messages, membership, onward, authenticator }
     }
 
     /// All of them, to be stored, in the order in which [`from_parts`](Self::from_parts) takes them.
@@ -137,19 +149,19 @@ impl Secrets {
     /// The tag by which the members of a generation know that the commit that ends it comes from one of
     /// them: checked before anything that costs.
     pub(crate) fn membership_tag(&self, binding: &[u8; 32], commit: &[u8; 32]) -> Secret<32> {
-        self.membership.expand(b"membership tag", &[binding, commit])
+        self.membership.expand("membership tag", &[binding, commit])
     }
 
     /// The root of the next generation, where nobody is removed, with the public salt that it takes.
-    pub(crate) fn next_root(&self, binding: &[u8; 32]) -> Result<(Root, [u8; 32]), DhError> {
+    pub(crate) fn next_root(&self, binding: &[u8; 32]) -> Result<(Root, [u8; 32]), KeyError> {
         let salt = random::array()?;
         Ok((Root::derived(&self.onward, binding, &salt), salt))
     }
 }
 
 impl MessageSecrets {
-    pub(crate) fn new(contribution: Secret<32>, key: Secret<32>) -> Self {
-        Self { contribution, key: MessageKey::new(key) }
+    pub(crate) fn new(kind: &'static str, contribution: Secret<32>, key: Secret<32>) -> Self {
+        Self { contribution, key: MessageKey::new(kind, key) }
     }
 
     /// To be stored, in the order in which [`new`](Self::new) takes them.

@@ -12,10 +12,10 @@ use cc_core::{
 use super::{
     Generation, Group, MAX_PAST_GENERATIONS, MessageSecrets, State,
     generation::Secrets,
-    roster::{Roster, Shard, read_entries, write_entries},
+    roster::{Roster, Shard, Shards, read_entries, write_entries},
 };
 use crate::{
-    Curve, DhKeyPair,
+    MemberKeyPair, MemberPublicKey,
     records::{Fields, Records, malformed, record},
 };
 
@@ -29,23 +29,31 @@ const ROSTER: &[u8] = b"roster";
 /// The same of the staged change, where it differs.
 const NEXT_ROSTER: &[u8] = b"next-roster";
 
-type Shards = BTreeMap<u8, Arc<Shard>>;
+/// `None` for a shard without members.
+type ChangedShards<P> = BTreeMap<u8, Option<Arc<Shard<P>>>>;
 
-impl Group {
-    pub(crate) fn restore(keys: DhKeyPair, records: &mut Records) -> Result<Self, LayerError> {
+impl<K: MemberKeyPair> Group<K> {
+    /// The group that [`save`](Self::save) wrote, of the owner of `keys`.
+    ///
+    /// # Errors
+    /// [`Storage`](cc_core::LayerErrorKind::Storage) for records that are missing or malformed.
+    pub fn restore(keys: K, records: &mut Records) -> Result<Self, LayerError> {
         let state = read(records, &keys)?;
         Ok(Self { keys, state: Versions::restored(state) })
     }
 
     /// Writes what differs from what the store has, which is nothing if it is new.
-    pub(crate) fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
+    ///
+    /// # Errors
+    /// [`Misuse`](cc_core::LayerErrorKind::Misuse) for a window that no record holds.
+    pub fn save(&mut self, to: &mut ScopeWriter<'_>) -> Result<(), LayerError> {
         self.state.save(to, write)
     }
 }
 
-fn write(
-    before: Option<&State>,
-    after: &State,
+fn write<P: MemberPublicKey>(
+    before: Option<&State<P>>,
+    after: &State<P>,
     to: &mut ScopeWriter<'_>,
 ) -> Result<(), LayerError> {
     let head = write_head(after)?;
@@ -55,7 +63,7 @@ fn write(
     write_generation(GENERATION, before.and_then(present), present(after), to);
     write_generation(CHANGE, before.and_then(next), next(after), to);
 
-    let roster = |state: Option<&State>| match state.and_then(present) {
+    let roster = |state: Option<&State<P>>| match state.and_then(present) {
         Some(now) => now.roster.shards().clone(),
         None => Shards::new(),
     };
@@ -81,7 +89,7 @@ fn write(
 }
 
 /// The record of what the state is made of.
-fn write_head(state: &State) -> Result<SecretBytes, LayerError> {
+fn write_head<P: MemberPublicKey>(state: &State<P>) -> Result<SecretBytes, LayerError> {
     let window = u8::try_from(state.past().limit())
         .map_err(|_| LayerError::misuse("keep fewer past generations"))?;
     let (phase, last) = match state.phase() {
@@ -102,10 +110,10 @@ fn write_head(state: &State) -> Result<SecretBytes, LayerError> {
     Ok(record(&[&[window, phase, change, attached], member, last, &past]))
 }
 
-fn write_generation(
+fn write_generation<P: MemberPublicKey>(
     key: &'static [u8],
-    before: Option<&Generation>,
-    after: Option<&Generation>,
+    before: Option<&Generation<P>>,
+    after: Option<&Generation<P>>,
     to: &mut ScopeWriter<'_>,
 ) {
     match (before, after) {
@@ -130,7 +138,12 @@ fn write_generation(
     }
 }
 
-fn write_shards(prefix: &[u8], before: &Shards, after: &Shards, to: &mut ScopeWriter<'_>) {
+fn write_shards<P: MemberPublicKey>(
+    prefix: &[u8],
+    before: &Shards<P>,
+    after: &Shards<P>,
+    to: &mut ScopeWriter<'_>,
+) {
     for index in before.keys().filter(|index| !after.contains_key(index)) {
         to.delete(shard_key(prefix, *index));
     }
@@ -142,7 +155,7 @@ fn write_shards(prefix: &[u8], before: &Shards, after: &Shards, to: &mut ScopeWr
 }
 
 /// The shards that the staged change makes anew; `None` for one that it empties.
-fn changed_shards(state: &State) -> BTreeMap<u8, Option<Arc<Shard>>> {
+fn changed_shards<P: MemberPublicKey>(state: &State<P>) -> ChangedShards<P> {
     let (Some(now), Some(next)) = (present(state), next(state)) else { return BTreeMap::new() };
     let (now, next) = (now.roster.shards(), next.roster.shards());
     let emptied = now.keys().filter(|index| !next.contains_key(index)).map(|index| (*index, None));
@@ -151,9 +164,9 @@ fn changed_shards(state: &State) -> BTreeMap<u8, Option<Arc<Shard>>> {
     emptied.chain(changed.map(|(index, shard)| (*index, Some(Arc::clone(shard))))).collect()
 }
 
-fn write_changed_shards(
-    before: &BTreeMap<u8, Option<Arc<Shard>>>,
-    after: &BTreeMap<u8, Option<Arc<Shard>>>,
+fn write_changed_shards<P: MemberPublicKey>(
+    before: &ChangedShards<P>,
+    after: &ChangedShards<P>,
     to: &mut ScopeWriter<'_>,
 ) {
     for index in before.keys().filter(|index| !after.contains_key(index)) {
@@ -172,7 +185,11 @@ fn write_changed_shards(
     }
 }
 
-fn read(records: &mut Records, keys: &DhKeyPair) -> Result<State, StoreError> {
+fn read<K: MemberKeyPair>(
+    records: &mut Records,
+    keys: &K,
+) -> Result<State<K::PublicKey>, StoreError> {
+    let suite = keys.public_key().suite();
     let head = records.take(GROUP)?;
     let mut fields = head.fields()?;
     let window = usize::from(fields.byte()?);
@@ -186,12 +203,12 @@ fn read(records: &mut Records, keys: &DhKeyPair) -> Result<State, StoreError> {
     let phase = match phase {
         0 => Phase::Outside,
         1 => {
-            let shards = read_shards(records, keys.curve())?;
+            let shards = read_shards(records, suite)?;
             if change != 0 {
-                let shards = overlaid(&shards, records, keys.curve())?;
-                next = Some(read_generation(CHANGE, records, keys.curve(), shards)?);
+                let shards = overlaid(&shards, records, suite)?;
+                next = Some(read_generation(CHANGE, records, suite, shards)?);
             }
-            Phase::Member(read_generation(GENERATION, records, keys.curve(), shards)?)
+            Phase::Member(read_generation(GENERATION, records, suite, shards)?)
         }
         2 => Phase::Removed { last: fields.number()? },
         _ => return Err(malformed()),
@@ -209,37 +226,36 @@ fn read(records: &mut Records, keys: &DhKeyPair) -> Result<State, StoreError> {
     let mut past = Vec::with_capacity(numbers.len());
     for number in numbers {
         let number = u64::from_be_bytes(*number);
-        past.push((number, read_past(number, records)?));
+        past.push((number, read_past::<K::PublicKey>(number, records)?));
     }
     let past = PastEpochs::restored(window, past).ok_or_else(malformed)?;
     let state = State::restored(member, phase, past, change).ok_or_else(malformed)?;
-    if contains_member(&state, keys) { Ok(state) } else { Err(malformed()) }
+    if contains_member(&state, keys.public_key()) { Ok(state) } else { Err(malformed()) }
 }
 
 /// Whether the owner of `keys` is in the present generation and in the next.
-fn contains_member(state: &State, keys: &DhKeyPair) -> bool {
-    let contains = |generation: &Generation| {
-        let key = state.member().and_then(|member| generation.roster.key(&member).copied());
-        key == Some(*keys.public_key())
+fn contains_member<P: MemberPublicKey>(state: &State<P>, key: &P) -> bool {
+    let contains = |generation: &Generation<P>| {
+        state.member().and_then(|member| generation.roster.key(&member)) == Some(key)
     };
     present(state).is_none_or(contains) && next(state).is_none_or(contains)
 }
 
-fn read_generation(
+fn read_generation<P: MemberPublicKey>(
     key: &[u8],
     records: &mut Records,
-    curve: Curve,
-    shards: Shards,
-) -> Result<Generation, StoreError> {
+    suite: P::Suite,
+    shards: Shards<P>,
+) -> Result<Generation<P>, StoreError> {
     let record = records.take(key)?;
     let mut fields = record.fields()?;
     let number = fields.number()?;
     let [history, commit, digest] = [fields.array()?, fields.array()?, fields.array()?];
-    let messages = read_messages(&mut fields)?;
+    let messages = read_messages::<P>(&mut fields)?;
     let (membership, onward) = (fields.secret()?, fields.secret()?);
-    let secrets = Secrets::from_parts(messages, membership, onward, fields.array()?);
+    let secrets = Secrets::from_parts(P::LABEL, messages, membership, onward, fields.array()?);
     fields.end()?;
-    let roster = Roster::from_shards(curve, shards).ok_or_else(malformed)?;
+    let roster = Roster::from_shards(suite, shards).ok_or_else(malformed)?;
     if roster.digest() != digest {
         return Err(malformed());
     }
@@ -247,53 +263,68 @@ fn read_generation(
     Ok(Generation { number, history, commit, roster, secrets })
 }
 
-fn read_shards(records: &mut Records, curve: Curve) -> Result<Shards, StoreError> {
+fn read_shards<P: MemberPublicKey>(
+    records: &mut Records,
+    suite: P::Suite,
+) -> Result<Shards<P>, StoreError> {
     let mut shards = Shards::new();
     for (index, record) in records.take_indexed(ROSTER) {
-        shards.insert(index, read_shard(record.fields()?.rest(), curve)?);
+        shards.insert(index, read_shard(record.fields()?.rest(), suite)?);
     }
     Ok(shards)
 }
 
 /// The shards of the staged change, where `shards` are those of the present generation.
-fn overlaid(shards: &Shards, records: &mut Records, curve: Curve) -> Result<Shards, StoreError> {
+fn overlaid<P: MemberPublicKey>(
+    shards: &Shards<P>,
+    records: &mut Records,
+    suite: P::Suite,
+) -> Result<Shards<P>, StoreError> {
     let mut shards = shards.clone();
     for (index, record) in records.take_indexed(NEXT_ROSTER) {
         match record.fields()?.rest() {
             [] if shards.remove(&index).is_some() => {}
             entries => {
-                shards.insert(index, read_shard(entries, curve)?);
+                shards.insert(index, read_shard(entries, suite)?);
             }
         }
     }
     Ok(shards)
 }
 
-fn read_shard(entries: &[u8], curve: Curve) -> Result<Arc<Shard>, StoreError> {
-    let entries = read_entries(curve, entries).map_err(|_| malformed())?;
+fn read_shard<P: MemberPublicKey>(
+    entries: &[u8],
+    suite: P::Suite,
+) -> Result<Arc<Shard<P>>, StoreError> {
+    let entries = read_entries(suite, entries).map_err(|_| malformed())?;
     if entries.is_empty() {
         return Err(malformed());
     }
-    Ok(Arc::new(Shard::new(curve, entries)))
+    Ok(Arc::new(Shard::new(suite, entries)))
 }
 
-fn read_past(number: u64, records: &mut Records) -> Result<Arc<MessageSecrets>, StoreError> {
+fn read_past<P: MemberPublicKey>(
+    number: u64,
+    records: &mut Records,
+) -> Result<Arc<MessageSecrets>, StoreError> {
     let record = records.take(&past_key(number))?;
     let mut fields = record.fields()?;
-    let messages = read_messages(&mut fields)?;
+    let messages = read_messages::<P>(&mut fields)?;
     fields.end()?;
     Ok(Arc::new(messages))
 }
 
-fn read_messages(fields: &mut Fields<'_>) -> Result<MessageSecrets, StoreError> {
-    Ok(MessageSecrets::new(fields.secret()?, fields.secret()?))
+fn read_messages<P: MemberPublicKey>(
+    fields: &mut Fields<'_>,
+) -> Result<MessageSecrets, StoreError> {
+    Ok(MessageSecrets::new(P::LABEL, fields.secret()?, fields.secret()?))
 }
 
-fn present(state: &State) -> Option<&Generation> {
+fn present<P: MemberPublicKey>(state: &State<P>) -> Option<&Generation<P>> {
     state.present().ok()
 }
 
-fn next(state: &State) -> Option<&Generation> {
+fn next<P: MemberPublicKey>(state: &State<P>) -> Option<&Generation<P>> {
     state.change().map(|change| &change.next)
 }
 

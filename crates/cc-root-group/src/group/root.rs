@@ -3,17 +3,23 @@
 use cc_core::Secret;
 use sha2::{Digest, Sha256};
 
-use crate::{DhError, kdf::Prk, message::MessageKey};
+use crate::{KeyError, Prk, label::label, message::MessageKey};
 
 /// 32 bytes from which all secrets of one generation are derived.
 ///
 /// Where somebody is removed it is random, and sealed to everyone who stays. Otherwise it is derived from
 /// the generation before it, which goes one way: those who join by it cannot tell that generation's
 /// secrets.
-pub(crate) struct Root(Secret<32>);
+pub(crate) struct Root {
+    /// As [`MemberPublicKey::LABEL`](crate::MemberPublicKey::LABEL).
+    kind: &'static str,
+    secret: Secret<32>,
+}
 
 /// What everyone who follows a change knows of it, besides the root.
 pub(crate) struct Step {
+    /// As [`MemberPublicKey::LABEL`](crate::MemberPublicKey::LABEL).
+    pub(crate) kind: &'static str,
     /// The generation that the change makes.
     pub(crate) generation: u64,
     /// [`PartContext::binding`](cc_core::PartContext::binding); for a founded group that of its stack or
@@ -28,45 +34,45 @@ pub(crate) struct Step {
 impl Root {
     pub(crate) const LEN: usize = 32;
 
-    pub(crate) fn random() -> Result<Self, DhError> {
-        Ok(Self(Secret::random()?))
+    pub(crate) fn random(kind: &'static str) -> Result<Self, KeyError> {
+        Ok(Self { kind, secret: Secret::random()? })
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Secret::copy_from(bytes).map(Self)
+    pub(crate) fn from_bytes(kind: &'static str, bytes: &[u8]) -> Option<Self> {
+        Secret::copy_from(bytes).map(|secret| Self { kind, secret })
     }
 
     /// The root of the next generation, from the secret of the present one for that purpose. `salt` is
     /// public and random, so that two changes never come to the same root, whichever is taken in the end.
     pub(crate) fn derived(onward: &Prk, binding: &[u8; 32], salt: &[u8; 32]) -> Self {
-        Self(onward.expand(b"next root", &[binding, salt]))
+        Self { kind: onward.kind(), secret: onward.expand("next root", &[binding, salt]) }
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {
-        self.0.expose()
+        self.secret.expose()
     }
 
     /// The commitment to this root that all see: two roots never have the same one, and it tells nothing
     /// about the root (HKDF-SHA-256 is collision-resistant and a pseudorandom function).
     pub(crate) fn commitment(&self, step: &Step) -> [u8; 32] {
-        let Step { generation, binding, before, roster } = step;
+        let Step { generation, binding, before, roster, .. } = step;
         let fields: [&[u8]; 4] = [&generation.to_be_bytes(), binding, before, roster];
-        *self.prk().expand(b"root commitment", &fields).expose()
+        *self.prk().expand("root commitment", &fields).expose()
     }
 
     /// The secret of the generation with this history: members who were shown two histories have no key
     /// in common.
     pub(crate) fn generation_secret(&self, history: &[u8; 32]) -> Prk {
-        self.prk().expand(b"generation", &[history]).into()
+        Prk::new(self.kind, self.prk().expand("generation", &[history]))
     }
 
     /// The key under which a welcome tells of the group; `binding` and the root make it fresh for each.
     pub(crate) fn welcome_key(&self, binding: &[u8; 32]) -> MessageKey {
-        MessageKey::new(self.prk().expand(b"welcome group", &[binding]))
+        MessageKey::new(self.kind, self.prk().expand("welcome group", &[binding]))
     }
 
     fn prk(&self) -> Prk {
-        Prk::extract(b"cascading-cipher/1 dh root", self.0.expose())
+        Prk::extract(self.kind, "root", self.secret.expose())
     }
 }
 
@@ -75,7 +81,7 @@ impl Step {
     /// group was founded. `commit` is the digest of the commit's body, zero where the group is founded.
     pub(crate) fn history(&self, commitment: &[u8; 32], commit: &[u8; 32]) -> [u8; 32] {
         Sha256::new()
-            .chain_update(b"cascading-cipher/1 dh history")
+            .chain_update(label(self.kind, "history"))
             .chain_update(self.generation.to_be_bytes())
             .chain_update(self.binding)
             .chain_update(self.before)
@@ -94,12 +100,12 @@ mod tests {
     use super::*;
 
     fn step() -> Step {
-        Step { generation: 3, binding: [1; 32], before: [2; 32], roster: [3; 32] }
+        Step { kind: "dh", generation: 3, binding: [1; 32], before: [2; 32], roster: [3; 32] }
     }
 
     #[test]
     fn commitment_and_history_depend_on_everything() {
-        let [one, other] = [1, 2].map(|byte| Root::from_bytes(&[byte; 32]).unwrap());
+        let [one, other] = [1, 2].map(|byte| Root::from_bytes("dh", &[byte; 32]).unwrap());
         let steps = [
             step(),
             Step { generation: 4, ..step() },
@@ -123,10 +129,10 @@ mod tests {
 
     #[test]
     fn what_is_derived_depends_on_its_inputs() {
-        let root = Root::from_bytes(&[1; 32]).unwrap();
+        let root = Root::from_bytes("dh", &[1; 32]).unwrap();
         let secret = |history| *root.generation_secret(&[history; 32]).expose();
         assert_ne!(secret(1), secret(2));
-        let onward = Prk::extract(b"salt", b"secret");
+        let onward = Prk::extract("dh", "salt", b"secret");
         let next = |binding, salt| *Root::derived(&onward, &[binding; 32], &[salt; 32]).expose();
         assert_eq!(next(1, 1), next(1, 1));
         assert_ne!(next(1, 1), next(1, 2));

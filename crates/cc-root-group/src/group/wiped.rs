@@ -10,12 +10,14 @@ use std::{
 use alloc::{boxed::Box, vec, vec::Vec};
 
 use super::{
-    hostile::{ID, four, parts},
     root::Step,
     roster::Roster,
+    tests::hostile::{ID, four, parts},
     *,
 };
-use crate::Curve;
+use crate::{Curve, DhKeyPair, DhPublicKey};
+
+const KIND: &str = DhPublicKey::LABEL;
 
 /// Not the bytes themselves, or else the search would find what it searches with.
 fn masked(bytes: &[u8; 32]) -> [u8; 32] {
@@ -74,7 +76,7 @@ fn without_its_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 #[test]
 fn a_root_is_nowhere_in_memory_once_it_was_dropped() {
     let control = without_its_stack(|| {
-        let planted = Box::new(*Root::random().unwrap().expose());
+        let planted = Box::new(*Root::random(KIND).unwrap().expose());
         let control = masked(&planted);
         let block: &'static mut [u8; 32] = Box::leak(planted);
         (control, block)
@@ -105,20 +107,20 @@ fn a_root_is_nowhere_in_memory_once_it_was_dropped() {
 
 /// A change that removes the third of [`four`] and adds the fourth.
 struct Change {
-    a: Group,
-    b: Group,
-    d: Group,
+    a: Group<DhKeyPair>,
+    b: Group<DhKeyPair>,
+    d: Group<DhKeyPair>,
     step: Step,
-    roster: Roster,
-    entry: Entry,
+    roster: Roster<DhPublicKey>,
+    entry: Entry<DhPublicKey>,
 }
 
 impl Change {
     fn new(curve: Curve) -> Self {
-        let [a, b, _, d] = four(curve);
+        let [a, b, _, d] = four::<DhKeyPair>(curve);
         let entry = Entry { id: ID[3], key: *d.keys.public_key() };
         let now = a.state.latest().present().unwrap();
-        let roster = now.roster.changed(None, &[ID[2]], &[entry]).unwrap();
+        let roster = now.roster.changed(None, &[ID[2]], &[entry.clone()]).unwrap();
         let step = now.step(&roster, &[9; 32]).unwrap();
         Self { a, b, d, step, roster, entry }
     }
@@ -131,9 +133,9 @@ impl Change {
 
     fn seal(&self) -> (Vec<u8>, [u8; 32]) {
         let now = self.a.state.latest().present().unwrap();
-        let root = Root::random().unwrap();
+        let root = Root::random(KIND).unwrap();
         let commitment = root.commitment(&self.step);
-        let (removed, added) = (vec![ID[2]], vec![self.entry]);
+        let (removed, added) = (vec![ID[2]], vec![self.entry.clone()]);
         let change = CommittedChange { ends: now.number, removed, added, commitment };
         let commit = Commit::seal(&self.a.keys, ID[0], now, &self.step, change, &root).unwrap();
         let mut part = commit.encode().unwrap();
@@ -142,13 +144,13 @@ impl Change {
     }
 
     fn welcome(&self) -> (Vec<u8>, [u8; 32]) {
-        let root = Root::random().unwrap();
+        let root = Root::random(KIND).unwrap();
         let step = &self.step;
         let commitment = root.commitment(step);
         let roster = self.roster.clone();
         let next = Generation::new(&root, step, &commitment, [7; 32], roster);
         let (keys, commitment, next, sender) = (&self.a.keys, &commitment, &next, ID[0]);
         let invited = Invited { keys, sender, step, commitment, next, root: &root };
-        (invited.welcome(&[self.entry]).unwrap(), masked(root.expose()))
+        (invited.welcome(&[self.entry.clone()]).unwrap(), masked(root.expose()))
     }
 }

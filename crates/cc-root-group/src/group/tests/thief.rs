@@ -1,20 +1,13 @@
 //! What a copy of a member's state opens, before and after each event.
 
-use alloc::vec::Vec;
-
-use cc_core::{Kind, LayerErrorKind, StackId};
-
 use super::{
     hostile::{ID, four, group, parts, stage},
     *,
 };
-use crate::Curve;
-
-const CURVE: Curve = Curve::X25519;
 
 /// All that a store has of a member.
-fn copy(group: &Group) -> Group {
-    let keys = DhKeyPair::from_private_key(CURVE, group.private_key().duplicate()).unwrap();
+fn copy<K: MemberKeyPair>(group: &Group<K>) -> Group<K> {
+    let keys = duplicate(&group.keys);
     Group { keys, state: Versions::new(group.state.latest().clone()) }
 }
 
@@ -24,36 +17,35 @@ fn transact<T>(f: impl FnOnce(&LayerContext<'_>) -> T) -> T {
     f(&LayerContext { binding: &binding, position: 0, chain: None })
 }
 
-fn message(from: &Group) -> Vec<u8> {
+pub(crate) fn message<K: MemberKeyPair>(from: &Group<K>) -> Vec<u8> {
     let mut buffer = Buffer::new(b"text");
     transact(|context| from.seal(context, &mut buffer)).unwrap();
     buffer.as_slice().to_vec()
 }
 
-fn opens(group: &Group, message: &[u8]) -> bool {
+pub(crate) fn opens<K: MemberKeyPair>(group: &Group<K>, message: &[u8]) -> bool {
     transact(|context| group.open(context, &mut Buffer::new(message))).is_ok()
 }
 
-fn confirm(group: &mut Group) {
+fn confirm<K: MemberKeyPair>(group: &mut Group<K>) {
     group.confirm_change().unwrap();
     group.apply();
 }
 
-fn follow(group: &mut Group, change: &ChangeParts, binding: u8) {
+fn follow<K: MemberKeyPair>(group: &mut Group<K>, change: &ChangeParts, binding: u8) {
     let _ = group.process_commit(&change.commit, &parts(binding)).unwrap();
     group.apply();
 }
 
-fn join(group: &mut Group, change: &ChangeParts, binding: u8) {
+fn join<K: MemberKeyPair>(group: &mut Group<K>, change: &ChangeParts, binding: u8) {
     let _ = group.join(&change.welcome, &parts(binding)).unwrap();
     group.apply();
 }
 
 /// The key pair of a member is in its store and stays the same: whoever has a copy follows every change
 /// like the member, updates of its own included, until the member is removed.
-#[test]
-fn a_copy_follows_its_member_until_the_removal() {
-    let [mut a, mut b, mut c, d] = four(CURVE);
+pub fn a_copy_follows_its_member_until_the_removal<K: MemberKeyPair>(suite: SuiteOf<K>) {
+    let [mut a, mut b, mut c, d] = four::<K>(suite);
     let mut thief = copy(&b);
     assert!(opens(&thief, &message(&a)), "the present generation");
 
@@ -91,12 +83,11 @@ fn a_copy_follows_its_member_until_the_removal() {
 }
 
 /// A member that was stolen from is removed and comes back with a new key pair, as somebody else.
-#[test]
-fn a_new_key_pair_keeps_a_copy_out() {
-    let [mut a, b, mut c, _] = four(CURVE);
+pub fn a_new_key_pair_keeps_a_copy_out<K: MemberKeyPair>(suite: SuiteOf<K>) {
+    let [mut a, b, mut c, _] = four::<K>(suite);
     let mut thief = copy(&b);
     let new_id = MemberId::from_bytes([9; 32]);
-    let mut renewed = group(CURVE, new_id, false);
+    let mut renewed = group::<K>(suite, new_id, false);
     let change = stage(&mut a, &[(new_id, &renewed)], &[ID[1]], 2);
     confirm(&mut a);
     follow(&mut c, &change, 2);
@@ -121,10 +112,11 @@ fn a_new_key_pair_keeps_a_copy_out() {
 
 /// Of a generation's secrets without the private key: additions and updates do not heal, and any removal
 /// does.
-#[test]
-fn stolen_secrets_without_the_private_key_last_until_any_removal() {
-    let [mut a, mut b, _, d] = four(CURVE);
-    let keys = DhKeyPair::generate(CURVE).unwrap();
+pub fn stolen_secrets_without_the_private_key_last_until_any_removal<K: MemberKeyPair>(
+    suite: SuiteOf<K>,
+) {
+    let [mut a, mut b, _, d] = four::<K>(suite);
+    let keys = K::generate(suite).unwrap();
     let mut thief = Group { keys, state: Versions::new(b.state.latest().clone()) };
     let change = stage(&mut a, &[(ID[3], &d)], &[], 2);
     confirm(&mut a);
@@ -144,9 +136,8 @@ fn stolen_secrets_without_the_private_key_last_until_any_removal() {
 }
 
 /// A copy opens the window behind it and nothing older, although each root was derived from the last.
-#[test]
-fn a_copy_alone_opens_nothing_older_than_the_window() {
-    let [mut a, mut b, ..] = four(CURVE);
+pub fn a_copy_alone_opens_nothing_older_than_the_window<K: MemberKeyPair>(suite: SuiteOf<K>) {
+    let [mut a, mut b, ..] = four::<K>(suite);
     b.set_window(2);
     let mut sent = Vec::from([message(&a)]);
     for binding in 2..8 {
@@ -162,9 +153,10 @@ fn a_copy_alone_opens_nothing_older_than_the_window() {
 
 /// Who kept the welcome of a member, and later has its private key, comes to everything since it joined:
 /// the key is static.
-#[test]
-fn a_private_key_opens_a_recorded_welcome_and_what_followed() {
-    let [mut a, mut b, mut c, mut d] = four(CURVE);
+pub fn a_private_key_opens_a_recorded_welcome_and_what_followed<K: MemberKeyPair>(
+    suite: SuiteOf<K>,
+) {
+    let [mut a, mut b, mut c, mut d] = four::<K>(suite);
     let before = message(&a);
     let welcome = stage(&mut a, &[(ID[3], &d)], &[], 2);
     confirm(&mut a);
@@ -180,7 +172,7 @@ fn a_private_key_opens_a_recorded_welcome_and_what_followed() {
         follow(&mut d, &change, binding);
         recorded.push((change, binding, message(&a)));
     }
-    let keys = DhKeyPair::from_private_key(CURVE, d.private_key().duplicate()).unwrap();
+    let keys = duplicate(&d.keys);
     let mut thief = Group::new(keys);
     let place =
         Attachment { stack: StackId::of(&[]), position: 0, member: Some(ID[3]), founding: false };

@@ -118,7 +118,7 @@ fn p256_points_off_the_curve_at_infinity_or_in_another_form_are_refused() {
     for scalar in [[0; 32], array(order), [0xff; 32]] {
         let private = Secret::copy_from(&scalar).unwrap();
         let result = DhKeyPair::from_private_key(Curve::P256, private);
-        assert_eq!(result.err(), Some(DhError::PrivateKey));
+        assert_eq!(result.err(), Some(KeyError::PrivateKey));
     }
 }
 
@@ -156,7 +156,7 @@ fn encodings_are_strict() {
 fn curves_do_not_mix() {
     let a = DhKeyPair::generate(Curve::X25519).unwrap();
     let b = DhKeyPair::generate(Curve::P256).unwrap();
-    assert_eq!(a.diffie_hellman(b.public_key()).err(), Some(DhError::CurveMismatch));
+    assert_eq!(a.diffie_hellman(b.public_key()).err(), Some(KeyError::SuiteMismatch));
 }
 
 #[test]

@@ -4,23 +4,25 @@ use core::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::DhPublicKey;
+use crate::{MemberPublicKey, label::label};
 
 /// The fingerprint of one public key: six groups of five decimal digits, such as
 /// `01234 56789 01234 56789 01234 56789`.
 ///
-/// Each group is five bytes of SHA-256 over `"cascading-cipher/1 dh fingerprint"` and
-/// [`DhPublicKey::to_bytes`], as a big-endian number modulo 100000; the last two bytes of the digest
+/// Each group is five bytes of SHA-256 over the [label] `"fingerprint"` of the kind of key and
+/// [`MemberPublicKey::to_wire`], as a big-endian number modulo 100000; the last two bytes of the digest
 /// are not used. About 99 bits: another key with the same fingerprint is out of reach. The text never
 /// changes for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u32; 6]);
 
 impl Fingerprint {
-    pub(crate) fn of(key: &DhPublicKey) -> Self {
+    /// The fingerprint of `key`.
+    #[must_use]
+    pub fn of<P: MemberPublicKey>(key: &P) -> Self {
         let digest: [u8; 32] = Sha256::new()
-            .chain_update(b"cascading-cipher/1 dh fingerprint")
-            .chain_update(key.to_bytes())
+            .chain_update(label(P::LABEL, "fingerprint"))
+            .chain_update(key.to_wire())
             .finalize()
             .into();
         let mut groups = [0; 6];
@@ -50,8 +52,10 @@ impl fmt::Display for Fingerprint {
 pub struct PairFingerprint(Fingerprint, Fingerprint);
 
 impl PairFingerprint {
-    pub(crate) fn of(a: &DhPublicKey, b: &DhPublicKey) -> Self {
-        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+    /// The fingerprint of two keys, in either order.
+    #[must_use]
+    pub fn of<P: MemberPublicKey>(a: &P, b: &P) -> Self {
+        let (low, high) = if a.to_wire() <= b.to_wire() { (a, b) } else { (b, a) };
         Self(Fingerprint::of(low), Fingerprint::of(high))
     }
 }

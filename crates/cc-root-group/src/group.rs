@@ -1,15 +1,15 @@
-//! A group with one root key per membership generation.
+//! A group with one root key per membership generation. Its methods are those of
+//! [`CipherLayer`](cc_core::CipherLayer) and [`GroupLayer`](cc_core::GroupLayer), which a layer passes on.
 
 use alloc::vec::Vec;
 
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, LayerContext,
-    LayerError, Member, MemberId, Opened, PartContext, Recalled, Secret, Standing,
-    limits::MAX_MEMBERS,
+    LayerError, Member, MemberId, Opened, PartContext, Recalled, Standing,
     membership::{ChangeError, GroupState, Keys, Versions},
 };
 
-use crate::{DhError, DhKeyPair, DhPublicKey};
+use crate::{KeyError, MemberKeyPair, MemberPublicKey, member::SuiteOf};
 
 mod commit;
 mod generation;
@@ -31,29 +31,38 @@ pub const DEFAULT_PAST_GENERATIONS: usize = 3;
 pub const MAX_PAST_GENERATIONS: usize = 64;
 
 /// The group mode of the layer: this member's key pair and the generations it knows.
-pub(crate) struct Group {
-    keys: DhKeyPair,
-    state: Versions<State>,
+#[derive(Debug)]
+pub struct Group<K: MemberKeyPair> {
+    keys: K,
+    state: Versions<State<K::PublicKey>>,
 }
 
-type State = GroupState<Generation>;
+type State<P> = GroupState<Generation<P>>;
 
-impl Group {
-    pub(crate) fn new(keys: DhKeyPair) -> Self {
+impl<K: MemberKeyPair> Group<K> {
+    /// The owner of `keys`, in no group yet.
+    #[must_use]
+    pub fn new(keys: K) -> Self {
         Self { keys, state: Versions::new(State::new(DEFAULT_PAST_GENERATIONS)) }
     }
 
-    pub(crate) fn set_window(&mut self, generations: usize) {
+    /// How many past generations stay readable, at most [`MAX_PAST_GENERATIONS`]. In force at once.
+    pub fn set_window(&mut self, generations: usize) {
         self.state.configure(|state| state.set_window(generations.min(MAX_PAST_GENERATIONS)));
     }
 
-    pub(crate) fn private_key(&self) -> &Secret<32> {
-        self.keys.private_key()
+    /// This member's key pair.
+    #[must_use]
+    pub const fn keys(&self) -> &K {
+        &self.keys
     }
 
-    /// Takes the place and founds the group where this member is to. A second call with the same place
+    /// As [`CipherLayer::attach`](cc_core::CipherLayer::attach): takes the place and founds the group where this member is to. A second call with the same place
     /// changes nothing.
-    pub(crate) fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn attach(&mut self, place: &Attachment) -> Result<(), LayerError> {
         let placement = self.state.latest().place(place)?;
         let founded = if placement.founds {
             Some(self.found(placement.member, place.stack.as_bytes())?)
@@ -64,28 +73,40 @@ impl Group {
         Ok(())
     }
 
-    pub(crate) fn contribute(&self) -> Result<Contribution, LayerError> {
+    /// As [`CipherLayer::contribute`](cc_core::CipherLayer::contribute): the hint is the generation, 8 bytes.
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn contribute(&self) -> Result<Contribution, LayerError> {
         Ok(self.state.latest().present()?.contribution())
     }
 
-    pub(crate) fn recall(&self, hint: &[u8]) -> Result<Recalled, LayerError> {
+    /// As [`CipherLayer::recall`](cc_core::CipherLayer::recall).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn recall(&self, hint: &[u8]) -> Result<Recalled, LayerError> {
         let number = u64::from_be_bytes(hint.try_into().map_err(|_| LayerError::rejected())?);
         let secret = self.message_secrets(number)?.contribution.duplicate();
         Ok(Recalled { secret, epoch: Some(number) })
     }
 
-    pub(crate) fn seal(
-        &self,
-        context: &LayerContext<'_>,
-        buffer: &mut Buffer,
-    ) -> Result<(), LayerError> {
+    /// As [`CipherLayer::seal`](cc_core::CipherLayer::seal): 56 bytes more.
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn seal(&self, context: &LayerContext<'_>, buffer: &mut Buffer) -> Result<(), LayerError> {
         let now = self.state.latest().present()?;
         now.secrets.messages.key.seal(&context.associated_data(), buffer)?;
         buffer.prepend(&now.number.to_be_bytes());
         Ok(())
     }
 
-    pub(crate) fn open(
+    /// As [`CipherLayer::open`](cc_core::CipherLayer::open).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn open(
         &self,
         context: &LayerContext<'_>,
         buffer: &mut Buffer,
@@ -97,37 +118,54 @@ impl Group {
         Ok(Opened::default().in_epoch(number))
     }
 
-    pub(crate) fn apply(&mut self) {
+    /// As [`CipherLayer::apply`](cc_core::CipherLayer::apply).
+    pub fn apply(&mut self) {
         if let Some(state) = self.state.apply() {
             state.settle();
         }
     }
 
-    pub(crate) fn revert(&mut self) {
+    /// As [`CipherLayer::revert`](cc_core::CipherLayer::revert).
+    pub fn revert(&mut self) {
         self.state.revert();
     }
 
-    pub(crate) fn standing(&self) -> Standing {
+    /// As [`GroupLayer::standing`](cc_core::GroupLayer::standing).
+    pub fn standing(&self) -> Standing {
         self.state.latest().standing()
     }
 
-    pub(crate) fn members(&self) -> Vec<Member> {
+    /// As [`GroupLayer::members`](cc_core::GroupLayer::members), without names.
+    pub fn members(&self) -> Vec<Member> {
         let Ok(now) = self.state.latest().present() else { return Vec::new() };
-        let member =
-            |entry: &Entry| Member { id: entry.id, name: None, commitment: entry.key.commitment() };
+        let member = |entry: &Entry<K::PublicKey>| Member {
+            id: entry.id,
+            name: None,
+            commitment: entry.key.commitment(),
+        };
         now.roster.entries().map(member).collect()
     }
 
-    pub(crate) fn epoch_authenticator(&self) -> Option<[u8; 32]> {
+    /// As [`GroupLayer::epoch_authenticator`](cc_core::GroupLayer::epoch_authenticator).
+    pub fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         Some(self.state.latest().present().ok()?.secrets.authenticator)
     }
 
-    pub(crate) fn key_package(&self) -> Result<Vec<u8>, LayerError> {
+    /// As [`GroupLayer::key_package`](cc_core::GroupLayer::key_package): the public key, as
+    /// [`MemberPublicKey::to_wire`] gives it.
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn key_package(&self) -> Result<Vec<u8>, LayerError> {
         self.state.latest().expect_member()?;
-        Ok(self.keys.public_key().to_bytes())
+        Ok(self.keys.public_key().to_wire())
     }
 
-    pub(crate) fn stage_change(
+    /// As [`GroupLayer::stage_change`](cc_core::GroupLayer::stage_change).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn stage_change(
         &mut self,
         request: &ChangeRequest<'_>,
         context: &PartContext<'_>,
@@ -136,7 +174,7 @@ impl Group {
         let binding = &context.binding;
         let member = state.expect_member()?;
         let (now, founds) = state.start_change(|| self.found(member, binding))?;
-        if request.added.len().max(request.removed.len()) > MAX_MEMBERS {
+        if request.added.len().max(request.removed.len()) > K::PublicKey::MAX_MEMBERS {
             return Err(ChangeError::TooMany.into());
         }
         let added = self.newcomers(request)?;
@@ -149,7 +187,7 @@ impl Group {
             let (root, salt) = now.secrets.next_root(binding)?;
             (root, Some(salt))
         } else {
-            (Root::random()?, None)
+            (Root::random(K::PublicKey::LABEL)?, None)
         };
         let commitment = root.commitment(&step);
         let change = CommittedChange { ends: now.number, removed, added, commitment };
@@ -172,22 +210,35 @@ impl Group {
         Ok(ChangeParts { commit: part, welcome })
     }
 
-    pub(crate) fn next_contribution(&self) -> Result<Option<Contribution>, LayerError> {
+    /// As [`GroupLayer::next_contribution`](cc_core::GroupLayer::next_contribution).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn next_contribution(&self) -> Result<Option<Contribution>, LayerError> {
         Ok(self.state.latest().next()?.map(Generation::contribution))
     }
 
-    pub(crate) fn confirm_change(&mut self) -> Result<(), LayerError> {
+    /// As [`GroupLayer::confirm_change`](cc_core::GroupLayer::confirm_change).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn confirm_change(&mut self) -> Result<(), LayerError> {
         self.state.stage(self.state.latest().confirmed()?);
         Ok(())
     }
 
-    pub(crate) fn discard_change(&mut self) {
+    /// As [`GroupLayer::discard_change`](cc_core::GroupLayer::discard_change).
+    pub fn discard_change(&mut self) {
         if let Some(state) = self.state.latest().discarded() {
             self.state.stage(state);
         }
     }
 
-    pub(crate) fn process_commit(
+    /// As [`GroupLayer::process_commit`](cc_core::GroupLayer::process_commit).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn process_commit(
         &mut self,
         part: &[u8],
         context: &PartContext<'_>,
@@ -197,7 +248,7 @@ impl Group {
         let member = state.expect_member()?;
         // Cheapest first: an outsider's bytes cost one digest.
         let (body, tag) = commit::split_tag(part)?;
-        let digest = commit::digest(body);
+        let digest = commit::digest::<K::PublicKey>(body);
         if state.present().is_ok_and(|now| now.commit == digest) {
             return Err(LayerError::duplicate());
         }
@@ -208,7 +259,7 @@ impl Group {
         if now.secrets.membership_tag(binding, &digest) != tag {
             return Err(LayerError::rejected());
         }
-        let commit = Commit::decode(self.keys.curve(), body)?;
+        let commit = Commit::decode(self.suite(), body)?;
         let CommittedChange { removed, added, commitment, .. } = &commit.change;
         let committer = match &commit.root {
             RootSource::Derived { .. } => None,
@@ -235,22 +286,22 @@ impl Group {
         Ok(outcome)
     }
 
-    /// Costs one key agreement, whatever the welcome's length.
-    pub(crate) fn is_invited(&self, part: &[u8]) -> Option<bool> {
+    /// As [`GroupLayer::is_invited`](cc_core::GroupLayer::is_invited). Costs one key agreement, whatever the welcome's length.
+    pub fn is_invited(&self, part: &[u8]) -> Option<bool> {
         let member = self.state.latest().member()?;
-        let invitation = Welcome::decode(self.keys.curve(), part)
+        let invitation = Welcome::decode::<K::PublicKey>(self.suite(), part)
             .and_then(|welcome| welcome.invitation(&self.keys, &member).map(|it| it.is_some()));
         Some(invitation.unwrap_or(false))
     }
 
-    pub(crate) fn join(
-        &mut self,
-        part: &[u8],
-        context: &PartContext<'_>,
-    ) -> Result<MemberId, LayerError> {
+    /// As [`GroupLayer::join`](cc_core::GroupLayer::join); gives who invited.
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn join(&mut self, part: &[u8], context: &PartContext<'_>) -> Result<MemberId, LayerError> {
         let state = self.state.latest();
         let member = state.expect_member()?;
-        let welcome = Welcome::decode(self.keys.curve(), part)?;
+        let welcome = Welcome::decode::<K::PublicKey>(self.suite(), part)?;
         let Some(invitation) = welcome.invitation(&self.keys, &member)? else {
             return Err(LayerError::stale(None));
         };
@@ -260,19 +311,30 @@ impl Group {
         Ok(sender)
     }
 
+    fn suite(&self) -> SuiteOf<K> {
+        self.keys.public_key().suite()
+    }
+
     /// A group of this member alone.
-    fn found(&self, member: MemberId, binding: &[u8; 32]) -> Result<Generation, DhError> {
-        Generation::founded_by(member, *self.keys.public_key(), binding)
+    fn found(
+        &self,
+        member: MemberId,
+        binding: &[u8; 32],
+    ) -> Result<Generation<K::PublicKey>, KeyError> {
+        Generation::founded_by(member, self.keys.public_key().clone(), binding)
     }
 
     /// Who is added, in the order of ids.
-    fn newcomers(&self, request: &ChangeRequest<'_>) -> Result<Vec<Entry>, LayerError> {
+    fn newcomers(
+        &self,
+        request: &ChangeRequest<'_>,
+    ) -> Result<Vec<Entry<K::PublicKey>>, LayerError> {
         let mut added = Vec::with_capacity(request.added.len());
         for new in request.added {
-            let key = DhPublicKey::from_bytes(new.part)
+            let key = K::PublicKey::from_wire(new.part)
                 .map_err(|error| LayerError::from(error).about(new.id))?;
-            if key.curve() != self.keys.curve() {
-                let advice = "the new member's key is on another curve: all must use the same";
+            if key.suite() != self.suite() {
+                let advice = "the new member's key is of another suite: all must use the same";
                 return Err(LayerError::misuse(advice).about(new.id));
             }
             added.push(Entry { id: new.id, key });
@@ -290,12 +352,8 @@ impl Group {
     }
 }
 
-#[cfg(test)]
-mod hostile;
-#[cfg(test)]
-mod liar;
-#[cfg(test)]
-mod thief;
+#[cfg(any(test, feature = "group-tests"))]
+pub mod tests;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod wiped;

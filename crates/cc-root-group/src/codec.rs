@@ -5,19 +5,25 @@ use alloc::vec::Vec;
 
 use tls_codec::{DeserializeBytes as _, SerializeBytes as _, Size as _, TlsVarInt, VLByteSlice};
 
-use crate::{Curve, DhError, DhPublicKey};
+use crate::{Curve, DhPublicKey, KeyError};
 
 /// Appends `opaque value<V>`.
 ///
 /// # Errors
-/// [`DhError::Internal`] for a value of 2^30 bytes or more.
-pub(crate) fn put_opaque(to: &mut Vec<u8>, value: &[u8]) -> Result<(), DhError> {
-    let encoded = VLByteSlice(value).tls_serialize_bytes().map_err(|_| DhError::Internal)?;
+/// [`KeyError::Internal`] for a value of 2^30 bytes or more.
+pub(crate) fn put_opaque(to: &mut Vec<u8>, value: &[u8]) -> Result<(), KeyError> {
+    let encoded = VLByteSlice(value).tls_serialize_bytes().map_err(|_| KeyError::Internal)?;
     to.extend_from_slice(&encoded);
     Ok(())
 }
 
-/// The rest of a part. Each method reads something off its front, or fails with [`DhError::Rejected`]. It
+/// A length below 2^14 as RFC 9420 section 2.1.2 has it, in the first 1 or 2 of these bytes.
+pub(crate) const fn short_len(len: usize) -> ([u8; 2], usize) {
+    let [.., high, low] = len.to_be_bytes();
+    if len < 64 { ([low, 0], 1) } else { ([0x40 | high, low], 2) }
+}
+
+/// The rest of a part. Each method reads something off its front, or fails with [`KeyError::Rejected`]. It
 /// copies nothing.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
@@ -26,37 +32,37 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(crate) fn slice(&mut self, len: usize) -> Result<&'a [u8], DhError> {
-        let (slice, rest) = self.0.split_at_checked(len).ok_or(DhError::Rejected)?;
+    pub(crate) fn slice(&mut self, len: usize) -> Result<&'a [u8], KeyError> {
+        let (slice, rest) = self.0.split_at_checked(len).ok_or(KeyError::Rejected)?;
         self.0 = rest;
         Ok(slice)
     }
 
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DhError> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(DhError::Rejected)?;
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], KeyError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(KeyError::Rejected)?;
         self.0 = rest;
         Ok(*array)
     }
 
-    pub(crate) fn number(&mut self) -> Result<u64, DhError> {
+    pub(crate) fn number(&mut self) -> Result<u64, KeyError> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// `opaque value<V>`, its length in the fewest bytes.
-    pub(crate) fn opaque(&mut self) -> Result<&'a [u8], DhError> {
+    pub(crate) fn opaque(&mut self) -> Result<&'a [u8], KeyError> {
         let (len, rest) =
-            TlsVarInt::tls_deserialize_bytes(self.0).map_err(|_| DhError::Rejected)?;
+            TlsVarInt::tls_deserialize_bytes(self.0).map_err(|_| KeyError::Rejected)?;
         if self.0.len() - rest.len() != len.tls_serialized_len() {
-            return Err(DhError::Rejected);
+            return Err(KeyError::Rejected);
         }
         self.0 = rest;
-        self.slice(usize::try_from(len.value()).map_err(|_| DhError::Rejected)?)
+        self.slice(usize::try_from(len.value()).map_err(|_| KeyError::Rejected)?)
     }
 
     /// A public key with its curve in front, as [`DhPublicKey::to_bytes`] writes it.
-    pub(crate) fn key(&mut self) -> Result<DhPublicKey, DhError> {
-        let curve = self.0.first_chunk().ok_or(DhError::Rejected)?;
-        let curve = Curve::from_id(u16::from_be_bytes(*curve)).ok_or(DhError::Rejected)?;
+    pub(crate) fn key(&mut self) -> Result<DhPublicKey, KeyError> {
+        let curve = self.0.first_chunk().ok_or(KeyError::Rejected)?;
+        let curve = Curve::from_id(u16::from_be_bytes(*curve)).ok_or(KeyError::Rejected)?;
         DhPublicKey::from_bytes(self.slice(DhPublicKey::encoded_len(curve))?)
     }
 
@@ -64,8 +70,8 @@ impl<'a> Reader<'a> {
         self.0
     }
 
-    pub(crate) fn end(self) -> Result<(), DhError> {
-        if self.0.is_empty() { Ok(()) } else { Err(DhError::Rejected) }
+    pub(crate) fn end(self) -> Result<(), KeyError> {
+        if self.0.is_empty() { Ok(()) } else { Err(KeyError::Rejected) }
     }
 }
 
@@ -87,10 +93,10 @@ mod tests {
             assert!(Reader::new(&bytes[..bytes.len() - 1]).opaque().is_err());
         }
         for longer in [&[0x40, 1, 7][..], &[0x80, 0, 0, 1, 7], &[0xc0, 0, 0, 0, 0, 0, 0, 1, 7]] {
-            assert_eq!(Reader::new(longer).opaque(), Err(DhError::Rejected));
+            assert_eq!(Reader::new(longer).opaque(), Err(KeyError::Rejected));
         }
         // A length of 2^30 - 1 with nothing behind it.
-        assert_eq!(Reader::new(&[0xbf, 0xff, 0xff, 0xff]).opaque(), Err(DhError::Rejected));
+        assert_eq!(Reader::new(&[0xbf, 0xff, 0xff, 0xff]).opaque(), Err(KeyError::Rejected));
     }
 
     #[test]

@@ -7,11 +7,11 @@
 
 use alloc::vec::Vec;
 
-use cc_core::{MemberId, Secret, limits::MAX_MEMBERS};
+use cc_core::{MemberId, Secret};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Curve, DhError, DhKeyPair,
+    KeyError, MemberKeyPair, MemberPublicKey, Suite,
     codec::{Reader, put_opaque},
     group::{
         generation::Generation,
@@ -19,24 +19,26 @@ use crate::{
         roster::{Entry, Roster, read_entries, write_entries},
     },
     hpke::{self, Sealer, box_len},
+    label::label,
+    member::Sender,
 };
 
 /// The commit part without the [membership tag](append_tag) behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Commit {
-    pub(crate) change: CommittedChange,
+pub(crate) struct Commit<P> {
+    pub(crate) change: CommittedChange<P>,
     pub(crate) root: RootSource,
 }
 
 /// What happens, and to which generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CommittedChange {
+pub(crate) struct CommittedChange<P> {
     /// The generation that the commit ends.
     pub(crate) ends: u64,
     /// In the order of ids.
     pub(crate) removed: Vec<MemberId>,
     /// In the order of ids.
-    pub(crate) added: Vec<Entry>,
+    pub(crate) added: Vec<Entry<P>>,
     /// To the next root: see [`Root::commitment`].
     pub(crate) commitment: [u8; 32],
 }
@@ -56,31 +58,34 @@ pub(crate) enum RootSource {
     },
 }
 
-impl Commit {
+impl<P: MemberPublicKey> Commit<P> {
     /// The commit of `committer` that takes `now` to `roster` and `root`.
-    pub(crate) fn seal(
-        keys: &DhKeyPair,
+    pub(crate) fn seal<K: MemberKeyPair<PublicKey = P>>(
+        keys: &K,
         committer: MemberId,
-        now: &Generation,
+        now: &Generation<P>,
         step: &Step,
-        change: CommittedChange,
+        change: CommittedChange<P>,
         root: &Root,
-    ) -> Result<Self, DhError> {
+    ) -> Result<Self, KeyError> {
         let associated_data = change.associated_data(step)?;
-        let len = box_len(keys.curve(), Root::LEN);
+        let suite = keys.public_key().suite();
+        let len = box_len(suite, Root::LEN);
         let mut boxes = Vec::with_capacity(len * now.roster.len().saturating_sub(1));
         let mut sealer = Sealer::new(keys)?;
         for entry in now.roster.entries().filter(|entry| entry.id != committer) {
-            let info = info(keys.curve(), step, &committer, &entry.id);
+            let info = info(suite, step, &committer, &entry.id);
             // A box without a root tells who leaves that it was a member who said so.
             let leaves = change.removed.binary_search(&entry.id).is_ok();
             let content = if leaves { &NO_ROOT } else { root.expose() };
-            sealer.seal(&entry.key, &info, &associated_data, content, &mut boxes)?;
+            let encapsulated = entry.key.encapsulate()?;
+            let (key, encapsulated) = (&entry.key, encapsulated.as_ref());
+            sealer.seal(key, encapsulated, &info, &associated_data, content, &mut boxes)?;
         }
         Ok(Self { change, root: RootSource::Sealed { committer, boxes } })
     }
 
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, DhError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, KeyError> {
         let mut bytes = self.change.encode()?;
         match &self.root {
             RootSource::Derived { salt } => bytes.extend_from_slice(salt),
@@ -92,19 +97,19 @@ impl Commit {
         Ok(bytes)
     }
 
-    /// Reads the commit of a group on `curve`. Only the canonical encoding passes.
-    pub(crate) fn decode(curve: Curve, bytes: &[u8]) -> Result<Self, DhError> {
+    /// Reads the commit of a group with keys of `suite`. Only the canonical encoding passes.
+    pub(crate) fn decode(suite: P::Suite, bytes: &[u8]) -> Result<Self, KeyError> {
         let mut reader = Reader::new(bytes);
         let ends = reader.number()?;
-        let (ids, []) = reader.opaque()?.as_chunks() else { return Err(DhError::Rejected) };
-        if ids.len() > MAX_MEMBERS {
-            return Err(DhError::Rejected);
+        let (ids, []) = reader.opaque()?.as_chunks() else { return Err(KeyError::Rejected) };
+        if ids.len() > P::MAX_MEMBERS {
+            return Err(KeyError::Rejected);
         }
         let removed: Vec<_> = ids.iter().copied().map(MemberId::from_bytes).collect();
         if !removed.is_sorted_by(|a, b| a < b) {
-            return Err(DhError::Rejected);
+            return Err(KeyError::Rejected);
         }
-        let added = read_entries(curve, reader.opaque()?)?;
+        let added = read_entries(suite, reader.opaque()?)?;
         let change = CommittedChange { ends, removed, added, commitment: reader.array()? };
         let root = if change.removed.is_empty() {
             RootSource::Derived { salt: reader.array()? }
@@ -118,42 +123,43 @@ impl Commit {
 
     /// What `reader` gets of the commit: the next root, or nothing where the change removes it. Checks
     /// that a box is the committer's, and that the root is the one that all see a commitment to.
-    pub(crate) fn open(
+    pub(crate) fn open<K: MemberKeyPair<PublicKey = P>>(
         &self,
-        keys: &DhKeyPair,
+        keys: &K,
         reader: MemberId,
-        now: &Generation,
+        now: &Generation<P>,
         step: &Step,
-    ) -> Result<Option<Root>, DhError> {
+    ) -> Result<Option<Root>, KeyError> {
         let root = match &self.root {
             RootSource::Derived { salt } => Root::derived(&now.secrets.onward, &step.binding, salt),
             RootSource::Sealed { committer, boxes } => {
-                let committer_key = now.roster.key(committer).ok_or(DhError::Rejected)?;
-                let sealed = box_of(boxes, keys.curve(), &now.roster, committer, &reader)?;
+                let committer_key = now.roster.key(committer).ok_or(KeyError::Rejected)?;
+                let suite = keys.public_key().suite();
+                let sealed = box_of(boxes, suite, &now.roster, committer, &reader)?;
                 let opened = hpke::open(
                     sealed,
                     keys,
-                    committer_key,
-                    &info(keys.curve(), step, committer, &reader),
+                    &Sender::of(committer_key),
+                    &info(suite, step, committer, &reader),
                     &self.change.associated_data(step)?,
                     Root::LEN,
                 )?;
                 if self.change.removed.binary_search(&reader).is_ok() {
                     return Ok(None);
                 }
-                Root::from_bytes(opened.expose()).ok_or(DhError::Rejected)?
+                Root::from_bytes(P::LABEL, opened.expose()).ok_or(KeyError::Rejected)?
             }
         };
         if root.commitment(step) == self.change.commitment {
             Ok(Some(root))
         } else {
-            Err(DhError::Rejected)
+            Err(KeyError::Rejected)
         }
     }
 }
 
-impl CommittedChange {
-    fn encode(&self) -> Result<Vec<u8>, DhError> {
+impl<P: MemberPublicKey> CommittedChange<P> {
+    fn encode(&self) -> Result<Vec<u8>, KeyError> {
         let mut bytes = self.ends.to_be_bytes().to_vec();
         let removed: Vec<u8> = self.removed.iter().flat_map(|id| *id.as_bytes()).collect();
         put_opaque(&mut bytes, &removed)?;
@@ -163,60 +169,60 @@ impl CommittedChange {
     }
 
     /// What every box authenticates besides its [`info`]: the change, where it starts and where it leads.
-    fn associated_data(&self, step: &Step) -> Result<Vec<u8>, DhError> {
-        Ok([step.before, step.roster, digest(&self.encode()?)].concat())
+    fn associated_data(&self, step: &Step) -> Result<Vec<u8>, KeyError> {
+        Ok([step.before, step.roster, digest::<P>(&self.encode()?)].concat())
     }
 }
 
 /// The generation that a commit part says it ends. A claim until its tag is checked.
-pub(crate) fn claimed_generation(part: &[u8]) -> Result<u64, DhError> {
+pub(crate) fn claimed_generation(part: &[u8]) -> Result<u64, KeyError> {
     Reader::new(part).number()
 }
 
 /// A commit part: its body, and whether its tag is one of the members' of `now`.
-pub(crate) fn split_tag(part: &[u8]) -> Result<(&[u8], Secret<TAG_LEN>), DhError> {
-    let (body, tag) = part.split_last_chunk::<TAG_LEN>().ok_or(DhError::Rejected)?;
-    Ok((body, Secret::copy_from(tag).ok_or(DhError::Internal)?))
+pub(crate) fn split_tag(part: &[u8]) -> Result<(&[u8], Secret<TAG_LEN>), KeyError> {
+    let (body, tag) = part.split_last_chunk::<TAG_LEN>().ok_or(KeyError::Rejected)?;
+    Ok((body, Secret::copy_from(tag).ok_or(KeyError::Internal)?))
 }
 
 /// Puts the tag of the members of `now` behind a commit's body, and gives the body's digest.
-pub(crate) fn append_tag(body: &mut Vec<u8>, now: &Generation, binding: &[u8; 32]) -> [u8; 32] {
-    let digest = digest(body);
+pub(crate) fn append_tag<P: MemberPublicKey>(
+    body: &mut Vec<u8>,
+    now: &Generation<P>,
+    binding: &[u8; 32],
+) -> [u8; 32] {
+    let digest = digest::<P>(body);
     body.extend_from_slice(now.secrets.membership_tag(binding, &digest).expose());
     digest
 }
 
 /// The digest of some of a commit's bytes, for what authenticates them.
-pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(b"cascading-cipher/1 dh commit body")
-        .chain_update(bytes)
-        .finalize()
-        .into()
+pub(crate) fn digest<P: MemberPublicKey>(bytes: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(label(P::LABEL, "commit body")).chain_update(bytes).finalize().into()
 }
 
 /// The box for `reader` among those for every member but `committer`. All must be there.
-fn box_of<'a>(
+fn box_of<'a, P: MemberPublicKey>(
     boxes: &'a [u8],
-    curve: Curve,
-    roster: &Roster,
+    suite: P::Suite,
+    roster: &Roster<P>,
     committer: &MemberId,
     reader: &MemberId,
-) -> Result<&'a [u8], DhError> {
-    let boxes = boxes.chunks_exact(box_len(curve, Root::LEN));
+) -> Result<&'a [u8], KeyError> {
+    let boxes = boxes.chunks_exact(box_len(suite, Root::LEN));
     if !boxes.remainder().is_empty() || boxes.len() + 1 != roster.len() {
-        return Err(DhError::Rejected);
+        return Err(KeyError::Rejected);
     }
     let mut recipients = roster.entries().filter(|entry| entry.id != *committer);
-    let at = recipients.position(|entry| entry.id == *reader).ok_or(DhError::Rejected)?;
-    boxes.into_iter().nth(at).ok_or(DhError::Rejected)
+    let at = recipients.position(|entry| entry.id == *reader).ok_or(KeyError::Rejected)?;
+    boxes.into_iter().nth(at).ok_or(KeyError::Rejected)
 }
 
 /// HPKE's `info` of a box.
-fn info(curve: Curve, step: &Step, committer: &MemberId, recipient: &MemberId) -> Vec<u8> {
+fn info(suite: impl Suite, step: &Step, committer: &MemberId, recipient: &MemberId) -> Vec<u8> {
     [
-        b"cascading-cipher/1 dh commit".as_slice(),
-        &curve.id().to_be_bytes(),
+        label(step.kind, "commit").as_slice(),
+        &suite.id().to_be_bytes(),
         &step.binding,
         &step.generation.to_be_bytes(),
         committer.as_bytes(),
