@@ -31,7 +31,7 @@ use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),

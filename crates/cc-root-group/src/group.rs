@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, LayerContext,
-    LayerError, Member, MemberId, Opened, PartContext, Recalled, Standing,
+    LayerError, Member, MemberId, Opened, PartContext, Recalled, Secret, Standing,
     membership::{ChangeError, GroupState, Keys, Versions},
 };
 

@@ -155,7 +155,7 @@ impl Secrets {
     /// For a use outside the layer. Only the label tells it from the root of the next generation, and
     /// neither leads to the other (HKDF-Expand is a pseudorandom function).
     pub(crate) fn export(&self, label: &[u8]) -> Secret<32> {
-        self.onward.expand(b"exporter", &[label])
+        self.onward.expand("exporter", &[label])
     }
 
     /// The root of the next generation, where nobody is removed, with the public salt that it takes.
