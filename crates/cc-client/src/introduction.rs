@@ -92,6 +92,7 @@ impl Client {
 
     /// Takes what a member tells; `false` where something in it is forged. The rest of it counts.
     pub(crate) fn learn(&mut self, group: &GroupId, update: PeopleUpdate) -> Result<bool, Fault> {
+        self.view_state.introduced.insert(*group);
         let mut genuine = true;
         let mut strangers = BTreeMap::new();
         for keys in update.people.0 {
