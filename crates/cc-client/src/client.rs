@@ -104,6 +104,8 @@ impl Client {
             mailbox_cursor: Position::START,
             packages_wanted: 0,
             packages_there: None,
+            packages_expire: None,
+            last_resort_expires: None,
         };
         let mut store = store;
         let mut batch = Batch::new();
@@ -261,6 +263,14 @@ impl Client {
             self.identity.recipe.build(&self.identity, role)?.create(self.store.clone(), &name)?;
         self.seats.used += 1;
         self.seats.open.insert(name.clone(), (self.seats.used, manager));
+        Ok(name)
+    }
+
+    /// A copy of a stack that waits for a welcome; gives its name.
+    pub(crate) fn copy_seat(&mut self, from: &str) -> Result<String, Fault> {
+        let name = format!("seat {}", self.state.meta.next_seat);
+        self.state.meta.next_seat += 1;
+        self.seat(from)?.copy_waiting(&name)?;
         Ok(name)
     }
 

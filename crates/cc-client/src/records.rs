@@ -66,6 +66,11 @@ pub(crate) fn packages() -> Scope {
     root().child("packages")
 }
 
+/// Those of them that are of last resort, by their digests: nothing in it but the key.
+pub(crate) fn last_resorts() -> Scope {
+    root().child("last resorts")
+}
+
 /// The application's own.
 pub(crate) fn application() -> Scope {
     root().child("application")
@@ -89,6 +94,10 @@ pub(crate) struct Meta {
     pub(crate) packages_wanted: u32,
     /// As the directory last said.
     pub(crate) packages_there: Option<u32>,
+    /// When the first of those in the directory expires, in seconds since 1970.
+    pub(crate) packages_expire: Option<u64>,
+    /// When the one of last resort in the directory expires.
+    pub(crate) last_resort_expires: Option<u64>,
 }
 
 /// One group.
@@ -255,6 +264,8 @@ pub(crate) enum RequestRecord {
         group: GroupId,
         mailbox: LogId,
         operation: OperationId,
+        /// Claims for it before this one.
+        attempts: u32,
     },
 }
 
