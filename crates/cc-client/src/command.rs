@@ -324,6 +324,8 @@ impl GroupRecord {
             next_queued: 0,
             queued: 0,
             next_message: 0,
+            refreshed: None,
+            sent_since_refresh: 0,
             in_flight: None,
             held: Vec::new(),
             suspect: false,

@@ -121,6 +121,10 @@ pub(crate) struct GroupRecord {
     pub(crate) queued: u32,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
+    /// Since when this member has its secrets, in milliseconds since 1970, once that was looked at.
+    pub(crate) refreshed: Option<u64>,
+    /// Messages of this member's since then.
+    pub(crate) sent_since_refresh: u64,
     /// The request that waits for the log to show it, or for another commit.
     pub(crate) in_flight: Option<InFlight>,
     /// Positions that are held, and how many bytes each has.

@@ -126,8 +126,14 @@ impl Client {
         }
         // Nothing is sealed before everything was read: it would be under an epoch that is over.
         let waits = !timer.caught_up || timer.head > cursor || timer.send_after > now.mono;
-        if queued == 0 || waits || standing != Standing::Member {
+        if waits || standing != Standing::Member {
             return Ok(None);
+        }
+        if queued == 0 {
+            self.refresh_if_due(group, now)?;
+            if self.state.group(group)?.queued == 0 {
+                return Ok(None);
+            }
         }
         let Some(id) = self.start_work(group, now)? else { return Ok(None) };
         self.timers.offer(id, now);
@@ -259,6 +265,9 @@ impl Client {
             items.push(item);
         }
         let epoch = seat::epoch(self.group_seat(group)?);
+        let count = u64::try_from(sent.len()).unwrap_or(u64::MAX);
+        let record = self.state.group_mut(group)?;
+        record.sent_since_refresh = record.sent_since_refresh.saturating_add(count);
         self.launch(group, None, items, epoch, Sent::Messages(sent))
     }
 
