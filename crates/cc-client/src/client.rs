@@ -19,6 +19,7 @@ use crate::{
     overlay::{Overlay, SharedStore, lock},
     recipe::Role,
     records::{self, EventRecord, GroupRecord, Meta, PersonRecord, RequestRecord},
+    snapshot::ViewState,
     timers::Timers,
 };
 
@@ -40,6 +41,7 @@ pub struct Client {
     pub(crate) timers: Timers,
     /// Memory may be ahead of the store: it is read again before anything else.
     stale: bool,
+    pub(crate) view_state: ViewState,
 }
 
 /// What the store has, and what one transaction makes of it.
@@ -145,7 +147,15 @@ impl Client {
         let state = State::read(&store)?;
         let seats = Seats::default();
         let timers = Timers::default();
-        let mut client = Self { store, identity, state, seats, timers, stale: false };
+        let mut client = Self {
+            store,
+            identity,
+            state,
+            seats,
+            timers,
+            stale: false,
+            view_state: ViewState::default(),
+        };
         client.touch_all();
         Ok(client)
     }
@@ -192,6 +202,7 @@ impl Client {
         if self.stale {
             self.state = State::read(&self.store)?;
             self.seats = Seats::default();
+            self.view_state.forget();
             self.stale = false;
             self.touch_all();
         }
@@ -207,11 +218,15 @@ impl Client {
             }
         };
         self.touch_changed();
-        self.state.write_groups()?;
+        let changed = core::mem::take(&mut self.state.changed);
+        let views = self.prepare_views(&changed)?;
+        self.state.write_groups(changed)?;
         let mut store = lock(&self.store)?;
         if !store.has_changes() && self.state.meta == before {
             store.roll_back();
+            drop(store);
             self.stale = false;
+            self.show_views(views);
             return Ok(value);
         }
         let batch = self.state.fenced(&before)?;
@@ -221,6 +236,7 @@ impl Client {
         })?;
         drop(store);
         self.stale = false;
+        self.show_views(views);
         Ok(value)
     }
 
@@ -244,6 +260,10 @@ impl Client {
         let (last, manager) = seat.ok_or(Fault::Recipe("a stack was closed while in use"))?;
         *last = used;
         Ok(manager)
+    }
+
+    pub(crate) fn has_open_seat(&self, name: &str) -> bool {
+        self.seats.open.contains_key(name)
     }
 
     /// The stack of a group.
@@ -446,8 +466,8 @@ impl State {
         }
     }
 
-    fn write_groups(&mut self) -> Result<(), Fault> {
-        for id in core::mem::take(&mut self.changed) {
+    fn write_groups(&mut self, changed: BTreeSet<GroupId>) -> Result<(), Fault> {
+        for id in changed {
             if let Some(group) = self.groups.get(&id) {
                 self.put(&records::groups(), *id.as_bytes(), group)?;
             }
@@ -503,8 +523,8 @@ impl EventRecord {
         use crate::{Verdict, event::fate_from};
         let settled = |operation, verdict| Event::Settled { operation, verdict };
         match self {
-            Self::Message { group, from, message, content } => {
-                Event::Message { group, from: from.into_person(), message, content }
+            Self::Message { group, from, message, position, content } => {
+                Event::Message { group, from: from.into_person(), message, position, content }
             }
             Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
             Self::Superseded { operation } => settled(operation, Verdict::Superseded),

@@ -41,6 +41,8 @@ pub enum Event {
         from: Person,
         /// The sender's own name for it: a message is read once by this.
         message: OperationId,
+        /// Where it is in the group's log: by this, messages have one order.
+        position: Position,
         /// What was sent.
         content: Vec<u8>,
     },

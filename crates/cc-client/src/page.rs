@@ -214,7 +214,7 @@ impl Client {
                 if epoch == Some(seat::epoch(self.group_seat(group)?)) {
                     self.in_step(group)?;
                 }
-                self.message(group, sender, &bytes)?
+                self.message(group, sender, &bytes, item.position)?
             }
             Opened::Change(outcome) => {
                 if !outcome.removed_self {
@@ -244,6 +244,7 @@ impl Client {
         group: &GroupId,
         sender: PersonRecord,
         bytes: &[u8],
+        position: Position,
     ) -> Result<Fate, Fault> {
         match frame::decode(bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
@@ -265,6 +266,7 @@ impl Client {
                     group: *group,
                     from: sender,
                     message: content.id,
+                    position,
                     content: content.bytes.0,
                 })?;
                 Ok(Fate::Message)

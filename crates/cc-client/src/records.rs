@@ -26,6 +26,11 @@ pub(crate) fn groups() -> Scope {
     root().child("groups")
 }
 
+/// What views need of the stacks of groups, by the groups' ids.
+pub(crate) fn views() -> Scope {
+    root().child("views")
+}
+
 /// Commands of a group that are not done, in order.
 pub(crate) fn queue(group: &GroupId) -> Scope {
     root().child("queue").child(group.as_bytes())
@@ -286,19 +291,62 @@ pub(crate) struct PackageRecord {
 /// An event, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EventRecord {
-    Message { group: GroupId, from: PersonRecord, message: OperationId, content: Vec<u8> },
-    Done { operation: OperationId, position: Position },
-    Superseded { operation: OperationId },
-    Cancelled { operation: OperationId },
-    Refused { operation: OperationId, why: String },
-    Entered { group: GroupId, name: String },
-    Joined { group: GroupId, person: PersonRecord },
-    Left { group: GroupId, person: PersonRecord, myself: bool },
-    KeysChanged { group: GroupId, person: Option<PersonRecord> },
-    Unreadable { log: LogId, position: Position, fate: u8 },
-    Missed { log: LogId, from: Position, to: Position },
-    Diverged { group: GroupId },
-    Repaired { group: GroupId, from: Position, to: Position },
+    Message {
+        group: GroupId,
+        from: PersonRecord,
+        message: OperationId,
+        position: Position,
+        content: Vec<u8>,
+    },
+    Done {
+        operation: OperationId,
+        position: Position,
+    },
+    Superseded {
+        operation: OperationId,
+    },
+    Cancelled {
+        operation: OperationId,
+    },
+    Refused {
+        operation: OperationId,
+        why: String,
+    },
+    Entered {
+        group: GroupId,
+        name: String,
+    },
+    Joined {
+        group: GroupId,
+        person: PersonRecord,
+    },
+    Left {
+        group: GroupId,
+        person: PersonRecord,
+        myself: bool,
+    },
+    KeysChanged {
+        group: GroupId,
+        person: Option<PersonRecord>,
+    },
+    Unreadable {
+        log: LogId,
+        position: Position,
+        fate: u8,
+    },
+    Missed {
+        log: LogId,
+        from: Position,
+        to: Position,
+    },
+    Diverged {
+        group: GroupId,
+    },
+    Repaired {
+        group: GroupId,
+        from: Position,
+        to: Position,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -75,7 +75,7 @@ fn secrets_are_renewed_after_days_and_not_by_all_at_once() {
     let made = commits(&service, &group) - before;
     assert_eq!(made, 4, "each once within 7 to 10.5 days: {by_day:?}");
     assert_eq!(by_day[..6].iter().sum::<usize>(), 0, "none before a week is over: {by_day:?}");
-    let authenticators = people.map(|mut person| {
+    let authenticators = people.map(|person| {
         let renewed =
             person.events.iter().filter(|event| matches!(event, Event::KeysChanged { .. }));
         assert_eq!(renewed.count(), 4, "{}", person.name);
