@@ -205,7 +205,7 @@ impl Client {
                 if self.state.requests.len() >= MAX_REQUESTS {
                     return Err(Fault::QueueFull);
                 }
-                let claim = RequestRecord::Claim { group, mailbox, operation: id };
+                let claim = RequestRecord::Claim { group, mailbox, operation: id, attempts: 0 };
                 let request = self.state.add_request(&claim)?;
                 self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }
@@ -285,7 +285,7 @@ impl Client {
         self.settle(Some(id), &EventRecord::Done { operation: id, position: Position::START })
     }
 
-    fn expect_member(&self, group: &GroupId) -> Result<(), Fault> {
+    pub(crate) fn expect_member(&self, group: &GroupId) -> Result<(), Fault> {
         match self.state.group(group)?.standing {
             Standing::Removed => Err(Fault::NotAMember(*group)),
             Standing::Member | Standing::Rejoining(_) | Standing::Restored(_) => Ok(()),
@@ -371,6 +371,8 @@ impl GroupRecord {
             next_queued: 0,
             queued: 0,
             next_message: 0,
+            refreshed: None,
+            sent_since_refresh: 0,
             in_flight: None,
             held: Vec::new(),
             suspect: false,

@@ -96,7 +96,7 @@ impl Client {
             own.linking = true;
             client.state.set_own_person(own)?;
             let packages = (0..groups.min(MAX_OFFERED_PACKAGES))
-                .map(|_| client.new_package(now).map(Opaque))
+                .map(|_| client.new_package(now, false).map(|(package, _)| Opaque(package)))
                 .collect::<Result<_, _>>()?;
             frame::encode(&DeviceOffer {
                 member: *client.identity.id.as_bytes(),
@@ -166,7 +166,7 @@ impl Client {
                 None => {
                     let operation = id.derived(&group.to_string());
                     let mailbox = offer.mailbox;
-                    let claim = RequestRecord::Claim { group, mailbox, operation };
+                    let claim = RequestRecord::Claim { group, mailbox, operation, attempts: 0 };
                     self.state.add_request(&claim)?;
                 }
             }
