@@ -4,8 +4,8 @@
 use alloc::vec::Vec;
 
 use cc_core::{
-    Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, LayerContext,
-    LayerError, Member, MemberId, Opened, PartContext, Recalled, Standing,
+    Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, KeyPackageInfo,
+    LayerContext, LayerError, Member, MemberId, Opened, PartContext, Recalled, Standing,
     membership::{ChangeError, GroupState, Keys, Versions},
 };
 
@@ -159,6 +159,14 @@ impl<K: MemberKeyPair> Group<K> {
     pub fn key_package(&self) -> Result<Vec<u8>, LayerError> {
         self.state.latest().expect_member()?;
         Ok(self.keys.public_key().to_wire())
+    }
+
+    /// As [`GroupLayer::inspect_key_package`](cc_core::GroupLayer::inspect_key_package).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
+        Ok(KeyPackageInfo::new(K::PublicKey::from_wire(part)?.commitment()))
     }
 
     /// As [`GroupLayer::stage_change`](cc_core::GroupLayer::stage_change).

@@ -120,7 +120,7 @@ impl Change {
         let [a, b, _, d] = four::<DhKeyPair>(curve);
         let entry = Entry { id: ID[3], key: *d.keys.public_key() };
         let now = a.state.latest().present().unwrap();
-        let roster = now.roster.changed(None, &[ID[2]], &[entry.clone()]).unwrap();
+        let roster = now.roster.changed(None, &[ID[2]], core::slice::from_ref(&entry)).unwrap();
         let step = now.step(&roster, &[9; 32]).unwrap();
         Self { a, b, d, step, roster, entry }
     }
@@ -151,6 +151,6 @@ impl Change {
         let next = Generation::new(&root, step, &commitment, [7; 32], roster);
         let (keys, commitment, next, sender) = (&self.a.keys, &commitment, &next, ID[0]);
         let invited = Invited { keys, sender, step, commitment, next, root: &root };
-        (invited.welcome(&[self.entry.clone()]).unwrap(), masked(root.expose()))
+        (invited.welcome(core::slice::from_ref(&self.entry)).unwrap(), masked(root.expose()))
     }
 }
