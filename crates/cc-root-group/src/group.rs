@@ -362,6 +362,3 @@ impl<K: MemberKeyPair> Group<K> {
 
 #[cfg(any(test, feature = "group-tests"))]
 pub mod tests;
-#[cfg(test)]
-#[cfg(target_os = "linux")]
-mod wiped;

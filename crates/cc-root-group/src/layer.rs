@@ -42,6 +42,20 @@ macro_rules! group_layer {
                 self.as_group().ok()?.epoch_authenticator()
             }
 
+            fn export_secret(
+                &self,
+                label: &[u8],
+            ) -> Result<Option<$crate::cc_core::Secret<32>>, $crate::cc_core::LayerError> {
+                Ok(self.as_group()?.export_secret(label))
+            }
+
+            fn export_next_secret(
+                &self,
+                label: &[u8],
+            ) -> Result<Option<$crate::cc_core::Secret<32>>, $crate::cc_core::LayerError> {
+                Ok(self.as_group()?.export_next_secret(label))
+            }
+
             fn stage_change(
                 &mut self,
                 request: &$crate::cc_core::ChangeRequest<'_>,
