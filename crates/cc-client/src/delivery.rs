@@ -1,13 +1,17 @@
 //! What a network must offer: ordered logs, and a directory of key packages.
 
-use crate::{LogId, Position, RequestId};
+use crate::{AccessHash, AccessToken, LogId, MailboxProof, Position, RequestId};
 
 /// Items that one [`Page`] holds at the most.
 pub const MAX_PAGE: usize = 256;
+/// Bytes of items that one [`Page`] holds at the most, unless its first item alone is longer: 4 MiB.
+pub const MAX_PAGE_LEN: usize = 4 << 20;
 /// Items that one append holds at the most.
 pub const MAX_APPEND: usize = 64;
 /// Bytes of one item: 16 MiB.
 pub const MAX_ITEM_LEN: usize = 16 << 20;
+/// Bytes of all items of one append: 16 MiB.
+pub const MAX_APPEND_LEN: usize = 16 << 20;
 
 /// Carries bytes between clients: an ordered log for each group, a mailbox for each person (a log with
 /// one reader), and key packages of those who can be invited.
@@ -19,45 +23,96 @@ pub const MAX_ITEM_LEN: usize = 16 << 20;
 /// - A request that arrives again under the same id has no second effect and gets the first answer.
 /// - A commit is appended only if it follows the commit before it.
 /// - A key package is handed out once, unless it is marked as one of last resort.
+/// - Who may use a log (see [`Append::access`] and [`Read::access`]). A log is made by the first append to it.
 pub trait DeliveryService {
-    /// Appends `items` to `log` in this order, all or none, and gives the position of the last one.
-    /// With `after` it is a commit (one item), which is refused with [`Refusal::Conflict`] unless the
-    /// last commit in the log is the one at `after` ([`Position::START`] where there is none).
+    /// Appends to a log, and gives the position of the last item.
     ///
     /// # Errors
     /// [`Failure::Refused`] if nothing was and will be appended, [`Failure::Unknown`] where that is not
     /// known.
-    fn append(
-        &mut self,
-        id: RequestId,
-        log: &LogId,
-        after: Option<Position>,
-        items: &[Vec<u8>],
-    ) -> Result<Position, Failure>;
+    fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure>;
 
-    /// Reads what follows `after`, at most [`MAX_PAGE`] items. A log that nobody appended to is empty.
+    /// Reads a log, at most [`MAX_PAGE`] items. A log that nobody appended to is empty.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    fn read(&mut self, log: &LogId, after: Position) -> Result<Page, Failure>;
+    fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Failure>;
 
-    /// Adds key packages to those that can be claimed of whoever reads `mailbox`, and gives how many
+    /// Adds key packages to those that can be claimed of whoever reads the mailbox, and gives how many
     /// there are now, those of last resort not counted.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    fn publish(
-        &mut self,
-        id: RequestId,
-        mailbox: &LogId,
-        packages: &[PublishedPackage],
-    ) -> Result<u32, Failure>;
+    fn publish(&mut self, id: RequestId, publish: &Publish) -> Result<u32, Failure>;
 
     /// Takes one key package of whoever reads `mailbox`; `None` where there is none.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     fn claim(&mut self, id: RequestId, mailbox: &LogId) -> Result<Option<Vec<u8>>, Failure>;
+}
+
+/// Items for a log, all or none of which are appended, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// Where to.
+    pub log: LogId,
+    /// For a group's log, the token of the epoch that the items are of; `None` for a mailbox, to which
+    /// everybody may append who knows its address.
+    ///
+    /// The first append to a log decides which it is, and the first token is the one of the log until a
+    /// commit replaces it. An append with the token of an epoch that is over is refused with
+    /// [`Refusal::Conflict`], with another one with [`Refusal::Denied`].
+    pub access: Option<AccessToken>,
+    /// With it this is a commit.
+    pub commit: Option<Follows>,
+    /// At most [`MAX_APPEND`], of at most [`MAX_ITEM_LEN`] bytes each and [`MAX_APPEND_LEN`] in all. A commit is one
+    /// item.
+    pub items: Vec<Vec<u8>>,
+}
+
+/// What a commit follows, and who may use the log after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Follows {
+    /// It is refused with [`Refusal::Conflict`] unless the last commit in the log is the one at this
+    /// position, [`Position::START`] where there is none.
+    pub after: Position,
+    /// The hash of the token of the epoch that the commit begins; `None` if the token stays, as in the log
+    /// of an attachment.
+    pub next: Option<AccessHash>,
+}
+
+/// A wish to read a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Which.
+    pub log: LogId,
+    /// What was read last.
+    pub after: Position,
+    /// Why this reader may.
+    pub access: ReadAccess,
+}
+
+/// Why somebody may read a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadAccess {
+    /// A group's log, by the token of an epoch: of the present one everything, of one that is over what there
+    /// was up to the commit that ended it, that commit included. So who fell behind comes along, and who was
+    /// removed does not.
+    Token(AccessToken),
+    /// A mailbox, by its owner. The service may delete what is not behind [`Read::after`].
+    Owner(MailboxProof),
+}
+
+/// Key packages for the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Of whom.
+    pub mailbox: LogId,
+    /// By the owner, for [`Purpose::Publish`](crate::Purpose::Publish).
+    pub proof: MailboxProof,
+    /// Ones of last resort replace the former ones.
+    pub packages: Vec<PublishedPackage>,
 }
 
 /// A key package for the directory.
@@ -74,6 +129,8 @@ pub struct PublishedPackage {
 pub struct Page {
     /// Ascending positions.
     pub items: Vec<Item>,
+    /// Everything up to this position is no longer kept; [`Position::START`] where everything is.
+    pub forgotten: Position,
     /// The last position of the log when this was read.
     pub head: Position,
 }
@@ -141,33 +198,13 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// [`DeliveryService::append`].
-    Append {
-        /// Where to.
-        log: LogId,
-        /// The commit that this one follows; `None` for messages.
-        after: Option<Position>,
-        /// In this order.
-        items: Vec<Vec<u8>>,
-    },
+    Append(Append),
     /// [`DeliveryService::read`].
-    Read {
-        /// Which log.
-        log: LogId,
-        /// What was read last.
-        after: Position,
-    },
+    Read(Read),
     /// [`DeliveryService::publish`].
-    Publish {
-        /// The own mailbox.
-        mailbox: LogId,
-        /// New key packages.
-        packages: Vec<PublishedPackage>,
-    },
-    /// [`DeliveryService::claim`].
-    Claim {
-        /// The mailbox of who is to be invited.
-        mailbox: LogId,
-    },
+    Publish(Publish),
+    /// [`DeliveryService::claim`], with the mailbox of who is to be invited.
+    Claim(LogId),
 }
 
 /// What a call gave.
@@ -193,14 +230,12 @@ impl Request {
     /// As the call.
     pub fn perform<D: DeliveryService + ?Sized>(&self, service: &mut D) -> Result<Reply, Failure> {
         match &self.call {
-            Call::Append { log, after, items } => {
-                service.append(self.id, log, *after, items).map(Reply::Appended)
+            Call::Append(append) => service.append(self.id, append).map(Reply::Appended),
+            Call::Read(read) => service.read(self.id, read).map(Reply::Page),
+            Call::Publish(publish) => {
+                service.publish(self.id, publish).map(|remaining| Reply::Published { remaining })
             }
-            Call::Read { log, after } => service.read(log, *after).map(Reply::Page),
-            Call::Publish { mailbox, packages } => service
-                .publish(self.id, mailbox, packages)
-                .map(|remaining| Reply::Published { remaining }),
-            Call::Claim { mailbox } => service.claim(self.id, mailbox).map(Reply::Claimed),
+            Call::Claim(mailbox) => service.claim(self.id, mailbox).map(Reply::Claimed),
         }
     }
 }

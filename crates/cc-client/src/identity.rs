@@ -6,7 +6,7 @@ use cc_mls_layer::MlsIdentity;
 use cc_signal_layer::{Account, IdentityKeyPair};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, Recipe, recipe::Keys, records};
+use crate::{Fault, MailboxKey, Recipe, recipe::Keys, records};
 
 /// What a person says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) struct Identity {
     pub(crate) recipe: Recipe,
     /// The id that this person has in every group of the recipe.
     pub(crate) id: MemberId,
+    /// Of the mailbox to which welcomes go.
+    pub(crate) mailbox: MailboxKey,
     keys: Keys,
 }
 
@@ -39,6 +41,7 @@ struct Stored {
     name: String,
     recipe: Recipe,
     id: [u8; 32],
+    mailbox: [u8; 32],
     dh: Option<(bool, [u8; 32])>,
     signal: Option<Vec<u8>>,
     mls: Option<(Vec<u8>, Vec<u8>)>,
@@ -47,6 +50,7 @@ struct Stored {
 impl Drop for Stored {
     fn drop(&mut self) {
         use zeroize::Zeroize as _;
+        self.mailbox.zeroize();
         if let Some((_, key)) = &mut self.dh {
             key.zeroize();
         }
@@ -60,7 +64,8 @@ impl Drop for Stored {
 impl Identity {
     pub(crate) fn generate(profile: Profile, recipe: Recipe) -> Result<Self, Fault> {
         let keys = Keys::generate(&recipe, &profile.name)?;
-        let mut identity = Self { profile, recipe, id: MemberId::from_bytes([0; 32]), keys };
+        let (id, mailbox) = (MemberId::from_bytes([0; 32]), MailboxKey::generate()?);
+        let mut identity = Self { profile, recipe, id, mailbox, keys };
         let probe = identity.recipe.build(&identity, crate::recipe::Role::Invited)?.build()?;
         identity.id = probe.member_id().ok_or(Fault::Recipe("a recipe needs a group layer"))?;
         Ok(identity)
@@ -72,6 +77,7 @@ impl Identity {
             name: self.profile.name.clone(),
             recipe: self.recipe.clone(),
             id: *self.id.as_bytes(),
+            mailbox: *self.mailbox.seed().expose(),
             dh: dh.as_ref().map(|pair| {
                 (pair.public_key().curve() == Curve::P256, *pair.private_key().expose())
             }),
@@ -111,6 +117,9 @@ impl Identity {
             profile: Profile::new(stored.name.clone()),
             recipe: stored.recipe.clone(),
             id: MemberId::from_bytes(stored.id),
+            mailbox: MailboxKey::from_seed(
+                &cc_core::Secret::copy_from(&stored.mailbox).ok_or_else(damaged)?,
+            ),
             keys: Keys { dh, signal, mls },
         })
     }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    DeliveryService, Failure, Item, LogId, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE, Page, Position,
-    PublishedPackage, Refusal, RequestId,
+    AccessHash, Append, DeliveryService, Failure, Follows, Item, LogId, MAX_APPEND, MAX_ITEM_LEN,
+    MAX_PAGE, MAX_PAGE_LEN, Page, Position, Publish, PublishedPackage, Purpose, Read, ReadAccess,
+    Refusal, RequestId,
 };
 
 /// A delivery service in memory. Clones are the same service.
@@ -31,7 +32,7 @@ pub struct Faults {
 
 #[derive(Debug, Default, Clone)]
 struct Inner {
-    logs: BTreeMap<LogId, Vec<(bool, Vec<u8>)>>,
+    logs: BTreeMap<LogId, Log>,
     directory: BTreeMap<LogId, VecDeque<PublishedPackage>>,
     /// The first answer to each request.
     answers: BTreeMap<RequestId, Answer>,
@@ -51,9 +52,16 @@ enum Answer {
 #[derive(Debug, Clone)]
 struct Late {
     id: RequestId,
-    log: LogId,
-    after: Option<Position>,
-    items: Vec<Vec<u8>>,
+    append: Append,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Log {
+    items: Vec<(bool, Vec<u8>)>,
+    /// The hash of each epoch's token, and the commit that ended the epoch. Empty for a mailbox.
+    epochs: Vec<(AccessHash, Option<Position>)>,
+    /// What is up to here is not handed out any more.
+    forgotten: Position,
 }
 
 impl MemoryService {
@@ -80,12 +88,17 @@ impl MemoryService {
     /// All items of a log: what the service sees.
     #[must_use]
     pub fn log(&self, log: &LogId) -> Vec<Item> {
-        self.inner().page(log, Position::START, usize::MAX).items
+        self.inner().page(log, Position::START, None, usize::MAX).items
     }
 
     /// Appends anything, as somebody with access to the log may.
     pub fn inject(&self, log: &LogId, commit: bool, bytes: Vec<u8>) {
-        self.inner().logs.entry(*log).or_default().push((commit, bytes));
+        self.inner().logs.entry(*log).or_default().items.push((commit, bytes));
+    }
+
+    /// No longer keeps what is up to this position of a log.
+    pub fn forget(&self, log: &LogId, through: Position) {
+        self.inner().logs.entry(*log).or_default().forgotten = through;
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -112,9 +125,9 @@ impl Inner {
     fn arrive(&mut self) -> Result<(), Failure> {
         while !self.late.is_empty() && self.chance(300) {
             let at = self.draw(self.late.len());
-            let Late { id, log, after, items } = self.late.swap_remove(at);
+            let Late { id, append } = self.late.swap_remove(at);
             // Nobody waits for this answer.
-            let _answer = self.append(id, &log, after, &items);
+            let _answer = self.append(id, &append);
         }
         if self.chance(self.faults.lost_requests) {
             return Err(Failure::Unknown);
@@ -130,78 +143,111 @@ impl Inner {
         if self.chance(self.faults.lost_replies) { Err(Failure::Unknown) } else { result }
     }
 
-    fn append(
-        &mut self,
-        id: RequestId,
-        log: &LogId,
-        after: Option<Position>,
-        items: &[Vec<u8>],
-    ) -> Result<Position, Failure> {
+    fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure> {
         if let Some(Answer::Append(answer)) = self.answers.get(&id) {
             return answer.map_err(Failure::Refused);
         }
-        let answer = self.append_new(log, after, items);
+        let answer = self.append_new(append);
         self.answers.insert(id, Answer::Append(answer));
         answer.map_err(Failure::Refused)
     }
 
-    fn append_new(
-        &mut self,
-        log: &LogId,
-        after: Option<Position>,
-        items: &[Vec<u8>],
-    ) -> Result<Position, Refusal> {
+    fn append_new(&mut self, append: &Append) -> Result<Position, Refusal> {
+        let Append { log, access, commit, items } = append;
         let too_many =
-            items.is_empty() || items.len() > MAX_APPEND || (after.is_some() && items.len() != 1);
+            items.is_empty() || items.len() > MAX_APPEND || (commit.is_some() && items.len() != 1);
         if too_many || items.iter().any(|item| item.len() > MAX_ITEM_LEN) {
             return Err(Refusal::TooLarge);
         }
-        let stored = self.logs.entry(*log).or_default();
-        if let Some(after) = after {
-            let head = stored.iter().rposition(|(commit, _)| *commit);
-            let head = head.map_or(Position::START, |at| position(at + 1));
-            if head != after {
+        let log = self.logs.entry(*log).or_default();
+        let head = log.items.iter().rposition(|(commit, _)| *commit);
+        let head = head.map_or(Position::START, |at| position(at + 1));
+        let hash = access.as_ref().map(crate::AccessToken::hash);
+        match hash {
+            Some(hash) if log.items.is_empty() => log.epochs = vec![(hash, None)],
+            Some(hash) => match log.epochs.iter().rfind(|(known, _)| *known == hash) {
+                Some((_, None)) => {}
+                Some((_, Some(_))) => return Err(Refusal::Conflict { head }),
+                None => return Err(Refusal::Denied),
+            },
+            None if log.epochs.is_empty() => {}
+            None => return Err(Refusal::Denied),
+        }
+        if let Some(Follows { after, next }) = commit {
+            if head != *after {
                 return Err(Refusal::Conflict { head });
             }
+            if let (Some(next), Some((_, ended))) = (next, log.epochs.last_mut()) {
+                *ended = Some(position(log.items.len() + 1));
+                log.epochs.push((*next, None));
+            }
         }
-        stored.extend(items.iter().map(|item| (after.is_some(), item.clone())));
-        Ok(position(stored.len()))
+        log.items.extend(items.iter().map(|item| (commit.is_some(), item.clone())));
+        Ok(position(log.items.len()))
     }
 
-    fn page(&self, log: &LogId, after: Position, limit: usize) -> Page {
-        let stored = self.logs.get(log).map(Vec::as_slice).unwrap_or_default();
-        let items = stored.iter().enumerate().map(|(at, (commit, bytes))| Item {
+    /// The last position that a reader may see; `None` for all there is.
+    fn may_read(&self, id: RequestId, read: &Read) -> Result<Option<Position>, Refusal> {
+        let epochs = self.logs.get(&read.log).map(|log| log.epochs.as_slice()).unwrap_or_default();
+        match &read.access {
+            ReadAccess::Owner(proof) if epochs.is_empty() => {
+                if proof.verify(&read.log, id, Purpose::Read(read.after)) {
+                    Ok(None)
+                } else {
+                    Err(Refusal::Denied)
+                }
+            }
+            ReadAccess::Owner(_) => Err(Refusal::Denied),
+            ReadAccess::Token(token) => {
+                if self.logs.get(&read.log).is_none_or(|log| log.items.is_empty()) {
+                    return Ok(None);
+                }
+                let hash = token.hash();
+                let epoch = epochs.iter().rfind(|(known, _)| *known == hash);
+                epoch.map(|(_, ended)| *ended).ok_or(Refusal::Denied)
+            }
+        }
+    }
+
+    fn page(&self, log: &LogId, after: Position, last: Option<Position>, limit: usize) -> Page {
+        let log = self.logs.get(log);
+        let stored = log.map(|log| log.items.as_slice()).unwrap_or_default();
+        let head = position(stored.len());
+        let head = last.map_or(head, |last| last.min(head));
+        let forgotten = log.map_or(Position::START, |log| log.forgotten);
+        let before = usize::try_from(after.max(forgotten).0).unwrap_or(usize::MAX);
+        let items = stored.iter().enumerate().skip(before).map(|(at, (commit, bytes))| Item {
             position: position(at + 1),
             commit: *commit,
             bytes: bytes.clone(),
         });
-        let items = items.filter(|item| item.position > after).take(limit).collect();
-        Page { items, head: position(stored.len()) }
+        let (mut room, mut first) = (MAX_PAGE_LEN, true);
+        let items = items.take_while(|item| item.position <= head).take(limit).take_while(|item| {
+            let fits = item.bytes.len() <= room || core::mem::take(&mut first);
+            (room, first) = (room.saturating_sub(item.bytes.len()), false);
+            fits || limit == usize::MAX
+        });
+        Page { items: items.collect(), forgotten, head }
     }
 }
 
 impl DeliveryService for MemoryService {
-    fn append(
-        &mut self,
-        id: RequestId,
-        log: &LogId,
-        after: Option<Position>,
-        items: &[Vec<u8>],
-    ) -> Result<Position, Failure> {
+    fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure> {
         let mut inner = self.inner();
         let faults = inner.faults;
         if inner.chance(faults.late_copies) {
-            inner.late.push(Late { id, log: *log, after, items: items.to_vec() });
+            inner.late.push(Late { id, append: append.clone() });
         }
         inner.arrive()?;
-        let result = inner.append(id, log, after, items);
+        let result = inner.append(id, append);
         inner.reply(result)
     }
 
-    fn read(&mut self, log: &LogId, after: Position) -> Result<Page, Failure> {
+    fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Failure> {
         let mut inner = self.inner();
         inner.arrive()?;
-        let mut page = inner.page(log, after, MAX_PAGE);
+        let last = inner.may_read(id, read).map_err(Failure::Refused)?;
+        let mut page = inner.page(&read.log, read.after, last, MAX_PAGE);
         let faults = inner.faults;
         if inner.chance(faults.shuffled_pages) && !page.items.is_empty() {
             for _ in 0..page.items.len() {
@@ -216,14 +262,13 @@ impl DeliveryService for MemoryService {
         inner.reply(Ok(page))
     }
 
-    fn publish(
-        &mut self,
-        id: RequestId,
-        mailbox: &LogId,
-        packages: &[PublishedPackage],
-    ) -> Result<u32, Failure> {
+    fn publish(&mut self, id: RequestId, publish: &Publish) -> Result<u32, Failure> {
+        let Publish { mailbox, proof, packages } = publish;
         let mut inner = self.inner();
         inner.arrive()?;
+        if !proof.verify(mailbox, id, Purpose::Publish(packages)) {
+            return Err(Failure::Refused(Refusal::Denied));
+        }
         let remaining = match inner.answers.get(&id) {
             Some(Answer::Publish(remaining)) => *remaining,
             _ => {

@@ -112,11 +112,11 @@ impl CipherLayer for DhLayer {
     }
 
     fn properties(&self) -> Properties {
-        let (name, pairwise) = match (&self.mode, self.curve()) {
-            (Mode::Pairwise(_), Curve::X25519) => ("ECDH X25519, pairwise", true),
-            (Mode::Pairwise(_), Curve::P256) => ("ECDH P-256, pairwise", true),
-            (Mode::Group(_), Curve::X25519) => ("ECDH X25519, group", false),
-            (Mode::Group(_), Curve::P256) => ("ECDH P-256, group", false),
+        let (name, pairwise) = match (&self.mode, self.curve() == Curve::P256) {
+            (Mode::Pairwise(_), false) => ("ECDH X25519, pairwise", true),
+            (Mode::Pairwise(_), true) => ("ECDH P-256, pairwise", true),
+            (Mode::Group(_), false) => ("ECDH X25519, group", false),
+            (Mode::Group(_), true) => ("ECDH P-256, group", false),
         };
         Properties { contributes: true, pairwise, ..Properties::plain(name) }
     }

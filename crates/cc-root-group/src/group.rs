@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, KeyPackageInfo,
-    LayerContext, LayerError, Member, MemberId, Opened, PartContext, Recalled, Standing,
+    LayerContext, LayerError, Member, MemberId, Opened, PartContext, Recalled, Secret, Standing,
     membership::{ChangeError, GroupState, Keys, Versions},
 };
 
@@ -149,6 +149,16 @@ impl<K: MemberKeyPair> Group<K> {
     /// As [`GroupLayer::epoch_authenticator`](cc_core::GroupLayer::epoch_authenticator).
     pub fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         Some(self.state.latest().present().ok()?.secrets.authenticator)
+    }
+
+    /// As [`GroupLayer::export_secret`](cc_core::GroupLayer::export_secret).
+    pub fn export_secret(&self, label: &[u8]) -> Option<Secret<32>> {
+        Some(self.state.latest().present().ok()?.secrets.export(label))
+    }
+
+    /// As [`GroupLayer::export_next_secret`](cc_core::GroupLayer::export_next_secret).
+    pub fn export_next_secret(&self, label: &[u8]) -> Option<Secret<32>> {
+        Some(self.state.latest().change()?.next.secrets.export(label))
     }
 
     /// As [`GroupLayer::key_package`](cc_core::GroupLayer::key_package): the public key, as

@@ -8,28 +8,9 @@ use std::{
 };
 
 use cc_client::{
-    Call, DeliveryService, Failure, Item, LogId, MemoryService, Page, Position, PublishedPackage,
-    Refusal, Reply, Request, RequestId,
+    Answer, Append, Call, DeliveryService, Failure, LogId, MemoryService, Page, Position, Publish,
+    Read, Reply, Request, RequestId,
 };
-use serde::{Deserialize, Serialize};
-
-#[derive(Serialize, Deserialize)]
-enum Asked {
-    Append(RequestId, LogId, Option<Position>, Vec<Vec<u8>>),
-    Read(LogId, Position),
-    Publish(RequestId, LogId, Vec<(Vec<u8>, bool)>),
-    Claim(RequestId, LogId),
-}
-
-#[derive(Serialize, Deserialize)]
-enum Answered {
-    Appended(Position),
-    Page(Vec<(Position, bool, Vec<u8>)>, Position),
-    Published(u32),
-    Claimed(Option<Vec<u8>>),
-    Conflict(Position),
-    Refused,
-}
 
 /// The service at this address. A connection that breaks is made anew with the next call.
 pub struct SocketService {
@@ -42,69 +23,51 @@ impl SocketService {
         Self { address, stream: None }
     }
 
-    fn call(&mut self, asked: &Asked) -> Result<Answered, Failure> {
-        let answer = self.exchange(asked);
+    fn call(&mut self, id: RequestId, call: Call) -> Result<Reply, Failure> {
+        let answer = self.exchange(&Request { id, call });
         if answer.is_err() {
             self.stream = None;
         }
-        match answer.map_err(|_| Failure::Unknown)? {
-            Answered::Conflict(head) => Err(Failure::Refused(Refusal::Conflict { head })),
-            Answered::Refused => Err(Failure::Refused(Refusal::Denied)),
-            answer => Ok(answer),
-        }
+        answer.map_err(|_| Failure::Unknown)?.result
     }
 
-    fn exchange(&mut self, asked: &Asked) -> io::Result<Answered> {
+    fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             None => self.stream.insert(TcpStream::connect(&self.address)?),
         };
         stream.set_nodelay(true)?;
-        send(stream, asked)?;
-        receive(stream)
+        send(stream, &request.to_bytes().map_err(io::Error::other)?)?;
+        let answer = Answer::from_bytes(&receive(stream)?).map_err(io::Error::other)?;
+        if answer.id == request.id { Ok(answer) } else { Err(io::Error::other("another answer")) }
     }
 }
 
 impl DeliveryService for SocketService {
-    fn append(
-        &mut self,
-        id: RequestId,
-        log: &LogId,
-        after: Option<Position>,
-        items: &[Vec<u8>],
-    ) -> Result<Position, Failure> {
-        match self.call(&Asked::Append(id, *log, after, items.to_vec()))? {
-            Answered::Appended(position) => Ok(position),
+    fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure> {
+        match self.call(id, Call::Append(append.clone()))? {
+            Reply::Appended(position) => Ok(position),
             _ => Err(Failure::Unknown),
         }
     }
 
-    fn read(&mut self, log: &LogId, after: Position) -> Result<Page, Failure> {
-        match self.call(&Asked::Read(*log, after))? {
-            Answered::Page(items, head) => {
-                let item = |(position, commit, bytes)| Item { position, commit, bytes };
-                Ok(Page { items: items.into_iter().map(item).collect(), head })
-            }
+    fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Failure> {
+        match self.call(id, Call::Read(read.clone()))? {
+            Reply::Page(page) => Ok(page),
             _ => Err(Failure::Unknown),
         }
     }
 
-    fn publish(
-        &mut self,
-        id: RequestId,
-        mailbox: &LogId,
-        packages: &[PublishedPackage],
-    ) -> Result<u32, Failure> {
-        let packages = packages.iter().map(|p| (p.bytes.clone(), p.last_resort)).collect();
-        match self.call(&Asked::Publish(id, *mailbox, packages))? {
-            Answered::Published(remaining) => Ok(remaining),
+    fn publish(&mut self, id: RequestId, publish: &Publish) -> Result<u32, Failure> {
+        match self.call(id, Call::Publish(publish.clone()))? {
+            Reply::Published { remaining } => Ok(remaining),
             _ => Err(Failure::Unknown),
         }
     }
 
     fn claim(&mut self, id: RequestId, mailbox: &LogId) -> Result<Option<Vec<u8>>, Failure> {
-        match self.call(&Asked::Claim(id, *mailbox))? {
-            Answered::Claimed(package) => Ok(package),
+        match self.call(id, Call::Claim(*mailbox))? {
+            Reply::Claimed(package) => Ok(package),
             _ => Err(Failure::Unknown),
         }
     }
@@ -127,41 +90,21 @@ pub fn serve(service: &MemoryService) -> io::Result<String> {
 fn serve_one(mut stream: TcpStream, service: &mut MemoryService) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
-        let (id, call) = match receive(&mut stream)? {
-            Asked::Append(id, log, after, items) => (id, Call::Append { log, after, items }),
-            Asked::Read(log, after) => (RequestId::from_bytes([0; 16]), Call::Read { log, after }),
-            Asked::Publish(id, mailbox, packages) => {
-                let package = |(bytes, last_resort)| PublishedPackage { bytes, last_resort };
-                let packages = packages.into_iter().map(package).collect();
-                (id, Call::Publish { mailbox, packages })
-            }
-            Asked::Claim(id, mailbox) => (id, Call::Claim { mailbox }),
-        };
-        let answer = match (Request { id, call }).perform(service) {
-            Ok(Reply::Appended(position)) => Answered::Appended(position),
-            Ok(Reply::Page(page)) => {
-                let item = |item: Item| (item.position, item.commit, item.bytes);
-                Answered::Page(page.items.into_iter().map(item).collect(), page.head)
-            }
-            Ok(Reply::Published { remaining }) => Answered::Published(remaining),
-            Ok(Reply::Claimed(package)) => Answered::Claimed(package),
-            Err(Failure::Refused(Refusal::Conflict { head })) => Answered::Conflict(head),
-            Err(_) => Answered::Refused,
-        };
-        send(&mut stream, &answer)?;
+        let request = Request::from_bytes(&receive(&mut stream)?).map_err(io::Error::other)?;
+        let answer = Answer { id: request.id, result: request.perform(service) };
+        send(&mut stream, &answer.to_bytes().map_err(io::Error::other)?)?;
     }
 }
 
-fn send(stream: &mut TcpStream, value: &impl Serialize) -> io::Result<()> {
-    let body = postcard::to_stdvec(value).map_err(io::Error::other)?;
+fn send(stream: &mut TcpStream, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes()[..], &body].concat())
+    stream.write_all(&[&length.to_be_bytes()[..], body].concat())
 }
 
-fn receive<T: for<'de> Deserialize<'de>>(stream: &mut TcpStream) -> io::Result<T> {
+fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut body = Vec::new();
     stream.take(u64::from(u32::from_be_bytes(length))).read_to_end(&mut body)?;
-    postcard::from_bytes(&body).map_err(io::Error::other)
+    Ok(body)
 }
