@@ -6,10 +6,12 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 12] = [
     "cc-core",
     "cc-aes-layer",
+    "cc-root-group",
     "cc-dh-layer",
+    "cc-mlkem-layer",
     "cc-file",
     "cc-signal-layer",
     "cc-mls-layer",
@@ -20,8 +22,15 @@ const CRATES: [&str; 10] = [
 ];
 
 /// Crates that build without the standard library.
-const NO_STD: [&str; 5] =
-    ["cc-core", "cc-aes-layer", "cc-dh-layer", "cc-signal-layer", "cc-manager"];
+const NO_STD: [&str; 7] = [
+    "cc-core",
+    "cc-aes-layer",
+    "cc-root-group",
+    "cc-dh-layer",
+    "cc-mlkem-layer",
+    "cc-signal-layer",
+    "cc-manager",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

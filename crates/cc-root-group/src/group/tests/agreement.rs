@@ -194,7 +194,7 @@ pub fn damaged_records_do_no_harm<K: MemberKeyPair>(suite: SuiteOf<K>) {
         other.get_mut(key).unwrap().push(0);
         assert!(storage(&other), "longer");
     }
-    let mut other = records.clone();
+    let mut other = records;
     other.insert(b"past\0\0\0\0\0\0\0\x09".to_vec(), vec![0, 1]);
     assert!(storage(&other), "left over");
 }
