@@ -12,6 +12,7 @@ use std::{
 };
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
+use cc_client::{Answer, Request};
 use cc_core::{
     Bundle, Envelope, Header, Kind, PartList, Restore, SecretBytes, StackId,
     store::{Batch, MemoryStore, Scope, Store},
@@ -19,19 +20,21 @@ use cc_core::{
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPublicKey};
 use cc_manager::{CascadingCipherManager, Catalog, Incoming, IncomingWelcome, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
+use cc_relay::{FollowRequest, Notice};
 use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
     ("signal", signal),
     ("manager", manager),
     ("store", store),
+    ("relay", relay),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -53,6 +56,27 @@ pub fn envelope(bytes: &[u8]) {
     }
     if let Ok(list) = PartList::decode(bytes) {
         assert_eq!(list.encode().unwrap(), bytes);
+    }
+}
+
+/// Requests and answers of a delivery service, and what is said on a relay's WebSocket: what decodes has one
+/// encoding.
+pub fn relay(bytes: &[u8]) {
+    // Past the version.
+    let current = [&[1], bytes].concat();
+    for wire in [bytes, &current] {
+        if let Ok(request) = Request::from_bytes(wire) {
+            assert_eq!(request.to_bytes().unwrap(), wire);
+        }
+        if let Ok(answer) = Answer::from_bytes(wire) {
+            assert_eq!(answer.to_bytes().unwrap(), wire);
+        }
+        if let Ok(request) = FollowRequest::from_bytes(wire) {
+            assert_eq!(request.to_bytes().unwrap(), wire);
+        }
+        if let Ok(notice) = Notice::from_bytes(wire) {
+            assert_eq!(notice.to_bytes(), wire);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "cc-core",
     "cc-aes-layer",
     "cc-dh-layer",
@@ -15,6 +15,7 @@ const CRATES: [&str; 8] = [
     "cc-store-sqlite",
     "cc-manager",
     "cc-client",
+    "cc-relay",
 ];
 
 /// Crates that build without the standard library.

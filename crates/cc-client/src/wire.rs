@@ -569,6 +569,43 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_document() {
+        let document = include_str!("../../../docs/relay-protocol.md");
+        let (_, example) = document.split_once("## Example").unwrap();
+        let blocks: Vec<Vec<u8>> = example
+            .split("```")
+            .skip(1)
+            .step_by(2)
+            .map(|block| {
+                let bytes = |line: &str| -> Vec<u8> {
+                    let tokens = line.split_whitespace();
+                    tokens.map_while(|hex| u8::from_str_radix(hex, 16).ok()).collect()
+                };
+                block.lines().flat_map(bytes).collect()
+            })
+            .collect();
+        let count = |from: u8| std::array::from_fn::<u8, 32, _>(|at| from + at as u8);
+        let mut id = [0; 16];
+        id.copy_from_slice(&count(0x10)[..16]);
+        let id = RequestId::from_bytes(id);
+        let token = AccessToken::new(Secret::take(&mut [0xaa; 32]));
+        let hash: String = token.hash().0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(example.contains(&hash), "{hash}");
+        let (log, after) = (LogId::from_bytes(count(0)), Position(7));
+        let read = Read { log, after, access: ReadAccess::Token(token) };
+        let request = Request { id, call: Call::Read(read) };
+        assert_eq!(request.to_bytes().unwrap(), blocks[0]);
+        let item = Item { position: Position(8), commit: false, bytes: b"hello".to_vec() };
+        let page = Page { items: vec![item], forgotten: Position(0), head: Position(8) };
+        let answer = Answer { id, result: Ok(Reply::Page(page)) };
+        assert_eq!(answer.to_bytes().unwrap(), blocks[1]);
+        let key = crate::MailboxKey::from_seed(&Secret::take(&mut [1; 32]));
+        assert!(example.contains(&key.address().to_string()));
+        let proof = key.prove(id, crate::Purpose::Read(after));
+        assert_eq!(proof.signature[..], blocks[2]);
+    }
+
+    #[test]
     fn too_many_and_too_long_are_refused() {
         let append = |items| Request {
             id: RequestId::from_bytes([7; 16]),
