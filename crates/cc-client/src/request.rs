@@ -8,7 +8,7 @@ use crate::{
     Position, Publish, PublishedPackage, Purpose, Read, ReadAccess, Refusal, Reply, Request,
     RequestId,
     client::RequestTarget,
-    delivery::MAX_APPEND,
+    delivery::{MAX_APPEND, MAX_APPEND_LEN},
     frame::{self, Content, Frame, GroupItem, item_digest},
     records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing, Work},
     seat::{self, Staged},
@@ -173,8 +173,15 @@ impl Client {
     fn send_messages(&mut self, group: &GroupId) -> Result<RequestId, Fault> {
         let queue = self.state.list::<Queued>(&records::queue(group), MAX_APPEND)?;
         let title = self.state.group(group)?.title.clone();
-        let (mut items, mut sent) = (Vec::new(), Vec::new());
+        let (mut items, mut sent, mut length) = (Vec::new(), Vec::new(), 0);
         for (key, queued) in queue {
+            if let Work::Content { bytes, .. } = &queued.work {
+                // Sealing makes them longer, but not by as much as this leaves free.
+                length += bytes.len();
+                if length > MAX_APPEND_LEN / 2 && !items.is_empty() {
+                    break;
+                }
+            }
             let sealed = Sealed { number: queue_number(&key)?, operation: queued.operation };
             let seat = self.group_seat(group)?;
             let wire = match queued.work {
