@@ -13,7 +13,7 @@ use std::{
 };
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
-use cc_client::{Body, Content, Download, Upload, read_history, write_history};
+use cc_client::{Answer, Body, Content, Download, Request, Upload, read_history, write_history};
 use cc_core::{
     Attachment, Buffer, Bundle, CipherLayer, Envelope, GroupLayer, Header, Kind, LayerContext,
     MemberId, PartContext, PartList, Restore, SecretBytes, StackId,
@@ -27,6 +27,7 @@ use cc_file::{
 use cc_manager::{CascadingCipherManager, Catalog, Incoming, IncomingWelcome, ManagerBuilder};
 use cc_mlkem_layer::{HybridKeyPair, HybridPublicKey, MlKemLayer, ParameterSet};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
+use cc_relay::{FollowRequest, Notice};
 use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 
 /// A function that takes any bytes.
@@ -43,6 +44,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("manager", manager),
     ("store", store),
     ("content", content),
+    ("relay", relay),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -64,6 +66,27 @@ pub fn envelope(bytes: &[u8]) {
     }
     if let Ok(list) = PartList::decode(bytes) {
         assert_eq!(list.encode().unwrap(), bytes);
+    }
+}
+
+/// Requests and answers of a delivery service, and what is said on a relay's WebSocket: what decodes has one
+/// encoding.
+pub fn relay(bytes: &[u8]) {
+    // Past the version.
+    let current = [&[1], bytes].concat();
+    for wire in [bytes, &current] {
+        if let Ok(request) = Request::from_bytes(wire) {
+            assert_eq!(request.to_bytes().unwrap(), wire);
+        }
+        if let Ok(answer) = Answer::from_bytes(wire) {
+            assert_eq!(answer.to_bytes().unwrap(), wire);
+        }
+        if let Ok(request) = FollowRequest::from_bytes(wire) {
+            assert_eq!(request.to_bytes().unwrap(), wire);
+        }
+        if let Ok(notice) = Notice::from_bytes(wire) {
+            assert_eq!(notice.to_bytes(), wire);
+        }
     }
 }
 

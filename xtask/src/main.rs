@@ -6,7 +6,7 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "cc-core",
     "cc-aes-layer",
     "cc-root-group",
@@ -18,6 +18,7 @@ const CRATES: [&str; 12] = [
     "cc-store-sqlite",
     "cc-manager",
     "cc-client",
+    "cc-relay",
     "cc-cli",
 ];
 

@@ -194,21 +194,21 @@ fn a_thousand_messages_of_ten_people_over_a_relay_that_is_killed() {
     let now = Now { wall: 1_790_000_000_000, mono: 0 };
     let packages: Vec<_> = people[1..]
         .iter_mut()
-        .map(|person| person.client.key_packages(now, 1).unwrap().remove(0).as_ref().to_vec())
+        .map(|person| person.client.key_packages(now, 1).unwrap().remove(0))
         .collect();
     let add = ClientCommand::Add { group, packages };
     people[0].client.submit(OperationId::random().unwrap(), add).unwrap();
     let (stop, killed) = killer(&relay, (0..).map(|n| 150 + n * 97 % 700));
-    let is_member = |person: &Person| {
+    let is_member = |person: &mut Person| {
         person.client.group(&group).is_ok_and(|group| group.members.len() == PEOPLE)
     };
     for _ in 0..2_000 {
         people.iter_mut().for_each(Person::turn);
-        if people.iter().all(is_member) {
+        if people.iter_mut().all(is_member) {
             break;
         }
     }
-    assert!(people.iter().all(is_member));
+    assert!(people.iter_mut().all(is_member));
     for message in 0..EACH {
         for (number, person) in people.iter_mut().enumerate() {
             person.client.send(group, format!("{number}: {message}")).unwrap();

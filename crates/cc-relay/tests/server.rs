@@ -526,7 +526,7 @@ fn throughput() {
         });
         start.elapsed().as_secs_f64()
     };
-    let log = |client: usize| LogId::from_bytes([client as u8 + 1; 32]);
+    let log = |client: usize| LogId::from_bytes([u8::try_from(client).unwrap() + 1; 32]);
     let access: AccessToken = token(1);
     for count in [1, 16] {
         let item = [7; 500];
