@@ -12,6 +12,7 @@ use std::{
 };
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
+use cc_client::{Body, Content, Download, Upload, read_history, write_history};
 use cc_core::{
     Bundle, Envelope, Header, Kind, PartList, Restore, SecretBytes, StackId,
     store::{Batch, MemoryStore, Scope, Store},
@@ -25,13 +26,14 @@ use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
     ("signal", signal),
     ("manager", manager),
     ("store", store),
+    ("content", content),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -241,4 +243,21 @@ fn stack(name: &str, founder: bool) -> ManagerBuilder {
         .layer(DhLayer::group(DhKeyPair::generate(Curve::X25519).unwrap()))
         .layer(mls.unwrap())
         .layer(AesLayer::inherited())
+}
+
+/// What messengers send, histories, and saved states of attachments: what decodes has one encoding.
+pub fn content(bytes: &[u8]) {
+    if let Ok(content) = Content::decode(bytes) {
+        assert_eq!(content.encode().unwrap(), bytes);
+        if let Body::Attachment { attachment, .. } = content.body {
+            let _refused = Download::resume(attachment, bytes);
+        }
+    }
+    let entries: Vec<_> = read_history(bytes).map_while(Result::ok).collect();
+    let mut again = Vec::new();
+    write_history(&entries, &mut again).unwrap();
+    assert!(bytes.starts_with(&again));
+    if let Ok(upload) = Upload::resume(&SecretBytes::new(bytes.to_vec())) {
+        assert_eq!(upload.to_bytes().unwrap().expose(), bytes);
+    }
 }

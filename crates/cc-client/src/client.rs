@@ -18,6 +18,7 @@ use crate::{
     overlay::{Overlay, SharedStore, lock},
     recipe::Role,
     records::{self, EventRecord, GroupRecord, Meta, PersonRecord, RequestRecord},
+    snapshot::ViewState,
     timers::Timers,
 };
 
@@ -39,6 +40,7 @@ pub struct Client {
     pub(crate) timers: Timers,
     /// Memory may be ahead of the store: it is read again before anything else.
     stale: bool,
+    pub(crate) view_state: ViewState,
 }
 
 /// What the store has, and what one transaction makes of it.
@@ -139,7 +141,15 @@ impl Client {
     fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
         let state = State::read(&store)?;
         let seats = Seats::default();
-        Ok(Self { store, identity, state, seats, timers: Timers::default(), stale: false })
+        Ok(Self {
+            store,
+            identity,
+            state,
+            seats,
+            timers: Timers::default(),
+            stale: false,
+            view_state: ViewState::default(),
+        })
     }
 
     /// This person, the same in every group.
@@ -162,6 +172,7 @@ impl Client {
         if self.stale {
             self.state = State::read(&self.store)?;
             self.seats = Seats::default();
+            self.view_state.forget();
             self.stale = false;
         }
         // Until the commit is known to be in force, memory is ahead of the store.
@@ -175,11 +186,15 @@ impl Client {
                 return Err(fault);
             }
         };
-        self.state.write_groups()?;
+        let changed = core::mem::take(&mut self.state.changed);
+        let views = self.prepare_views(&changed)?;
+        self.state.write_groups(changed)?;
         let mut store = lock(&self.store)?;
         if !store.has_changes() && self.state.meta == before {
             store.roll_back();
+            drop(store);
             self.stale = false;
+            self.show_views(views);
             return Ok(value);
         }
         let batch = self.state.fenced(&before)?;
@@ -189,6 +204,7 @@ impl Client {
         })?;
         drop(store);
         self.stale = false;
+        self.show_views(views);
         Ok(value)
     }
 
@@ -212,6 +228,10 @@ impl Client {
         let (last, manager) = seat.ok_or(Fault::Recipe("a stack was closed while in use"))?;
         *last = used;
         Ok(manager)
+    }
+
+    pub(crate) fn has_open_seat(&self, name: &str) -> bool {
+        self.seats.open.contains_key(name)
     }
 
     /// The stack of a group.
@@ -403,8 +423,8 @@ impl State {
         }
     }
 
-    fn write_groups(&mut self) -> Result<(), Fault> {
-        for id in core::mem::take(&mut self.changed) {
+    fn write_groups(&mut self, changed: BTreeSet<GroupId>) -> Result<(), Fault> {
+        for id in changed {
             if let Some(group) = self.groups.get(&id) {
                 self.put(&records::groups(), *id.as_bytes(), group)?;
             }
@@ -446,8 +466,8 @@ impl EventRecord {
         use crate::{Verdict, event::fate_from};
         let settled = |operation, verdict| Event::Settled { operation, verdict };
         match self {
-            Self::Message { group, from, message, content } => {
-                Event::Message { group, from: from.into_person(), message, content }
+            Self::Message { group, from, message, position, content } => {
+                Event::Message { group, from: from.into_person(), message, position, content }
             }
             Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
             Self::Superseded { operation } => settled(operation, Verdict::Superseded),
@@ -463,6 +483,7 @@ impl EventRecord {
             Self::Unreadable { log, position, fate } => {
                 Event::Unreadable { log, position, fate: fate_from(fate) }
             }
+            Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
             Self::Diverged { group } => Event::Diverged { group },
             Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
         }

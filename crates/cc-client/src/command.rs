@@ -228,6 +228,7 @@ impl GroupRecord {
             last_commit: position,
             joined_at: position,
             standing: Standing::Member,
+            access: None,
             next_queued: 0,
             next_message: 0,
             in_flight: None,

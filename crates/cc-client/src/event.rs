@@ -41,6 +41,8 @@ pub enum Event {
         from: Person,
         /// The sender's own name for it: a message is read once by this.
         message: OperationId,
+        /// Where it is in the group's log: by this, messages have one order.
+        position: Position,
         /// What was sent.
         content: Vec<u8>,
     },
@@ -89,6 +91,13 @@ pub enum Event {
         position: Position,
         /// Why.
         fate: Fate,
+    },
+    /// Items that were not read before the service dropped them.
+    Missed {
+        /// Which log.
+        log: LogId,
+        /// Positions that were missed: those behind the first, the last included.
+        missed: Range<Position>,
     },
     /// This member fell out of step with the group, and has asked to be added anew.
     Diverged {

@@ -2,7 +2,7 @@
 
 use crate::{
     Client, EventId, Failure, Fate, Fault, GroupId, Item, Ledger, LogId, Now, Page, Position,
-    Reply, RequestId,
+    Refusal, Reply, RequestId,
     event::fate_number,
     frame::{self, Frame, FrameError, GroupItem},
     records::{self, EventRecord, PersonRecord, Queued, SeenRecord, Standing, Work},
@@ -46,7 +46,10 @@ impl Client {
                 Input::Response { id, result } => match client.timers.reads.remove(&id) {
                     Some(log) => match result {
                         Ok(Reply::Page(page)) => client.page_now(&log, &page, now, &mut ledger)?,
-                        Ok(_) | Err(_) => client.timers.log(&log).failed(now),
+                        Err(Failure::Refused(refusal)) => {
+                            client.read_refused(&log, refusal, now)?
+                        }
+                        Ok(_) | Err(Failure::Unknown) => client.timers.log(&log).failed(now),
                     },
                     None => client.response_now(id, result, now)?,
                 },
@@ -64,6 +67,8 @@ impl Client {
         ledger: &mut Ledger,
     ) -> Result<(), Fault> {
         let mut retry = false;
+        let before = self.cursor(log);
+        self.skip_forgotten(log, page)?;
         for item in &page.items {
             let Some(cursor) = self.cursor(log) else { break };
             let fate = if item.position <= cursor {
@@ -89,10 +94,50 @@ impl Client {
             self.retry_held(log, now, ledger)?;
         }
         let Some(cursor) = self.cursor(log) else { return Ok(()) };
-        let caught_up = cursor >= page.head;
-        self.timers.log(log).answered(page.head, caught_up, now);
-        if caught_up && *log != self.state.meta.mailbox {
+        self.timers.log(log).answered(page.head, cursor, before != Some(cursor), now);
+        if *log == self.state.meta.mailbox {
+            return Ok(());
+        }
+        if self.state.group(log)?.access.is_none() {
+            // A new epoch: what is behind its commit is read with another token.
+            self.timers.log(log).new_epoch();
+        } else if cursor >= page.head {
             self.check_in_flight(log)?;
+        }
+        Ok(())
+    }
+
+    /// What the service keeps no longer is missed, and that is told. Commits may have been among it: what
+    /// comes next decides.
+    fn skip_forgotten(&mut self, log: &LogId, page: &Page) -> Result<(), Fault> {
+        let forgotten = page.forgotten.min(page.head);
+        let Some(cursor) = self.cursor(log).filter(|cursor| *cursor < forgotten) else {
+            return Ok(());
+        };
+        if *log == self.state.meta.mailbox {
+            self.state.meta.mailbox_cursor = forgotten;
+        } else {
+            let group = self.state.group_mut(log)?;
+            (group.cursor, group.suspect) = (forgotten, true);
+        }
+        self.state.emit(&EventRecord::Missed { log: *log, from: cursor, to: forgotten })
+    }
+
+    /// The service does not let this person read.
+    fn read_refused(&mut self, log: &LogId, refusal: Refusal, now: Now) -> Result<(), Fault> {
+        match refusal {
+            Refusal::Busy { retry_after } => {
+                self.timers.log(log).delayed(now.mono.saturating_add(retry_after));
+            }
+            Refusal::Denied | Refusal::Gone if *log != self.state.meta.mailbox => {
+                // A log that does not know the epoch that this member is in is not the one that the
+                // member read so far.
+                self.timers.log(log).failed(now);
+                if self.state.group(log)?.standing != Standing::Removed {
+                    self.state.group_mut(log)?.suspect = true;
+                }
+            }
+            _ => self.timers.log(log).failed(now),
         }
         Ok(())
     }
@@ -165,7 +210,7 @@ impl Client {
                 if epoch == Some(seat::epoch(self.group_seat(group)?)) {
                     self.in_step(group)?;
                 }
-                self.message(group, sender, &bytes)?
+                self.message(group, sender, &bytes, item.position)?
             }
             Opened::Change(outcome) => {
                 self.in_step(group)?;
@@ -193,6 +238,7 @@ impl Client {
         group: &GroupId,
         sender: PersonRecord,
         bytes: &[u8],
+        position: Position,
     ) -> Result<Fate, Fault> {
         match frame::decode(bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
@@ -214,6 +260,7 @@ impl Client {
                     group: *group,
                     from: sender,
                     message: content.id,
+                    position,
                     content: content.bytes.0,
                 })?;
                 Ok(Fate::Message)
@@ -223,6 +270,7 @@ impl Client {
 
     /// A change is in force, made by anybody.
     pub(crate) fn changed(&mut self, group: &GroupId, outcome: Outcome) -> Result<(), Fault> {
+        self.state.group_mut(group)?.access = None;
         if outcome.superseded {
             // The command is still in the queue, and what is left of it is decided anew.
             self.ground(group)?;

@@ -6,7 +6,9 @@ use cc_core::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EventId, Fault, GroupId, LogId, OperationId, Position, RequestId};
+use crate::{
+    AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, Position, RequestId,
+};
 
 /// The version of all records of this file.
 const VERSION: u8 = 1;
@@ -22,6 +24,11 @@ pub(crate) const IDENTITY: &[u8] = b"identity";
 /// Groups, by their ids.
 pub(crate) fn groups() -> Scope {
     root().child("groups")
+}
+
+/// What views need of the stacks of groups, by the groups' ids.
+pub(crate) fn views() -> Scope {
+    root().child("views")
 }
 
 /// Commands of a group that are not done, in order.
@@ -102,6 +109,8 @@ pub(crate) struct GroupRecord {
     /// Where this person joined.
     pub(crate) joined_at: Position,
     pub(crate) standing: Standing,
+    /// The token of the present epoch, once it was asked for.
+    pub(crate) access: Option<StoredToken>,
     /// The number of the next command.
     pub(crate) next_queued: u64,
     /// The number of the next message of this person's.
@@ -115,6 +124,11 @@ pub(crate) struct GroupRecord {
     /// Rejoins that were asked for since this member was last in step.
     pub(crate) rejoins: u32,
 }
+
+/// A token in a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct StoredToken(#[serde(with = "crate::access::stored")] pub(crate) AccessToken);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Standing {
@@ -185,13 +199,23 @@ pub(crate) struct OperationRecord {
     pub(crate) digest: [u8; 32],
 }
 
+/// What a commit follows, and the hash of the token of the epoch that it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommitRecord {
+    pub(crate) after: Position,
+    pub(crate) next: AccessHash,
+}
+
 /// A request that goes out until it is answered, always with the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RequestRecord {
     /// To a group's log.
     Append {
         group: GroupId,
-        after: Option<Position>,
+        /// Of the epoch that the items are of.
+        access: StoredToken,
+        /// With it this is a commit.
+        commit: Option<CommitRecord>,
         items: Vec<Vec<u8>>,
     },
     /// To somebody's mailbox.
@@ -222,17 +246,59 @@ pub(crate) struct PackageRecord {
 /// An event, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EventRecord {
-    Message { group: GroupId, from: PersonRecord, message: OperationId, content: Vec<u8> },
-    Done { operation: OperationId, position: Position },
-    Superseded { operation: OperationId },
-    Refused { operation: OperationId, why: String },
-    Entered { group: GroupId, name: String },
-    Joined { group: GroupId, person: PersonRecord },
-    Left { group: GroupId, person: PersonRecord, myself: bool },
-    KeysChanged { group: GroupId, person: Option<PersonRecord> },
-    Unreadable { log: LogId, position: Position, fate: u8 },
-    Diverged { group: GroupId },
-    Repaired { group: GroupId, from: Position, to: Position },
+    Message {
+        group: GroupId,
+        from: PersonRecord,
+        message: OperationId,
+        position: Position,
+        content: Vec<u8>,
+    },
+    Done {
+        operation: OperationId,
+        position: Position,
+    },
+    Superseded {
+        operation: OperationId,
+    },
+    Refused {
+        operation: OperationId,
+        why: String,
+    },
+    Entered {
+        group: GroupId,
+        name: String,
+    },
+    Joined {
+        group: GroupId,
+        person: PersonRecord,
+    },
+    Left {
+        group: GroupId,
+        person: PersonRecord,
+        myself: bool,
+    },
+    KeysChanged {
+        group: GroupId,
+        person: Option<PersonRecord>,
+    },
+    Unreadable {
+        log: LogId,
+        position: Position,
+        fate: u8,
+    },
+    Missed {
+        log: LogId,
+        from: Position,
+        to: Position,
+    },
+    Diverged {
+        group: GroupId,
+    },
+    Repaired {
+        group: GroupId,
+        from: Position,
+        to: Position,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

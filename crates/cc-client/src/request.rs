@@ -1,7 +1,6 @@
 //! What the client wants of the network, and what answers do.
 
-use cc_core::{Opaque, Secret};
-use sha2::{Digest as _, Sha256};
+use cc_core::Opaque;
 
 use crate::{
     AccessToken, Append, Call, Client, Failure, Fault, Follows, GroupId, LogId, Now, OperationId,
@@ -10,7 +9,10 @@ use crate::{
     client::RequestTarget,
     delivery::MAX_APPEND,
     frame::{self, Content, Frame, GroupItem, item_digest},
-    records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing, Work},
+    records::{
+        self, CommitRecord, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing,
+        StoredToken, Work,
+    },
     seat::{self, Staged},
 };
 
@@ -74,7 +76,8 @@ impl Client {
         if let Some(in_flight) = &self.state.group(group)?.in_flight {
             let id = in_flight.request;
             let waits = self.state.requests.contains_key(&id);
-            return if waits && self.timers.offer(id, now) {
+            let may_go = self.timers.log(group).send_after <= now.mono;
+            return if waits && may_go && self.timers.offer(id, now) {
                 self.stored_request(id).map(Some)
             } else {
                 Ok(None)
@@ -82,7 +85,8 @@ impl Client {
         }
         let timer = *self.timers.log(group);
         // Nothing is sealed before everything was read: it would be under an epoch that is over.
-        if !timer.caught_up || timer.head > cursor || standing != Standing::Member {
+        let waits = !timer.caught_up || timer.head > cursor || timer.send_after > now.mono;
+        if waits || standing != Standing::Member {
             return Ok(None);
         }
         let Some(id) = self.start_work(group, now)? else { return Ok(None) };
@@ -101,14 +105,18 @@ impl Client {
             return Ok(None);
         }
         let id = RequestId::random()?;
-        timer.started(id, now);
-        self.timers.reads.retain(|_, other| *other != log);
-        self.timers.reads.insert(id, log);
         let access = if log == self.state.meta.mailbox {
             ReadAccess::Owner(self.identity.mailbox.prove(id, Purpose::Read(after)))
         } else {
-            ReadAccess::Token(self.access_token(&log))
+            match self.access_token(&log)? {
+                Some(token) => ReadAccess::Token(token),
+                // Its stack is in no group: there is nothing that this member may read.
+                None => return Ok(None),
+            }
         };
+        self.timers.log(&log).started(id, now);
+        self.timers.reads.retain(|_, other| *other != log);
+        self.timers.reads.insert(id, log);
         Ok(Some(Request { id, call: Call::Read(Read { log, after, access }) }))
     }
 
@@ -118,12 +126,11 @@ impl Client {
             .get(&records::requests(), id.as_bytes())?
             .ok_or_else(|| cc_core::store::StoreError::corrupt("a request has no record"))?;
         let call = match record {
-            RequestRecord::Append { group, after, items } => Call::Append(Append {
-                log: group,
-                access: Some(self.access_token(&group)),
-                commit: after.map(|after| Follows { after, next: None }),
-                items,
-            }),
+            RequestRecord::Append { group, access: StoredToken(token), commit, items } => {
+                let follows = |CommitRecord { after, next }| Follows { after, next: Some(next) };
+                let (access, commit) = (Some(token), commit.map(follows));
+                Call::Append(Append { log: group, access, commit, items })
+            }
             RequestRecord::Mail { mailbox, item } => {
                 Call::Append(Append { log: mailbox, access: None, commit: None, items: vec![item] })
             }
@@ -140,10 +147,17 @@ impl Client {
         Ok(Request { id, call })
     }
 
-    /// Shows that this person may use the group's log: so far, that it knows the log's address.
-    fn access_token(&self, group: &GroupId) -> AccessToken {
-        let hash = Sha256::new().chain_update(b"cc-client/1 token").chain_update(group.as_bytes());
-        AccessToken::new(Secret::take(&mut hash.finalize().into()))
+    /// Shows that this person is in the present epoch of a group; `None` where it is not. It is kept, so
+    /// that a group is read without opening its stack.
+    fn access_token(&mut self, group: &GroupId) -> Result<Option<AccessToken>, Fault> {
+        if let Some(StoredToken(token)) = &self.state.group(group)?.access {
+            return Ok(Some(token.clone()));
+        }
+        let token = seat::access(self.group_seat(group)?, group)?;
+        if let Some(token) = &token {
+            self.state.group_mut(group)?.access = Some(StoredToken(token.clone()));
+        }
+        Ok(token)
     }
 
     /// Makes the next request of a group's queue; `None` where nothing in it is due.
@@ -252,7 +266,17 @@ impl Client {
         epoch: u64,
         what: Sent,
     ) -> Result<RequestId, Fault> {
-        let append = RequestRecord::Append { group: *group, after, items };
+        let access = self.access_token(group)?.ok_or(Fault::NotAMember(*group))?;
+        let commit = match after {
+            Some(after) => {
+                let next = seat::next_access(self.group_seat(group)?, group)?;
+                let next = next.ok_or(Fault::Recipe("a staged change leads to no epoch"))?.hash();
+                Some(CommitRecord { after, next })
+            }
+            None => None,
+        };
+        let access = StoredToken(access);
+        let append = RequestRecord::Append { group: *group, access, commit, items };
         let request = self.state.add_request(&append)?;
         self.state.group_mut(group)?.in_flight =
             Some(InFlight { request, epoch, what, appended: None });
@@ -311,7 +335,7 @@ impl Client {
                 true
             }
             (RequestTarget::Group(group), Err(Failure::Refused(refusal))) => {
-                self.append_refused(&group, id, refusal)?;
+                self.append_refused(&group, id, refusal, now)?;
                 true
             }
             (RequestTarget::Mail, Ok(Reply::Appended(_)) | Err(Failure::Refused(_))) => true,
@@ -349,6 +373,7 @@ impl Client {
             in_flight.appended = Some(at);
             let timer = self.timers.log(group);
             timer.head = timer.head.max(at);
+            timer.accepted();
         }
         Ok(())
     }
@@ -358,14 +383,41 @@ impl Client {
         group: &GroupId,
         id: RequestId,
         refusal: Refusal,
+        now: Now,
     ) -> Result<(), Fault> {
-        if let Refusal::Conflict { head } = refusal {
-            let timer = self.timers.log(group);
-            timer.head = timer.head.max(head);
+        let record = self.state.group(group)?;
+        let (cursor, last_commit) = (record.cursor, record.last_commit);
+        let Some(in_flight) = record.in_flight.clone().filter(|sent| sent.request == id) else {
             return Ok(());
+        };
+        match refusal {
+            Refusal::Conflict { head } if head > cursor => {
+                let timer = self.timers.log(group);
+                timer.head = timer.head.max(head);
+                return Ok(());
+            }
+            Refusal::Conflict { .. } | Refusal::Denied => {
+                let same_epoch = in_flight.epoch == seat::epoch(self.group_seat(group)?);
+                let same_commit = match self.state.get(&records::requests(), id.as_bytes())? {
+                    Some(RequestRecord::Append { commit: Some(commit), .. }) => {
+                        commit.after == last_commit
+                    }
+                    _ => true,
+                };
+                if same_epoch && same_commit {
+                    // All was read, and still the service takes nothing of this epoch: it has another
+                    // one than this member. What waits goes again once that is mended.
+                    self.timers.log(group).refused(now);
+                    self.state.group_mut(group)?.suspect = true;
+                }
+                if let Sent::Messages(_) | Sent::Rejoin { .. } = in_flight.what {
+                    self.ground(group)?;
+                }
+                return Ok(());
+            }
+            _ => {}
         }
-        let in_flight = self.state.group_mut(group)?.in_flight.take();
-        let Some(in_flight) = in_flight.filter(|sent| sent.request == id) else { return Ok(()) };
+        self.state.group_mut(group)?.in_flight = None;
         let why = format!("the delivery service refused it: {refusal}");
         let commands = match in_flight.what {
             Sent::Messages(sent) => sent.into_iter().map(|(_, sealed)| sealed).collect(),

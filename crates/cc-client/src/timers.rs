@@ -36,8 +36,12 @@ pub(crate) struct LogTimer {
     pub(crate) head: Position,
     /// When to look again.
     pub(crate) next_poll: u64,
-    /// Answers that did not come, one after another.
+    /// Answers that did not come, or brought nothing of what there is, one after another.
     pub(crate) failures: u32,
+    /// Appends of the present epoch that were refused, one after another.
+    pub(crate) refusals: u32,
+    /// Nothing is sealed before.
+    pub(crate) send_after: u64,
 }
 
 /// A request that was handed out.
@@ -93,12 +97,46 @@ impl LogTimer {
         self.reading = Some((id, now.mono + back_off(self.failures)));
     }
 
-    pub(crate) fn answered(&mut self, head: Position, caught_up: bool, now: Now) {
+    /// A page was read up to `cursor`, of a log that ended at `head` for this reader.
+    pub(crate) fn answered(&mut self, head: Position, cursor: Position, moved: bool, now: Now) {
         self.reading = None;
-        self.failures = 0;
-        self.head = self.head.max(head);
-        self.caught_up |= caught_up;
         self.next_poll = now.mono + POLL;
+        if cursor >= head {
+            // Whatever was said to be behind it, this reader does not get to see it now.
+            (self.head, self.caught_up, self.failures) = (head, true, 0);
+        } else if moved {
+            (self.head, self.failures) = (self.head.max(head), 0);
+        } else {
+            // There should be more, and nothing of it came.
+            self.head = self.head.max(head);
+            self.failures = self.failures.saturating_add(1);
+            self.next_poll = now.mono + (POLL << self.failures.min(6)).min(MAX_RETRY);
+        }
+    }
+
+    /// The service does not let this reader read, or has nothing to say, until then.
+    pub(crate) fn delayed(&mut self, until: u64) {
+        self.reading = None;
+        self.failures = self.failures.max(1);
+        self.next_poll = until;
+    }
+
+    /// The service took nothing of the epoch that this member is in, although all was read: the next
+    /// attempt is later, and the one after it later still.
+    pub(crate) fn refused(&mut self, now: Now) {
+        self.send_after = now.mono + back_off(self.refusals);
+        self.refusals = self.refusals.saturating_add(1);
+    }
+
+    /// The service takes what is sent.
+    pub(crate) fn accepted(&mut self) {
+        (self.refusals, self.send_after) = (0, 0);
+    }
+
+    /// Whether all was read is not known any more: the token so far showed nothing that is later.
+    pub(crate) fn new_epoch(&mut self) {
+        self.caught_up = false;
+        self.accepted();
     }
 
     pub(crate) fn failed(&mut self, now: Now) {

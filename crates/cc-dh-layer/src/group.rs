@@ -122,6 +122,14 @@ impl Group {
         Some(self.state.latest().present().ok()?.secrets.authenticator)
     }
 
+    pub(crate) fn export_secret(&self, label: &[u8]) -> Option<Secret<32>> {
+        Some(self.state.latest().present().ok()?.secrets.export(label))
+    }
+
+    pub(crate) fn export_next_secret(&self, label: &[u8]) -> Option<Secret<32>> {
+        Some(self.state.latest().change()?.next.secrets.export(label))
+    }
+
     pub(crate) fn key_package(&self) -> Result<Vec<u8>, LayerError> {
         self.state.latest().expect_member()?;
         Ok(self.keys.public_key().to_bytes())

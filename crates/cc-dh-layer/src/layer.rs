@@ -234,6 +234,14 @@ impl GroupLayer for DhLayer {
         self.as_group().ok()?.epoch_authenticator()
     }
 
+    fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        Ok(self.as_group()?.export_secret(label))
+    }
+
+    fn export_next_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        Ok(self.as_group()?.export_next_secret(label))
+    }
+
     fn stage_change(
         &mut self,
         request: &ChangeRequest<'_>,

@@ -140,6 +140,12 @@ impl Secrets {
         self.membership.expand(b"membership tag", &[binding, commit])
     }
 
+    /// For a use outside the layer. Only the label tells it from the root of the next generation, and
+    /// neither leads to the other (HKDF-Expand is a pseudorandom function).
+    pub(crate) fn export(&self, label: &[u8]) -> Secret<32> {
+        self.onward.expand(b"exporter", &[label])
+    }
+
     /// The root of the next generation, where nobody is removed, with the public salt that it takes.
     pub(crate) fn next_root(&self, binding: &[u8; 32]) -> Result<(Root, [u8; 32]), DhError> {
         let salt = random::array()?;
