@@ -28,6 +28,8 @@ mod snapshot;
 mod time;
 mod timeline;
 mod timers;
+#[cfg(feature = "tree-view")]
+mod tree;
 mod view;
 mod wire;
 
@@ -63,3 +65,6 @@ pub use wire::{
     Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,
     WireError,
 };
+
+#[cfg(feature = "tree-view")]
+pub use cc_mls_layer::{NodeChange, TreeLeaf, TreeNode, TreeParent, TreeView};
