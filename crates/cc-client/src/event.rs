@@ -121,6 +121,8 @@ pub enum Verdict {
     Done(Position),
     /// Somebody else did it first, or it is no longer to be done.
     Superseded,
+    /// It was [cancelled](crate::Command::Cancel) before it was begun.
+    Cancelled,
     /// It cannot be done; the text says why.
     Refused(String),
 }

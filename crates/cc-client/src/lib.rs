@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod agenda;
 mod attachment;
 mod client;
 mod command;

@@ -113,12 +113,14 @@ pub(crate) struct GroupRecord {
     pub(crate) access: Option<StoredToken>,
     /// The number of the next command.
     pub(crate) next_queued: u64,
+    /// Commands in the queue.
+    pub(crate) queued: u32,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
     /// The request that waits for the log to show it, or for another commit.
     pub(crate) in_flight: Option<InFlight>,
-    /// Positions that are held.
-    pub(crate) held: Vec<Position>,
+    /// Positions that are held, and how many bytes each has.
+    pub(crate) held: Vec<(Position, u32)>,
     /// A commit of a later epoch came although everything before it was read.
     pub(crate) suspect: bool,
     /// Rejoins that were asked for since this member was last in step.
@@ -145,8 +147,6 @@ pub(crate) struct InFlight {
     /// The epoch that it was sealed in.
     pub(crate) epoch: u64,
     pub(crate) what: Sent,
-    /// Where the service said that the last item is.
-    pub(crate) appended: Option<Position>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +157,19 @@ pub(crate) enum Sent {
     Commit { digest: [u8; 32], change: [u8; 16], command: Option<Sealed> },
     /// A request to be added anew.
     Rejoin { digest: [u8; 32] },
+}
+
+impl Sent {
+    /// Whether the command of this number is on its way with it.
+    pub(crate) fn concerns(&self, number: u64) -> bool {
+        match self {
+            Self::Messages(sent) => sent.iter().any(|(_, sealed)| sealed.number == number),
+            Self::Commit { command, .. } => {
+                command.as_ref().is_some_and(|sealed| sealed.number == number)
+            }
+            Self::Rejoin { .. } => false,
+        }
+    }
 }
 
 /// A command whose message is on its way.
@@ -192,11 +205,28 @@ pub(crate) enum Work {
     Leave,
 }
 
+impl Work {
+    /// Whether it is sent as a message, and so beside others.
+    pub(crate) const fn is_message(&self) -> bool {
+        matches!(self, Self::Content { .. } | Self::Title | Self::Leave)
+    }
+}
+
 /// A command, whatever its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OperationRecord {
     /// Tells another command under the same id.
     pub(crate) digest: [u8; 32],
+    /// Where it waits.
+    pub(crate) place: Option<OperationPlace>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OperationPlace {
+    /// In the queue of a group.
+    Queue(GroupId, u64),
+    /// For a key package.
+    Claim(RequestId),
 }
 
 /// What a commit follows, and the hash of the token of the epoch that it begins.
@@ -258,6 +288,9 @@ pub(crate) enum EventRecord {
         position: Position,
     },
     Superseded {
+        operation: OperationId,
+    },
+    Cancelled {
         operation: OperationId,
     },
     Refused {
