@@ -40,6 +40,8 @@ mod timeline;
 mod timers;
 mod transfer;
 mod trust;
+#[cfg(feature = "tree-view")]
+mod tree;
 mod view;
 mod wire;
 
@@ -81,3 +83,6 @@ pub use wire::{
     Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,
     WireError,
 };
+
+#[cfg(feature = "tree-view")]
+pub use cc_mls_layer::{NodeChange, TreeLeaf, TreeNode, TreeParent, TreeView};
