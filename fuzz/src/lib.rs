@@ -198,7 +198,7 @@ pub fn file(bytes: &[u8]) {
 /// Signal bundles, messages and stored state.
 pub fn signal(bytes: &[u8]) {
     thread_local! {
-        static PAIR: RefCell<(Account, Sessions, Sessions)> = RefCell::new(pair());
+        static PAIR: RefCell<(Account, Sessions, Account, Sessions)> = RefCell::new(pair());
     }
     if let Ok(bundle) = cc_signal_layer::Bundle::from_bytes(bytes) {
         assert_eq!(bundle.to_bytes(), bytes);
@@ -207,14 +207,32 @@ pub fn signal(bytes: &[u8]) {
     let _ = Session::load(bytes, Limits::default());
     let _ = cc_signal_layer::SenderKeys::load(bytes, Limits::default());
     let _ = restored::<SignalLayer>(bytes);
-    PAIR.with_borrow_mut(|(account, sessions, peer)| {
+    PAIR.with_borrow_mut(|(account, sessions, peer_account, peer)| {
         let before = sessions.export();
         assert!(sessions.decrypt(account, b"", bytes).is_err());
         assert!(sessions.export() == before);
         let wire = peer.encrypt(b"", b"text").unwrap();
+        damaged(account, sessions, &wire, bytes);
         let opened = sessions.decrypt(account, b"", &wire);
         assert_eq!(opened.unwrap(), b"text");
+        // An answer, so that the exchanges of keys go on and every state of them comes by.
+        let answer = sessions.encrypt(b"", b"answer").unwrap();
+        assert_eq!(peer.decrypt(peer_account, b"", &answer).unwrap(), b"answer");
     });
+}
+
+/// Sessions whose state was changed: 2 place, 1 flipped bits, and so on. They may open or seal or refuse.
+fn damaged(account: &Account, sessions: &Sessions, wire: &[u8], bytes: &[u8]) {
+    let mut state = sessions.export().expose().to_vec();
+    for [high, low, flip] in bytes.as_chunks().0 {
+        let place = usize::from(u16::from_be_bytes([*high, *low])) % state.len();
+        state[place] ^= flip;
+    }
+    let Ok(mut sessions) = Sessions::load(&state, Limits::default()) else { return };
+    if let Ok(mut account) = Account::load(account.export().expose()) {
+        let _ = sessions.decrypt(&mut account, b"", wire);
+        let _ = sessions.encrypt(b"", b"text");
+    }
 }
 
 /// A layer from records that the bytes are cut into: 1 length of the name, name, 2 length of the value,
@@ -234,13 +252,13 @@ fn restored<L: Restore>(mut bytes: &[u8]) -> Option<L> {
     L::restore(&scope.of(&store)).ok()
 }
 
-fn pair() -> (Account, Sessions, Sessions) {
+fn pair() -> (Account, Sessions, Account, Sessions) {
     let alice = Account::generate().unwrap();
     let bob = Account::generate().unwrap();
     let mut to_bob = Sessions::new(*bob.identity(), Limits::default());
     to_bob.begin(&alice, &bob.bundle(), Agree::Pqxdh).unwrap();
     let to_alice = Sessions::new(*alice.identity(), Limits::default());
-    (bob, to_alice, to_bob)
+    (bob, to_alice, alice, to_bob)
 }
 
 fn opened(incoming: &Incoming) -> bool {

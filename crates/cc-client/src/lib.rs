@@ -39,9 +39,9 @@ mod time;
 mod timeline;
 mod timers;
 mod transfer;
-mod trust;
 #[cfg(feature = "tree-view")]
 mod tree;
+mod trust;
 mod view;
 mod wire;
 
