@@ -34,7 +34,7 @@ use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),

@@ -4,7 +4,6 @@ use core::fmt;
 
 /// The curve of a key. All members of a stack use the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum Curve {
     /// Curve25519 in Montgomery form, RFC 7748. The faster one.
     X25519,
