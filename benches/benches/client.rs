@@ -173,7 +173,7 @@ fn messages(directory: &Path) {
             extend(send, measured);
             let (measured, _) = measure::each(wires, |wire| {
                 let Incoming::Message(message) = other.receive(wire).unwrap() else { panic!() };
-                other.acknowledge([message.id()]).unwrap();
+                other.acknowledge(message.id()).unwrap();
             });
             extend(receive, measured);
             for _ in 0..MESSAGES {
@@ -203,7 +203,7 @@ fn messages(directory: &Path) {
                     let Incoming::Message(message) = incoming.unwrap() else { panic!() };
                     message.id()
                 });
-                let ids: Vec<_> = ids.collect();
+                let ids: Vec<_> = ids.flatten().collect();
                 other.acknowledge(ids).unwrap();
             });
             extend(batch_receive, measured);
