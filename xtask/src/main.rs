@@ -6,15 +6,17 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 10] = [
     "cc-core",
     "cc-aes-layer",
     "cc-dh-layer",
+    "cc-file",
     "cc-signal-layer",
     "cc-mls-layer",
     "cc-store-sqlite",
     "cc-manager",
     "cc-client",
+    "cc-cli",
 ];
 
 /// Crates that build without the standard library.

@@ -10,4 +10,5 @@ mod keys;
 mod output;
 mod passphrase;
 mod progress;
+mod signals;
 mod terminal;

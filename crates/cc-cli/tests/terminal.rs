@@ -32,11 +32,6 @@ fn at_terminal(
     [stdin, stdout]: [Stream; 2],
     dialog: &[(&str, &str)],
 ) -> (Option<i32>, String) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = || File::options().read(true).write(true).open(&name).unwrap();
     // The shell redirects what is not the terminal: setsid takes its terminal from standard input.
     let mut script = format!("exec {}", common::program().display());
     arguments.iter().for_each(|argument| script.push_str(&format!(" '{argument}'")));
@@ -46,8 +41,22 @@ fn at_terminal(
     if let Stream::File(name) = stdout {
         script.push_str(&format!(" > {name}"));
     }
+    script_at_terminal(folder, &script, dialog)
+}
+
+/// The same with a script of the shell.
+fn script_at_terminal(
+    folder: &Folder,
+    script: &str,
+    dialog: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = || File::options().read(true).write(true).open(&name).unwrap();
     let mut child = Command::new("setsid")
-        .args(["-c", "-w", "sh", "-c", &script])
+        .args(["-c", "-w", "sh", "-c", script])
         .current_dir(folder.path(""))
         .stdin(Stdio::from(terminal()))
         .stdout(Stdio::from(terminal()))
@@ -178,4 +187,18 @@ fn progress_shows_where_somebody_looks() {
     assert_eq!((status, shown.as_str()), (Some(0), ""));
     // Not in a pipe.
     assert!(folder.run(&encrypt).stderr.is_empty());
+}
+
+/// Ctrl-C at the prompt leaves no temporary file, and a terminal that shows what is typed.
+#[test]
+fn interrupted_at_the_prompt() {
+    let folder = Folder::new();
+    folder.write("in", "content");
+    // The shell looks at the terminal afterwards, and is not interrupted itself.
+    let script =
+        format!("trap : INT; {} encrypt -p -o sealed in; stty -a", common::program().display());
+    let (status, shown) = script_at_terminal(&folder, &script, &[("Passphrase: ", "\x03")]);
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains(" echo ") && !shown.contains("-echo "), "{shown}");
+    assert_eq!(folder.others(&["in"]), [""; 0]);
 }

@@ -143,19 +143,18 @@ impl Client {
         }
     }
 
+    /// Gives the store free, for another process or for [`open`](Self::open). Whatever a call did was
+    /// committed when it returned, so that there is nothing to save.
+    pub fn close(self) {
+        drop(self);
+    }
+
     fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
         let state = State::read(&store)?;
         let seats = Seats::default();
         let timers = Timers::default();
-        let mut client = Self {
-            store,
-            identity,
-            state,
-            seats,
-            timers,
-            stale: false,
-            view_state: ViewState::default(),
-        };
+        let view_state = ViewState::default();
+        let mut client = Self { store, identity, state, seats, timers, stale: false, view_state };
         client.touch_all();
         Ok(client)
     }

@@ -36,7 +36,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header and leaves `reader` behind it. At most 1 050 669 bytes are read and kept, and no
+    /// Reads a header and leaves `reader` behind it. At most 1 049 645 bytes are read and kept, and no
     /// more than arrive; nothing in it is known to be genuine before [`unlock`](Self::unlock).
     ///
     /// # Errors

@@ -2,8 +2,9 @@
 
 use cc_core::MemberId;
 use openmls::prelude::LeafNodeIndex;
+use serde::{Deserialize, Serialize};
 
-use crate::{MlsLayer, hpke_key::encoded_key, tree_shape::parent_fields};
+use crate::{MlsLayer, hpke_key::encoded_key, tree_nodes::MAX_NODES, tree_shape::parent_fields};
 
 mod label;
 mod svg;
@@ -13,8 +14,10 @@ mod text;
 /// it tells who the members are.
 ///
 /// Nodes are numbered as in RFC 9420 appendix C: leaf `i` is node `2 * i`, parents are between. A node keeps
-/// its number when the tree grows or shrinks, so two views of one group can be compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// its number when the tree grows or shrinks, so two views of one group can be compared. To compare with one
+/// from before a restart, keep it: a view can be serialized.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct TreeView {
     epoch: u64,
     own_leaf: u32,
@@ -23,7 +26,7 @@ pub struct TreeView {
 }
 
 /// What is at one node of the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TreeNode {
     /// No key: a free place, or a parent to which nobody committed since a member below it came or went.
@@ -35,7 +38,7 @@ pub enum TreeNode {
 }
 
 /// A member's place in the tree (section 7.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TreeLeaf {
     /// Who, in all layers.
@@ -48,7 +51,7 @@ pub struct TreeLeaf {
 }
 
 /// A node above members (section 7.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TreeParent {
     /// The HPKE public key whose private key the members below have.
@@ -192,6 +195,33 @@ impl TreeView {
 
     fn change(&self, earlier: Option<&Self>, node: usize) -> NodeChange {
         earlier.map_or(NodeChange::Unchanged, |earlier| self.change_since(earlier, node))
+    }
+}
+
+/// A view that was read, before it is known to be a tree.
+#[derive(Deserialize)]
+struct Unchecked {
+    epoch: u64,
+    own_leaf: u32,
+    nodes: Vec<TreeNode>,
+}
+
+impl TryFrom<Unchecked> for TreeView {
+    type Error = &'static str;
+
+    fn try_from(view: Unchecked) -> Result<Self, Self::Error> {
+        let Unchecked { epoch, own_leaf, nodes } = view;
+        let whole = nodes.len() <= MAX_NODES && nodes.len().saturating_add(1).is_power_of_two();
+        let in_place = nodes.iter().enumerate().all(|(at, node)| match node {
+            TreeNode::Blank => true,
+            TreeNode::Leaf(_) => at % 2 == 0,
+            TreeNode::Parent(_) => at % 2 == 1,
+        });
+        let own = usize::try_from(own_leaf).ok().and_then(|leaf| nodes.get(leaf.checked_mul(2)?));
+        match own {
+            Some(TreeNode::Leaf(_)) if whole && in_place => Ok(Self { epoch, own_leaf, nodes }),
+            _ => Err("not a ratchet tree"),
+        }
     }
 }
 

@@ -4,13 +4,11 @@ use std::{
     fs::{self, File},
     io::{self, IsTerminal as _, Write},
     path::{Path, PathBuf},
-    process,
-    sync::{Mutex, MutexGuard, Once, PoisonError},
 };
 
 use tempfile::{Builder, NamedTempFile};
 
-use super::input::widen_pipe;
+use super::{input::widen_pipe, signals};
 use crate::error::{CliError, OutputError};
 
 /// Where a command writes to.
@@ -113,7 +111,7 @@ fn create_temporary(
     permissions: Option<fs::Permissions>,
     secret: bool,
 ) -> io::Result<NamedTempFile> {
-    remove_on_signals()?;
+    signals::wait()?;
     let mut builder = Builder::new();
     builder.prefix(".cascade-").suffix(".tmp");
     #[cfg(unix)]
@@ -124,22 +122,21 @@ fn create_temporary(
     }
     #[cfg(not(unix))]
     let _ = secret;
-    // Held meanwhile, so that no signal comes between the file and its name in the list.
-    let mut temporary = temporary();
+    let mut state = signals::state();
     let file = builder.tempfile_in(directory(target))?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions)?;
     }
-    *temporary = Some(file.path().to_owned());
+    state.temporary = Some(file.path().to_owned());
     Ok(file)
 }
 
 /// Makes the bytes durable, then gives them their name, then makes that durable.
 fn commit(file: NamedTempFile, target: &Path, replace: bool) -> io::Result<()> {
     file.as_file().sync_all()?;
-    let mut temporary = temporary();
+    let mut state = signals::state();
     let persisted = if replace { file.persist(target) } else { file.persist_noclobber(target) };
-    *temporary = None;
+    state.temporary = None;
     persisted.map_err(|error| error.error)?;
     #[cfg(unix)]
     File::open(directory(target))?.sync_all()?;
@@ -153,29 +150,6 @@ fn directory(target: &Path) -> &Path {
     }
 }
 
-/// The temporary file that there is now, for whoever ends the program.
-static TEMPORARY: Mutex<Option<PathBuf>> = Mutex::new(None);
-
-fn temporary() -> MutexGuard<'static, Option<PathBuf>> {
-    TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// After Ctrl-C and its like, no temporary file is left behind.
-fn remove_on_signals() -> io::Result<()> {
-    static ONCE: Once = Once::new();
-    let mut result = Ok(());
-    ONCE.call_once(|| {
-        result = ctrlc::set_handler(|| {
-            if let Some(path) = temporary().take() {
-                // Nobody is left to be told.
-                let _ = fs::remove_file(path);
-            }
-            process::exit(STATUS_OF_SIGNALS);
-        });
-    });
-    result.map_err(io::Error::other)
-}
-
 #[cfg(unix)]
 fn standard_output() -> io::Result<File> {
     use std::os::fd::AsFd as _;
@@ -187,6 +161,3 @@ fn standard_output() -> io::Result<File> {
     use std::os::windows::io::AsHandle as _;
     io::stdout().as_handle().try_clone_to_owned().map(File::from)
 }
-
-/// What shells show for a program that Ctrl-C ended.
-const STATUS_OF_SIGNALS: i32 = 130;

@@ -9,7 +9,7 @@ use std::{
 use cc_aes_layer::{Argon2Params, Password};
 use zeroize::Zeroizing;
 
-use super::input::Input;
+use super::{input::Input, signals::TerminalGuard};
 use crate::error::CliError;
 
 /// Where a passphrase comes from.
@@ -62,9 +62,11 @@ pub(crate) fn existing(
 }
 
 fn prompt(what: &str) -> Result<Zeroizing<String>, CliError> {
-    rpassword::prompt_password(format!("{what}: ")).map(Zeroizing::new).map_err(|error| {
-        CliError::NoPassphrase(format!("there is no terminal to ask at ({error})"))
-    })
+    let no_terminal =
+        |error| CliError::NoPassphrase(format!("there is no terminal to ask at ({error})"));
+    // Ctrl-C at the prompt would leave a terminal that does not show what is typed.
+    let _guard = TerminalGuard::new().map_err(no_terminal)?;
+    rpassword::prompt_password(format!("{what}: ")).map(Zeroizing::new).map_err(no_terminal)
 }
 
 fn first_line(path: &Path) -> Result<Zeroizing<String>, CliError> {

@@ -145,6 +145,36 @@ fn a_name_changes_neither_a_terminal_nor_a_document() {
     assert!(nameless.to_text(None).contains("● 2020000000000000"));
 }
 
+#[test]
+fn a_view_is_kept_and_read_again() {
+    let view = five();
+    let kept = postcard::to_stdvec(&view).unwrap();
+    assert_eq!(postcard::from_bytes::<TreeView>(&kept).unwrap(), view);
+    let json = serde_json::to_string(&view).unwrap();
+    assert_eq!(serde_json::from_str::<TreeView>(&json).unwrap(), view);
+}
+
+/// No other number of nodes than a tree has, members at leaves only, and one of them oneself.
+#[test]
+fn what_is_no_tree_is_not_read() {
+    let reads = |view: &TreeView| {
+        postcard::from_bytes::<TreeView>(&postcard::to_stdvec(view).unwrap()).is_ok()
+    };
+    assert!(reads(&five()));
+    let with = |change: &dyn Fn(&mut TreeView)| {
+        let mut view = five();
+        change(&mut view);
+        view
+    };
+    assert!(!reads(&with(&|view| view.nodes.truncate(14))));
+    assert!(!reads(&with(&|view| view.nodes.clear())));
+    assert!(!reads(&with(&|view| view.nodes[1] = leaf("Eve", 1))));
+    assert!(!reads(&with(&|view| view.nodes[0] = parent(1, &[]))));
+    assert!(!reads(&with(&|view| view.own_leaf = 7)));
+    assert!(!reads(&with(&|view| view.own_leaf = u32::MAX)));
+    assert!(postcard::from_bytes::<TreeView>(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]).is_err());
+}
+
 /// A tree of any shape and the one before it.
 fn views() -> impl Strategy<Value = (TreeView, TreeView)> {
     let node = prop_oneof![Just(None), any::<u8>().prop_map(Some)];
