@@ -70,7 +70,8 @@ struct Person {
 impl Person {
     fn new(name: &str, path: &Path, durability: Durability) -> Self {
         let store = store(path, durability);
-        let client = Client::create(store, Profile::new(name), Recipe::group()).unwrap();
+        let mut client = Client::create(store, Profile::new(name), Recipe::group()).unwrap();
+        client.set_refresh_policy(None);
         Self { client, now: Now { wall: 1_790_000_000_000, mono: 0 } }
     }
 
