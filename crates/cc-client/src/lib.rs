@@ -42,7 +42,11 @@ pub use delivery::{
     Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE,
     MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess, Refusal, Reply, Request,
 };
-pub use driver::{SystemTimeSource, turn};
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub use driver::blocking::SystemTimeSource;
+#[cfg(feature = "tokio")]
+pub use driver::tokio::{AsyncDeliveryService, Driver, Notifier};
+pub use driver::turn;
 pub use error::Fault;
 pub use event::{Event, Fate, Ledger, Person, Verdict};
 pub use history::{
@@ -57,3 +61,8 @@ pub use snapshot::{Snapshot, Views};
 pub use time::Now;
 pub use timeline::{Applied, Shown, Timeline};
 pub use view::{GroupView, SafetyNumber};
+
+/// The guide's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/messenger.md")]
+mod messenger {}
