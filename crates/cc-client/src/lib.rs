@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod agenda;
 mod attachment;
 mod client;
 mod command;
@@ -29,6 +30,7 @@ mod time;
 mod timeline;
 mod timers;
 mod view;
+mod wire;
 
 pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
 pub use attachment::{
@@ -39,8 +41,9 @@ pub use client::{AppRecord, Client};
 pub use command::Command;
 pub use content::{Body, Content, ContentError, MessageRef};
 pub use delivery::{
-    Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_ITEM_LEN, MAX_PAGE,
-    MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess, Refusal, Reply, Request,
+    Append, Call, DeliveryService, Failure, Follows, Item, MAX_APPEND, MAX_APPEND_LEN,
+    MAX_ITEM_LEN, MAX_PAGE, MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess,
+    Refusal, Reply, Request,
 };
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub use driver::blocking::SystemTimeSource;
@@ -61,6 +64,10 @@ pub use snapshot::{Snapshot, Views};
 pub use time::Now;
 pub use timeline::{Applied, Shown, Timeline};
 pub use view::{GroupView, SafetyNumber};
+pub use wire::{
+    Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,
+    WireError,
+};
 
 /// The guide's examples.
 #[cfg(doctest)]

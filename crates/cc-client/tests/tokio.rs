@@ -33,7 +33,11 @@ impl Slow {
 
     async fn answer<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
         self.travel().await;
-        if self.calls.load(Ordering::Relaxed) % 11 == 0 { Err(Failure::Unknown) } else { answer }
+        if self.calls.load(Ordering::Relaxed).is_multiple_of(11) {
+            Err(Failure::Unknown)
+        } else {
+            answer
+        }
     }
 }
 
