@@ -58,7 +58,11 @@ pub use delivery::{
     MAX_ITEM_LEN, MAX_PAGE, MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess,
     Refusal, Reply, Request,
 };
-pub use driver::{SystemTimeSource, turn};
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub use driver::blocking::SystemTimeSource;
+#[cfg(feature = "tokio")]
+pub use driver::tokio::{AsyncDeliveryService, Driver, Notifier};
+pub use driver::turn;
 pub use error::Fault;
 pub use event::{Event, Fate, Ledger, Person, Verdict};
 pub use history::{
@@ -86,3 +90,8 @@ pub use wire::{
 
 #[cfg(feature = "tree-view")]
 pub use cc_mls_layer::{NodeChange, TreeLeaf, TreeNode, TreeParent, TreeView};
+
+/// The guide's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/messenger.md")]
+mod messenger {}

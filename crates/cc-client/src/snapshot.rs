@@ -129,6 +129,9 @@ impl Client {
         for id in changed {
             self.write_view(id)?;
         }
+        if changed.is_empty() && !self.view_state.reload {
+            return Ok(Vec::new());
+        }
         let Some(views) = &self.view_state.views else { return Ok(Vec::new()) };
         if core::mem::take(&mut self.view_state.reload) {
             return Ok(self.all_views()?.into_values().collect());
