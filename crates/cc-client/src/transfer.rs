@@ -47,6 +47,9 @@ impl<'a> From<&'a mut Password> for ExportKey<'a> {
     }
 }
 
+/// A record: key and value.
+type Copied = (Vec<u8>, Vec<u8>);
+
 /// Everything in an export.
 #[derive(Serialize, Deserialize)]
 struct Exported {
@@ -56,10 +59,9 @@ struct Exported {
     packages_wanted: u32,
     mailbox_cursor: Position,
     groups: Vec<ExportedGroup>,
-    /// Key and value.
-    people: Vec<(Vec<u8>, Vec<u8>)>,
-    devices: Vec<(Vec<u8>, Vec<u8>)>,
-    application: Vec<(Vec<u8>, Vec<u8>)>,
+    people: Vec<Copied>,
+    devices: Vec<Copied>,
+    application: Vec<Copied>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,7 +185,7 @@ impl Client {
     }
 
     /// All records of a scope.
-    fn copy_of(&self, scope: &Scope) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    fn copy_of(&self, scope: &Scope) -> Result<Vec<Copied>, Fault> {
         let records = scope.of(&*lock(&self.store)?).list(b"")?;
         Ok(records.into_iter().map(|(key, value)| (key, value.expose().to_vec())).collect())
     }
