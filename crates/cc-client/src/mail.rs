@@ -86,6 +86,6 @@ impl Client {
 
 /// Where the numbers of messages begin: behind all that this member may have used before its store was
 /// put back to an old copy, which the others would take for second copies.
-const fn first_message(now: Now) -> u64 {
+pub(crate) const fn first_message(now: Now) -> u64 {
     now.wall << 10
 }
