@@ -218,7 +218,7 @@ fn messages(directory: &Path) {
             let page = page_of(&mut bob, &mut service, &group);
             let (measured, _) = measure::each([page], |page| {
                 let _ledger = bob.client.handle(bob.now, page).unwrap();
-                assert_eq!(bob.acknowledge(), BATCH);
+                assert!(bob.acknowledge() >= BATCH);
             });
             extend(our_batch_receive, measured);
         }
