@@ -8,15 +8,21 @@
 
 use std::{
     cell::RefCell,
+    io::{Read, Write},
     sync::{Arc, Mutex},
 };
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
+use cc_client::{Body, Content, Download, Upload, read_history, write_history};
 use cc_core::{
     Bundle, Envelope, Header, Kind, PartList, Restore, SecretBytes, StackId,
     store::{Batch, MemoryStore, Scope, Store},
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPublicKey};
+use cc_file::{
+    ArmorReader, ArmorWriter, Header as FileHeader, Identity, MAGIC, Recipient, VERSION,
+    parse_identities,
+};
 use cc_manager::{CascadingCipherManager, Catalog, Incoming, IncomingWelcome, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
@@ -25,13 +31,15 @@ use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
+    ("file", file),
     ("signal", signal),
     ("manager", manager),
     ("store", store),
+    ("content", content),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -70,6 +78,42 @@ pub fn aes(bytes: &[u8]) {
 pub fn dh_key(bytes: &[u8]) {
     if let Ok(key) = DhPublicKey::from_bytes(bytes) {
         assert_eq!(key.to_bytes(), bytes);
+    }
+}
+
+/// Files: a header and armour have one encoding, and nothing opens that was not encrypted.
+pub fn file(bytes: &[u8]) {
+    // Past the magic and the version, which random bytes do not get through.
+    let mut begun = [&MAGIC[..], &VERSION.to_be_bytes()].concat();
+    begun.extend(bytes);
+    for file in [bytes, &begun] {
+        let mut rest = file;
+        if let Ok(header) = FileHeader::read(&mut rest) {
+            assert_eq!(header.to_bytes(), file[..file.len() - rest.len()]);
+            let identity: Identity = FILE_IDENTITY.parse().unwrap();
+            assert!(header.unlock(&[identity], None).is_err());
+        }
+    }
+    // Past the first line, with the last one behind it.
+    let mut armor = b"-----BEGIN CASCADE FILE-----\n".to_vec();
+    armor.extend(bytes);
+    for text in [armor.clone(), [&armor[..], b"\n-----END CASCADE FILE-----\n"].concat()] {
+        let mut content = Vec::new();
+        if ArmorReader::new(&text[..]).read_to_end(&mut content).is_ok() {
+            let mut writer = ArmorWriter::new(Vec::new()).unwrap();
+            writer.write_all(&content).unwrap();
+            let again = writer.finish().unwrap();
+            let without = |text: &[u8]| {
+                String::from_utf8_lossy(text).replace("\r\n", "\n").trim_end().to_owned()
+            };
+            assert_eq!(without(&again), without(&text));
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(recipient) = text.parse::<Recipient>() {
+            assert_eq!(recipient.to_string(), text.to_lowercase());
+        }
+        let _ = parse_identities(text);
     }
 }
 
@@ -260,3 +304,24 @@ fn stack(name: &str, founder: bool) -> ManagerBuilder {
         .layer(mls.unwrap())
         .layer(AesLayer::inherited())
 }
+
+/// What messengers send, histories, and saved states of attachments: what decodes has one encoding.
+pub fn content(bytes: &[u8]) {
+    if let Ok(content) = Content::decode(bytes) {
+        assert_eq!(content.encode().unwrap(), bytes);
+        if let Body::Attachment { attachment, .. } = content.body {
+            let _refused = Download::resume(attachment, bytes);
+        }
+    }
+    let entries: Vec<_> = read_history(bytes).map_while(Result::ok).collect();
+    let mut again = Vec::new();
+    write_history(&entries, &mut again).unwrap();
+    assert!(bytes.starts_with(&again));
+    if let Ok(upload) = Upload::resume(&SecretBytes::new(bytes.to_vec())) {
+        assert_eq!(upload.to_bytes().unwrap().expose(), bytes);
+    }
+}
+
+/// That of the test vectors.
+const FILE_IDENTITY: &str =
+    "CASCADE-SECRET-KEY-1QQSFDAJEUU0QJUCGEQ98FVWS4RCAZ6RR9ZUHUCDFZX8P48SCQKWV65QT5Q2PM";

@@ -1,4 +1,4 @@
-//! Maintainers' commands: `cargo xtask ci|bench|crash|fuzz|no-std|publish-check`.
+//! Maintainers' commands: `cargo xtask ci|bench|book|crash|fuzz|no-std|publish-check`.
 
 use std::{
     env,
@@ -6,15 +6,17 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 10] = [
     "cc-core",
     "cc-aes-layer",
     "cc-dh-layer",
+    "cc-file",
     "cc-signal-layer",
     "cc-mls-layer",
     "cc-store-sqlite",
     "cc-manager",
     "cc-client",
+    "cc-cli",
 ];
 
 /// Crates that build without the standard library.
@@ -30,13 +32,14 @@ fn main() -> ExitCode {
     let result = match command {
         "ci" => ci(),
         "bench" => bench(rest),
+        "book" => book(),
         "crash" => crash(rest),
         "fuzz" => fuzz(rest),
         "publish-check" => publish_check(),
         "no-std" => no_std(),
         _ => Err(
-            "usage: cargo xtask ci | bench [NAME] | crash [KILLS] | fuzz TARGET [SECONDS] | no-std | \
-             publish-check"
+            "usage: cargo xtask ci | bench [NAME] | book | crash [KILLS] | fuzz TARGET [SECONDS] | \
+             no-std | publish-check"
                 .into(),
         ),
     };
@@ -90,6 +93,20 @@ fn bench(names: &[String]) -> Outcome {
         command.env("CC_BENCH_OPENMLS", target.join("release/cc-bench-openmls-sqlite"));
     }
     run(&mut command)
+}
+
+/// Draws the pictures of the book anew, runs its code, checks its links, and builds it into `target/book` where
+/// mdbook is installed (`cargo install mdbook`).
+fn book() -> Outcome {
+    cargo(&["run", "--package", "cc-book"])?;
+    cargo(&["test", "--package", "cc-book"])?;
+    match Command::new("mdbook").arg("--version").output() {
+        Ok(_) => run(Command::new("mdbook").args(["build", "docs/book"])),
+        Err(_) => {
+            eprintln!("xtask: mdbook is not installed, so no pages were made");
+            Ok(())
+        }
+    }
 }
 
 /// Kills members at random moments, 2000 times for each stack unless told otherwise. The tests do it 50

@@ -56,6 +56,10 @@ pub enum AesError {
     /// than [`MAX_STREAM_LEN`](crate::MAX_STREAM_LEN).
     #[error("longer than AES-GCM takes")]
     TooLong,
+    /// A chunk of a length that its place in the stream does not allow. See
+    /// [`ChunkSeal::seal`](crate::ChunkSeal::seal).
+    #[error("{0} bytes are no chunk for this place in a stream")]
+    ChunkLength(usize),
     /// A layer that inherits its key has no layer below it that contributes one.
     #[error(
         "this AES layer takes its key from the layers below, and none of them contributes one: put a \
@@ -74,6 +78,7 @@ impl From<AesError> for LayerError {
             AesError::KeyLength(_)
             | AesError::EmptyPassword
             | AesError::Argon2Bounds { .. }
+            | AesError::ChunkLength(_)
             | AesError::NothingInherited => LayerErrorKind::Misuse,
         };
         Self::local(kind, error)

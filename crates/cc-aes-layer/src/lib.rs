@@ -6,6 +6,7 @@ extern crate alloc;
 extern crate std;
 
 mod aes128;
+mod chunks;
 mod error;
 mod gcm;
 mod key;
@@ -17,13 +18,16 @@ mod stream;
 mod stream_cipher;
 mod xaes;
 
+pub use chunks::{CHUNK_TAG_LEN, ChunkOpener, ChunkSeal, ChunkSealer, STREAM_HEADER_LEN};
 pub use error::AesError;
 #[cfg(feature = "std")]
 pub use error::StreamError;
 pub use key::{AesKey, Algorithm};
 pub use layer::AesLayer;
-pub use password::{Argon2Params, Password};
-pub use stream::{CHUNK_LEN, MAX_STREAM_LEN, StreamKey, StreamOpener, StreamSealer};
+pub use password::{Argon2Params, PASSWORD_SALT_LEN, Password};
+pub use stream::{
+    CHUNK_LEN, MAX_STREAM_LEN, SEALED_CHUNK_LEN, StreamKey, StreamOpener, StreamSealer,
+};
 #[cfg(feature = "std")]
 pub use stream::{decrypt_stream, encrypt_stream};
 pub use xaes::Xaes256Gcm;

@@ -161,6 +161,36 @@ impl Password {
         self.opening_key(&header)?.open_in_place(associated_data, buffer)
     }
 
+    /// A secret of this password, this salt and these parameters, for a format with rules of its own:
+    ///
+    /// ```text
+    /// secret[32] = HKDF-Expand(root, "cascading-cipher/1 aes password secret")
+    /// ```
+    ///
+    /// with the root of the [crate documentation](crate#passwords)'s messages. Runs Argon2id in every call, and
+    /// nothing tells whether the password is the one that was meant: what is sealed under the secret has to.
+    ///
+    /// # Errors
+    /// [`AesError::Argon2Ceiling`] where this asks for more than is [accepted](Self::accept_at_most), before
+    /// anything is run; [`AesError::OutOfMemory`] when its memory could not be had.
+    pub fn derive_secret(
+        &self,
+        salt: &[u8; PASSWORD_SALT_LEN],
+        params: Argon2Params,
+    ) -> Result<Secret<32>, AesError> {
+        if !params.within(self.ceiling) {
+            return Err(AesError::Argon2Ceiling { asked: params, ceiling: self.ceiling });
+        }
+        let root = root(&self.password, salt, params)?;
+        Ok(hkdf_expand(&root, &[b"cascading-cipher/1 aes password secret"]))
+    }
+
+    /// The parameters to seal under.
+    #[must_use]
+    pub const fn params(&self) -> Argon2Params {
+        self.params
+    }
+
     /// A value that is equal for equal passwords.
     pub(crate) fn commitment(&self) -> Secret<32> {
         key_commitment(self.password.expose())
@@ -328,8 +358,7 @@ impl Derived {
         salt: [u8; SALT_LEN],
         params: Argon2Params,
     ) -> Result<Self, AesError> {
-        let root =
-            with_clean_stack::<ARGON2_STACK, _>(|| argon2id(password.expose(), &salt, params))?;
+        let root = root(password, &salt, params)?;
         let key = hkdf_expand(&root, &[b"cascading-cipher/1 aes password key"]);
         let commitment: Secret<32> =
             hkdf_expand(&root, &[b"cascading-cipher/1 aes password commitment"]);
@@ -354,7 +383,9 @@ impl Derived {
 pub(crate) const HEADER_LEN: usize = SALT_LEN + PARAMS_LEN + 32;
 
 const PARAMS_LEN: usize = 4 + 1 + 1;
-const SALT_LEN: usize = 16;
+/// Bytes of the salt of Argon2id.
+pub const PASSWORD_SALT_LEN: usize = 16;
+const SALT_LEN: usize = PASSWORD_SALT_LEN;
 /// Nonce and tag.
 const MIN_MESSAGE_LEN: usize = 24 + 16;
 const ROOM: usize = HEADER_LEN + MIN_MESSAGE_LEN;
@@ -374,6 +405,14 @@ fn parse(header: &[u8; HEADER_LEN]) -> Result<([u8; SALT_LEN], Argon2Params, [u8
     let mut commitment = [0; 32];
     commitment.copy_from_slice(&header[22..]);
     Ok((salt, params, commitment))
+}
+
+fn root(
+    password: &SecretBytes,
+    salt: &[u8; SALT_LEN],
+    params: Argon2Params,
+) -> Result<Secret<32>, AesError> {
+    with_clean_stack::<ARGON2_STACK, _>(|| argon2id(password.expose(), salt, params))
 }
 
 fn argon2id(

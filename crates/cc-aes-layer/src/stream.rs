@@ -50,6 +50,9 @@ use crate::{
 /// Bytes of plaintext in every chunk but the last: 64 KiB.
 pub const CHUNK_LEN: usize = 64 << 10;
 
+/// Bytes of a sealed chunk that is not the last: [`CHUNK_LEN`] and a tag of 16.
+pub const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
+
 /// Bytes of plaintext in the longest stream: 2^48 (256 TiB).
 pub const MAX_STREAM_LEN: u64 = (CHUNK_LEN as u64) << 32;
 
@@ -82,24 +85,7 @@ impl StreamSealer {
         associated_data: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Self, AesError> {
-        let mut header = Vec::with_capacity(Header::MAX_LEN);
-        header.push(VERSION);
-        let key = match key.into() {
-            StreamKey::Key(key) => {
-                header.push(mode_of(key));
-                key
-            }
-            StreamKey::Password(password) => {
-                header.push(MODE_PASSWORD);
-                let (password_header, key) = password.sealing_key()?;
-                header.extend_from_slice(&password_header);
-                key
-            }
-        };
-        header.extend_from_slice(&random::array::<SALT_LEN>()?);
-        let (cipher, commitment) = StreamCipher::new(key, &header, associated_data)?;
-        out.extend_from_slice(&header);
-        out.extend_from_slice(&commitment);
+        let cipher = begin(key.into(), associated_data, out)?;
         Ok(Self { cipher, chunk: empty_chunk() })
     }
 
@@ -294,8 +280,35 @@ fn read_piece<'p>(
     }
 }
 
+/// The cipher of a new stream, whose header goes to `out`.
+pub(crate) fn begin(
+    key: StreamKey<'_>,
+    associated_data: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<StreamCipher, AesError> {
+    let mut header = Vec::with_capacity(Header::MAX_LEN);
+    header.push(VERSION);
+    let key = match key {
+        StreamKey::Key(key) => {
+            header.push(mode_of(key));
+            key
+        }
+        StreamKey::Password(password) => {
+            header.push(MODE_PASSWORD);
+            let (password_header, key) = password.sealing_key()?;
+            header.extend_from_slice(&password_header);
+            key
+        }
+    };
+    header.extend_from_slice(&random::array::<SALT_LEN>()?);
+    let (cipher, commitment) = StreamCipher::new(key, &header, associated_data)?;
+    out.extend_from_slice(&header);
+    out.extend_from_slice(&commitment);
+    Ok(cipher)
+}
+
 /// A header, commitment included.
-struct Header<'h>(&'h [u8]);
+pub(crate) struct Header<'h>(pub(crate) &'h [u8]);
 
 impl Header<'_> {
     const MAX_LEN: usize = 2 + password::HEADER_LEN + SALT_LEN + COMMITMENT_LEN;
@@ -310,7 +323,11 @@ impl Header<'_> {
         }
     }
 
-    fn open(&self, key: StreamKey<'_>, associated_data: &[u8]) -> Result<StreamCipher, AesError> {
+    pub(crate) fn open(
+        &self,
+        key: StreamKey<'_>,
+        associated_data: &[u8],
+    ) -> Result<StreamCipher, AesError> {
         let (header, commitment) =
             self.0.split_last_chunk::<COMMITMENT_LEN>().ok_or(AesError::Rejected)?;
         let (begin, rest) = header.split_first_chunk::<2>().ok_or(AesError::Rejected)?;
@@ -385,7 +402,6 @@ const VERSION: u8 = 1;
 const MODE_AES256: u8 = 1;
 const MODE_AES128: u8 = 2;
 const MODE_PASSWORD: u8 = 3;
-const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
 
 #[cfg(test)]
 mod tests {

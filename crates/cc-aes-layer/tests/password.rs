@@ -180,3 +180,17 @@ fn flips_in_the_header_are_rejected_by_one_who_never_saw_it() {
     assert_eq!(bob.open(b"x", &message), Err(AesError::Rejected));
     assert_eq!(cheap("q").open(b"", &message), Err(AesError::Rejected));
 }
+
+/// Against what pyca/cryptography's Argon2id and HKDFExpand make of the description.
+#[test]
+fn a_derived_secret_has_the_documented_bytes() {
+    let password = Password::new("correct horse").unwrap();
+    let secret = password.derive_secret(&[7; 16], Argon2Params::LEAST).unwrap();
+    assert_eq!(
+        hex::encode(secret.expose()),
+        "e53228f01804629f9f8d45d1ce95fd375d10a0a2362c9a32f83e285b86840e8a"
+    );
+    let above = Argon2Params::new(257 << 10, 3, 1).unwrap();
+    let refused = password.derive_secret(&[7; 16], above);
+    assert!(matches!(refused, Err(AesError::Argon2Ceiling { asked, .. }) if asked == above));
+}

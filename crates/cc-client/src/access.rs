@@ -47,8 +47,32 @@ impl fmt::Debug for AccessToken {
     }
 }
 
+/// A token as the client keeps it in its encrypted store.
+pub(crate) mod stored {
+    use cc_core::Secret;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::AccessToken;
+
+    pub(crate) fn serialize<S: Serializer>(
+        token: &AccessToken,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        token.expose().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<AccessToken, D::Error> {
+        let mut bytes = <[u8; 32]>::deserialize(deserializer)?;
+        Ok(AccessToken::new(Secret::take(&mut bytes)))
+    }
+}
+
 /// The hash of an [`AccessToken`]. 32 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    serde::Serialize, serde::Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
 pub struct AccessHash(pub [u8; 32]);
 
 /// The key of a mailbox: whoever has it reads the mailbox, and puts key packages beside it. The mailbox's

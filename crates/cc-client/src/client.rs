@@ -14,10 +14,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Event, EventId, Fault, GroupId, LogId, Person, Position, Profile, Recipe, RequestId,
+    agenda::Target,
     identity::Identity,
     overlay::{Overlay, SharedStore, lock},
     recipe::Role,
     records::{self, EventRecord, GroupRecord, Meta, PersonRecord, RequestRecord},
+    snapshot::ViewState,
     timers::Timers,
 };
 
@@ -39,6 +41,7 @@ pub struct Client {
     pub(crate) timers: Timers,
     /// Memory may be ahead of the store: it is read again before anything else.
     stale: bool,
+    pub(crate) view_state: ViewState,
 }
 
 /// What the store has, and what one transaction makes of it.
@@ -48,6 +51,8 @@ pub(crate) struct State {
     pub(crate) requests: BTreeMap<RequestId, RequestTarget>,
     /// Groups whose record is to be written.
     changed: BTreeSet<GroupId>,
+    /// Requests that were made.
+    added: Vec<RequestId>,
     store: SharedStore,
 }
 
@@ -136,10 +141,42 @@ impl Client {
         }
     }
 
+    /// Gives the store free, for another process or for [`open`](Self::open). Whatever a call did was
+    /// committed when it returned, so that there is nothing to save.
+    pub fn close(self) {
+        drop(self);
+    }
+
     fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
         let state = State::read(&store)?;
         let seats = Seats::default();
-        Ok(Self { store, identity, state, seats, timers: Timers::default(), stale: false })
+        let timers = Timers::default();
+        let view_state = ViewState::default();
+        let mut client = Self { store, identity, state, seats, timers, stale: false, view_state };
+        client.touch_all();
+        Ok(client)
+    }
+
+    /// Everything is to be looked at.
+    fn touch_all(&mut self) {
+        let agenda = &mut self.timers.agenda;
+        let requests = self.state.requests.iter();
+        let stored = requests.filter(|(_, target)| !matches!(target, RequestTarget::Group(_)));
+        stored.for_each(|(id, _)| agenda.touch(Target::Request(*id)));
+        agenda.touch(Target::Log(self.state.meta.mailbox));
+        self.state.groups.keys().for_each(|group| agenda.touch(Target::Log(*group)));
+        agenda.touch(Target::Packages);
+    }
+
+    /// What a transaction changed is to be looked at.
+    fn touch_changed(&mut self) {
+        let agenda = &mut self.timers.agenda;
+        self.state.changed.iter().for_each(|group| agenda.touch(Target::Log(*group)));
+        for id in core::mem::take(&mut self.state.added) {
+            if !matches!(self.state.requests.get(&id), None | Some(RequestTarget::Group(_))) {
+                agenda.touch(Target::Request(id));
+            }
+        }
     }
 
     /// This person, the same in every group.
@@ -162,7 +199,9 @@ impl Client {
         if self.stale {
             self.state = State::read(&self.store)?;
             self.seats = Seats::default();
+            self.view_state.forget();
             self.stale = false;
+            self.touch_all();
         }
         // Until the commit is known to be in force, memory is ahead of the store.
         self.stale = true;
@@ -175,11 +214,16 @@ impl Client {
                 return Err(fault);
             }
         };
-        self.state.write_groups()?;
+        self.touch_changed();
+        let changed = core::mem::take(&mut self.state.changed);
+        let views = self.prepare_views(&changed)?;
+        self.state.write_groups(changed)?;
         let mut store = lock(&self.store)?;
         if !store.has_changes() && self.state.meta == before {
             store.roll_back();
+            drop(store);
             self.stale = false;
+            self.show_views(views);
             return Ok(value);
         }
         let batch = self.state.fenced(&before)?;
@@ -189,6 +233,7 @@ impl Client {
         })?;
         drop(store);
         self.stale = false;
+        self.show_views(views);
         Ok(value)
     }
 
@@ -212,6 +257,10 @@ impl Client {
         let (last, manager) = seat.ok_or(Fault::Recipe("a stack was closed while in use"))?;
         *last = used;
         Ok(manager)
+    }
+
+    pub(crate) fn has_open_seat(&self, name: &str) -> bool {
+        self.seats.open.contains_key(name)
     }
 
     /// The stack of a group.
@@ -314,20 +363,22 @@ impl State {
         let store = lock(shared)?;
         let root = records::root();
         let meta = records::get(&*store, &root, records::META)?.ok_or(StoreError::Missing)?;
-        let mut groups = BTreeMap::new();
-        for (key, record) in records::groups().of(&*store).list(b"")? {
+        let (mut groups, mut requests) = (BTreeMap::new(), BTreeMap::new());
+        each(&store, &records::groups(), |key, record| {
             let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
             groups.insert(LogId::from_bytes(id), records::decode(&record)?);
-        }
-        let mut requests = BTreeMap::new();
-        for (key, record) in records::requests().of(&*store).list(b"")? {
+            Ok(())
+        })?;
+        each(&store, &records::requests(), |key, record| {
             let id = key.try_into().map_err(|_| StoreError::corrupt("a request has no id"))?;
             let record: RequestRecord = records::decode(&record)?;
             requests.insert(RequestId::from_bytes(id), RequestTarget::of(&record));
-        }
+            Ok(())
+        })?;
         drop(store);
         let store = SharedStore::clone(shared);
-        Ok(Self { meta, groups, requests, changed: BTreeSet::new(), store })
+        let (changed, added) = (BTreeSet::new(), Vec::new());
+        Ok(Self { meta, groups, requests, changed, added, store })
     }
 
     pub(crate) fn get<T: DeserializeOwned>(
@@ -392,6 +443,7 @@ impl State {
     pub(crate) fn add_request(&mut self, record: &RequestRecord) -> Result<RequestId, Fault> {
         let id = RequestId::random()?;
         self.requests.insert(id, RequestTarget::of(record));
+        self.added.push(id);
         self.put(&records::requests(), *id.as_bytes(), record)?;
         Ok(id)
     }
@@ -403,8 +455,8 @@ impl State {
         }
     }
 
-    fn write_groups(&mut self) -> Result<(), Fault> {
-        for id in core::mem::take(&mut self.changed) {
+    fn write_groups(&mut self, changed: BTreeSet<GroupId>) -> Result<(), Fault> {
+        for id in changed {
             if let Some(group) = self.groups.get(&id) {
                 self.put(&records::groups(), *id.as_bytes(), group)?;
             }
@@ -420,6 +472,20 @@ impl State {
         records::put(&mut batch, &root, records::META, &self.meta)?;
         Ok(batch)
     }
+}
+
+/// Hands each record of a scope to `take`, one at a time.
+fn each(
+    store: &Overlay,
+    scope: &Scope,
+    mut take: impl FnMut(&[u8], SecretBytes) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut result = Ok(());
+    store.scan(scope, b"", &mut |key, record| {
+        result = take(key, record);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result
 }
 
 impl PersonRecord {
@@ -446,11 +512,12 @@ impl EventRecord {
         use crate::{Verdict, event::fate_from};
         let settled = |operation, verdict| Event::Settled { operation, verdict };
         match self {
-            Self::Message { group, from, message, content } => {
-                Event::Message { group, from: from.into_person(), message, content }
+            Self::Message { group, from, message, position, content } => {
+                Event::Message { group, from: from.into_person(), message, position, content }
             }
             Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
             Self::Superseded { operation } => settled(operation, Verdict::Superseded),
+            Self::Cancelled { operation } => settled(operation, Verdict::Cancelled),
             Self::Refused { operation, why } => settled(operation, Verdict::Refused(why)),
             Self::Entered { group, name } => Event::Entered { group, name },
             Self::Joined { group, person } => Event::Joined { group, person: person.into_person() },
@@ -463,6 +530,7 @@ impl EventRecord {
             Self::Unreadable { log, position, fate } => {
                 Event::Unreadable { log, position, fate: fate_from(fate) }
             }
+            Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
             Self::Diverged { group } => Event::Diverged { group },
             Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
         }

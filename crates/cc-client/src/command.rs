@@ -8,12 +8,17 @@ use crate::{
     AppRecord, Client, EventId, Fault, GroupId, LogId, OperationId, Position,
     recipe::Role,
     records::{
-        self, EventRecord, GroupRecord, OperationRecord, Queued, RequestRecord, Standing, Work,
+        self, EventRecord, GroupRecord, OperationPlace, OperationRecord, Queued, RequestRecord,
+        Standing, Work,
     },
 };
 
 /// Settled commands whose ids are remembered.
 const REMEMBERED: u64 = 4096;
+/// Commands that wait in one group.
+const MAX_QUEUED: u32 = 10_000;
+/// Requests that wait for an answer.
+const MAX_REQUESTS: usize = 4_096;
 
 /// Something to be done. Its id makes asking twice harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +63,9 @@ pub enum Command {
     Leave(GroupId),
     /// Renew this person's secrets in a group.
     Refresh(GroupId),
+    /// Do not do a command of the past, if nothing of it was handed to the network yet:
+    /// [`Verdict::Cancelled`](crate::Verdict::Cancelled) tells that. Otherwise it is done as it is.
+    Cancel(OperationId),
 }
 
 #[derive(Serialize)]
@@ -69,6 +77,7 @@ enum Digested<'a> {
     Remove(&'a GroupId, Vec<[u8; 32]>),
     Leave(&'a GroupId),
     Refresh(&'a GroupId),
+    Cancel(&'a OperationId),
 }
 
 impl Command {
@@ -83,6 +92,7 @@ impl Command {
             }
             Self::Leave(group) => Digested::Leave(group),
             Self::Refresh(group) => Digested::Refresh(group),
+            Self::Cancel(operation) => Digested::Cancel(operation),
         };
         let bytes = records::encode(&digested)?;
         Ok(Sha256::new()
@@ -100,9 +110,22 @@ impl Client {
     ///
     /// # Errors
     /// [`Fault::OperationExists`] for another command under the same id, [`Fault::NoSuchGroup`],
-    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`].
+    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`].
     pub fn submit(&mut self, id: OperationId, command: Command) -> Result<(), Fault> {
         self.transact(|client| client.submit_now(id, command))
+    }
+
+    /// Takes several commands as [`submit`](Self::submit) does, all or none of them, in one commit.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_all(
+        &mut self,
+        commands: impl IntoIterator<Item = (OperationId, Command)>,
+    ) -> Result<(), Fault> {
+        self.transact(|client| {
+            commands.into_iter().try_for_each(|(id, command)| client.submit_now(id, command))
+        })
     }
 
     /// Acknowledges all events through `through`, and takes a command that answers them, in one commit:
@@ -130,8 +153,7 @@ impl Client {
             Some(_) => return Err(Fault::OperationExists(id)),
             None => {}
         }
-        let record = OperationRecord { digest };
-        self.state.put(&records::operations(), *id.as_bytes(), &record)?;
+        self.remember(id, digest, None)?;
         match command {
             Command::Found { group, title } => self.found_now(id, group, title),
             Command::Send { group, content } => {
@@ -151,8 +173,12 @@ impl Client {
             }
             Command::Invite { group, mailbox } => {
                 self.expect_member(&group)?;
+                if self.state.requests.len() >= MAX_REQUESTS {
+                    return Err(Fault::QueueFull);
+                }
                 let claim = RequestRecord::Claim { group, mailbox, operation: id };
-                self.state.add_request(&claim).map(drop)
+                let request = self.state.add_request(&claim)?;
+                self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }
             Command::Remove { group, members } => {
                 let members = members.iter().map(|id| *id.as_bytes()).collect();
@@ -160,7 +186,46 @@ impl Client {
             }
             Command::Leave(group) => self.enqueue(&group, Some(id), Work::Leave),
             Command::Refresh(group) => self.enqueue(&group, Some(id), Work::Refresh),
+            Command::Cancel(operation) => self.cancel_now(id, operation),
         }
+    }
+
+    fn remember(
+        &self,
+        id: OperationId,
+        digest: [u8; 32],
+        place: Option<OperationPlace>,
+    ) -> Result<(), Fault> {
+        let record = OperationRecord { digest, place };
+        self.state.put(&records::operations(), *id.as_bytes(), &record)
+    }
+
+    fn cancel_now(&mut self, id: OperationId, operation: OperationId) -> Result<(), Fault> {
+        let known: Option<OperationRecord> =
+            self.state.get(&records::operations(), operation.as_bytes())?;
+        let cancelled = match known.and_then(|known| known.place) {
+            Some(OperationPlace::Queue(group, number)) => {
+                let in_flight = self.state.groups.get(&group).and_then(|it| it.in_flight.as_ref());
+                let handed_out = in_flight.is_some_and(|sent| sent.what.concerns(number));
+                !handed_out && self.dequeue(&group, number)?.is_some()
+            }
+            Some(OperationPlace::Claim(request)) => {
+                let handed_out = self.timers.offers.contains_key(&request);
+                let waits = self.state.requests.contains_key(&request);
+                if waits && !handed_out {
+                    self.state.end_request(request)?;
+                }
+                waits && !handed_out
+            }
+            None => false,
+        };
+        let verdict = if cancelled {
+            self.settle(Some(operation), &EventRecord::Cancelled { operation })?;
+            EventRecord::Done { operation: id, position: Position::START }
+        } else {
+            EventRecord::Superseded { operation: id }
+        };
+        self.settle(Some(id), &verdict)
     }
 
     fn found_now(&mut self, id: OperationId, group: GroupId, title: String) -> Result<(), Fault> {
@@ -189,10 +254,37 @@ impl Client {
     ) -> Result<(), Fault> {
         self.expect_member(group)?;
         let record = self.state.group_mut(group)?;
+        if record.queued >= MAX_QUEUED {
+            return match operation {
+                Some(_) => Err(Fault::QueueFull),
+                // What the client does of itself, another member does as well.
+                None => Ok(()),
+            };
+        }
         let number = record.next_queued;
         record.next_queued += 1;
-        let queued = Queued { operation, work };
-        self.state.put(&records::queue(group), records::key(number), &queued)
+        if let Some(operation) = operation {
+            let scope = records::operations();
+            if let Some(mut known) =
+                self.state.get::<OperationRecord>(&scope, operation.as_bytes())?
+            {
+                known.place = Some(OperationPlace::Queue(*group, number));
+                self.state.put(&scope, *operation.as_bytes(), &known)?;
+            }
+        }
+        self.put_back(group, number, &Queued { operation, work })
+    }
+
+    /// Puts a command into its place in the queue, which is free.
+    pub(crate) fn put_back(
+        &mut self,
+        group: &GroupId,
+        number: u64,
+        queued: &Queued,
+    ) -> Result<(), Fault> {
+        let record = self.state.group_mut(group)?;
+        record.queued = record.queued.saturating_add(1);
+        self.state.put(&records::queue(group), records::key(number), queued)
     }
 
     /// A command is settled: its event, and the oldest settled one is forgotten.
@@ -228,7 +320,9 @@ impl GroupRecord {
             last_commit: position,
             joined_at: position,
             standing: Standing::Member,
+            access: None,
             next_queued: 0,
+            queued: 0,
             next_message: 0,
             in_flight: None,
             held: Vec::new(),

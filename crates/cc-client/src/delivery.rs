@@ -10,6 +10,8 @@ pub const MAX_PAGE_LEN: usize = 4 << 20;
 pub const MAX_APPEND: usize = 64;
 /// Bytes of one item: 16 MiB.
 pub const MAX_ITEM_LEN: usize = 16 << 20;
+/// Bytes of all items of one append: 16 MiB.
+pub const MAX_APPEND_LEN: usize = 16 << 20;
 
 /// Carries bytes between clients: an ordered log for each group, a mailbox for each person (a log with
 /// one reader), and key packages of those who can be invited.
@@ -64,7 +66,8 @@ pub struct Append {
     pub access: Option<AccessToken>,
     /// With it this is a commit.
     pub commit: Option<Follows>,
-    /// At most [`MAX_APPEND`], of at most [`MAX_ITEM_LEN`] bytes. A commit is one item.
+    /// At most [`MAX_APPEND`], of at most [`MAX_ITEM_LEN`] bytes each and [`MAX_APPEND_LEN`] in all. A commit is one
+    /// item.
     pub items: Vec<Vec<u8>>,
 }
 

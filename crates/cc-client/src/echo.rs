@@ -21,49 +21,54 @@ impl Client {
         position: Position,
     ) -> Result<bool, Fault> {
         let record = self.state.group(group)?;
-        let Some(InFlight { request, epoch, what, .. }) = record.in_flight.clone() else {
-            return Ok(false);
-        };
-        match what {
-            Sent::Messages(mut sent) => {
-                let Some(at) = sent.iter().position(|(known, _)| known == digest) else {
-                    return Ok(false);
-                };
-                let (_, sealed) = sent.remove(at);
-                let scope = records::queue(group);
-                let queued = self.state.get::<Queued>(&scope, &records::key(sealed.number))?;
-                let current = seat::epoch(self.group_seat(group)?);
-                self.dequeue(group, sealed.number)?;
-                let leaves = queued.as_ref().is_some_and(|queued| queued.work == Work::Leave);
-                if let (Some(queued), true) = (&queued, current > epoch + READABLE && !leaves) {
-                    // It came so late that others may have had no keys for it any more. Who had takes the
-                    // second copy for what it is.
-                    self.state.put(&scope, records::key(sealed.number), queued)?;
-                } else if leaves && current != epoch {
-                    // Nobody takes a request of an epoch that is over: it is made anew.
-                    self.enqueue(group, sealed.operation, Work::Leave)?;
-                } else if let Some(operation) = sealed.operation {
-                    self.settle(Some(operation), &EventRecord::Done { operation, position })?;
-                }
-                if sent.is_empty() {
-                    self.ground(group)?;
-                } else if let Some(in_flight) = &mut self.state.group_mut(group)?.in_flight {
-                    in_flight.what = Sent::Messages(sent);
-                }
-                Ok(true)
+        let Some(in_flight) = &record.in_flight else { return Ok(false) };
+        let at = match &in_flight.what {
+            Sent::Messages(sent) => sent.iter().position(|(known, _)| known == digest),
+            Sent::Commit { digest: known, .. } | Sent::Rejoin { digest: known } => {
+                (known == digest).then_some(0)
             }
-            Sent::Commit { digest: known, change, command } if known == *digest => {
+        };
+        let Some(at) = at else { return Ok(false) };
+        if let Sent::Messages(_) = in_flight.what {
+            self.own_message(group, at, position)?;
+            return Ok(true);
+        }
+        let request = in_flight.request;
+        match in_flight.what.clone() {
+            Sent::Commit { change, command, .. } => {
                 self.timers.offers.remove(&request);
                 self.ground(group)?;
                 self.own_change(group, change, command, position)?;
                 Ok(true)
             }
-            Sent::Rejoin { digest: known } if known == *digest => {
+            Sent::Rejoin { .. } | Sent::Messages(_) => {
                 self.ground(group)?;
                 Ok(true)
             }
-            Sent::Commit { .. } | Sent::Rejoin { .. } => Ok(false),
         }
+    }
+
+    /// The log shows the message at this place among those that are on their way.
+    fn own_message(&mut self, group: &GroupId, at: usize, position: Position) -> Result<(), Fault> {
+        let record = self.state.group_mut(group)?;
+        let Some(InFlight { epoch, what: Sent::Messages(sent), .. }) = &mut record.in_flight else {
+            return Ok(());
+        };
+        let (epoch, (_, sealed), last) = (*epoch, sent.remove(at), sent.is_empty());
+        let queued = self.dequeue(group, sealed.number)?;
+        let current = seat::epoch(self.group_seat(group)?);
+        let leaves = queued.as_ref().is_some_and(|queued| queued.work == Work::Leave);
+        if let (Some(queued), true) = (&queued, current > epoch + READABLE && !leaves) {
+            // It came so late that others may have had no keys for it any more. Who had takes the second
+            // copy for what it is.
+            self.put_back(group, sealed.number, queued)?;
+        } else if leaves && current != epoch {
+            // Nobody takes a request of an epoch that is over: it is made anew.
+            self.enqueue(group, sealed.operation, Work::Leave)?;
+        } else if let Some(operation) = sealed.operation {
+            self.settle(Some(operation), &EventRecord::Done { operation, position })?;
+        }
+        if last { self.ground(group) } else { Ok(()) }
     }
 
     pub(crate) fn own_change(
@@ -115,8 +120,10 @@ impl Client {
         let record = self.state.group(group)?;
         let Some(in_flight) = record.in_flight.clone() else { return Ok(()) };
         let (cursor, last_commit) = (record.cursor, record.last_commit);
-        let answered = !self.state.requests.contains_key(&in_flight.request);
-        let vanished = answered && in_flight.appended.is_none_or(|at| at <= cursor);
+        let vanished = match self.timers.appended.get(&in_flight.request) {
+            Some(at) => *at <= cursor,
+            None => !self.state.requests.contains_key(&in_flight.request),
+        };
         match in_flight.what {
             Sent::Messages(_) => {
                 let epoch = seat::epoch(self.group_seat(group)?);

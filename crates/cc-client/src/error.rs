@@ -39,6 +39,9 @@ pub enum Fault {
     /// Bytes that are no invitation of this version.
     #[error("not a key package of this version")]
     KeyPackage,
+    /// As much waits as is allowed: 10,000 commands in a group, or 4096 requests.
+    #[error("too much waits to be sent: try again when some of it is done")]
+    QueueFull,
     /// More than fits into one message.
     #[error("longer than a message may be")]
     TooLong,

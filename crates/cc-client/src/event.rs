@@ -41,6 +41,8 @@ pub enum Event {
         from: Person,
         /// The sender's own name for it: a message is read once by this.
         message: OperationId,
+        /// Where it is in the group's log: by this, messages have one order.
+        position: Position,
         /// What was sent.
         content: Vec<u8>,
     },
@@ -90,6 +92,13 @@ pub enum Event {
         /// Why.
         fate: Fate,
     },
+    /// Items that were not read before the service dropped them.
+    Missed {
+        /// Which log.
+        log: LogId,
+        /// Positions that were missed: those behind the first, the last included.
+        missed: Range<Position>,
+    },
     /// This member fell out of step with the group, and has asked to be added anew.
     Diverged {
         /// Which.
@@ -112,6 +121,8 @@ pub enum Verdict {
     Done(Position),
     /// Somebody else did it first, or it is no longer to be done.
     Superseded,
+    /// It was [cancelled](crate::Command::Cancel) before it was begun.
+    Cancelled,
     /// It cannot be done; the text says why.
     Refused(String),
 }

@@ -55,7 +55,7 @@ impl Client {
                 };
                 // What was sent since the commit by which this member came back is held, or not read yet.
                 (record.standing, record.joined_at) = (Standing::Member, position);
-                (record.suspect, record.rejoins) = (false, 0);
+                (record.suspect, record.rejoins, record.access) = (false, 0, None);
                 record.next_message = record.next_message.max(first_message(now));
                 self.timers.suspects.remove(&group);
                 self.ground(&group)?;

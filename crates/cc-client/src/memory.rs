@@ -60,6 +60,8 @@ struct Log {
     items: Vec<(bool, Vec<u8>)>,
     /// The hash of each epoch's token, and the commit that ended the epoch. Empty for a mailbox.
     epochs: Vec<(AccessHash, Option<Position>)>,
+    /// What is up to here is not handed out any more.
+    forgotten: Position,
 }
 
 impl MemoryService {
@@ -92,6 +94,11 @@ impl MemoryService {
     /// Appends anything, as somebody with access to the log may.
     pub fn inject(&self, log: &LogId, commit: bool, bytes: Vec<u8>) {
         self.inner().logs.entry(*log).or_default().items.push((commit, bytes));
+    }
+
+    /// No longer keeps what is up to this position of a log.
+    pub fn forget(&self, log: &LogId, through: Position) {
+        self.inner().logs.entry(*log).or_default().forgotten = through;
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -203,24 +210,24 @@ impl Inner {
     }
 
     fn page(&self, log: &LogId, after: Position, last: Option<Position>, limit: usize) -> Page {
-        let stored = self.logs.get(log).map(|log| log.items.as_slice()).unwrap_or_default();
+        let log = self.logs.get(log);
+        let stored = log.map(|log| log.items.as_slice()).unwrap_or_default();
         let head = position(stored.len());
         let head = last.map_or(head, |last| last.min(head));
-        let items = stored.iter().enumerate().map(|(at, (commit, bytes))| Item {
+        let forgotten = log.map_or(Position::START, |log| log.forgotten);
+        let before = usize::try_from(after.max(forgotten).0).unwrap_or(usize::MAX);
+        let items = stored.iter().enumerate().skip(before).map(|(at, (commit, bytes))| Item {
             position: position(at + 1),
             commit: *commit,
             bytes: bytes.clone(),
         });
         let (mut room, mut first) = (MAX_PAGE_LEN, true);
-        let items = items
-            .filter(|item| item.position > after && item.position <= head)
-            .take(limit)
-            .take_while(|item| {
-                let fits = item.bytes.len() <= room || core::mem::take(&mut first);
-                (room, first) = (room.saturating_sub(item.bytes.len()), false);
-                fits || limit == usize::MAX
-            });
-        Page { items: items.collect(), forgotten: Position::START, head }
+        let items = items.take_while(|item| item.position <= head).take(limit).take_while(|item| {
+            let fits = item.bytes.len() <= room || core::mem::take(&mut first);
+            (room, first) = (room.saturating_sub(item.bytes.len()), false);
+            fits || limit == usize::MAX
+        });
+        Page { items: items.collect(), forgotten, head }
     }
 }
 

@@ -69,6 +69,18 @@ fn copy(batch: &mut Batch, scope: &Scope, key: &[u8], change: Change<'_>) {
     }
 }
 
+/// Visits the record that a change put.
+fn put_only(
+    key: &[u8],
+    change: Change<'_>,
+    visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    match change {
+        Change::Put(value) => visit(key, value.duplicate()),
+        Change::Delete => ControlFlow::Continue(()),
+    }
+}
+
 impl Store for Overlay {
     fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
         match self.open.as_ref().and_then(|open| open.get(scope, key)) {
@@ -90,23 +102,25 @@ impl Store for Overlay {
                 open.changes().filter(|(other, key, _)| *other == scope && key.starts_with(prefix));
             changed.extend(here.map(|(_, key, change)| (key.to_vec(), change)));
         }
-        if changed.is_empty() {
-            return self.base.scan(scope, prefix, visit);
-        }
-        let mut records = BTreeMap::new();
+        // Both are in the order of keys: merged, and no record is read that is not asked for.
+        let mut changed = changed.into_iter().peekable();
+        let mut flow = ControlFlow::Continue(());
         self.base.scan(scope, prefix, &mut |key, value| {
-            records.insert(key.to_vec(), value);
-            ControlFlow::Continue(())
+            while let Some((new, change)) = changed.next_if(|(new, _)| new.as_slice() < key) {
+                flow = put_only(&new, change, visit);
+                if flow.is_break() {
+                    return flow;
+                }
+            }
+            flow = match changed.next_if(|(new, _)| new.as_slice() == key) {
+                Some((new, change)) => put_only(&new, change, visit),
+                None => visit(key, value),
+            };
+            flow
         })?;
         for (key, change) in changed {
-            match change {
-                Change::Put(value) => records.insert(key, value.duplicate()),
-                Change::Delete => records.remove(&key),
-            };
-        }
-        for (key, value) in records {
-            if visit(&key, value).is_break() {
-                break;
+            if flow.is_continue() {
+                flow = put_only(&key, change, visit);
             }
         }
         Ok(())
@@ -122,6 +136,66 @@ impl Store for Overlay {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cc_core::store::MemoryStore;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scanned(store: &impl Store, prefix: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return found;
+        }
+        let scope = Scope::new("test");
+        store
+            .scan(&scope, prefix, &mut |key, value| {
+                found.push((key.to_vec(), value.expose().to_vec()));
+                if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+            .unwrap();
+        found
+    }
+
+    fn batch(changes: &[(Vec<u8>, Option<u8>)]) -> Batch {
+        let (mut batch, scope) = (Batch::new(), Scope::new("test"));
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.put(&scope, key.clone(), SecretBytes::new(vec![*value])),
+                None => batch.delete(&scope, key.clone()),
+            }
+        }
+        batch
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<(Vec<u8>, Option<u8>)>> {
+        let key = proptest::collection::vec(0u8..3, 1..4);
+        proptest::collection::vec((key, any::<Option<u8>>()), 0..20)
+    }
+
+    proptest! {
+        /// An open transaction reads as if it were committed.
+        #[test]
+        fn a_scan_sees_the_open_transaction(
+            before in changes(),
+            open in changes(),
+            prefix in proptest::collection::vec(0u8..3, 0..2),
+            limit in 0usize..10,
+        ) {
+            let (mut base, mut model) = (MemoryStore::new(), MemoryStore::new());
+            for store in [&mut base, &mut model] {
+                store.commit(&batch(&before)).unwrap();
+            }
+            model.commit(&batch(&open)).unwrap();
+            let mut overlay = Overlay { base: Box::new(base), open: None };
+            overlay.begin();
+            overlay.commit(&batch(&open)).unwrap();
+            prop_assert_eq!(scanned(&overlay, &prefix, limit), scanned(&model, &prefix, limit));
         }
     }
 }

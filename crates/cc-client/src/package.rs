@@ -4,6 +4,7 @@ use cc_core::Opaque;
 
 use crate::{
     Client, Fault, Now,
+    agenda::Target,
     frame::{self, KeyPackageOffer, package_digest},
     recipe::Role,
     records::{self, PackageRecord},
@@ -28,6 +29,7 @@ impl Client {
     pub fn publish_key_packages(&mut self, count: u32) -> Result<(), Fault> {
         self.transact(|client| {
             client.state.meta.packages_wanted = count;
+            client.timers.agenda.touch(Target::Packages);
             Ok(())
         })
     }

@@ -2,7 +2,8 @@
 
 use crate::{
     Client, EventId, Failure, Fate, Fault, GroupId, Item, Ledger, LogId, Now, Page, Position,
-    Reply, RequestId,
+    Refusal, Reply, RequestId,
+    agenda::Target,
     event::fate_number,
     frame::{self, Frame, FrameError, GroupItem},
     records::{self, EventRecord, PersonRecord, Queued, SeenRecord, Standing, Work},
@@ -11,6 +12,8 @@ use crate::{
 
 /// Items of one group that are kept to be opened again.
 const MAX_HELD: usize = 256;
+/// Bytes of them.
+const MAX_HELD_LEN: u64 = 8 << 20;
 
 /// What came from the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +49,10 @@ impl Client {
                 Input::Response { id, result } => match client.timers.reads.remove(&id) {
                     Some(log) => match result {
                         Ok(Reply::Page(page)) => client.page_now(&log, &page, now, &mut ledger)?,
-                        Ok(_) | Err(_) => client.timers.log(&log).failed(now),
+                        Err(Failure::Refused(refusal)) => {
+                            client.read_refused(&log, refusal, now)?
+                        }
+                        Ok(_) | Err(Failure::Unknown) => client.timers.failed(&log, now),
                     },
                     None => client.response_now(id, result, now)?,
                 },
@@ -64,6 +70,8 @@ impl Client {
         ledger: &mut Ledger,
     ) -> Result<(), Fault> {
         let mut retry = false;
+        let before = self.cursor(log);
+        self.skip_forgotten(log, page)?;
         for item in &page.items {
             let Some(cursor) = self.cursor(log) else { break };
             let fate = if item.position <= cursor {
@@ -89,16 +97,57 @@ impl Client {
             self.retry_held(log, now, ledger)?;
         }
         let Some(cursor) = self.cursor(log) else { return Ok(()) };
-        let caught_up = cursor >= page.head;
-        self.timers.log(log).answered(page.head, caught_up, now);
-        if caught_up && *log != self.state.meta.mailbox {
+        self.timers.answered(log, page.head, cursor, before != Some(cursor), now);
+        if *log == self.state.meta.mailbox {
+            return Ok(());
+        }
+        if self.state.group(log)?.access.is_none() {
+            // A new epoch: what is behind its commit is read with another token.
+            self.timers.log(log).new_epoch();
+        } else if cursor >= page.head {
             self.check_in_flight(log)?;
         }
         Ok(())
     }
 
+    /// What the service keeps no longer is missed, and that is told. Commits may have been among it: what
+    /// comes next decides.
+    fn skip_forgotten(&mut self, log: &LogId, page: &Page) -> Result<(), Fault> {
+        let forgotten = page.forgotten.min(page.head);
+        let Some(cursor) = self.cursor(log).filter(|cursor| *cursor < forgotten) else {
+            return Ok(());
+        };
+        if *log == self.state.meta.mailbox {
+            self.state.meta.mailbox_cursor = forgotten;
+        } else {
+            let group = self.state.group_mut(log)?;
+            (group.cursor, group.suspect) = (forgotten, true);
+        }
+        self.state.emit(&EventRecord::Missed { log: *log, from: cursor, to: forgotten })
+    }
+
+    /// The service does not let this person read.
+    fn read_refused(&mut self, log: &LogId, refusal: Refusal, now: Now) -> Result<(), Fault> {
+        match refusal {
+            Refusal::Busy { retry_after } => {
+                self.timers.log(log).delayed(now.mono.saturating_add(retry_after));
+                self.timers.agenda.touch(Target::Log(*log));
+            }
+            Refusal::Denied | Refusal::Gone if *log != self.state.meta.mailbox => {
+                // A log that does not know the epoch that this member is in is not the one that the
+                // member read so far.
+                self.timers.failed(log, now);
+                if self.state.group(log)?.standing != Standing::Removed {
+                    self.state.group_mut(log)?.suspect = true;
+                }
+            }
+            _ => self.timers.failed(log, now),
+        }
+        Ok(())
+    }
+
     /// How far a log was read; `None` for one that is nobody's here.
-    fn cursor(&self, log: &LogId) -> Option<Position> {
+    pub(crate) fn cursor(&self, log: &LogId) -> Option<Position> {
         if *log == self.state.meta.mailbox {
             return Some(self.state.meta.mailbox_cursor);
         }
@@ -165,10 +214,12 @@ impl Client {
                 if epoch == Some(seat::epoch(self.group_seat(group)?)) {
                     self.in_step(group)?;
                 }
-                self.message(group, sender, &bytes)?
+                self.message(group, sender, &bytes, item.position)?
             }
             Opened::Change(outcome) => {
-                self.in_step(group)?;
+                if !outcome.removed_self {
+                    self.in_step(group)?;
+                }
                 self.changed(group, outcome)?;
                 Fate::Change
             }
@@ -193,6 +244,7 @@ impl Client {
         group: &GroupId,
         sender: PersonRecord,
         bytes: &[u8],
+        position: Position,
     ) -> Result<Fate, Fault> {
         match frame::decode(bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
@@ -214,6 +266,7 @@ impl Client {
                     group: *group,
                     from: sender,
                     message: content.id,
+                    position,
                     content: content.bytes.0,
                 })?;
                 Ok(Fate::Message)
@@ -223,12 +276,14 @@ impl Client {
 
     /// A change is in force, made by anybody.
     pub(crate) fn changed(&mut self, group: &GroupId, outcome: Outcome) -> Result<(), Fault> {
+        self.state.group_mut(group)?.access = None;
         if outcome.superseded {
             // The command is still in the queue, and what is left of it is decided anew.
             self.ground(group)?;
         }
         self.drop_readmissions(group, &outcome.added)?;
         let me = *self.identity.id.as_bytes();
+        let readmitted = outcome.added.iter().any(|person| person.id == me);
         for person in outcome.removed {
             let myself = person.id == me;
             self.state.emit(&EventRecord::Left { group: *group, person, myself })?;
@@ -241,7 +296,8 @@ impl Client {
                 .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
         let rejoining = matches!(self.state.group(group)?.standing, Standing::Rejoining(_));
-        if outcome.removed_self && !rejoining {
+        // Who asked to be added anew is removed by the change that adds it, and its welcome is on its way.
+        if outcome.removed_self && !(rejoining && readmitted) {
             self.ground(group)?;
             self.abandon(group, "removed from the group")?;
             self.state.group_mut(group)?.standing = Standing::Removed;
@@ -251,7 +307,8 @@ impl Client {
 
     /// Settles all that is in the queue of a group that this person is no longer in.
     fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
-        for (key, queued) in self.state.list::<Queued>(&records::queue(group), usize::MAX)? {
+        let queue = self.state.list::<Queued>(&records::queue(group), usize::MAX)?;
+        for (key, queued) in queue {
             self.dequeue(group, crate::request::queue_number(&key)?)?;
             if let Some(operation) = queued.operation {
                 let event = match queued.work {
@@ -267,26 +324,30 @@ impl Client {
     /// Keeps an item that is early; past the bound the oldest is given up.
     fn hold(&mut self, group: &GroupId, item: &Item) -> Result<(), Fault> {
         let record = self.state.group_mut(group)?;
-        if record.held.contains(&item.position) {
+        if record.held.iter().any(|(held, _)| *held == item.position) {
             return Ok(());
         }
-        record.held.push(item.position);
-        let oldest = (record.held.len() > MAX_HELD).then(|| record.held.remove(0));
+        let len = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
+        record.held.push((item.position, len));
+        let bytes =
+            |held: &[(Position, u32)]| held.iter().map(|(_, len)| u64::from(*len)).sum::<u64>();
+        let mut surplus = Vec::new();
+        while record.held.len() > MAX_HELD || bytes(&record.held) > MAX_HELD_LEN {
+            surplus.push(record.held.remove(0).0);
+        }
         let held = HeldItem { commit: item.commit, bytes: item.bytes.clone() };
         self.state.put(&records::held(group), records::key(item.position.0), &held)?;
-        match oldest {
-            Some(oldest) => {
-                self.state.delete(&records::held(group), records::key(oldest.0))?;
-                self.tell(group, oldest, Fate::TooLate)
-            }
-            None => Ok(()),
+        for oldest in surplus {
+            self.state.delete(&records::held(group), records::key(oldest.0))?;
+            self.tell(group, oldest, Fate::TooLate)?;
         }
+        Ok(())
     }
 
     /// Opens again what was early.
     fn retry_held(&mut self, log: &LogId, now: Now, ledger: &mut Ledger) -> Result<(), Fault> {
         let Some(record) = self.state.groups.get(log) else { return Ok(()) };
-        for position in record.held.clone() {
+        for (position, _) in record.held.clone() {
             let scope = records::held(log);
             let held: Option<HeldItem> = self.state.get(&scope, &records::key(position.0))?;
             let fate = match held {
@@ -301,7 +362,7 @@ impl Client {
             };
             if fate.is_final() {
                 self.state.delete(&scope, records::key(position.0))?;
-                self.state.group_mut(log)?.held.retain(|held| *held != position);
+                self.state.group_mut(log)?.held.retain(|(held, _)| *held != position);
                 self.tell(log, position, fate)?;
                 ledger.fates.push((*log, position, fate));
             }

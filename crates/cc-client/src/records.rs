@@ -6,7 +6,9 @@ use cc_core::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EventId, Fault, GroupId, LogId, OperationId, Position, RequestId};
+use crate::{
+    AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, Position, RequestId,
+};
 
 /// The version of all records of this file.
 const VERSION: u8 = 1;
@@ -22,6 +24,11 @@ pub(crate) const IDENTITY: &[u8] = b"identity";
 /// Groups, by their ids.
 pub(crate) fn groups() -> Scope {
     root().child("groups")
+}
+
+/// What views need of the stacks of groups, by the groups' ids.
+pub(crate) fn views() -> Scope {
+    root().child("views")
 }
 
 /// Commands of a group that are not done, in order.
@@ -102,19 +109,28 @@ pub(crate) struct GroupRecord {
     /// Where this person joined.
     pub(crate) joined_at: Position,
     pub(crate) standing: Standing,
+    /// The token of the present epoch, once it was asked for.
+    pub(crate) access: Option<StoredToken>,
     /// The number of the next command.
     pub(crate) next_queued: u64,
+    /// Commands in the queue.
+    pub(crate) queued: u32,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
     /// The request that waits for the log to show it, or for another commit.
     pub(crate) in_flight: Option<InFlight>,
-    /// Positions that are held.
-    pub(crate) held: Vec<Position>,
+    /// Positions that are held, and how many bytes each has.
+    pub(crate) held: Vec<(Position, u32)>,
     /// A commit of a later epoch came although everything before it was read.
     pub(crate) suspect: bool,
     /// Rejoins that were asked for since this member was last in step.
     pub(crate) rejoins: u32,
 }
+
+/// A token in a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct StoredToken(#[serde(with = "crate::access::stored")] pub(crate) AccessToken);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Standing {
@@ -131,8 +147,6 @@ pub(crate) struct InFlight {
     /// The epoch that it was sealed in.
     pub(crate) epoch: u64,
     pub(crate) what: Sent,
-    /// Where the service said that the last item is.
-    pub(crate) appended: Option<Position>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +157,19 @@ pub(crate) enum Sent {
     Commit { digest: [u8; 32], change: [u8; 16], command: Option<Sealed> },
     /// A request to be added anew.
     Rejoin { digest: [u8; 32] },
+}
+
+impl Sent {
+    /// Whether the command of this number is on its way with it.
+    pub(crate) fn concerns(&self, number: u64) -> bool {
+        match self {
+            Self::Messages(sent) => sent.iter().any(|(_, sealed)| sealed.number == number),
+            Self::Commit { command, .. } => {
+                command.as_ref().is_some_and(|sealed| sealed.number == number)
+            }
+            Self::Rejoin { .. } => false,
+        }
+    }
 }
 
 /// A command whose message is on its way.
@@ -178,11 +205,35 @@ pub(crate) enum Work {
     Leave,
 }
 
+impl Work {
+    /// Whether it is sent as a message, and so beside others.
+    pub(crate) const fn is_message(&self) -> bool {
+        matches!(self, Self::Content { .. } | Self::Title | Self::Leave)
+    }
+}
+
 /// A command, whatever its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OperationRecord {
     /// Tells another command under the same id.
     pub(crate) digest: [u8; 32],
+    /// Where it waits.
+    pub(crate) place: Option<OperationPlace>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OperationPlace {
+    /// In the queue of a group.
+    Queue(GroupId, u64),
+    /// For a key package.
+    Claim(RequestId),
+}
+
+/// What a commit follows, and the hash of the token of the epoch that it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommitRecord {
+    pub(crate) after: Position,
+    pub(crate) next: AccessHash,
 }
 
 /// A request that goes out until it is answered, always with the same bytes.
@@ -191,7 +242,10 @@ pub(crate) enum RequestRecord {
     /// To a group's log.
     Append {
         group: GroupId,
-        after: Option<Position>,
+        /// Of the epoch that the items are of.
+        access: StoredToken,
+        /// With it this is a commit.
+        commit: Option<CommitRecord>,
         items: Vec<Vec<u8>>,
     },
     /// To somebody's mailbox.
@@ -222,17 +276,62 @@ pub(crate) struct PackageRecord {
 /// An event, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EventRecord {
-    Message { group: GroupId, from: PersonRecord, message: OperationId, content: Vec<u8> },
-    Done { operation: OperationId, position: Position },
-    Superseded { operation: OperationId },
-    Refused { operation: OperationId, why: String },
-    Entered { group: GroupId, name: String },
-    Joined { group: GroupId, person: PersonRecord },
-    Left { group: GroupId, person: PersonRecord, myself: bool },
-    KeysChanged { group: GroupId, person: Option<PersonRecord> },
-    Unreadable { log: LogId, position: Position, fate: u8 },
-    Diverged { group: GroupId },
-    Repaired { group: GroupId, from: Position, to: Position },
+    Message {
+        group: GroupId,
+        from: PersonRecord,
+        message: OperationId,
+        position: Position,
+        content: Vec<u8>,
+    },
+    Done {
+        operation: OperationId,
+        position: Position,
+    },
+    Superseded {
+        operation: OperationId,
+    },
+    Cancelled {
+        operation: OperationId,
+    },
+    Refused {
+        operation: OperationId,
+        why: String,
+    },
+    Entered {
+        group: GroupId,
+        name: String,
+    },
+    Joined {
+        group: GroupId,
+        person: PersonRecord,
+    },
+    Left {
+        group: GroupId,
+        person: PersonRecord,
+        myself: bool,
+    },
+    KeysChanged {
+        group: GroupId,
+        person: Option<PersonRecord>,
+    },
+    Unreadable {
+        log: LogId,
+        position: Position,
+        fate: u8,
+    },
+    Missed {
+        log: LogId,
+        from: Position,
+        to: Position,
+    },
+    Diverged {
+        group: GroupId,
+    },
+    Repaired {
+        group: GroupId,
+        from: Position,
+        to: Position,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

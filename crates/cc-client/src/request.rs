@@ -1,18 +1,24 @@
 //! What the client wants of the network, and what answers do.
 
-use cc_core::{Opaque, Secret};
-use sha2::{Digest as _, Sha256};
+use cc_core::Opaque;
 
 use crate::{
     AccessToken, Append, Call, Client, Failure, Fault, Follows, GroupId, LogId, Now, OperationId,
     Position, Publish, PublishedPackage, Purpose, Read, ReadAccess, Refusal, Reply, Request,
     RequestId,
+    agenda::Target,
     client::RequestTarget,
-    delivery::MAX_APPEND,
+    delivery::{MAX_APPEND, MAX_PAGE_LEN},
     frame::{self, Content, Frame, GroupItem, item_digest},
-    records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing, Work},
+    records::{
+        self, CommitRecord, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing,
+        StoredToken, Work,
+    },
     seat::{self, Staged},
 };
+
+/// Bytes of sealed messages after which no more are put into one append.
+const MAX_SEALED_LEN: usize = MAX_PAGE_LEN / 2;
 
 impl Client {
     /// The next thing that the network is to do, `None` where nothing is to be done now. It is durable
@@ -29,40 +35,67 @@ impl Client {
     /// milliseconds; `None` where only a command or an answer can bring that about.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.timers.next()
+        self.timers.agenda.next()
     }
 
     /// The network has something new for this log: it is read at once.
     pub fn notify(&mut self, log: &LogId) {
-        self.timers.log(log).next_poll = 0;
+        if self.cursor(log).is_some() {
+            self.timers.log(log).next_poll = 0;
+            self.timers.agenda.touch(Target::Log(*log));
+        }
+    }
+
+    /// Reads each log every so many milliseconds, where nothing else says that there is something new: 1000
+    /// unless set. A driver that is told of new items, and [notifies](Self::notify), sets minutes. It is not
+    /// kept: set it after opening.
+    pub fn set_poll_interval(&mut self, milliseconds: u64) {
+        self.timers.poll = milliseconds.max(1);
     }
 
     fn poll_now(&mut self, now: Now) -> Result<Option<Request>, Fault> {
-        let waiting: Vec<RequestId> = self.state.requests.keys().copied().collect();
-        for id in waiting {
-            if self.timers.offer(id, now) {
-                return self.stored_request(id).map(Some);
+        while let Some(target) = self.timers.agenda.take_due(now.mono) {
+            let request = match target {
+                Target::Log(log) if log == self.state.meta.mailbox => {
+                    self.read_if_due(log, self.state.meta.mailbox_cursor, now)?
+                }
+                Target::Log(group) => self.poll_group(&group, now)?,
+                Target::Request(id) => self.poll_stored(id, now)?,
+                Target::Packages => self.replenish(now)?,
+            };
+            if request.is_some() {
+                // There may be more.
+                self.timers.agenda.touch(target);
+                return Ok(request);
             }
+            let again = match target {
+                Target::Log(log) => {
+                    let group = self.state.groups.get(&log);
+                    let over = group.is_some_and(|group| group.standing == Standing::Removed);
+                    let in_flight = group.and_then(|group| group.in_flight.as_ref());
+                    let waits = in_flight.map(|sent| sent.request);
+                    let waits = waits.filter(|id| {
+                        let there = self.state.requests.contains_key(id);
+                        there && !self.timers.appended.contains_key(id)
+                    });
+                    if over { None } else { self.timers.next_look(&log, waits, now) }
+                }
+                Target::Request(id) => self.timers.offers.get(&id).map(|offer| offer.again),
+                Target::Packages => None,
+            };
+            self.timers.agenda.look_again(target, again);
         }
-        let mailbox = self.state.meta.mailbox;
-        if let Some(read) = self.read_if_due(mailbox, self.state.meta.mailbox_cursor, now)? {
-            return Ok(Some(read));
-        }
-        let groups: Vec<GroupId> = self.state.groups.keys().copied().collect();
-        let start = self.timers.turn;
-        for step in 0..groups.len() {
-            let turn = (start + step) % groups.len();
-            let Some(group) = groups.get(turn) else { continue };
-            self.timers.turn = turn + 1;
-            if let Some(request) = self.poll_group(group, now)? {
-                return Ok(Some(request));
-            }
-        }
-        self.replenish(now)
+        Ok(None)
+    }
+
+    /// A request that is not of a group's log.
+    fn poll_stored(&mut self, id: RequestId, now: Now) -> Result<Option<Request>, Fault> {
+        let waits = self.state.requests.contains_key(&id) && self.timers.offer(id, now);
+        if waits { self.stored_request(id).map(Some) } else { Ok(None) }
     }
 
     fn poll_group(&mut self, group: &GroupId, now: Now) -> Result<Option<Request>, Fault> {
-        let record = self.state.group(group)?;
+        let Some(record) = self.state.groups.get(group) else { return Ok(None) };
         let (cursor, standing) = (record.cursor, record.standing);
         if standing == Standing::Removed {
             return Ok(None);
@@ -71,18 +104,22 @@ impl Client {
             return Ok(Some(read));
         }
         self.rejoin_if_due(group, now)?;
-        if let Some(in_flight) = &self.state.group(group)?.in_flight {
-            let id = in_flight.request;
+        let record = self.state.group(group)?;
+        let (in_flight, queued) = (record.in_flight.as_ref().map(|it| it.request), record.queued);
+        let timer = *self.timers.log(group);
+        if let Some(id) = in_flight {
             let waits = self.state.requests.contains_key(&id);
-            return if waits && self.timers.offer(id, now) {
+            let may_go =
+                waits && timer.send_after <= now.mono && !self.timers.appended.contains_key(&id);
+            return if may_go && self.timers.offer(id, now) {
                 self.stored_request(id).map(Some)
             } else {
                 Ok(None)
             };
         }
-        let timer = *self.timers.log(group);
         // Nothing is sealed before everything was read: it would be under an epoch that is over.
-        if !timer.caught_up || timer.head > cursor || standing != Standing::Member {
+        let waits = !timer.caught_up || timer.head > cursor || timer.send_after > now.mono;
+        if queued == 0 || waits || standing != Standing::Member {
             return Ok(None);
         }
         let Some(id) = self.start_work(group, now)? else { return Ok(None) };
@@ -101,14 +138,21 @@ impl Client {
             return Ok(None);
         }
         let id = RequestId::random()?;
-        timer.started(id, now);
-        self.timers.reads.retain(|_, other| *other != log);
-        self.timers.reads.insert(id, log);
         let access = if log == self.state.meta.mailbox {
             ReadAccess::Owner(self.identity.mailbox.prove(id, Purpose::Read(after)))
         } else {
-            ReadAccess::Token(self.access_token(&log))
+            match self.access_token(&log)? {
+                Some(token) => ReadAccess::Token(token),
+                None => {
+                    // Its stack is in no group: there is nothing that this member may read.
+                    self.timers.log(&log).failed(now);
+                    return Ok(None);
+                }
+            }
         };
+        self.timers.log(&log).started(id, now);
+        self.timers.reads.retain(|_, other| *other != log);
+        self.timers.reads.insert(id, log);
         Ok(Some(Request { id, call: Call::Read(Read { log, after, access }) }))
     }
 
@@ -118,12 +162,11 @@ impl Client {
             .get(&records::requests(), id.as_bytes())?
             .ok_or_else(|| cc_core::store::StoreError::corrupt("a request has no record"))?;
         let call = match record {
-            RequestRecord::Append { group, after, items } => Call::Append(Append {
-                log: group,
-                access: Some(self.access_token(&group)),
-                commit: after.map(|after| Follows { after, next: None }),
-                items,
-            }),
+            RequestRecord::Append { group, access: StoredToken(token), commit, items } => {
+                let follows = |CommitRecord { after, next }| Follows { after, next: Some(next) };
+                let (access, commit) = (Some(token), commit.map(follows));
+                Call::Append(Append { log: group, access, commit, items })
+            }
             RequestRecord::Mail { mailbox, item } => {
                 Call::Append(Append { log: mailbox, access: None, commit: None, items: vec![item] })
             }
@@ -140,42 +183,56 @@ impl Client {
         Ok(Request { id, call })
     }
 
-    /// Shows that this person may use the group's log: so far, that it knows the log's address.
-    fn access_token(&self, group: &GroupId) -> AccessToken {
-        let hash = Sha256::new().chain_update(b"cc-client/1 token").chain_update(group.as_bytes());
-        AccessToken::new(Secret::take(&mut hash.finalize().into()))
+    /// Shows that this person is in the present epoch of a group; `None` where it is not. It is kept, so
+    /// that a group is read without opening its stack.
+    fn access_token(&mut self, group: &GroupId) -> Result<Option<AccessToken>, Fault> {
+        if let Some(StoredToken(token)) = &self.state.group(group)?.access {
+            return Ok(Some(token.clone()));
+        }
+        let token = seat::access(self.group_seat(group)?, group)?;
+        if let Some(token) = &token {
+            self.state.group_mut(group)?.access = Some(StoredToken(token.clone()));
+        }
+        Ok(token)
     }
 
     /// Makes the next request of a group's queue; `None` where nothing in it is due.
     fn start_work(&mut self, group: &GroupId, now: Now) -> Result<Option<RequestId>, Fault> {
-        let queue = records::queue(group);
-        for (key, queued) in self.state.list::<Queued>(&queue, MAX_APPEND)? {
+        let mut front = self.state.list::<Queued>(&records::queue(group), MAX_APPEND)?.into_iter();
+        while let Some((key, queued)) = front.next() {
             let number = queue_number(&key)?;
             if self.timers.due.get(&(*group, number)).is_some_and(|due| *due > now.mono) {
                 continue;
             }
-            self.timers.due.remove(&(*group, number));
-            match &queued.work {
-                Work::Content { .. } | Work::Title | Work::Leave => {
-                    return self.send_messages(group).map(Some);
-                }
-                work => {
-                    if let Some(id) = self.stage(group, number, queued.operation, work, now)? {
-                        return Ok(Some(id));
-                    }
-                }
+            self.timers.forget_command(group, number);
+            if queued.work.is_message() {
+                return self.send_messages(group, (number, queued), front).map(Some);
+            }
+            let work = &queued.work;
+            if let Some(id) = self.stage(group, number, queued.operation, work, now)? {
+                return Ok(Some(id));
             }
         }
         Ok(None)
     }
 
-    /// Seals the messages at the front of the queue.
-    fn send_messages(&mut self, group: &GroupId) -> Result<RequestId, Fault> {
-        let queue = self.state.list::<Queued>(&records::queue(group), MAX_APPEND)?;
-        let title = self.state.group(group)?.title.clone();
-        let (mut items, mut sent) = (Vec::new(), Vec::new());
-        for (key, queued) in queue {
-            let sealed = Sealed { number: queue_number(&key)?, operation: queued.operation };
+    /// Seals the messages at the front of the queue: as many as one append holds.
+    fn send_messages(
+        &mut self,
+        group: &GroupId,
+        first: (u64, Queued),
+        rest: impl Iterator<Item = (Vec<u8>, Queued)>,
+    ) -> Result<RequestId, Fault> {
+        let (mut items, mut sent, mut len) = (Vec::new(), Vec::new(), 0);
+        let rest = rest.map(|(key, queued)| queue_number(&key).map(|number| (number, queued)));
+        for next in core::iter::once(Ok(first)).chain(rest) {
+            let (number, queued) = next?;
+            // Changes go one by one, in their turn.
+            if !queued.work.is_message() || len > MAX_SEALED_LEN {
+                break;
+            }
+            let sealed = Sealed { number, operation: queued.operation };
+            let title = self.state.group(group)?.title.clone();
             let seat = self.group_seat(group)?;
             let wire = match queued.work {
                 Work::Content { number, bytes } => {
@@ -186,18 +243,11 @@ impl Client {
                     let content = Content { number, id, bytes: Opaque(bytes) };
                     seat::seal(seat, group, &Frame::Content(content))?
                 }
-                Work::Title => {
-                    seat::seal(seat, group, &Frame::Title(Opaque(title.clone().into_bytes())))?
-                }
                 Work::Leave => seat::leave(seat)?,
-                // Changes go one by one, in their turn.
-                Work::Add(_)
-                | Work::Readmit(_)
-                | Work::Remove(_)
-                | Work::Refresh
-                | Work::CommitLeaves => break,
+                _ => seat::seal(seat, group, &Frame::Title(Opaque(title.into_bytes())))?,
             };
             let item = frame::encode(&GroupItem::Sealed(Opaque(wire)))?;
+            len += item.len();
             sent.push((item_digest(&item), sealed));
             items.push(item);
         }
@@ -252,22 +302,44 @@ impl Client {
         epoch: u64,
         what: Sent,
     ) -> Result<RequestId, Fault> {
-        let append = RequestRecord::Append { group: *group, after, items };
+        let access = self.access_token(group)?.ok_or(Fault::NotAMember(*group))?;
+        let commit = match after {
+            Some(after) => {
+                let next = seat::next_access(self.group_seat(group)?, group)?;
+                let next = next.ok_or(Fault::Recipe("a staged change leads to no epoch"))?.hash();
+                Some(CommitRecord { after, next })
+            }
+            None => None,
+        };
+        let access = StoredToken(access);
+        let append = RequestRecord::Append { group: *group, access, commit, items };
         let request = self.state.add_request(&append)?;
-        self.state.group_mut(group)?.in_flight =
-            Some(InFlight { request, epoch, what, appended: None });
+        self.state.group_mut(group)?.in_flight = Some(InFlight { request, epoch, what });
         Ok(request)
     }
 
-    pub(crate) fn dequeue(&mut self, group: &GroupId, number: u64) -> Result<(), Fault> {
-        self.timers.due.remove(&(*group, number));
-        self.state.delete(&records::queue(group), records::key(number))
+    /// Takes a command out of the queue; gives it, if it was there.
+    pub(crate) fn dequeue(
+        &mut self,
+        group: &GroupId,
+        number: u64,
+    ) -> Result<Option<Queued>, Fault> {
+        self.timers.forget_command(group, number);
+        let (scope, key) = (records::queue(group), records::key(number));
+        let queued = self.state.get::<Queued>(&scope, &key)?;
+        if queued.is_some() {
+            let record = self.state.group_mut(group)?;
+            record.queued = record.queued.saturating_sub(1);
+            self.state.delete(&scope, key)?;
+        }
+        Ok(queued)
     }
 
     /// What is in flight is given up: what it was for is still in the queue.
     pub(crate) fn ground(&mut self, group: &GroupId) -> Result<(), Fault> {
         if let Some(in_flight) = self.state.group_mut(group)?.in_flight.take() {
             self.timers.offers.remove(&in_flight.request);
+            self.timers.appended.remove(&in_flight.request);
             self.state.end_request(in_flight.request)?;
         }
         Ok(())
@@ -300,23 +372,30 @@ impl Client {
         now: Now,
     ) -> Result<(), Fault> {
         let Some(target) = self.state.requests.get(&id).copied() else { return Ok(()) };
+        self.timers.agenda.touch(match target {
+            RequestTarget::Group(group) => Target::Log(group),
+            RequestTarget::Mail | RequestTarget::Publish | RequestTarget::Claim => {
+                Target::Request(id)
+            }
+        });
         let settled = match (target, result) {
             (_, Err(Failure::Unknown)) => false,
             (_, Err(Failure::Refused(Refusal::Busy { retry_after }))) => {
-                self.timers.delay(id, now.mono + retry_after);
+                self.timers.delay(id, now.mono.saturating_add(retry_after));
                 false
             }
             (RequestTarget::Group(group), Ok(Reply::Appended(position))) => {
-                self.appended(&group, id, position)?;
-                true
+                self.appended(&group, id, position);
+                false
             }
             (RequestTarget::Group(group), Err(Failure::Refused(refusal))) => {
-                self.append_refused(&group, id, refusal)?;
+                self.append_refused(&group, id, refusal, now)?;
                 true
             }
             (RequestTarget::Mail, Ok(Reply::Appended(_)) | Err(Failure::Refused(_))) => true,
             (RequestTarget::Publish, Ok(Reply::Published { remaining })) => {
                 self.state.meta.packages_there = Some(remaining);
+                self.timers.agenda.touch(Target::Packages);
                 true
             }
             (RequestTarget::Publish, Err(Failure::Refused(_))) => {
@@ -342,15 +421,13 @@ impl Client {
         Ok(())
     }
 
-    fn appended(&mut self, group: &GroupId, id: RequestId, at: Position) -> Result<(), Fault> {
-        let record = self.state.group_mut(group)?;
-        if let Some(in_flight) = record.in_flight.as_mut().filter(|sent| sent.request == id) {
-            // A hint: the log decides.
-            in_flight.appended = Some(at);
-            let timer = self.timers.log(group);
-            timer.head = timer.head.max(at);
-        }
-        Ok(())
+    /// The service says that it took what is in flight. That is a hint, for the log decides, and so it is
+    /// not written: after a restart the request is offered again, and the service answers as before.
+    fn appended(&mut self, group: &GroupId, id: RequestId, at: Position) {
+        self.timers.appended.insert(id, at);
+        let timer = self.timers.log(group);
+        timer.head = timer.head.max(at);
+        timer.accepted();
     }
 
     fn append_refused(
@@ -358,14 +435,41 @@ impl Client {
         group: &GroupId,
         id: RequestId,
         refusal: Refusal,
+        now: Now,
     ) -> Result<(), Fault> {
-        if let Refusal::Conflict { head } = refusal {
-            let timer = self.timers.log(group);
-            timer.head = timer.head.max(head);
+        let record = self.state.group(group)?;
+        let (cursor, last_commit) = (record.cursor, record.last_commit);
+        let Some(in_flight) = record.in_flight.clone().filter(|sent| sent.request == id) else {
             return Ok(());
+        };
+        match refusal {
+            Refusal::Conflict { head } if head > cursor => {
+                let timer = self.timers.log(group);
+                timer.head = timer.head.max(head);
+                return Ok(());
+            }
+            Refusal::Conflict { .. } | Refusal::Denied => {
+                let same_epoch = in_flight.epoch == seat::epoch(self.group_seat(group)?);
+                let same_commit = match self.state.get(&records::requests(), id.as_bytes())? {
+                    Some(RequestRecord::Append { commit: Some(commit), .. }) => {
+                        commit.after == last_commit
+                    }
+                    _ => true,
+                };
+                if same_epoch && same_commit {
+                    // All was read, and still the service takes nothing of this epoch: it has another
+                    // one than this member. What waits goes again once that is mended.
+                    self.timers.log(group).refused(now);
+                    self.state.group_mut(group)?.suspect = true;
+                }
+                if let Sent::Messages(_) | Sent::Rejoin { .. } = in_flight.what {
+                    self.ground(group)?;
+                }
+                return Ok(());
+            }
+            _ => {}
         }
-        let in_flight = self.state.group_mut(group)?.in_flight.take();
-        let Some(in_flight) = in_flight.filter(|sent| sent.request == id) else { return Ok(()) };
+        self.ground(group)?;
         let why = format!("the delivery service refused it: {refusal}");
         let commands = match in_flight.what {
             Sent::Messages(sent) => sent.into_iter().map(|(_, sealed)| sealed).collect(),

@@ -9,7 +9,7 @@ use cc_manager::{
 use cc_mls_layer::MlsLayer;
 
 use crate::{
-    Fault, GroupId, Now, Person,
+    AccessToken, Fault, GroupId, Now, Person,
     frame::{self, Frame, KeyPackageOffer},
     records::{PersonRecord, Work},
 };
@@ -270,6 +270,25 @@ pub(crate) fn may_rejoin(seat: &CascadingCipherManager, bundle: &[u8]) -> bool {
 /// Whose key package a bundle is.
 pub(crate) fn inspect(seat: &CascadingCipherManager, bundle: &[u8]) -> Result<MemberId, Fault> {
     Ok(seat.inspect_key_package(bundle)?.id)
+}
+
+/// Under which the tokens of logs are exported.
+const ACCESS_LABEL: &[u8] = b"cc-client/1 log access";
+
+/// The token of the group's log in the present epoch; `None` outside the group.
+pub(crate) fn access(
+    seat: &CascadingCipherManager,
+    group: &GroupId,
+) -> Result<Option<AccessToken>, Fault> {
+    Ok(seat.export_secret(ACCESS_LABEL, group.as_bytes())?.map(AccessToken::new))
+}
+
+/// The token in the epoch that the staged change leads to.
+pub(crate) fn next_access(
+    seat: &CascadingCipherManager,
+    group: &GroupId,
+) -> Result<Option<AccessToken>, Fault> {
+    Ok(seat.export_next_secret(ACCESS_LABEL, group.as_bytes())?.map(AccessToken::new))
 }
 
 /// What the group is called, as far as a layer knows.

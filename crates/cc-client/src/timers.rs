@@ -2,27 +2,48 @@
 
 use std::collections::BTreeMap;
 
-use crate::{GroupId, LogId, Now, Position, RequestId};
+use crate::{
+    GroupId, LogId, Now, Position, RequestId,
+    agenda::{Agenda, Target},
+};
 
 /// Milliseconds until a request without an answer is offered again, at first and at the most.
 const RETRY: u64 = 5_000;
 const MAX_RETRY: u64 = 60_000;
 
-/// Milliseconds between two reads of a log in which nothing is known to be new.
+/// Milliseconds between two reads of a log in which nothing is known to be new, unless set otherwise.
 const POLL: u64 = 1_000;
 
-#[derive(Default)]
 pub(crate) struct Timers {
+    /// What is looked at next.
+    pub(crate) agenda: Agenda,
+    /// Milliseconds between two reads of a log in which nothing is known to be new.
+    pub(crate) poll: u64,
     pub(crate) logs: BTreeMap<LogId, LogTimer>,
     /// Reads that were handed out.
     pub(crate) reads: BTreeMap<RequestId, LogId>,
     pub(crate) offers: BTreeMap<RequestId, Offer>,
+    /// Where the service said that the last item of what is in flight is.
+    pub(crate) appended: BTreeMap<RequestId, Position>,
     /// When what the client does of itself is due, by the number of the command.
     pub(crate) due: BTreeMap<(GroupId, u64), u64>,
     /// When a member that may have fallen out of step asks to be added anew.
     pub(crate) suspects: BTreeMap<GroupId, u64>,
-    /// Which log is looked at next, so that none starves.
-    pub(crate) turn: usize,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            agenda: Agenda::default(),
+            poll: POLL,
+            logs: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            appended: BTreeMap::new(),
+            due: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+        }
+    }
 }
 
 /// One log.
@@ -36,8 +57,12 @@ pub(crate) struct LogTimer {
     pub(crate) head: Position,
     /// When to look again.
     pub(crate) next_poll: u64,
-    /// Answers that did not come, one after another.
+    /// Answers that did not come, or brought nothing of what there is, one after another.
     pub(crate) failures: u32,
+    /// Appends of the present epoch that were refused, one after another.
+    pub(crate) refusals: u32,
+    /// Nothing is sealed before.
+    pub(crate) send_after: u64,
 }
 
 /// A request that was handed out.
@@ -64,18 +89,51 @@ impl Timers {
         true
     }
 
+    /// Forgets what was to be done about a group's command.
+    pub(crate) fn forget_command(&mut self, group: &GroupId, number: u64) {
+        self.due.remove(&(*group, number));
+    }
+
     /// The service wants to be left alone for a while.
     pub(crate) fn delay(&mut self, id: RequestId, until: u64) {
         let offer = self.offers.entry(id).or_insert(Offer { again: 0, attempts: 0 });
         offer.again = until;
     }
 
-    /// The earliest moment, in the caller's `mono`, at which something is due.
-    pub(crate) fn next(&self) -> Option<u64> {
-        let logs = self.logs.values().map(|log| log.reading.map_or(log.next_poll, |(_, at)| at));
-        let offers = self.offers.values().map(|offer| offer.again);
-        let own = self.due.values().chain(self.suspects.values()).copied();
-        logs.chain(offers).chain(own).min()
+    /// When the first of these moments of a log comes after `now`. One that is past waits for something
+    /// else to happen, which [touches](Agenda::touch) the log.
+    pub(crate) fn next_look(
+        &self,
+        log: &LogId,
+        in_flight: Option<RequestId>,
+        now: Now,
+    ) -> Option<u64> {
+        let timer = self.logs.get(log).copied().unwrap_or_default();
+        let read = timer.reading.map_or(timer.next_poll, |(_, overdue)| overdue);
+        let offer = in_flight.and_then(|id| Some(self.offers.get(&id)?.again));
+        let due = self.due.range((*log, 0)..=(*log, u64::MAX)).map(|(_, at)| *at);
+        let all = [Some(read), offer, Some(timer.send_after), self.suspects.get(log).copied()];
+        all.into_iter().flatten().chain(due).filter(|at| *at > now.mono).min()
+    }
+
+    /// A read of a log had no answer.
+    pub(crate) fn failed(&mut self, log: &LogId, now: Now) {
+        self.log(log).failed(now);
+        self.agenda.touch(Target::Log(*log));
+    }
+
+    /// A page of a log was read.
+    pub(crate) fn answered(
+        &mut self,
+        log: &LogId,
+        head: Position,
+        cursor: Position,
+        moved: bool,
+        now: Now,
+    ) {
+        let poll = self.poll;
+        self.log(log).answered(head, cursor, moved, poll, now);
+        self.agenda.touch(Target::Log(*log));
     }
 }
 
@@ -93,12 +151,46 @@ impl LogTimer {
         self.reading = Some((id, now.mono + back_off(self.failures)));
     }
 
-    pub(crate) fn answered(&mut self, head: Position, caught_up: bool, now: Now) {
+    /// A page was read up to `cursor`, of a log that ended at `head` for this reader.
+    fn answered(&mut self, head: Position, cursor: Position, moved: bool, poll: u64, now: Now) {
         self.reading = None;
-        self.failures = 0;
-        self.head = self.head.max(head);
-        self.caught_up |= caught_up;
-        self.next_poll = now.mono + POLL;
+        self.next_poll = now.mono.saturating_add(poll);
+        if cursor >= head {
+            // Whatever was said to be behind it, this reader does not get to see it now.
+            (self.head, self.caught_up, self.failures) = (head, true, 0);
+        } else if moved {
+            (self.head, self.failures) = (self.head.max(head), 0);
+        } else {
+            // There should be more, and nothing of it came.
+            self.head = self.head.max(head);
+            self.failures = self.failures.saturating_add(1);
+            self.next_poll = now.mono + (POLL << self.failures.min(6)).min(MAX_RETRY);
+        }
+    }
+
+    /// The service does not let this reader read, or has nothing to say, until then.
+    pub(crate) fn delayed(&mut self, until: u64) {
+        self.reading = None;
+        self.failures = self.failures.max(1);
+        self.next_poll = until;
+    }
+
+    /// The service took nothing of the epoch that this member is in, although all was read: the next
+    /// attempt is later, and the one after it later still.
+    pub(crate) fn refused(&mut self, now: Now) {
+        self.send_after = now.mono + back_off(self.refusals);
+        self.refusals = self.refusals.saturating_add(1);
+    }
+
+    /// The service takes what is sent.
+    pub(crate) fn accepted(&mut self) {
+        (self.refusals, self.send_after) = (0, 0);
+    }
+
+    /// Whether all was read is not known any more: the token so far showed nothing that is later.
+    pub(crate) fn new_epoch(&mut self) {
+        self.caught_up = false;
+        self.accepted();
     }
 
     pub(crate) fn failed(&mut self, now: Now) {

@@ -1,11 +1,12 @@
-//! Snapshots for user interfaces, and safety numbers.
+//! What is to be seen of a group, and safety numbers.
 
 use core::fmt;
+use std::sync::Arc;
 
 use cc_core::MemberId;
 use sha2::{Digest as _, Sha512};
 
-use crate::{Client, Fault, GroupId, Person, Position, records::Standing, seat};
+use crate::{Client, GroupId, Person, Position};
 
 /// A group as it was when this was taken. Cheap to copy, and it holds nothing open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +19,11 @@ pub struct GroupView {
     /// The epoch, `None` for who is not a member (any more).
     pub epoch: Option<u64>,
     /// All members, this person included.
-    pub members: Vec<Person>,
+    pub members: Arc<[Person]>,
     /// How far its log was read.
     pub cursor: Position,
+    /// Where in its log this person joined (again).
+    pub joined_at: Position,
     /// Whether this person is a member, in step with the others as far as is known.
     pub in_step: bool,
     /// What all members have in common in this epoch, for people to compare.
@@ -31,29 +34,6 @@ impl Client {
     /// The groups that this person is in, or was.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> {
         self.state.groups.keys().copied()
-    }
-
-    /// A snapshot of a group.
-    ///
-    /// # Errors
-    /// [`Fault::NoSuchGroup`], [`Fault::Store`].
-    pub fn group(&mut self, id: &GroupId) -> Result<GroupView, Fault> {
-        self.transact(|client| {
-            let record = client.state.group(id)?;
-            let (title, cursor) = (record.title.clone(), record.cursor);
-            let in_step = record.standing == Standing::Member && !record.suspect;
-            let removed = record.standing == Standing::Removed;
-            let seat = client.group_seat(id)?;
-            Ok(GroupView {
-                id: *id,
-                title,
-                epoch: if removed { None } else { seat.epoch() },
-                members: if removed { Vec::new() } else { seat::members(seat) },
-                cursor,
-                in_step,
-                authenticator: seat.epoch_authenticator(),
-            })
-        })
     }
 
     /// The number that this person and another compare, by reading it out or scanning it. It is the same

@@ -6,7 +6,7 @@ use core::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ChainSecret, CipherLayer, Contribution, Kind, LayerDescriptor, LayerError, StackId,
+    ChainSecret, CipherLayer, Contribution, Kind, LayerDescriptor, LayerError, Secret, StackId,
     stack::update_prefixed,
 };
 
@@ -74,6 +74,28 @@ pub trait GroupLayer: CipherLayer {
     /// whom somebody showed two different things have different ones. `None` outside a group. It
     /// tells nothing about any key.
     fn epoch_authenticator(&self) -> Option<[u8; 32]>;
+
+    /// 32 bytes of the present epoch for a use of the caller's own, under a label of at most 64 bytes:
+    /// the same for all its members, and for nobody else. It goes one way and has nothing in common with
+    /// the keys of messages: neither tells of the other, and no message changes it. `None` outside a
+    /// group, and in a layer that has none.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::LayerErrorKind::Internal).
+    fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        let _ = label;
+        Ok(None)
+    }
+
+    /// What [`export_secret`](Self::export_secret) gives once the staged change is in force. `None`
+    /// without one.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::LayerErrorKind::Internal).
+    fn export_next_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        let _ = label;
+        Ok(None)
+    }
 
     /// Stages a change of the group: `request.added` come, `request.removed` go, and this member
     /// refreshes its own secrets. All key packages are verified against their member ids and

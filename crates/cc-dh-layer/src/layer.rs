@@ -10,7 +10,9 @@ use cc_core::{
     store::ScopeWriter,
 };
 
-use crate::{Curve, DhError, DhKeyPair, DhPublicKey, group::Group, pairwise::Pairwise};
+use cc_root_group::{Group, MemberPublicKey as _};
+
+use crate::{Curve, DhError, DhKeyPair, DhPublicKey, pairwise::Pairwise};
 
 mod restore;
 
@@ -26,7 +28,7 @@ pub struct DhLayer {
 
 enum Mode {
     Pairwise(Pairwise),
-    Group(Box<Group>),
+    Group(Box<Group<DhKeyPair>>),
 }
 
 impl DhLayer {
@@ -35,7 +37,7 @@ impl DhLayer {
     /// public keys on their way can read everything.
     ///
     /// # Errors
-    /// [`DhError::CurveMismatch`], [`DhError::OwnKey`], or [`DhError::PublicKey`] when the shared
+    /// [`DhError::SuiteMismatch`], [`DhError::OwnKey`], or [`DhError::PublicKey`] when the shared
     /// secret would not depend on `keys`.
     pub fn pairwise(keys: DhKeyPair, peer: DhPublicKey) -> Result<Self, DhError> {
         let mode = Mode::Pairwise(Pairwise::new(&keys, &peer)?);
@@ -73,14 +75,14 @@ impl DhLayer {
         self.public.curve()
     }
 
-    fn as_group(&self) -> Result<&Group, LayerError> {
+    fn as_group(&self) -> Result<&Group<DhKeyPair>, LayerError> {
         match &self.mode {
             Mode::Group(group) => Ok(group),
             Mode::Pairwise(_) => Err(not_a_group()),
         }
     }
 
-    fn as_group_mut(&mut self) -> Result<&mut Group, LayerError> {
+    fn as_group_mut(&mut self) -> Result<&mut Group<DhKeyPair>, LayerError> {
         match &mut self.mode {
             Mode::Group(group) => Ok(group),
             Mode::Pairwise(_) => Err(not_a_group()),
@@ -232,6 +234,14 @@ impl GroupLayer for DhLayer {
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         self.as_group().ok()?.epoch_authenticator()
+    }
+
+    fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        Ok(self.as_group()?.export_secret(label))
+    }
+
+    fn export_next_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        Ok(self.as_group()?.export_next_secret(label))
     }
 
     fn stage_change(

@@ -6,7 +6,12 @@ use cc_core::{
     Buffer, Contribution, LayerContext, LayerError, Opened, Recalled, Secret, key_commitment,
 };
 
-use crate::{DhError, DhKeyPair, DhPublicKey, kdf::Prk, message::MessageKey};
+use cc_root_group::{MessageKey, Prk};
+
+use crate::{DhError, DhKeyPair, DhPublicKey};
+
+/// The kind of layer, for the labels of derivations.
+const KIND: &str = "dh";
 
 /// Static-static ECDH between two key pairs, with a key for each direction.
 ///
@@ -29,13 +34,13 @@ impl Pairwise {
         // one of exactly these two people (RFC 7748 section 6.1 advises it).
         let is_low = public < peer;
         let (low, high) = if is_low { (public, peer) } else { (peer, public) };
-        let prk = Prk::extract(b"cascading-cipher/1 dh pairwise", shared.expose());
+        let prk = Prk::extract(KIND, "pairwise", shared.expose());
         let id = keys.curve().id().to_be_bytes();
         let fields: [&[u8]; 3] = [&id, low.point(), high.point()];
-        let upward = MessageKey::new(prk.expand(b"low to high", &fields));
-        let downward = MessageKey::new(prk.expand(b"high to low", &fields));
+        let upward = MessageKey::new(KIND, prk.expand("low to high", &fields));
+        let downward = MessageKey::new(KIND, prk.expand("high to low", &fields));
         let (sending, receiving) = if is_low { (upward, downward) } else { (downward, upward) };
-        let contribution = prk.expand(b"pairwise contribution", &fields);
+        let contribution = prk.expand("pairwise contribution", &fields);
         Ok(Self { sending, receiving, contribution })
     }
 
@@ -46,7 +51,7 @@ impl Pairwise {
     }
 
     pub(crate) fn from_secrets([sending, receiving, contribution]: [Secret<32>; 3]) -> Self {
-        let [sending, receiving] = [sending, receiving].map(MessageKey::new);
+        let [sending, receiving] = [sending, receiving].map(|key| MessageKey::new(KIND, key));
         Self { sending, receiving, contribution }
     }
 
@@ -206,6 +211,6 @@ mod tests {
         let public = *own().unwrap().public_key();
         assert_eq!(DhLayer::pairwise(own().unwrap(), public).err(), Some(DhError::OwnKey));
         let other = *DhKeyPair::generate(Curve::P256).unwrap().public_key();
-        assert_eq!(DhLayer::pairwise(own().unwrap(), other).err(), Some(DhError::CurveMismatch));
+        assert_eq!(DhLayer::pairwise(own().unwrap(), other).err(), Some(DhError::SuiteMismatch));
     }
 }

@@ -267,7 +267,7 @@ fn every_message_and_box_has_a_key_and_nonce_of_its_own() {
                 (0..10).for_each(|_| drop(person.seal(b"same text").unwrap()));
             }
         });
-        assert_eq!(messages, [("dh message", 30)].into());
+        assert_eq!(messages, [("root message", 30)].into());
         let [mut alice, mut bob, mut charlie] = people;
         let mut dora = person(curve, false);
         let change = uses(|| {
@@ -279,7 +279,7 @@ fn every_message_and_box_has_a_key_and_nonce_of_its_own() {
             dora.join(&change.welcome, 3).unwrap();
         });
         // One box for the joiner, whose roster is a message, and none for a member.
-        let welcome = [("dh hpke", 1), ("dh message", 1), ("dh welcome sender", 1)];
+        let welcome = [("root hpke", 1), ("root message", 1), ("root welcome sender", 1)];
         assert_eq!(change, welcome.into());
         let removal = uses(|| {
             let change = alice.change(&mut [], &[dora.id], 4);
@@ -288,7 +288,7 @@ fn every_message_and_box_has_a_key_and_nonce_of_its_own() {
                 let _ = member.process(&change.commit, 4).unwrap();
             }
         });
-        assert_eq!(removal, [("dh hpke", 3)].into());
+        assert_eq!(removal, [("root hpke", 3)].into());
 
         let [a, b] = [(); 2].map(|()| DhKeyPair::generate(curve).unwrap());
         let (of_a, of_b) = (*a.public_key(), *b.public_key());
@@ -302,7 +302,7 @@ fn every_message_and_box_has_a_key_and_nonce_of_its_own() {
                 }
             }
         });
-        assert_eq!(pairwise, [("dh message", 20)].into());
+        assert_eq!(pairwise, [("root message", 20)].into());
     }
 }
 

@@ -15,6 +15,7 @@ mod composition;
 mod configure;
 mod entries;
 mod error;
+mod exporter;
 mod group;
 mod history;
 mod key_packages;

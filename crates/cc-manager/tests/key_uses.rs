@@ -120,7 +120,7 @@ fn go_back((store, mut reader): (Shared, CascadingCipherManager), once: &[&str],
 
 #[test]
 fn an_old_copy_in_a_group_uses_message_keys_of_mls_again_and_no_random_nonce() {
-    go_back(group(), &["mls"], &["aes-gcm", "dh message", "signal message"]);
+    go_back(group(), &["mls"], &["aes-gcm", "root message", "signal message"]);
 }
 
 #[test]

@@ -20,6 +20,8 @@ use crate::{
 
 /// The exporter's label for what this layer contributes (RFC 9420 section 8.5); the context is empty.
 pub(crate) const EXPORTER_LABEL: &str = "cascading-cipher";
+/// The exporter's label for the secrets that the stack exports.
+pub(crate) const STACK_LABEL: &str = "cascading-cipher export";
 
 pub(crate) struct Group {
     pub(crate) mls: MlsGroup,
@@ -127,6 +129,27 @@ impl Group {
 
     pub(crate) fn exporter(&self) -> Option<&Secret<32>> {
         self.exporter.as_ref()
+    }
+
+    /// A secret of the present epoch for the stack (RFC 9420 section 8.5); the label is the context.
+    pub(crate) fn export_upwards(
+        &self,
+        provider: &Provider,
+        label: &[u8],
+    ) -> Result<Secret<32>, LayerError> {
+        let exported = self.mls.export_secret(provider.crypto(), STACK_LABEL, label, 32);
+        secret(exported.map_err(internal)?)
+    }
+
+    /// The same of the epoch that the staged change leads to.
+    pub(crate) fn export_next_upwards(
+        &self,
+        provider: &Provider,
+        label: &[u8],
+    ) -> Result<Option<Secret<32>>, LayerError> {
+        let Some(pending) = self.mls.pending_commit() else { return Ok(None) };
+        let exported = pending.export_secret(provider.crypto(), STACK_LABEL, label, 32);
+        secret(exported.map_err(internal)?).map(Some)
     }
 
     pub(crate) fn past(&self, epoch: u64) -> Option<&PastEpoch> {

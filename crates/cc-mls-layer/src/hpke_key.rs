@@ -103,7 +103,7 @@ fn parent_key(parent: &ParentNode) -> Option<Vec<u8>> {
 }
 
 /// The vector that an encoding begins with.
-fn encoded_key(node: &impl openmls::prelude::tls_codec::Serialize) -> Option<Vec<u8>> {
+pub(crate) fn encoded_key(node: &impl openmls::prelude::tls_codec::Serialize) -> Option<Vec<u8>> {
     let bytes = node.tls_serialize_detached().ok()?;
     VLBytes::tls_deserialize_bytes(&bytes).ok().map(|(key, _)| key.into())
 }

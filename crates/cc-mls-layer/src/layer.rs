@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     config::check_name,
     error::internal,
-    group::{EXPORTER_LABEL, Group},
+    group::{EXPORTER_LABEL, Group, STACK_LABEL},
     key_package,
     provider::Provider,
     roster::Ids,
@@ -200,8 +200,8 @@ impl MlsLayer {
     }
 
     /// A secret of the current epoch for a use of the caller's own (RFC 9420 section 8.5): `len`
-    /// bytes, at most 65535. The labels `"cascading-cipher"` and `"cascading-cipher ratchet tree"` are this
-    /// layer's own.
+    /// bytes, at most 65535. The labels `"cascading-cipher"`, `"cascading-cipher export"` and
+    /// `"cascading-cipher ratchet tree"` are this layer's own.
     ///
     /// # Errors
     /// [`MlsError::NoGroup`] without a group or once removed, [`MlsError::ExportLength`],
@@ -213,7 +213,7 @@ impl MlsLayer {
         len: usize,
     ) -> Result<cc_core::SecretBytes, MlsError> {
         let group = self.active().map_err(|_| MlsError::NoGroup)?;
-        if label == EXPORTER_LABEL || label == TREE_KEY_LABEL {
+        if [EXPORTER_LABEL, STACK_LABEL, TREE_KEY_LABEL].contains(&label) {
             return Err(MlsError::ReservedLabel);
         }
         if len > usize::from(u16::MAX) {

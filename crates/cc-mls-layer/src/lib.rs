@@ -39,6 +39,8 @@ mod storage;
 mod transaction;
 mod tree_nodes;
 mod tree_shape;
+#[cfg(feature = "tree-view")]
+mod tree_view;
 mod update;
 mod validity;
 #[cfg(test)]
@@ -59,4 +61,6 @@ pub use outstanding::MlsKeyPackage;
 pub use plain::MlsProposed;
 pub use plain_group::{MlsChange, MlsContent, MlsReceived};
 pub use settings::MlsSettings;
+#[cfg(feature = "tree-view")]
+pub use tree_view::{NodeChange, TreeLeaf, TreeNode, TreeParent, TreeView};
 pub use update::{CommitCost, UpdateAge, UpdatePolicy};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use cc_core::{
     ChangeParts, ChangeRequest, CommitOutcome, Contribution, GroupLayer, KeyPackageInfo,
-    LayerError, Member, MemberId, NewMember, PartContext, Standing,
+    LayerError, Member, MemberId, NewMember, PartContext, Secret, Standing,
 };
 use openmls::{
     group::{JoinBuilder, ProcessMessageError, StageCommitError, WelcomeError},
@@ -95,6 +95,20 @@ impl GroupLayer for MlsLayer {
         hash.update(b"cascading-cipher/1 mls epoch authenticator");
         hash.update(group.mls.epoch_authenticator().as_slice());
         Some(hash.finalize().into())
+    }
+
+    fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        match self.active() {
+            Ok(group) => group.export_upwards(&self.provider, label).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn export_next_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        match self.active() {
+            Ok(group) => group.export_next_upwards(&self.provider, label),
+            Err(_) => Ok(None),
+        }
     }
 
     fn stage_change(

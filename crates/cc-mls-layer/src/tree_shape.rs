@@ -5,7 +5,10 @@
 //! one ciphertext for every other member, and one in which everybody did costs their logarithm.
 
 use openmls::{
-    prelude::tls_codec::{DeserializeBytes as _, Serialize as _, VLBytes},
+    prelude::{
+        ParentNode,
+        tls_codec::{DeserializeBytes as _, Serialize as _, VLBytes},
+    },
     treesync::TreeSync,
 };
 
@@ -33,10 +36,7 @@ impl TreeShape {
         let full: Vec<bool> = leaves.iter().map(Option::is_some).collect();
         let mut parents = Vec::new();
         for (index, parent) in tree.full_parents() {
-            let bytes = parent.tls_serialize_detached().ok()?;
-            let (_encryption_key, rest) = VLBytes::tls_deserialize_bytes(&bytes).ok()?;
-            let (_parent_hash, rest) = VLBytes::tls_deserialize_bytes(rest).ok()?;
-            let unmerged = Vec::<u32>::tls_deserialize_exact_bytes(rest).ok()?;
+            let (_key, unmerged) = parent_fields(parent)?;
             parents.push((usize::try_from(index.u32()).ok()?, unmerged));
         }
         Some(Self::new(&full, parents))
@@ -111,6 +111,15 @@ impl TreeShape {
             (parent, if right { parent - half } else { parent + half })
         })
     }
+}
+
+/// The key of a parent node, and the leaves that do not know it (section 7.1).
+pub(crate) fn parent_fields(parent: &ParentNode) -> Option<(Vec<u8>, Vec<u32>)> {
+    let bytes = parent.tls_serialize_detached().ok()?;
+    let (encryption_key, rest) = VLBytes::tls_deserialize_bytes(&bytes).ok()?;
+    let (_parent_hash, rest) = VLBytes::tls_deserialize_bytes(rest).ok()?;
+    let unmerged = Vec::<u32>::tls_deserialize_exact_bytes(rest).ok()?;
+    Some((encryption_key.into(), unmerged))
 }
 
 #[cfg(test)]

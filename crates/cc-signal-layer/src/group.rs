@@ -8,7 +8,8 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use cc_core::{
-    Attachment, Buffer, LayerContext, LayerError, Member, MemberId, Opened, PartContext, Standing,
+    Attachment, Buffer, LayerContext, LayerError, Member, MemberId, Opened, PartContext, Secret,
+    Standing,
 };
 use sha2::{Digest, Sha256};
 
@@ -163,6 +164,21 @@ impl Group {
 
     pub(crate) fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         Some(self.current().member()?.epochs.present.authenticator)
+    }
+
+    pub(crate) fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        let Some(member) = self.current().member() else { return Ok(None) };
+        Ok(Some(scrubbed(|| key_schedule::export(&member.secrets.init, label))?))
+    }
+
+    pub(crate) fn export_next_secret(
+        &self,
+        label: &[u8],
+    ) -> Result<Option<Secret<32>>, LayerError> {
+        let state = self.current();
+        let (Some(plan), Some(member)) = (&state.plan, state.member()) else { return Ok(None) };
+        let init = plan.next.init(&member.epochs.mask)?;
+        Ok(Some(scrubbed(|| key_schedule::export(&init, label))?))
     }
 
     pub(crate) fn key_package(&mut self, context: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {

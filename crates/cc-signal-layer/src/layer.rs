@@ -29,7 +29,7 @@ use core::fmt;
 use cc_core::{
     Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
     GroupLayer, KeyPackageInfo, LayerContext, LayerDescriptor, LayerError, LayerErrorKind, Member,
-    MemberId, NewMember, Opened, PartContext, Properties, Restore, Standing,
+    MemberId, NewMember, Opened, PartContext, Properties, Restore, Secret, Standing,
     store::{ScopeReader, ScopeWriter},
 };
 
@@ -315,6 +315,14 @@ impl GroupLayer for SignalLayer {
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         self.as_group().ok()?.epoch_authenticator()
+    }
+
+    fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        self.as_group()?.export_secret(label)
+    }
+
+    fn export_next_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        self.as_group()?.export_next_secret(label)
     }
 
     fn stage_change(

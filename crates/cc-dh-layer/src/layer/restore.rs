@@ -5,12 +5,12 @@ use alloc::boxed::Box;
 use cc_core::{LayerError, Restore, SecretBytes, store::ScopeReader};
 
 use super::{DhLayer, Mode};
-use crate::{
-    Curve, DhKeyPair, DhPublicKey,
-    group::Group,
-    pairwise::Pairwise,
+use cc_root_group::{
+    Group,
     records::{Records, malformed, record},
 };
+
+use crate::{Curve, DhKeyPair, DhPublicKey, pairwise::Pairwise};
 
 pub(super) const LAYER: &[u8] = b"layer";
 
@@ -57,6 +57,8 @@ pub(super) fn encode(public: &DhPublicKey, mode: &Mode) -> SecretBytes {
             let [a, b, c] = pairwise.secrets();
             record(&[&[PAIRWISE], &curve, point, a, b, c])
         }
-        Mode::Group(group) => record(&[&[GROUP], &curve, point, group.private_key().expose()]),
+        Mode::Group(group) => {
+            record(&[&[GROUP], &curve, point, group.keys().private_key().expose()])
+        }
     }
 }

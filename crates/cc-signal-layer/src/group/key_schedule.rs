@@ -9,6 +9,8 @@
 //!                           |
 //!          +-----------+----+-----+---------------+
 //!     init secret  header key   chains      authenticator
+//!          |
+//!  exported secrets
 //! ```
 //!
 //! Every arrow is HKDF-SHA256. Whoever holds the init secret of one epoch cannot compute that of the
@@ -83,6 +85,12 @@ impl JoinerSecret {
             authenticator: *expand(&epoch, b"cc-signal/1 authenticator", &[])?.expose(),
         })
     }
+}
+
+/// A secret of the epoch with this init secret for a use outside the layer. It tells nothing about the
+/// init secret, nor about what else comes from it.
+pub(super) fn export(init: &Secret<32>, label: &[u8]) -> Result<Secret<32>, Error> {
+    expand(init, b"cc-signal/1 exporter", label)
 }
 
 /// The history of a group that is founded.

@@ -177,8 +177,18 @@ impl Epochs {
 }
 
 impl NextEpoch {
+    /// The init secret that the epoch will have.
+    pub(super) fn init(&self, mask: &EpochMask) -> Result<Secret<32>, Error> {
+        let transcript = self.transcript(mask);
+        scrubbed(|| Ok(self.joiner.epoch(&transcript)?.init))
+    }
+
+    fn transcript(&self, mask: &EpochMask) -> [u8; 32] {
+        key_schedule::transcript(&self.history, self.number, mask, &self.roster)
+    }
+
     fn begin(&self, me: &MemberId, mask: &EpochMask) -> Result<Begun, Error> {
-        let transcript = key_schedule::transcript(&self.history, self.number, mask, &self.roster);
+        let transcript = self.transcript(mask);
         scrubbed(|| Epoch::begin(self.number, transcript, &self.joiner, &self.roster, me))
     }
 

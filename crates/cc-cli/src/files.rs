@@ -1,0 +1,14 @@
+//! The commands on files.
+
+pub(crate) mod decrypt;
+pub(crate) mod encrypt;
+pub(crate) mod fingerprint;
+mod input;
+pub(crate) mod inspect;
+pub(crate) mod keygen;
+mod keys;
+mod output;
+mod passphrase;
+mod progress;
+mod signals;
+mod terminal;

@@ -1,0 +1,76 @@
+//! The program `cascade`: files that open only with the right keys, in pipes and on disks.
+
+mod error;
+mod files;
+mod shell;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::CliError;
+
+/// Layered end-to-end encryption.
+#[derive(Debug, Parser)]
+#[command(name = "cascade", version, about, after_help = AFTER_HELP, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Encrypt(files::encrypt::Arguments),
+    Decrypt(files::decrypt::Arguments),
+    Keygen(files::keygen::Arguments),
+    Fingerprint(files::fingerprint::Arguments),
+    Inspect(files::inspect::Arguments),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Encrypt(arguments) => files::encrypt::run(&arguments),
+        Command::Decrypt(arguments) => files::decrypt::run(&arguments),
+        Command::Keygen(arguments) => files::keygen::run(&arguments),
+        Command::Fingerprint(arguments) => files::fingerprint::run(&arguments),
+        Command::Inspect(arguments) => files::inspect::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// Says what went wrong and what to do next, on standard error.
+fn report(error: &CliError) -> ExitCode {
+    // Where standard error is closed, there is nobody to tell.
+    let _ = {
+        use std::io::Write as _;
+        let mut stderr = std::io::stderr().lock();
+        writeln!(stderr, "cascade: {error}").and_then(|()| match error.advice() {
+            Some(advice) => writeln!(stderr, "  {advice}"),
+            None => Ok(()),
+        })
+    };
+    ExitCode::from(error.exit_code())
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  cascade keygen -o key.txt
+  tar c photos | cascade encrypt -r cascade1... -o photos.tar.cascade
+  cascade decrypt -i key.txt photos.tar.cascade | tar x
+  cascade encrypt -p -o secret.cascade secret.txt
+
+Exit status:
+  0  done
+  1  a file cannot be read or written, or this machine lacks something
+  2  wrong arguments
+  3  the input is not genuine: damaged, changed, cut, or no cascade file
+  4  the keys that were given do not open the input
+  5  the input needs a newer version of this program
+  130  interrupted";

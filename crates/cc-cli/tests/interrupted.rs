@@ -1,0 +1,127 @@
+//! Killed, interrupted, or out of room, in the middle; and how much memory it takes.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Folder, content, text};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// `cascade encrypt -o out` that waits for more input.
+fn start(folder: &Folder) -> Child {
+    let key = folder.keygen("key.txt", &[]);
+    let mut child = Command::new(common::program())
+        .args(["encrypt", "-r", &key, "-o", "out"])
+        .current_dir(folder.path(""))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.as_mut().unwrap().write_all(&content(5_000_000)).unwrap();
+    let temporary = || folder.others(&["key.txt"]).iter().any(|name| name.ends_with(".tmp"));
+    let start = Instant::now();
+    while !temporary() && start.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(temporary());
+    child
+}
+
+fn signal(child: &mut Child, signal: Signal) -> std::process::ExitStatus {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+    child.wait().unwrap()
+}
+
+#[test]
+fn killed_it_leaves_no_file_of_the_final_name() {
+    let folder = Folder::new();
+    let mut child = start(&folder);
+    signal(&mut child, Signal::KILL);
+    assert!(!folder.path("out").exists());
+}
+
+#[test]
+fn interrupted_it_leaves_nothing() {
+    for kind in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let folder = Folder::new();
+        let mut child = start(&folder);
+        assert_eq!(signal(&mut child, kind).code(), Some(130));
+        assert_eq!(folder.others(&["key.txt"]), [""; 0]);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let folder = Folder::new();
+    let key = folder.keygen("key.txt", &[]);
+    let error = folder.fail(1, &["encrypt", "-r", &key, "-o", "/dev/full"], &content(100_000));
+    assert!(
+        error.contains("cannot write /dev/full") && error.contains("free some space"),
+        "{error}"
+    );
+    let sealed = folder.succeed(&["encrypt", "-r", &key], &content(3_000_000));
+    let error = folder.fail(1, &["decrypt", "-i", "key.txt", "-o", "/dev/full"], &sealed);
+    assert!(error.contains("cannot write /dev/full"), "{error}");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it() {
+    let folder = Folder::new();
+    let key = folder.keygen("key.txt", &[]);
+    folder.write("in", content(5_000_000));
+    let mut child = Command::new(common::program())
+        .args(["encrypt", "-r", &key, "in"])
+        .current_dir(folder.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot write standard output"));
+}
+
+/// 200 MiB each way in less than 64 MiB. Both cores are at work.
+#[test]
+fn memory_is_constant() {
+    const MIB: usize = 1 << 20;
+    let folder = Folder::new();
+    let key = folder.keygen("key.txt", &[]);
+    let piece = content(MIB);
+    let high_water = |arguments: &[&str], pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut child = Command::new(common::program())
+            .args(arguments)
+            .current_dir(folder.path(""))
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        for piece in pieces {
+            match stdin.write_all(piece) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                result => result.unwrap(),
+            }
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        drop(stdin);
+        assert!(child.wait().unwrap().success());
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().to_owned();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+    };
+    let encrypt = ["encrypt", "-r", &key, "-o", "sealed"];
+    let used = high_water(&encrypt, &mut (0..200).map(|_| &piece[..]));
+    assert!(used < 64 << 10, "{used} KiB to encrypt");
+    let sealed = folder.read("sealed");
+    let decrypt = ["decrypt", "-i", "key.txt", "-o", "/dev/null"];
+    let used = high_water(&decrypt, &mut sealed.chunks(MIB));
+    assert!(used < 64 << 10, "{used} KiB to decrypt");
+}

@@ -1,0 +1,235 @@
+//! What user interfaces show of the groups, without waiting for the client.
+//!
+//! What a view needs of a group's stack is kept in a record, written by the commit that changes it, so that
+//! no stack is opened to show a group.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use cc_core::{MemberId, store::StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Client, Fault, GroupId, GroupView, Person, Position,
+    records::{self, GroupRecord, PersonRecord, Standing},
+    seat,
+};
+
+/// The groups as the last commit of the client left them, for any number of threads.
+///
+/// Looking never waits for what the client does: for sealing, opening or the store. Clones show the same.
+#[derive(Debug, Clone)]
+pub struct Views(Arc<RwLock<Arc<Snapshot>>>);
+
+/// All groups of a client at one moment. It does not change any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Whose client it is.
+    pub me: Person,
+    /// The groups that this person is in, or was.
+    pub groups: BTreeMap<GroupId, Arc<GroupView>>,
+}
+
+impl Views {
+    /// All groups as they are now. Costs a count, however many there are.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        // Nothing is left half done within this lock.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One group as it is now.
+    #[must_use]
+    pub fn group(&self, id: &GroupId) -> Option<Arc<GroupView>> {
+        self.snapshot().groups.get(id).cloned()
+    }
+
+    fn publish(&self, changed: Vec<Arc<GroupView>>) {
+        if changed.is_empty() {
+            return;
+        }
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Copied (pointers only) where somebody still looks at the last one.
+        let snapshot = Arc::make_mut(&mut now);
+        snapshot.groups.extend(changed.into_iter().map(|view| (view.id, view)));
+    }
+}
+
+/// What a view needs of a group's stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ViewRecord {
+    of: Version,
+    members: Vec<PersonRecord>,
+    authenticator: Option<[u8; 32]>,
+}
+
+/// What the stack was when a [`ViewRecord`] was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Version {
+    seat: String,
+    joined_at: Position,
+    epoch: Option<u64>,
+}
+
+/// What the client knows of the views that it wrote and showed.
+#[derive(Default)]
+pub(crate) struct ViewState {
+    versions: BTreeMap<GroupId, Version>,
+    /// Made when it is first asked for.
+    views: Option<Views>,
+    /// The store was changed by another process: all is to be shown anew.
+    reload: bool,
+}
+
+impl ViewState {
+    /// Memory may be ahead of, or behind, the store.
+    pub(crate) fn forget(&mut self) {
+        self.versions.clear();
+        self.reload = self.views.is_some();
+    }
+}
+
+impl Client {
+    /// The groups as they are after each commit, for threads that show them. The first call reads what the
+    /// views of all groups need; from then on each commit shows what it changed.
+    ///
+    /// # Errors
+    /// [`Fault::Store`].
+    pub fn views(&mut self) -> Result<Views, Fault> {
+        self.transact(|client| {
+            if let Some(views) = &client.view_state.views {
+                return Ok(views.clone());
+            }
+            let snapshot = Snapshot { me: client.me(), groups: client.all_views()? };
+            let views = Views(Arc::new(RwLock::new(Arc::new(snapshot))));
+            Ok(client.view_state.views.insert(views).clone())
+        })
+    }
+
+    /// A group as the last commit left it.
+    ///
+    /// # Errors
+    /// [`Fault::NoSuchGroup`], [`Fault::Store`].
+    pub fn group(&self, id: &GroupId) -> Result<GroupView, Fault> {
+        let record: Option<GroupRecord> = self.state.get(&records::groups(), id.as_bytes())?;
+        self.view(id, &record.ok_or(Fault::NoSuchGroup(*id))?, None)
+    }
+
+    /// Writes what views need of the stacks of these groups, where it changed, and gives the views that are
+    /// to be shown once the commit is in force.
+    pub(crate) fn prepare_views(
+        &mut self,
+        changed: &BTreeSet<GroupId>,
+    ) -> Result<Vec<Arc<GroupView>>, Fault> {
+        for id in changed {
+            self.write_view(id)?;
+        }
+        let Some(views) = &self.view_state.views else { return Ok(Vec::new()) };
+        if core::mem::take(&mut self.view_state.reload) {
+            return Ok(self.all_views()?.into_values().collect());
+        }
+        let last = views.snapshot();
+        let mut prepared = Vec::new();
+        for id in changed {
+            if let Some(record) = self.state.groups.get(id) {
+                let last = last.groups.get(id).map(Arc::as_ref);
+                prepared.push(Arc::new(self.view(id, record, last)?));
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// The commit is in force.
+    pub(crate) fn show_views(&self, prepared: Vec<Arc<GroupView>>) {
+        if let Some(views) = &self.view_state.views {
+            views.publish(prepared);
+        }
+    }
+
+    fn write_view(&mut self, id: &GroupId) -> Result<(), Fault> {
+        let Some(group) = self.state.groups.get(id) else { return Ok(()) };
+        if group.standing == Standing::Removed {
+            return Ok(());
+        }
+        let (name, joined_at) = (group.seat.clone(), group.joined_at);
+        if !self.view_state.versions.contains_key(id)
+            && let Some(record) = self.state.get::<ViewRecord>(&records::views(), id.as_bytes())?
+        {
+            self.view_state.versions.insert(*id, record.of);
+        }
+        let known = self.view_state.versions.get(id);
+        let same = known.filter(|known| known.seat == name && known.joined_at == joined_at);
+        if same.is_some() && !self.has_open_seat(&name) {
+            // A stack that is not open did not change.
+            return Ok(());
+        }
+        let known = known.cloned();
+        let stack = self.seat(&name)?;
+        let of = Version { seat: name, joined_at, epoch: stack.epoch() };
+        if known.as_ref() == Some(&of) {
+            return Ok(());
+        }
+        let members = seat::members(stack);
+        let members = members.into_iter().map(|member| PersonRecord::new(&member.id, member.name));
+        let record = ViewRecord {
+            of: of.clone(),
+            members: members.collect(),
+            authenticator: stack.epoch_authenticator(),
+        };
+        self.view_state.versions.insert(*id, of);
+        self.state.put(&records::views(), *id.as_bytes(), &record)
+    }
+
+    fn all_views(&self) -> Result<BTreeMap<GroupId, Arc<GroupView>>, Fault> {
+        let mut views = BTreeMap::new();
+        for (key, record) in self.state.list::<GroupRecord>(&records::groups(), usize::MAX)? {
+            let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
+            let id = GroupId::from_bytes(id);
+            views.insert(id, Arc::new(self.view(&id, &record, None)?));
+        }
+        Ok(views)
+    }
+
+    /// The view of a group, with as much as is still true of the `last` one.
+    fn view(
+        &self,
+        id: &GroupId,
+        group: &GroupRecord,
+        last: Option<&GroupView>,
+    ) -> Result<GroupView, Fault> {
+        let removed = group.standing == Standing::Removed;
+        let (epoch, members, authenticator) = match last {
+            _ if removed => (None, Arc::default(), None),
+            Some(last)
+                if self.view_state.versions.get(id).is_some_and(|version| {
+                    version.epoch == last.epoch && version.joined_at == last.joined_at
+                }) =>
+            {
+                (last.epoch, Arc::clone(&last.members), last.authenticator)
+            }
+            _ => {
+                let record: Option<ViewRecord> =
+                    self.state.get(&records::views(), id.as_bytes())?;
+                let missing = || StoreError::corrupt("a group has no view");
+                let ViewRecord { of, members, authenticator } = record.ok_or_else(missing)?;
+                let members = members
+                    .into_iter()
+                    .map(|member| Person::new(MemberId::from_bytes(member.id), member.name));
+                (of.epoch, members.collect(), authenticator)
+            }
+        };
+        Ok(GroupView {
+            id: *id,
+            title: group.title.clone(),
+            epoch,
+            members,
+            cursor: group.cursor,
+            joined_at: group.joined_at,
+            in_step: group.standing == Standing::Member && !group.suspect,
+            authenticator,
+        })
+    }
+}

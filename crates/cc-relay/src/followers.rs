@@ -1,0 +1,113 @@
+//! Who is to be told that a log has something new.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use cc_client::{AccessHash, LogId, Position};
+use tokio::sync::Notify;
+
+use crate::{Ended, Notice};
+
+/// Logs that one connection follows at the most.
+pub(crate) const MAX_FOLLOWED: usize = 4096;
+
+/// All of them, by log.
+#[derive(Debug, Default)]
+pub(crate) struct Followers(Mutex<HashMap<LogId, Vec<Entry>>>);
+
+#[derive(Debug)]
+struct Entry {
+    follower: Weak<Follower>,
+    access: Option<AccessHash>,
+}
+
+/// One connection. What it is to be told is one position a log, so one that does not read costs no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    pending: Mutex<BTreeMap<LogId, Pending>>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    head: Option<Position>,
+    ended: Option<Ended>,
+}
+
+impl Followers {
+    /// From now on the follower is told of this log. Whoever follows it already follows it anew.
+    pub(crate) fn follow(&self, follower: &Arc<Follower>, log: LogId, access: Option<AccessHash>) {
+        self.unfollow(follower, &log);
+        let entry = Entry { follower: Arc::downgrade(follower), access };
+        self.logs().entry(log).or_default().push(entry);
+    }
+
+    pub(crate) fn unfollow(&self, follower: &Arc<Follower>, log: &LogId) {
+        follower.pending().remove(log);
+        let mut logs = self.logs();
+        if let Some(entries) = logs.get_mut(log) {
+            entries.retain(|entry| {
+                entry.follower.strong_count() > 0
+                    && !std::ptr::eq(entry.follower.as_ptr(), Arc::as_ptr(follower))
+            });
+            if entries.is_empty() {
+                logs.remove(log);
+            }
+        }
+    }
+
+    /// The log has something up to `head`. If that is a commit that ended the epoch of the token of hash
+    /// `ended`, who follows with it is told no more.
+    pub(crate) fn moved(&self, log: LogId, head: Position, ended: Option<AccessHash>) {
+        let mut logs = self.logs();
+        let Some(entries) = logs.get_mut(&log) else { return };
+        entries.retain(|entry| {
+            let Some(follower) = entry.follower.upgrade() else { return false };
+            let over = ended.is_some() && entry.access == ended;
+            follower.tell(log, Some(head), over.then_some(Ended::EpochOver));
+            !over
+        });
+        if entries.is_empty() {
+            logs.remove(&log);
+        }
+    }
+
+    /// How many logs are followed.
+    pub(crate) fn len(&self) -> usize {
+        self.logs().len()
+    }
+
+    fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Vec<Entry>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower {
+    /// To be sent as soon as the connection takes it.
+    pub(crate) fn tell(&self, log: LogId, head: Option<Position>, ended: Option<Ended>) {
+        let mut pending = self.pending();
+        let entry = pending.entry(log).or_default();
+        entry.head = entry.head.max(head);
+        entry.ended = entry.ended.or(ended);
+        drop(pending);
+        self.changed.notify_one();
+    }
+
+    /// Waits for something to send.
+    pub(crate) async fn next(&self) -> Vec<Notice> {
+        loop {
+            if let Some((log, Pending { head, ended })) = self.pending().pop_first() {
+                let moved = head.map(|head| Notice::Moved { log, head });
+                let ended = ended.map(|why| Notice::Ended { log, why });
+                return moved.into_iter().chain(ended).collect();
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<LogId, Pending>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,254 @@
+//! What a relay does with a request: limits, proofs, the storage, and who is told.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use cc_client::{
+    Append, Call, Failure, LogId, MAX_PACKAGE_LEN, MAX_PUBLISH, Position, Publish, Purpose, Read,
+    ReadAccess, Refusal, Reply, Request, RequestId,
+};
+
+use crate::{
+    Ended,
+    followers::{Follower, Followers},
+    limits::{Buckets, ClientAddress, Limits},
+    metrics::{Metrics, add, call_name, outcome_name},
+    storage::{Hour, ReadPage, Reader, Storage, StorageError, StoredAppend},
+};
+
+/// A delivery service on a [`Storage`], without a network.
+#[derive(Clone)]
+pub struct Relay(Arc<Inner>);
+
+struct Inner {
+    storage: Arc<dyn Storage>,
+    buckets: Buckets,
+    followers: Followers,
+    metrics: Metrics,
+}
+
+impl Relay {
+    /// One on this storage. All that append to the same storage should be the same relay, or else who follows
+    /// with one is not told what was appended with another.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, limits: Limits) -> Self {
+        Self(Arc::new(Inner {
+            storage,
+            buckets: Buckets::new(limits),
+            followers: Followers::default(),
+            metrics: Metrics::default(),
+        }))
+    }
+
+    /// Does what a client asks for.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Unknown`] when the storage failed.
+    pub async fn answer(&self, request: Request) -> Result<Reply, Failure> {
+        let start = Instant::now();
+        let Request { id, call } = request;
+        let result = match self.call(id, &call).await {
+            Ok(result) => result.map_err(Failure::Refused),
+            Err(error) => {
+                tracing::error!(call = call_name(&call), %error, "the storage failed");
+                Err(Failure::Unknown)
+            }
+        };
+        let time = start.elapsed();
+        self.0.metrics.answered(&call, &result, time);
+        tracing::debug!(call = call_name(&call), outcome = outcome_name(&result), ?time);
+        result
+    }
+
+    /// Deletes what is kept no longer, a little at a time.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn expire(&self) -> Result<(), StorageError> {
+        while self.0.storage.expire(now()).await? {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the storage works.
+    ///
+    /// # Errors
+    /// [`StorageError`] if not.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        self.0.storage.check().await
+    }
+
+    /// What Prometheus reads.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.0.metrics.text(self.0.followers.len())
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        self.0.buckets.limits()
+    }
+
+    /// Whether a client may send a request of this length; `Err` has how long it is to wait.
+    pub(crate) fn admit(&self, client: ClientAddress, length: usize) -> Result<(), Duration> {
+        let admitted = self.0.buckets.request(client, length);
+        if admitted.is_err() {
+            add(&self.0.metrics.limited, 1);
+        }
+        admitted
+    }
+
+    pub(crate) fn answered(&self, client: ClientAddress, length: usize) {
+        self.0.buckets.answered(client, length);
+    }
+
+    /// The follower is told of the log that the request reads, from what is there already on.
+    pub(crate) async fn follow(&self, follower: &Arc<Follower>, id: RequestId, read: &Read) {
+        let followers = &self.0.followers;
+        let refused = |refusal| match refusal {
+            Refusal::Denied => Ended::Denied,
+            Refusal::Gone => Ended::Gone,
+            _ => Ended::Busy,
+        };
+        let reader = match reader(id, read) {
+            Ok(reader) => reader,
+            Err(refusal) => return follower.tell(read.log, None, Some(refused(refusal))),
+        };
+        let hash = match reader {
+            Reader::Token(hash) => Some(hash),
+            Reader::Owner => None,
+        };
+        // First, or else what is appended between the two is not told.
+        followers.follow(follower, read.log, hash);
+        // Behind everything: no items are wanted. The owner deletes nothing by it.
+        let head = match reader {
+            Reader::Token(_) => {
+                let end = Position(u64::MAX);
+                self.0.storage.read(read.log, end, reader, now()).await
+            }
+            Reader::Owner => self.0.storage.read(read.log, read.after, reader, now()).await,
+        };
+        match head {
+            Ok(Ok(ReadPage { page, epoch_over })) => {
+                if epoch_over {
+                    followers.unfollow(follower, &read.log);
+                }
+                let head = (page.head > read.after).then_some(page.head);
+                if head.is_some() || epoch_over {
+                    follower.tell(read.log, head, epoch_over.then_some(Ended::EpochOver));
+                }
+            }
+            Ok(Err(refusal)) => {
+                followers.unfollow(follower, &read.log);
+                follower.tell(read.log, None, Some(refused(refusal)));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the storage failed");
+                followers.unfollow(follower, &read.log);
+                follower.tell(read.log, None, Some(Ended::Busy));
+            }
+        }
+    }
+
+    pub(crate) fn unfollow(&self, follower: &Arc<Follower>, log: &LogId) {
+        self.0.followers.unfollow(follower, log);
+    }
+
+    async fn call(
+        &self,
+        id: RequestId,
+        call: &Call,
+    ) -> Result<Result<Reply, Refusal>, StorageError> {
+        match call {
+            Call::Append(append) => self.append(id, append).await,
+            Call::Read(read) => {
+                let reader = match reader(id, read) {
+                    Ok(reader) => reader,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                let page = self.0.storage.read(read.log, read.after, reader, now()).await?;
+                Ok(page.map(|read| Reply::Page(read.page)))
+            }
+            Call::Publish(Publish { mailbox, proof, packages }) => {
+                if !proof.verify(mailbox, id, Purpose::Publish(packages)) {
+                    return Ok(Err(Refusal::Denied));
+                }
+                if packages.len() > MAX_PUBLISH
+                    || packages.iter().any(|package| package.bytes.len() > MAX_PACKAGE_LEN)
+                {
+                    return Ok(Err(Refusal::TooLarge));
+                }
+                let packages = packages.clone();
+                let remaining = self.0.storage.publish(id, *mailbox, packages, now()).await?;
+                Ok(remaining.map(|remaining| Reply::Published { remaining }))
+            }
+            Call::Claim(mailbox) => {
+                if let Err(wait) = self.0.buckets.mailbox(*mailbox, 1) {
+                    return Ok(Err(self.busy(wait)));
+                }
+                let package = self.0.storage.claim(id, *mailbox, now()).await?;
+                Ok(package.map(Reply::Claimed))
+            }
+        }
+    }
+
+    async fn append(
+        &self,
+        id: RequestId,
+        append: &Append,
+    ) -> Result<Result<Reply, Refusal>, StorageError> {
+        let Append { log, access, commit, items } = append;
+        let length = items.iter().map(Vec::len).sum();
+        let limited = match access {
+            Some(_) => self.0.buckets.append(*log, items.len(), length),
+            None => self.0.buckets.mailbox(*log, items.len()),
+        };
+        if let Err(wait) = limited {
+            return Ok(Err(self.busy(wait)));
+        }
+        let access = access.as_ref().map(cc_client::AccessToken::hash);
+        let append = StoredAppend { log: *log, access, commit: *commit, items: items.clone() };
+        let result = self.0.storage.append(id, append, now()).await?;
+        if let Ok(position) = result {
+            let ended = commit.and_then(|commit| commit.next).and(access);
+            self.0.followers.moved(*log, position, ended);
+        }
+        Ok(result.map(Reply::Appended))
+    }
+
+    fn busy(&self, wait: Duration) -> Refusal {
+        add(&self.0.metrics.limited, 1);
+        Refusal::Busy { retry_after: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").finish_non_exhaustive()
+    }
+}
+
+/// Who reads, as far as it shows that.
+fn reader(id: RequestId, read: &Read) -> Result<Reader, Refusal> {
+    match &read.access {
+        ReadAccess::Token(token) => Ok(Reader::Token(token.hash())),
+        ReadAccess::Owner(proof) => {
+            if proof.verify(&read.log, id, Purpose::Read(read.after)) {
+                Ok(Reader::Owner)
+            } else {
+                Err(Refusal::Denied)
+            }
+        }
+    }
+}
+
+fn now() -> Hour {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Hour::of_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

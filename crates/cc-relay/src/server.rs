@@ -1,0 +1,252 @@
+//! The relay on a network: connections, TLS, and the end of it all.
+
+mod http;
+mod patience;
+mod tls;
+mod websocket;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::http::HeaderName;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    ClientAddress, Relay,
+    metrics::{Gauge, add},
+};
+use patience::Patient;
+
+pub use tls::TlsError;
+
+/// How a [`Server`] behaves.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Connections at the same time, of all clients.
+    pub connections: usize,
+    /// For a TLS handshake, for the head of a request, and for a client that reads nothing of its answer. A
+    /// body has as long, and a second more for each 16 KiB.
+    pub patience: Duration,
+    /// Bytes of requests and answers in memory at the same time. It should be more than 64 MiB.
+    pub memory: usize,
+    /// For requests under way when the server is to end.
+    pub grace: Duration,
+    /// A header that has the client's address in its last field, as a reverse proxy sets it; without one the
+    /// address is that of the connection. Never set it where clients connect directly.
+    pub address_header: Option<String>,
+    /// Whether `/metrics` is served beside the rest.
+    pub metrics: bool,
+}
+
+impl Default for ServerOptions {
+    /// 10 000 connections, 15 seconds, 512 MiB, 10 seconds; no proxy, no metrics.
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            patience: Duration::from_secs(15),
+            memory: 512 << 20,
+            grace: Duration::from_secs(10),
+            address_header: None,
+            metrics: false,
+        }
+    }
+}
+
+/// A [`Relay`] that listens.
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    tls: Option<TlsAcceptor>,
+}
+
+/// What all connections know.
+#[derive(Debug)]
+struct Shared {
+    relay: Relay,
+    options: ServerOptions,
+    address_header: Option<HeaderName>,
+    memory: Arc<Semaphore>,
+    /// Open connections, by client.
+    open: Mutex<HashMap<ClientAddress, u32>>,
+    ending: watch::Receiver<bool>,
+    end: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Listens at this address, with TLS if there are a certificate chain and its key, both in PEM.
+    ///
+    /// # Errors
+    /// The system's, for the address; [`TlsError`], inside of an [`io::Error`], for the certificate.
+    pub async fn bind(
+        address: SocketAddr,
+        relay: Relay,
+        options: ServerOptions,
+        tls: Option<(&[u8], &[u8])>,
+    ) -> io::Result<Self> {
+        let tls = tls.map(|(chain, key)| tls::acceptor(chain, key)).transpose();
+        let tls = tls.map_err(io::Error::other)?;
+        let header = options.address_header.as_deref().map(HeaderName::try_from).transpose();
+        let address_header = header.map_err(io::Error::other)?;
+        let listener = TcpListener::bind(address).await?;
+        let (end, ending) = watch::channel(false);
+        let memory = Arc::new(Semaphore::new(options.memory.min(Semaphore::MAX_PERMITS)));
+        let open = Mutex::default();
+        let shared = Shared { relay, options, address_header, memory, open, ending, end };
+        Ok(Self { listener, shared: Arc::new(shared), tls })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `end` is done; then takes no more connections, finishes the requests under way, closes the
+    /// WebSockets, and returns.
+    pub async fn serve(self, end: impl Future<Output = ()>) {
+        let Self { listener, shared, tls } = self;
+        let mut connections = JoinSet::new();
+        tokio::pin!(end);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut end => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) if connections.len() >= shared.options.connections => drop(stream),
+                Ok((stream, peer)) => {
+                    let (shared, tls) = (Arc::clone(&shared), tls.clone());
+                    connections.spawn(async move { connection(shared, tls, stream, peer).await });
+                }
+                Err(error) => {
+                    // No more file descriptors, for example: those that are open may end.
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(listener);
+        // Nobody listening is no failure: there are no connections then.
+        let _none = shared.end.send(true);
+        let finished = timeout(shared.options.grace, async {
+            while connections.join_next().await.is_some() {}
+        });
+        if finished.await.is_err() {
+            tracing::warn!(connections = connections.len(), "connections did not end in time");
+        }
+    }
+}
+
+/// One connection of a client; counted as long as it lives.
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    client: ClientAddress,
+}
+
+impl Open {
+    /// `None` where the client has too many.
+    fn new(shared: &Arc<Shared>, client: ClientAddress) -> Option<Self> {
+        let limit = shared.relay.limits().client_connections;
+        let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(client).or_insert(0);
+        // Behind a proxy all connections are the proxy's.
+        if limit != 0 && *count >= limit && shared.address_header.is_none() {
+            return None;
+        }
+        *count += 1;
+        Some(Self { shared: Arc::clone(shared), client })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.client) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&self.client);
+            }
+        }
+    }
+}
+
+async fn connection(
+    shared: Arc<Shared>,
+    tls: Option<TlsAcceptor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let Some(_open) = Open::new(&shared, peer.ip().into()) else {
+        add(&shared.relay.metrics().limited, 1);
+        return;
+    };
+    let _counted = Gauge::up(&shared.relay.metrics().connections);
+    // Answers are small: waiting for more to send only makes them late.
+    let _unimportant = stream.set_nodelay(true);
+    let patience = shared.options.patience;
+    let stream = Patient::new(stream, patience);
+    match tls {
+        None => speak_http(&shared, stream, peer.ip()).await,
+        Some(tls) => {
+            // Who fails or does not finish is a port scan, or a client that does not trust us.
+            if let Ok(Ok(stream)) = timeout(patience, tls.accept(stream)).await {
+                speak_http(&shared, stream, peer.ip()).await;
+            }
+        }
+    }
+}
+
+async fn speak_http<S>(shared: &Arc<Shared>, stream: S, peer: IpAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(http::router(Arc::clone(shared), peer));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.options.patience)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let mut ending = shared.ending.clone();
+    tokio::select! {
+        // A connection that breaks is the client's affair.
+        _ended = &mut connection => {}
+        () = ended(&mut ending) => {
+            connection.as_mut().graceful_shutdown();
+            let _ended = connection.await;
+        }
+    }
+}
+
+/// Done when the server is to end.
+async fn ended(ending: &mut watch::Receiver<bool>) {
+    // An error means that the server is no more.
+    let _ending = ending.wait_for(|ending| *ending).await;
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("tls", &self.tls.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,192 @@
+//! The requests over HTTP.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request as HttpRequest, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{any, get, post},
+};
+use cc_client::{Answer, MAX_ANSWER_LEN, MAX_REQUEST_LEN, Reply, Request, WireError};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use zeroize::Zeroizing;
+
+use super::{Shared, websocket};
+use crate::{ClientAddress, metrics::add};
+
+/// Bytes of an answer that are given to the connection at once.
+const CHUNK: usize = 64 << 10;
+/// Bytes that a body has a second for, beyond the time that each has.
+const BYTES_PER_SECOND: usize = 16 << 10;
+/// What requests and answers are.
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// What a connection is served with.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    peer: IpAddr,
+}
+
+impl Connection {
+    /// The client's address, as the connection or the reverse proxy has it.
+    pub(super) fn client(&self, headers: &HeaderMap) -> ClientAddress {
+        let forwarded = self.shared.address_header.as_ref().and_then(|name| {
+            let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+            value.rsplit(',').next()?.trim().parse::<IpAddr>().ok()
+        });
+        forwarded.unwrap_or(self.peer).into()
+    }
+}
+
+pub(super) fn router(shared: Arc<Shared>, peer: IpAddr) -> Router {
+    let metrics = shared.options.metrics;
+    let mut router = Router::new()
+        .route("/v1/request", post(request))
+        .route("/v1/follow", any(websocket::follow))
+        .route("/health", get(health));
+    if metrics {
+        router = router.route("/metrics", get(self::metrics));
+    }
+    router.layer(middleware::from_fn(cross_origin)).with_state(Connection { shared, peer })
+}
+
+async fn request(State(connection): State<Connection>, http: HttpRequest) -> Response {
+    let Connection { shared, .. } = &connection;
+    let relay = &shared.relay;
+    let client = connection.client(http.headers());
+    let length = http.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let Some(length) = length else { return StatusCode::LENGTH_REQUIRED.into_response() };
+    if length > MAX_REQUEST_LEN {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    if let Err(wait) = relay.admit(client, length) {
+        return too_many(wait);
+    }
+    let body_permit = memory(shared, length).await;
+    let Some(body_permit) = body_permit else { return too_many(Duration::from_secs(1)) };
+    let seconds = u64::try_from(length / BYTES_PER_SECOND).unwrap_or(u64::MAX);
+    let patience = shared.options.patience + Duration::from_secs(seconds);
+    let body = match timeout(patience, to_bytes(http.into_body(), length)).await {
+        Ok(Ok(body)) => body,
+        // The client went away, or sent more than it said.
+        Ok(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
+        Err(_) => {
+            add(&relay.metrics().timed_out, 1);
+            return closing(StatusCode::REQUEST_TIMEOUT);
+        }
+    };
+    let request = match Request::from_bytes(&body) {
+        Ok(request) => request,
+        Err(error) => {
+            add(&relay.metrics().malformed, 1);
+            return match error {
+                WireError::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+                _ => StatusCode::BAD_REQUEST,
+            }
+            .into_response();
+        }
+    };
+    drop(Zeroizing::new(Vec::from(body)));
+    drop(body_permit);
+    answer(shared, client, request).await
+}
+
+async fn answer(shared: &Arc<Shared>, client: ClientAddress, request: Request) -> Response {
+    // The largest answer is a page: its memory is there before it is read.
+    let permit = match &request.call {
+        cc_client::Call::Read(_) => memory(shared, MAX_ANSWER_LEN).await,
+        _ => memory(shared, CHUNK).await,
+    };
+    let Some(mut permit) = permit else { return too_many(Duration::from_secs(1)) };
+    let id = request.id;
+    let result = shared.relay.answer(request).await;
+    if matches!(result, Err(cc_client::Failure::Unknown)) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let page = matches!(result, Ok(Reply::Page(_)));
+    let Ok(bytes) = (Answer { id, result }).to_bytes() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    shared.relay.answered(client, bytes.len());
+    if page {
+        drop(permit.split(MAX_ANSWER_LEN.saturating_sub(bytes.len())));
+    }
+    let headers = [
+        (header::CONTENT_TYPE, MEDIA_TYPE),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes.len())),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, chunks(Bytes::from(bytes), permit)).into_response()
+}
+
+/// A body that is handed over a piece at a time, and whose memory counts until the last one is.
+fn chunks(bytes: Bytes, permit: OwnedSemaphorePermit) -> Body {
+    let stream = futures_util::stream::unfold((bytes, permit), |(mut bytes, permit)| async move {
+        if bytes.is_empty() {
+            return None;
+        }
+        let chunk = bytes.split_to(bytes.len().min(CHUNK));
+        Some((Ok::<_, std::convert::Infallible>(chunk), (bytes, permit)))
+    });
+    Body::from_stream(stream)
+}
+
+/// `None` where there is no room for so many bytes, and none comes.
+async fn memory(shared: &Arc<Shared>, length: usize) -> Option<OwnedSemaphorePermit> {
+    let count = u32::try_from(length).ok()?;
+    let permit = Arc::clone(&shared.memory).acquire_many_owned(count);
+    timeout(Duration::from_secs(2), permit).await.ok()?.ok()
+}
+
+/// `429`, with whole seconds in `Retry-After` (RFC 9110 section 10.2.3).
+fn too_many(wait: Duration) -> Response {
+    let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+    let mut response = closing(StatusCode::TOO_MANY_REQUESTS);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
+}
+
+/// An answer to a request whose body was not read.
+fn closing(status: StatusCode) -> Response {
+    (status, [(header::CONNECTION, HeaderValue::from_static("close"))]).into_response()
+}
+
+async fn health(State(connection): State<Connection>) -> Response {
+    match connection.shared.relay.check().await {
+        Ok(()) => "ok\n".into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the storage failed");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
+async fn metrics(State(connection): State<Connection>) -> Response {
+    let text = connection.shared.relay.metrics_text();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Browsers may speak to the relay from any page: what they may do, their tokens say, which no page of another
+/// origin has.
+async fn cross_origin(http: HttpRequest, next: Next) -> Response {
+    let mut response = if http.method() == axum::http::Method::OPTIONS {
+        let headers = [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
+            (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+        ];
+        (StatusCode::NO_CONTENT, headers).into_response()
+    } else {
+        next.run(http).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+    response
+}

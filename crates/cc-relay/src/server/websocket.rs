@@ -1,0 +1,133 @@
+//! Following logs over a WebSocket.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{
+        State,
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
+    },
+    http::HeaderMap,
+    response::Response,
+};
+use cc_client::{Call, LogId, Request};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::{ended, http::Connection};
+use crate::{
+    ClientAddress, Ended, FollowRequest, MAX_NOTICE_LEN,
+    followers::{Follower, MAX_FOLLOWED},
+    metrics::{Gauge, add},
+};
+
+/// How often a client is asked whether it is still there; it has as long to answer.
+const PING: Duration = Duration::from_secs(30);
+
+pub(super) async fn follow(
+    State(connection): State<Connection>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let client = connection.client(&headers);
+    upgrade
+        .max_message_size(MAX_NOTICE_LEN)
+        .max_frame_size(MAX_NOTICE_LEN)
+        .write_buffer_size(0)
+        .max_write_buffer_size(64 << 10)
+        .on_upgrade(move |socket| async move { serve(&connection, client, socket).await })
+}
+
+/// What the client is doing.
+struct Session<'a> {
+    connection: &'a Connection,
+    client: ClientAddress,
+    follower: Arc<Follower>,
+    logs: BTreeSet<LogId>,
+}
+
+async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSocket) {
+    let shared = &connection.shared;
+    let metrics = shared.relay.metrics();
+    let _counted = Gauge::up(&metrics.followers);
+    let follower = Arc::new(Follower::default());
+    let mut session = Session { connection, client, follower, logs: BTreeSet::new() };
+    let mut ending = shared.ending.clone();
+    let mut pings = interval_at(Instant::now() + PING, PING);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = true;
+    let close = loop {
+        tokio::select! {
+            () = ended(&mut ending) => break Some(close_code::AWAY),
+            _tick = pings.tick() => {
+                if !std::mem::take(&mut heard) {
+                    break None;
+                }
+                let ping = socket.send(Message::Ping(axum::body::Bytes::new()));
+                if !matches!(timeout(shared.options.patience, ping).await, Ok(Ok(()))) {
+                    add(&metrics.dropped_followers, 1);
+                    break None;
+                }
+            }
+            notices = session.follower.next() => {
+                let send = async {
+                    for notice in notices {
+                        socket.send(Message::Binary(notice.to_bytes().into())).await?;
+                    }
+                    Ok::<(), axum::Error>(())
+                };
+                // Who does not read is let go, and reads what it missed when it comes back.
+                if !matches!(timeout(shared.options.patience, send).await, Ok(Ok(()))) {
+                    add(&metrics.dropped_followers, 1);
+                    break None;
+                }
+            }
+            message = socket.recv() => {
+                heard = true;
+                match message {
+                    Some(Ok(Message::Binary(bytes))) => {
+                        if !session.handle(&bytes).await {
+                            add(&metrics.malformed, 1);
+                            break Some(close_code::INVALID);
+                        }
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Text(_))) => break Some(close_code::UNSUPPORTED),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
+                }
+            }
+        }
+    };
+    for log in &session.logs {
+        shared.relay.unfollow(&session.follower, log);
+    }
+    if let Some(code) = close {
+        let frame = CloseFrame { code, reason: "".into() };
+        let close = socket.send(Message::Close(Some(frame)));
+        let _gone = timeout(Duration::from_secs(1), close).await;
+    }
+}
+
+impl Session<'_> {
+    /// `false` for what no client says.
+    async fn handle(&mut self, bytes: &[u8]) -> bool {
+        let relay = &self.connection.shared.relay;
+        match FollowRequest::from_bytes(bytes) {
+            Ok(FollowRequest::Follow(Request { id, call: Call::Read(read) })) => {
+                let full = self.logs.len() >= MAX_FOLLOWED && !self.logs.contains(&read.log);
+                if full || relay.admit(self.client, bytes.len()).is_err() {
+                    self.follower.tell(read.log, None, Some(Ended::Busy));
+                    return true;
+                }
+                self.logs.insert(read.log);
+                relay.follow(&self.follower, id, &read).await;
+                true
+            }
+            Ok(FollowRequest::Unfollow(log)) => {
+                self.logs.remove(&log);
+                relay.unfollow(&self.follower, &log);
+                true
+            }
+            Ok(FollowRequest::Follow(_)) | Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! What a relay stands on: who implements [`Storage`] decides where the bytes lie.
+
+mod memory;
+mod sqlite;
+
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
+
+use cc_client::{
+    AccessHash, Answer, Failure, Follows, LogId, MAX_APPEND, MAX_APPEND_LEN, MAX_ITEM_LEN,
+    MAX_PAGE, MAX_PAGE_LEN, Page, Position, PublishedPackage, Refusal, Reply, RequestId,
+};
+
+pub use memory::MemoryStorage;
+pub use sqlite::SqliteStorage;
+
+/// What a call to a [`Storage`] gives, some time later.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
+
+/// Logs with compare-and-append, mailboxes, key packages, and the answers that were given.
+///
+/// Each method is one transaction: all of it is durable when the task gives its result, or nothing of it ever
+/// is (after a [`StorageError`], either). An engine on a server can do each in one statement or one call of
+/// a stored function. It knows tokens by their hashes, and proofs were verified before it is asked.
+///
+/// Every method that changes something takes the id of its request and keeps its answer, a refusal too, for
+/// [`Retention::age`]: a request that comes again gets that answer and changes nothing. An id that was used
+/// for another kind of request is refused with [`Refusal::Denied`]. [`Refusal::Busy`] and
+/// [`Refusal::TooLarge`] are not kept.
+///
+/// `conformance` (with that feature) has the tests that each engine must pass.
+pub trait Storage: Send + Sync + 'static {
+    /// As [`DeliveryService::append`](cc_client::DeliveryService::append).
+    fn append(
+        &self,
+        id: RequestId,
+        append: StoredAppend,
+        now: Hour,
+    ) -> Task<'_, Result<Position, Refusal>>;
+
+    /// As [`DeliveryService::read`](cc_client::DeliveryService::read). The owner of a mailbox is right about
+    /// what is at its address: what others appended there with a token is deleted, for it is no group's log;
+    /// and so is everything that the owner has read.
+    fn read(
+        &self,
+        log: LogId,
+        after: Position,
+        reader: Reader,
+        now: Hour,
+    ) -> Task<'_, Result<ReadPage, Refusal>>;
+
+    /// As [`DeliveryService::publish`](cc_client::DeliveryService::publish).
+    fn publish(
+        &self,
+        id: RequestId,
+        mailbox: LogId,
+        packages: Vec<PublishedPackage>,
+        now: Hour,
+    ) -> Task<'_, Result<u32, Refusal>>;
+
+    /// As [`DeliveryService::claim`](cc_client::DeliveryService::claim).
+    fn claim(
+        &self,
+        id: RequestId,
+        mailbox: LogId,
+        now: Hour,
+    ) -> Task<'_, Result<Option<Vec<u8>>, Refusal>>;
+
+    /// Deletes some of what is kept no longer; `true` if there may be more. Each call is short.
+    fn expire(&self, now: Hour) -> Task<'_, bool>;
+
+    /// An error if nothing can be read or written.
+    fn check(&self) -> Task<'_, ()>;
+}
+
+/// Hours since 1970: all that is kept of the time at which something came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hour(pub u32);
+
+impl Hour {
+    /// The hour of these milliseconds since 1970.
+    #[must_use]
+    pub fn of_millis(millis: u64) -> Self {
+        Self(u32::try_from(millis / 3_600_000).unwrap_or(u32::MAX))
+    }
+
+    /// So many hours before.
+    #[must_use]
+    pub fn minus(self, hours: u32) -> Self {
+        Self(self.0.saturating_sub(hours))
+    }
+}
+
+/// An [`Append`](cc_client::Append) as the storage sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAppend {
+    /// Where to.
+    pub log: LogId,
+    /// The hash of the token; `None` for a mailbox.
+    pub access: Option<AccessHash>,
+    /// With it this is a commit.
+    pub commit: Option<Follows>,
+    /// What is appended.
+    pub items: Vec<Vec<u8>>,
+}
+
+impl StoredAppend {
+    /// [`Refusal::TooLarge`] for what [`Append`](cc_client::Append) does not allow.
+    ///
+    /// # Errors
+    /// That refusal.
+    pub fn check_size(&self) -> Result<(), Refusal> {
+        let Self { commit, items, .. } = self;
+        let total = items.iter().fold(0, |total: usize, item| total.saturating_add(item.len()));
+        let allowed = !items.is_empty()
+            && items.len() <= MAX_APPEND
+            && (commit.is_none() || items.len() == 1)
+            && items.iter().all(|item| item.len() <= MAX_ITEM_LEN)
+            && total <= MAX_APPEND_LEN;
+        if allowed { Ok(()) } else { Err(Refusal::TooLarge) }
+    }
+}
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever has the token of this hash.
+    Token(AccessHash),
+    /// The owner of the mailbox, who has shown it.
+    Owner,
+}
+
+/// What a reader gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPage {
+    /// What is in the log.
+    pub page: Page,
+    /// The epoch of the reader's token is over: nothing will be added to what the reader may see.
+    pub epoch_over: bool,
+}
+
+impl ReadPage {
+    /// Of a log to which nobody has appended.
+    const EMPTY: Self = Self {
+        page: Page { items: Vec::new(), forgotten: Position::START, head: Position::START },
+        epoch_over: false,
+    };
+}
+
+/// How long and how much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Hours that items and answers are kept. A client that repeats a request later than that may have it
+    /// done twice.
+    pub age: u32,
+    /// Hours without an append after which a group's log is [gone](Refusal::Gone), and after which key
+    /// packages are deleted.
+    pub idle: u32,
+    /// Bytes of items in one group's log: of more, the oldest are forgotten.
+    pub log_bytes: u64,
+    /// Bytes of items in one mailbox: more are refused with [`Refusal::Busy`] until its owner reads, so that
+    /// nobody can push a welcome out of it.
+    pub mailbox_bytes: u64,
+    /// Key packages beside one mailbox, and their bytes: more are refused with [`Refusal::TooLarge`].
+    pub packages: u32,
+    /// Bytes of all of them.
+    pub package_bytes: u64,
+}
+
+impl Default for Retention {
+    /// 30 days and 256 MiB; a year for logs that are silent; 32 MiB in a mailbox, 512 key packages of 16 MiB.
+    fn default() -> Self {
+        Self {
+            age: 30 * 24,
+            idle: 365 * 24,
+            log_bytes: 256 << 20,
+            mailbox_bytes: 32 << 20,
+            packages: 512,
+            package_bytes: 16 << 20,
+        }
+    }
+}
+
+/// Milliseconds after which a full mailbox may have room.
+const MAILBOX_FULL: Refusal = Refusal::Busy { retry_after: 60_000 };
+
+/// Hashes of ended epochs that are kept of one log: with an older token one is refused.
+const MAX_PAST_EPOCHS: u32 = 4096;
+
+/// The storage failed: whether the call had an effect is not known.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the storage failed: {0}")]
+pub struct StorageError(pub String);
+
+/// Why no storage was opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Not a URL of a storage that there is.
+    #[error("`{0}` is no storage: write sqlite:PATH or memory:")]
+    Url(String),
+    /// Another process has it.
+    #[error("{0} is in use by another relay")]
+    InUse(String),
+    /// The file is of a later version.
+    #[error("{path} has version {version}, which this relay does not know")]
+    Version {
+        /// Of the file.
+        path: String,
+        /// Its version.
+        version: i64,
+    },
+    /// The file cannot be opened.
+    #[error("{path} cannot be opened")]
+    File {
+        /// Of the file.
+        path: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Opens the storage of this URL: `sqlite:PATH`, or `memory:`, which keeps nothing over a restart.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(url: &str, retention: Retention) -> Result<Arc<dyn Storage>, OpenError> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => {
+            Ok(Arc::new(SqliteStorage::open(Path::new(path), retention)?))
+        }
+        Some(("memory", "")) => Ok(Arc::new(MemoryStorage::new(retention))),
+        _ => Err(OpenError::Url(url.to_owned())),
+    }
+}
+
+/// Collects items of a page, and knows when it is full.
+struct PageItems {
+    items: Vec<cc_client::Item>,
+    room: usize,
+}
+
+impl PageItems {
+    const fn new() -> Self {
+        Self { items: Vec::new(), room: MAX_PAGE_LEN }
+    }
+
+    /// Whether an item of this length still fits. The first one always does.
+    fn takes(&self, len: usize) -> bool {
+        self.items.is_empty() || (self.items.len() < MAX_PAGE && len <= self.room)
+    }
+
+    fn push(&mut self, item: cc_client::Item) {
+        self.room = self.room.saturating_sub(item.bytes.len());
+        self.items.push(item);
+    }
+}
+
+/// What was answered to a request of one kind, as it is kept.
+trait KeptAnswer: Sized {
+    fn reply(&self) -> Reply;
+    fn from_reply(reply: Reply) -> Option<Self>;
+}
+
+impl KeptAnswer for Position {
+    fn reply(&self) -> Reply {
+        Reply::Appended(*self)
+    }
+
+    fn from_reply(reply: Reply) -> Option<Self> {
+        if let Reply::Appended(position) = reply { Some(position) } else { None }
+    }
+}
+
+impl KeptAnswer for u32 {
+    fn reply(&self) -> Reply {
+        Reply::Published { remaining: *self }
+    }
+
+    fn from_reply(reply: Reply) -> Option<Self> {
+        if let Reply::Published { remaining } = reply { Some(remaining) } else { None }
+    }
+}
+
+impl KeptAnswer for Option<Vec<u8>> {
+    fn reply(&self) -> Reply {
+        Reply::Claimed(self.clone())
+    }
+
+    fn from_reply(reply: Reply) -> Option<Self> {
+        if let Reply::Claimed(package) = reply { Some(package) } else { None }
+    }
+}
+
+/// The bytes of an answer to keep; `None` for one that is not kept.
+fn kept_answer<T: KeptAnswer>(
+    id: RequestId,
+    result: &Result<T, Refusal>,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let result = match result {
+        Ok(value) => Ok(value.reply()),
+        Err(Refusal::Busy { .. } | Refusal::TooLarge) => return Ok(None),
+        Err(refusal) => Err(Failure::Refused(*refusal)),
+    };
+    let bytes = Answer { id, result }.to_bytes();
+    bytes.map(Some).map_err(|error| StorageError(error.to_string()))
+}
+
+/// What [`kept_answer`] kept. An answer of another kind is a refusal.
+fn read_answer<T: KeptAnswer>(bytes: &[u8]) -> Result<Result<T, Refusal>, StorageError> {
+    let answer = Answer::from_bytes(bytes).map_err(|error| StorageError(error.to_string()))?;
+    match answer.result {
+        Ok(reply) => Ok(T::from_reply(reply).ok_or(Refusal::Denied)),
+        Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Failure::Unknown) => Err(StorageError("an answer is damaged".into())),
+    }
+}

@@ -1,0 +1,200 @@
+//! A storage in one SQLite file, with its write-ahead log.
+//!
+//! One thread writes. All writes that wait when it begins go into one transaction, so that one fsync serves
+//! them all, and each is answered after it. Reads have connections of their own, and wait for no write.
+
+mod connection;
+mod expiry;
+mod logs;
+mod packages;
+mod writer;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cc_client::{LogId, Position, PublishedPackage, Refusal, RequestId};
+use rusqlite::Connection;
+
+use super::{
+    Hour, KeptAnswer, OpenError, ReadPage, Reader, Retention, Storage, StorageError, StoredAppend,
+    Task, kept_answer, read_answer,
+};
+use connection::Readers;
+use logs::ReadOutcome;
+use writer::Writer;
+
+/// Keeps everything in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStorage {
+    readers: Readers,
+    writer: Writer,
+    retention: Arc<Retention>,
+    /// Held as long as the storage is used.
+    _lock: File,
+}
+
+impl SqliteStorage {
+    /// Opens the file, or makes it. Needs a tokio runtime when it is used.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path, retention: Retention) -> Result<Self, OpenError> {
+        let lock = lock(path)?;
+        let connection = connection::open_writer(path)?;
+        let readers = Readers::open(path)?;
+        let writer = Writer::start(connection).map_err(|error| file_error(path, error))?;
+        Ok(Self { readers, writer, retention: Arc::new(retention), _lock: lock })
+    }
+
+    /// Does what the request asks for, unless it was answered before.
+    async fn once<T: KeptAnswer + Send + 'static>(
+        &self,
+        id: RequestId,
+        now: Hour,
+        work: impl Fn(&Connection) -> Result<Result<T, Refusal>, SqliteError> + Send + 'static,
+    ) -> Result<Result<T, Refusal>, StorageError> {
+        let job = move |connection: &Connection| {
+            if let Some(answer) = expiry::answer(connection, id)? {
+                return Ok(read_answer(&answer)?);
+            }
+            let result = work(connection)?;
+            if let Some(answer) = kept_answer(id, &result)? {
+                expiry::keep_answer(connection, id, now, &answer)?;
+            }
+            Ok(result)
+        };
+        self.writer.write(job).await
+    }
+}
+
+impl Storage for SqliteStorage {
+    fn append(
+        &self,
+        id: RequestId,
+        append: StoredAppend,
+        now: Hour,
+    ) -> Task<'_, Result<Position, Refusal>> {
+        let retention = Arc::clone(&self.retention);
+        let work =
+            move |connection: &Connection| logs::append(connection, &append, now, &retention);
+        Box::pin(self.once(id, now, work))
+    }
+
+    fn read(
+        &self,
+        log: LogId,
+        after: Position,
+        reader: Reader,
+        now: Hour,
+    ) -> Task<'_, Result<ReadPage, Refusal>> {
+        Box::pin(async move {
+            let read = move |connection: &Connection| logs::read(connection, &log, after, reader);
+            match self.readers.read(read).await? {
+                ReadOutcome::Done(result) => Ok(result),
+                ReadOutcome::OwnerChangesLog => {
+                    let tidy = move |connection: &Connection| {
+                        logs::tidy_mailbox(connection, &log, after, now)
+                    };
+                    self.writer.write(tidy).await?;
+                    match self.readers.read(read).await? {
+                        ReadOutcome::Done(result) => Ok(result),
+                        ReadOutcome::OwnerChangesLog => {
+                            Err(StorageError("a mailbox did not change".into()))
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    fn publish(
+        &self,
+        id: RequestId,
+        mailbox: LogId,
+        packages: Vec<PublishedPackage>,
+        now: Hour,
+    ) -> Task<'_, Result<u32, Refusal>> {
+        let retention = Arc::clone(&self.retention);
+        let work = move |connection: &Connection| {
+            packages::publish(connection, &mailbox, &packages, now, &retention)
+        };
+        Box::pin(self.once(id, now, work))
+    }
+
+    fn claim(
+        &self,
+        id: RequestId,
+        mailbox: LogId,
+        now: Hour,
+    ) -> Task<'_, Result<Option<Vec<u8>>, Refusal>> {
+        let work = move |connection: &Connection| packages::claim(connection, &mailbox).map(Ok);
+        Box::pin(self.once(id, now, work))
+    }
+
+    fn expire(&self, now: Hour) -> Task<'_, bool> {
+        let retention = Arc::clone(&self.retention);
+        let work = move |connection: &Connection| expiry::expire(connection, now, &retention);
+        Box::pin(self.writer.write(work))
+    }
+
+    fn check(&self) -> Task<'_, ()> {
+        Box::pin(async move {
+            self.readers.read(expiry::check).await?;
+            self.writer.write(expiry::check).await
+        })
+    }
+}
+
+/// Two relays on one file would not tell each other what was appended.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(name))
+        .map_err(|error| file_error(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.display().to_string())),
+        Err(std::fs::TryLockError::Error(error)) => Err(file_error(path, error)),
+    }
+}
+
+fn file_error(
+    path: &Path,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> OpenError {
+    OpenError::File { path: path.display().to_string(), source: error.into() }
+}
+
+/// What SQLite says, or what is wrong with what it gave.
+#[derive(Debug, thiserror::Error)]
+enum SqliteError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl SqliteError {
+    /// What the caller is told: no text of SQLite's has a value in it.
+    fn into_storage_error(self) -> StorageError {
+        match self {
+            Self::Sqlite(error) => StorageError(error.to_string()),
+            Self::Storage(error) => error,
+        }
+    }
+}
+
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn to_u64(number: i64) -> Result<u64, SqliteError> {
+    u64::try_from(number).map_err(|_| StorageError("a number is negative".into()).into())
+}

@@ -1,0 +1,145 @@
+//! The schema, and the connections.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use super::{OpenError, SqliteError, StorageError, file_error};
+
+/// The version of the schema, in `PRAGMA user_version`.
+const VERSION: i64 = 1;
+/// Reads at the same time.
+const READERS: usize = 4;
+
+/// `kind` is one of `logs::Kind`. Hours are since 1970. `oldest` is that of the first item that is kept.
+const SCHEMA: &str = "
+CREATE TABLE logs (
+    number INTEGER PRIMARY KEY,
+    log BLOB NOT NULL UNIQUE,
+    kind INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    last_commit INTEGER NOT NULL,
+    forgotten INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    touched INTEGER NOT NULL,
+    oldest INTEGER
+) STRICT;
+CREATE INDEX logs_touched ON logs (kind, touched);
+CREATE INDEX logs_empty ON logs (touched) WHERE head = 0;
+CREATE INDEX logs_oldest ON logs (oldest) WHERE oldest IS NOT NULL;
+CREATE TABLE items (
+    log INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    is_commit INTEGER NOT NULL,
+    hour INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (log, position)
+) STRICT;
+CREATE TABLE epochs (
+    log INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    ended INTEGER,
+    PRIMARY KEY (log, hash)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX epochs_ended ON epochs (log, ended);
+CREATE TABLE packages (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    mailbox BLOB NOT NULL,
+    last_resort INTEGER NOT NULL,
+    hour INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE INDEX packages_mailbox ON packages (mailbox, last_resort, number);
+CREATE INDEX packages_hour ON packages (hour);
+CREATE TABLE answers (
+    id BLOB PRIMARY KEY,
+    hour INTEGER NOT NULL,
+    answer BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answers_hour ON answers (hour);
+";
+
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let open = || -> Result<(Connection, i64), rusqlite::Error> {
+        let connection = Connection::open(path)?;
+        configure(&connection)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // An answer is durable: the log is synced with every transaction.
+        connection.pragma_update(None, "synchronous", "full")?;
+        // What is deleted is overwritten.
+        connection.pragma_update(None, "secure_delete", true)?;
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            let schema =
+                format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&schema)?;
+            return Ok((connection, VERSION));
+        }
+        Ok((connection, version))
+    };
+    match open().map_err(|error| file_error(path, error))? {
+        (connection, VERSION) => Ok(connection),
+        (_, version) => Err(OpenError::Version { path: path.display().to_string(), version }),
+    }
+}
+
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "temp_store", "memory")
+}
+
+/// Connections that read.
+#[derive(Debug)]
+pub(super) struct Readers {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    permits: Semaphore,
+    path: PathBuf,
+}
+
+impl Readers {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let first = open_reader(path).map_err(|error| file_error(path, error))?;
+        Ok(Self {
+            idle: Arc::new(Mutex::new(vec![first])),
+            permits: Semaphore::new(READERS),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Reads in one transaction, on a thread that may block.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, SqliteError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|error| StorageError(error.to_string()))?;
+        let (idle, path) = (Arc::clone(&self.idle), self.path.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => open_reader(&path)?,
+            };
+            let transaction = connection.transaction()?;
+            let result = read(&transaction)?;
+            transaction.finish()?;
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            Ok::<T, SqliteError>(result)
+        });
+        let result = task.await.map_err(|error| StorageError(error.to_string()))?;
+        result.map_err(SqliteError::into_storage_error)
+    }
+}
+
+fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure(&connection)?;
+    Ok(connection)
+}

@@ -1,0 +1,119 @@
+//! The thread that writes.
+
+use std::io;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{SqliteError, StorageError};
+
+/// Writes that wait at the most; who comes later waits for a place.
+const QUEUE: usize = 1024;
+/// Writes in one transaction at the most.
+const BATCH: usize = 256;
+
+/// Hands writes to the thread. When it is dropped, the thread does what waits and ends.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new().name("relay-writer".into());
+        let thread = thread.spawn(move || run(connection, jobs))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Gives the result when it is durable. `work` may run a second time, after what the first run did was
+    /// rolled back.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T, SqliteError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let gone = || StorageError("the writer has ended".into());
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Write { work, result: None, reply });
+        self.queue.as_ref().ok_or_else(gone)?.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say: what failed was answered.
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// A write that waits.
+trait Job: Send {
+    fn run(&mut self, connection: &Connection) -> Result<(), SqliteError>;
+    /// Tells the caller, `Ok` if what [`run`](Self::run) did is durable.
+    fn finish(self: Box<Self>, committed: Result<(), StorageError>);
+}
+
+struct Write<F, T> {
+    work: F,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, StorageError>>,
+}
+
+impl<T, F> Job for Write<F, T>
+where
+    T: Send,
+    F: Fn(&Connection) -> Result<T, SqliteError> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), SqliteError> {
+        self.result = Some((self.work)(connection)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StorageError>) {
+        let Self { result, reply, .. } = *self;
+        let result = match (committed, result) {
+            (Ok(()), Some(result)) => Ok(result),
+            (Ok(()), None) => Err(StorageError("a write did not run".into())),
+            (Err(error), _) => Err(error),
+        };
+        // A caller that has gone away needs no answer: the answer is kept under the request's id.
+        let _gone = reply.send(result);
+    }
+}
+
+fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok(job) = jobs.try_recv()
+        {
+            batch.push(job);
+        }
+        if commit(&mut connection, &mut batch).is_ok() {
+            batch.into_iter().for_each(|job| job.finish(Ok(())));
+            continue;
+        }
+        // One that fails must not take the others with it.
+        for mut job in batch {
+            let result = commit(&mut connection, std::slice::from_mut(&mut job));
+            job.finish(result.map_err(SqliteError::into_storage_error));
+        }
+    }
+    // The next start reads no log.
+    let _busy = connection.pragma_update(None, "wal_checkpoint", "truncate");
+}
+
+/// All of them in one transaction, or an error and none.
+fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), SqliteError> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for job in jobs {
+        job.run(&transaction)?;
+    }
+    Ok(transaction.commit()?)
+}

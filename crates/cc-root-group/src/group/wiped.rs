@@ -1,0 +1,156 @@
+//! Searches this process for a root that was sealed, opened and dropped.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    string::String,
+    thread,
+};
+
+use alloc::{boxed::Box, vec, vec::Vec};
+
+use super::{
+    root::Step,
+    roster::Roster,
+    tests::hostile::{ID, four, parts},
+    *,
+};
+use crate::{Curve, DhKeyPair, DhPublicKey};
+
+const KIND: &str = DhPublicKey::LABEL;
+
+/// Not the bytes themselves, or else the search would find what it searches with.
+fn masked(bytes: &[u8; 32]) -> [u8; 32] {
+    bytes.map(|byte| byte ^ MASK)
+}
+
+const MASK: u8 = 0x5a;
+
+/// Whether memory that can be written has the bytes that these are the mask of, or one half of them: the
+/// allocator writes over the beginning of a block that was freed.
+fn in_memory(masked: &[u8; 32]) -> bool {
+    let (first, second) = masked.split_at(16);
+    [first, second].into_iter().any(half_in_memory)
+}
+
+fn half_in_memory(masked: &[u8]) -> bool {
+    let mut maps = String::new();
+    File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
+    let mut memory = File::open("/proc/self/mem").unwrap();
+    let is_here = |window: &[u8]| {
+        window[0] ^ MASK == masked[0]
+            && window.iter().zip(masked).all(|(byte, masked)| byte ^ MASK == *masked)
+    };
+    // Chunks overlap by what a match needs.
+    let mut chunk = vec![0; 1 << 20];
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (range, _) = line.split_once(' ').unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        let [mut start, end] = [start, end].map(|it| u64::from_str_radix(it, 16).unwrap());
+        while start < end {
+            let len = usize::try_from(end - start).unwrap().min(chunk.len());
+            memory.seek(SeekFrom::Start(start)).unwrap();
+            // Another test may have given it back meanwhile.
+            if memory.read_exact(&mut chunk[..len]).is_err() {
+                break;
+            }
+            if chunk[..len].windows(masked.len()).any(is_here) {
+                return true;
+            }
+            let last = u64::try_from(len).unwrap() == end - start;
+            if last {
+                break;
+            }
+            start += u64::try_from(len - masked.len()).unwrap();
+        }
+    }
+    false
+}
+
+/// Runs `work` where its stack is gone afterwards: what the libraries leave on it is another matter. 64 MiB
+/// are more than the C library keeps of the stacks of threads that ended.
+fn without_its_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    thread::Builder::new().stack_size(64 << 20).spawn(work).unwrap().join().unwrap()
+}
+
+#[test]
+fn a_root_is_nowhere_in_memory_once_it_was_dropped() {
+    let control = without_its_stack(|| {
+        let planted = Box::new(*Root::random(KIND).unwrap().expose());
+        let control = masked(&planted);
+        let block: &'static mut [u8; 32] = Box::leak(planted);
+        (control, block)
+    });
+    assert!(in_memory(&control.0), "the search finds what is there: {:p}", control.1);
+
+    for curve in [Curve::X25519, Curve::P256] {
+        // One thread for each thing that is done with a root, and nothing after it that would write over
+        // what it leaves.
+        let change = Change::new(curve);
+        assert!(!in_memory(&without_its_stack(move || change.derive())), "{curve}: derived");
+        let change = Change::new(curve);
+        assert!(!in_memory(&without_its_stack(move || change.seal().1)), "{curve}: sealed");
+        let change = Change::new(curve);
+        assert!(!in_memory(&without_its_stack(move || change.welcome().1)), "{curve}: invited");
+        let mut change = Change::new(curve);
+        let [processed, joined] = without_its_stack(move || {
+            let (part, root) = change.seal();
+            let _ = change.b.process_commit(&part, &parts(9)).unwrap();
+            let (welcome, invited) = change.welcome();
+            change.d.join(&welcome, &parts(9)).unwrap();
+            [root, invited]
+        });
+        assert!(!in_memory(&processed), "{curve}: processed");
+        assert!(!in_memory(&joined), "{curve}: joined");
+    }
+}
+
+/// A change that removes the third of [`four`] and adds the fourth.
+struct Change {
+    a: Group<DhKeyPair>,
+    b: Group<DhKeyPair>,
+    d: Group<DhKeyPair>,
+    step: Step,
+    roster: Roster<DhPublicKey>,
+    entry: Entry<DhPublicKey>,
+}
+
+impl Change {
+    fn new(curve: Curve) -> Self {
+        let [a, b, _, d] = four::<DhKeyPair>(curve);
+        let entry = Entry { id: ID[3], key: *d.keys.public_key() };
+        let now = a.state.latest().present().unwrap();
+        let roster = now.roster.changed(None, &[ID[2]], &[entry.clone()]).unwrap();
+        let step = now.step(&roster, &[9; 32]).unwrap();
+        Self { a, b, d, step, roster, entry }
+    }
+
+    fn derive(&self) -> [u8; 32] {
+        let now = self.a.state.latest().present().unwrap();
+        let (root, _) = now.secrets.next_root(&[9; 32]).unwrap();
+        masked(root.expose())
+    }
+
+    fn seal(&self) -> (Vec<u8>, [u8; 32]) {
+        let now = self.a.state.latest().present().unwrap();
+        let root = Root::random(KIND).unwrap();
+        let commitment = root.commitment(&self.step);
+        let (removed, added) = (vec![ID[2]], vec![self.entry.clone()]);
+        let change = CommittedChange { ends: now.number, removed, added, commitment };
+        let commit = Commit::seal(&self.a.keys, ID[0], now, &self.step, change, &root).unwrap();
+        let mut part = commit.encode().unwrap();
+        commit::append_tag(&mut part, now, &[9; 32]);
+        (part, masked(root.expose()))
+    }
+
+    fn welcome(&self) -> (Vec<u8>, [u8; 32]) {
+        let root = Root::random(KIND).unwrap();
+        let step = &self.step;
+        let commitment = root.commitment(step);
+        let roster = self.roster.clone();
+        let next = Generation::new(&root, step, &commitment, [7; 32], roster);
+        let (keys, commitment, next, sender) = (&self.a.keys, &commitment, &next, ID[0]);
+        let invited = Invited { keys, sender, step, commitment, next, root: &root };
+        (invited.welcome(&[self.entry.clone()]).unwrap(), masked(root.expose()))
+    }
+}
