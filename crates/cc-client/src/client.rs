@@ -15,6 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Event, EventId, Fault, GroupId, LogId, Person, Position, Profile, Recipe, RequestId,
     agenda::Target,
+    contact::{self, OwnPerson},
     identity::Identity,
     overlay::{Overlay, SharedStore, lock},
     recipe::Role,
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(crate) meta: Meta,
     pub(crate) groups: BTreeMap<GroupId, GroupRecord>,
     pub(crate) requests: BTreeMap<RequestId, RequestTarget>,
+    /// Whose device this is.
+    pub(crate) own: OwnPerson,
     /// Groups whose record is to be written.
     changed: BTreeSet<GroupId>,
     /// Requests that were made.
@@ -96,21 +99,12 @@ impl Client {
             return Err(StoreError::Exists.into());
         }
         let identity = Identity::generate(profile, recipe)?;
-        let meta = Meta {
-            fence: 0,
-            next_event: 1,
-            acknowledged: 0,
-            next_seat: 0,
-            next_settled: 0,
-            mailbox: identity.mailbox.address(),
-            mailbox_cursor: Position::START,
-            packages_wanted: 0,
-            packages_there: None,
-        };
+        let meta = new_meta(&identity);
         let mut store = store;
         let mut batch = Batch::new();
         batch.require(&records::root(), records::META, None);
         batch.put(&records::root(), records::IDENTITY, identity.encode()?);
+        contact::create(&mut batch, &identity)?;
         records::put(&mut batch, &records::root(), records::META, &meta)?;
         store.commit(&batch)?;
         Self::load(Overlay::shared(store), identity)
@@ -147,7 +141,7 @@ impl Client {
         drop(self);
     }
 
-    fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
+    pub(crate) fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
         let state = State::read(&store)?;
         let seats = Seats::default();
         let timers = Timers::default();
@@ -179,10 +173,10 @@ impl Client {
         }
     }
 
-    /// This person, the same in every group.
+    /// This device, the same in every group, and whose it is.
     #[must_use]
     pub fn me(&self) -> Person {
-        Person::new(self.identity.id, Some(self.identity.profile.name.clone()))
+        self.myself()
     }
 
     /// Where welcomes to this person go.
@@ -283,6 +277,14 @@ impl Client {
         Ok(name)
     }
 
+    /// A copy of a stack that waits for a welcome; gives its name.
+    pub(crate) fn copy_seat(&mut self, from: &str) -> Result<String, Fault> {
+        let name = format!("seat {}", self.state.meta.next_seat);
+        self.state.meta.next_seat += 1;
+        self.seat(from)?.copy_waiting(&name)?;
+        Ok(name)
+    }
+
     /// The stack is gone with all it knew.
     pub(crate) fn erase_seat(&mut self, name: &str) -> Result<(), Fault> {
         self.seat(name)?;
@@ -303,7 +305,9 @@ impl Client {
         for number in (first..self.state.meta.next_event).take(limit) {
             let key = records::event_key(EventId(number));
             let record = self.state.get::<EventRecord>(&records::events(), &key)?;
-            events.extend(record.map(|record| (EventId(number), record.into_event())));
+            let Some(mut event) = record.map(EventRecord::into_event) else { continue };
+            self.describe_event(&mut event)?;
+            events.push((EventId(number), event));
         }
         Ok(events)
     }
@@ -349,6 +353,23 @@ impl Client {
     }
 }
 
+/// What a client knows at first.
+pub(crate) fn new_meta(identity: &Identity) -> Meta {
+    Meta {
+        fence: 0,
+        next_event: 1,
+        acknowledged: 0,
+        next_seat: 0,
+        next_settled: 0,
+        mailbox: identity.mailbox.address(),
+        mailbox_cursor: Position::START,
+        packages_wanted: 0,
+        packages_there: None,
+        packages_expire: None,
+        last_resort_expires: None,
+    }
+}
+
 /// A record that the application keeps in the client's store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppRecord {
@@ -375,10 +396,11 @@ impl State {
             requests.insert(RequestId::from_bytes(id), RequestTarget::of(&record));
             Ok(())
         })?;
+        let own = records::get(&*store, &root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
         drop(store);
         let store = SharedStore::clone(shared);
         let (changed, added) = (BTreeSet::new(), Vec::new());
-        Ok(Self { meta, groups, requests, changed, added, store })
+        Ok(Self { meta, groups, requests, own, changed, added, store })
     }
 
     pub(crate) fn get<T: DeserializeOwned>(
@@ -396,6 +418,16 @@ impl State {
         record: &impl Serialize,
     ) -> Result<(), Fault> {
         records::put(lock(&self.store)?.changes()?, scope, key, record)
+    }
+
+    /// A record of the client's that is no structure.
+    pub(crate) fn secret(&self, key: &[u8]) -> Result<Option<SecretBytes>, Fault> {
+        Ok(lock(&self.store)?.get(&records::root(), key)?)
+    }
+
+    pub(crate) fn put_secret(&self, key: &[u8], secret: SecretBytes) -> Result<(), Fault> {
+        lock(&self.store)?.changes()?.put(&records::root(), key, secret);
+        Ok(())
     }
 
     pub(crate) fn delete(&self, scope: &Scope, key: impl Into<Vec<u8>>) -> Result<(), Fault> {
@@ -513,7 +545,8 @@ impl EventRecord {
         let settled = |operation, verdict| Event::Settled { operation, verdict };
         match self {
             Self::Message { group, from, message, position, content } => {
-                Event::Message { group, from: from.into_person(), message, position, content }
+                let (from, from_me) = (from.into_person(), false);
+                Event::Message { group, from, from_me, message, position, content }
             }
             Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
             Self::Superseded { operation } => settled(operation, Verdict::Superseded),
@@ -533,6 +566,18 @@ impl EventRecord {
             Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
             Self::Diverged { group } => Event::Diverged { group },
             Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
+            Self::Untrusted { operation, person } => settled(operation, Verdict::Untrusted(person)),
+            Self::Linked { person, name } => Event::Linked { person, name },
+            Self::TrustChanged { person, from, to } => Event::TrustChanged { person, from, to },
+            Self::DeviceAdded { person, device } => {
+                Event::DeviceAdded { person, device: device.into_person() }
+            }
+            Self::DeviceRevoked { person, device } => {
+                Event::DeviceRevoked { person, device: device.into_person() }
+            }
+            Self::ConflictingClaims { device, people } => {
+                Event::ConflictingClaims { device: device.into_person(), people }
+            }
         }
     }
 }

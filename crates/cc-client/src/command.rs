@@ -5,7 +5,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppRecord, Client, EventId, Fault, GroupId, LogId, OperationId, Position,
+    AppRecord, Client, EventId, Fault, GroupId, LogId, OperationId, PersonId, Position,
+    SafetyNumber,
     recipe::Role,
     records::{
         self, EventRecord, GroupRecord, OperationPlace, OperationRecord, Queued, RequestRecord,
@@ -66,6 +67,18 @@ pub enum Command {
     /// Do not do a command of the past, if nothing of it was handed to the network yet:
     /// [`Verdict::Cancelled`](crate::Verdict::Cancelled) tells that. Otherwise it is done as it is.
     Cancel(OperationId),
+    /// The safety number of this person was compared: it is verified.
+    Verify(PersonId, SafetyNumber),
+    /// The changed keys of this person are accepted without a comparison.
+    AcceptChange(PersonId),
+    /// Make the device that gave this [offer](Client::offer_device) one of this person's, and add it to all
+    /// groups.
+    Link(Vec<u8>),
+    /// A device of this person is lost: it is removed from all groups, and everybody is told.
+    Revoke(MemberId),
+    /// Replace the key that signs for this person, where it may have been stolen. Others are told that it
+    /// changed.
+    ReplaceKeys,
 }
 
 #[derive(Serialize)]
@@ -78,6 +91,11 @@ enum Digested<'a> {
     Leave(&'a GroupId),
     Refresh(&'a GroupId),
     Cancel(&'a OperationId),
+    Verify(&'a PersonId, &'a [u8]),
+    AcceptChange(&'a PersonId),
+    Link(&'a [u8]),
+    Revoke(&'a [u8; 32]),
+    ReplaceKeys,
 }
 
 impl Command {
@@ -93,6 +111,11 @@ impl Command {
             Self::Leave(group) => Digested::Leave(group),
             Self::Refresh(group) => Digested::Refresh(group),
             Self::Cancel(operation) => Digested::Cancel(operation),
+            Self::Verify(person, number) => Digested::Verify(person, number.to_bytes()),
+            Self::AcceptChange(person) => Digested::AcceptChange(person),
+            Self::Link(offer) => Digested::Link(offer),
+            Self::Revoke(device) => Digested::Revoke(device.as_bytes()),
+            Self::ReplaceKeys => Digested::ReplaceKeys,
         };
         let bytes = records::encode(&digested)?;
         Ok(Sha256::new()
@@ -110,7 +133,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Fault::OperationExists`] for another command under the same id, [`Fault::NoSuchGroup`],
-    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`].
+    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`];
+    /// [`Fault::Untrusted`] for a message to a group with somebody whose keys have changed;
+    /// [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`], [`Fault::SafetyNumber`], [`Fault::DeviceOffer`], and
+    /// [`Fault::NoPersonKey`] on a device that cannot sign for its person.
     pub fn submit(&mut self, id: OperationId, command: Command) -> Result<(), Fault> {
         self.transact(|client| client.submit_now(id, command))
     }
@@ -160,6 +186,9 @@ impl Client {
                 if content.len() > MAX_MESSAGE_LEN / 2 {
                     return Err(Fault::TooLong);
                 }
+                if let Some(person) = self.untrusted_in(&group)? {
+                    return Err(Fault::Untrusted(person));
+                }
                 let record = self.state.group_mut(&group)?;
                 let number = record.next_message;
                 record.next_message += 1;
@@ -176,7 +205,7 @@ impl Client {
                 if self.state.requests.len() >= MAX_REQUESTS {
                     return Err(Fault::QueueFull);
                 }
-                let claim = RequestRecord::Claim { group, mailbox, operation: id };
+                let claim = RequestRecord::Claim { group, mailbox, operation: id, attempts: 0 };
                 let request = self.state.add_request(&claim)?;
                 self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }
@@ -187,6 +216,23 @@ impl Client {
             Command::Leave(group) => self.enqueue(&group, Some(id), Work::Leave),
             Command::Refresh(group) => self.enqueue(&group, Some(id), Work::Refresh),
             Command::Cancel(operation) => self.cancel_now(id, operation),
+            Command::Verify(person, number) => {
+                self.verify_person(&person, &number)?;
+                self.settle_done(id)
+            }
+            Command::AcceptChange(person) => {
+                self.accept_change(&person)?;
+                self.settle_done(id)
+            }
+            Command::Link(offer) => self.link_device(id, &offer),
+            Command::Revoke(device) => {
+                self.revoke(&device)?;
+                self.settle_done(id)
+            }
+            Command::ReplaceKeys => {
+                self.replace_keys()?;
+                self.settle_done(id)
+            }
         }
     }
 
@@ -232,16 +278,17 @@ impl Client {
         if self.state.groups.contains_key(&group) {
             return Err(Fault::OperationExists(id));
         }
+        self.withdraw_offer()?;
         let seat = self.new_seat(Role::Founder(&title))?;
         self.state.add_group(group, GroupRecord::new(title.clone(), seat, Position::START));
         self.state.emit(&EventRecord::Entered { group, name: title })?;
         self.settle(Some(id), &EventRecord::Done { operation: id, position: Position::START })
     }
 
-    fn expect_member(&self, group: &GroupId) -> Result<(), Fault> {
+    pub(crate) fn expect_member(&self, group: &GroupId) -> Result<(), Fault> {
         match self.state.group(group)?.standing {
             Standing::Removed => Err(Fault::NotAMember(*group)),
-            Standing::Member | Standing::Rejoining(_) => Ok(()),
+            Standing::Member | Standing::Rejoining(_) | Standing::Restored(_) => Ok(()),
         }
     }
 
@@ -324,10 +371,13 @@ impl GroupRecord {
             next_queued: 0,
             queued: 0,
             next_message: 0,
+            refreshed: None,
+            sent_since_refresh: 0,
             in_flight: None,
             held: Vec::new(),
             suspect: false,
             rejoins: 0,
+            asked: 0,
         }
     }
 }

@@ -24,9 +24,7 @@ impl Client {
         let Some(in_flight) = &record.in_flight else { return Ok(false) };
         let at = match &in_flight.what {
             Sent::Messages(sent) => sent.iter().position(|(known, _)| known == digest),
-            Sent::Commit { digest: known, .. } | Sent::Rejoin { digest: known } => {
-                (known == digest).then_some(0)
-            }
+            Sent::Commit { digest: known, .. } => (known == digest).then_some(0),
         };
         let Some(at) = at else { return Ok(false) };
         if let Sent::Messages(_) = in_flight.what {
@@ -41,10 +39,7 @@ impl Client {
                 self.own_change(group, change, command, position)?;
                 Ok(true)
             }
-            Sent::Rejoin { .. } | Sent::Messages(_) => {
-                self.ground(group)?;
-                Ok(true)
-            }
+            Sent::Messages(_) => Ok(false),
         }
     }
 
@@ -86,7 +81,10 @@ impl Client {
         };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
         let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
-        self.changed(group, outcome)?;
+        if outcome.update || !outcome.removed.is_empty() {
+            self.refreshed(group)?;
+        }
+        self.changed(group, outcome, position)?;
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
@@ -105,6 +103,7 @@ impl Client {
                 self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
             }
             self.enqueue(group, None, Work::Title)?;
+            self.send_roster(group)?;
         }
         self.dequeue(group, number)?;
         match operation {
@@ -144,8 +143,7 @@ impl Client {
                     self.launch(group, Some(last_commit), items, in_flight.epoch, in_flight.what)?;
                 }
             }
-            Sent::Rejoin { .. } if vanished => self.ground(group)?,
-            Sent::Commit { .. } | Sent::Rejoin { .. } => {}
+            Sent::Commit { .. } => {}
         }
         Ok(())
     }

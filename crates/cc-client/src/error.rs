@@ -1,8 +1,8 @@
 //! What can go wrong on this machine. What the network does is a [`Fate`](crate::Fate).
 
-use cc_core::{RandomError, store::StoreError};
+use cc_core::{MemberId, RandomError, store::StoreError};
 
-use crate::{GroupId, OperationId};
+use crate::{GroupId, OperationId, PersonId};
 
 /// Nothing has changed. The same input may be given again, after [`Store`](Self::Store) errors of a
 /// store that works again.
@@ -45,6 +45,30 @@ pub enum Fault {
     /// More than fits into one message.
     #[error("longer than a message may be")]
     TooLong,
+    /// Nobody whose devices were seen.
+    #[error("there is no person {0}")]
+    NoSuchPerson(PersonId),
+    /// No other device of this person.
+    #[error("there is no device {0}")]
+    NoSuchDevice(MemberId),
+    /// This device has no key that signs for its person: another one has.
+    #[error("this device does not sign for its person")]
+    NoPersonKey,
+    /// The safety number is another one: somebody may be between the two.
+    #[error("the safety number of person {0} is another one")]
+    SafetyNumber(PersonId),
+    /// The person's keys have changed. Accept that, or verify the new ones, before anything is sent.
+    #[error("the keys of person {0} have changed")]
+    Untrusted(PersonId),
+    /// Bytes that are no offer of a new device of this version.
+    #[error("not the offer of a device")]
+    DeviceOffer,
+    /// Only a device that is in no group can become another person's.
+    #[error("a device that is in groups cannot be linked")]
+    CannotLink,
+    /// Not an export of this version, or under another key.
+    #[error("not an export, or under another key")]
+    Export,
 }
 
 impl From<cc_manager::Error> for Fault {
@@ -66,4 +90,9 @@ macro_rules! layer_error {
     };
 }
 
-layer_error!(cc_dh_layer::DhError, cc_mls_layer::MlsError, cc_signal_layer::Error);
+layer_error!(
+    cc_aes_layer::AesError,
+    cc_dh_layer::DhError,
+    cc_mls_layer::MlsError,
+    cc_signal_layer::Error
+);

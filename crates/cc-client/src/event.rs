@@ -4,21 +4,26 @@ use core::ops::Range;
 
 use cc_core::MemberId;
 
-use crate::{EventId, GroupId, LogId, OperationId, Position};
+use crate::{EventId, GroupId, LogId, OperationId, PersonId, Position, Trust};
 
-/// A person, as a group knows them.
+/// A member of a group: one device of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Person {
-    /// The same in every group of one recipe: the digest of all long-lived keys.
+    /// The device, the same in every group of one recipe: the digest of all its long-lived keys.
     pub id: MemberId,
-    /// What the person calls itself, where a layer has names.
+    /// Whose device it is, as both have signed; `None` as long as it has not said so, and where the person has
+    /// revoked it.
+    pub person: Option<PersonId>,
+    /// What the person calls itself.
     pub name: Option<String>,
+    /// What the device is called.
+    pub device: Option<String>,
 }
 
 impl Person {
     pub(crate) const fn new(id: MemberId, name: Option<String>) -> Self {
-        Self { id, name }
+        Self { id, person: None, name, device: None }
     }
 
     /// The name, or else the first bytes of the id.
@@ -33,12 +38,14 @@ impl Person {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A message of somebody else.
+    /// A message of another device.
     Message {
         /// Where.
         group: GroupId,
         /// Whose.
         from: Person,
+        /// Whether that is another device of this person's own.
+        from_me: bool,
         /// The sender's own name for it: a message is read once by this.
         message: OperationId,
         /// Where it is in the group's log: by this, messages have one order.
@@ -111,6 +118,43 @@ pub enum Event {
         /// Positions that were missed.
         missed: Range<Position>,
     },
+    /// This device is one of this person's now, as [`offer_device`](crate::Client::offer_device) asked for.
+    Linked {
+        /// Whose.
+        person: PersonId,
+        /// What that person is called.
+        name: String,
+    },
+    /// How far a person is trusted has changed.
+    TrustChanged {
+        /// Whose.
+        person: PersonId,
+        /// How far until now.
+        from: Trust,
+        /// How far from now on.
+        to: Trust,
+    },
+    /// A person that was known before has one more device, by its own signature: the trust stays.
+    DeviceAdded {
+        /// Whose.
+        person: PersonId,
+        /// Which.
+        device: Person,
+    },
+    /// A person says that a device is no longer one of its own.
+    DeviceRevoked {
+        /// Whose.
+        person: PersonId,
+        /// Which.
+        device: Person,
+    },
+    /// A device has agreed to be of two persons. It counts as that of the first, and neither is trusted.
+    ConflictingClaims {
+        /// Which.
+        device: Person,
+        /// Both.
+        people: [PersonId; 2],
+    },
 }
 
 /// What became of a command.
@@ -125,6 +169,12 @@ pub enum Verdict {
     Cancelled,
     /// It cannot be done; the text says why.
     Refused(String),
+    /// It was not sent, because this person's keys have changed. [`Command::AcceptChange`] or
+    /// [`Command::Verify`] first, then send it anew.
+    ///
+    /// [`Command::AcceptChange`]: crate::Command::AcceptChange
+    /// [`Command::Verify`]: crate::Command::Verify
+    Untrusted(PersonId),
 }
 
 /// What an item of a log was. Every item gets one, and one only; [`Fate::Early`] alone is not final.

@@ -2,13 +2,13 @@
 //! TLS presentation language (RFC 8446 section 3), as the wire format of the stack; see
 //! `docs/client-wire-format.md`.
 
-use cc_core::Opaque;
+use cc_core::{Opaque, decode_list};
 use sha2::{Digest as _, Sha256};
 use tls_codec::{
-    DeserializeBytes, SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
+    DeserializeBytes, SerializeBytes, Size, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
 };
 
-use crate::{Fault, LogId, OperationId, Position};
+use crate::{Fault, LogId, OperationId, Position, introduction::PeopleUpdate};
 
 /// The version of everything in this file, the first byte of each.
 const VERSION: u8 = 1;
@@ -20,9 +20,6 @@ pub(crate) enum GroupItem {
     /// What a stack sealed.
     #[tls_codec(discriminant = 1)]
     Sealed(Opaque),
-    /// A member that fell out of step asks to be added anew.
-    #[tls_codec(discriminant = 2)]
-    Rejoin(KeyPackageOffer),
 }
 
 /// An item of a mailbox.
@@ -32,6 +29,12 @@ pub(crate) enum MailItem {
     /// A welcome.
     #[tls_codec(discriminant = 1)]
     Invitation(Invitation),
+    /// A member that fell out of step asks to be added anew.
+    #[tls_codec(discriminant = 2)]
+    Rejoin(RejoinRequest),
+    /// To a new device: it is one of the sender's, sealed to the key in its offer.
+    #[tls_codec(discriminant = 3)]
+    Link(Opaque),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.
@@ -41,6 +44,32 @@ pub(crate) struct KeyPackageOffer {
     pub(crate) mailbox: LogId,
     /// The key package bundle.
     pub(crate) bundle: Opaque,
+}
+
+/// Asks one member to add this one anew.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct RejoinRequest {
+    pub(crate) body: RejoinBody,
+    /// Ed25519 by the device key of who asks, over a label and the body.
+    pub(crate) signature: [u8; 64],
+}
+
+/// What is signed of a [`RejoinRequest`].
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct RejoinBody {
+    pub(crate) group: LogId,
+    /// Whom this copy is for: the mailbox.
+    pub(crate) to: LogId,
+    /// How many others are to have tried before.
+    pub(crate) turn: u8,
+    /// The epoch that the member believes to be in, 0 where it has no state.
+    pub(crate) epoch: u64,
+    /// Where the commit is by which the member was last added, as far as it knows.
+    pub(crate) joined_at: Position,
+    /// Milliseconds since 1970 by the clock of who asks; each request has a greater one.
+    pub(crate) time: u64,
+    /// Made for this request.
+    pub(crate) offer: KeyPackageOffer,
 }
 
 /// A welcome, and where the group is.
@@ -66,6 +95,9 @@ pub(crate) enum Frame {
     /// What the group is called, for newcomers.
     #[tls_codec(discriminant = 2)]
     Title(Opaque),
+    /// Who members are, and which devices are theirs.
+    #[tls_codec(discriminant = 3)]
+    People(PeopleUpdate),
 }
 
 /// The content of one message.
@@ -100,6 +132,51 @@ pub(crate) fn decode<T: DeserializeBytes>(bytes: &[u8]) -> Result<T, FrameError>
         }
         Some((0, _)) | None => Err(FrameError::Malformed),
         Some(_) => Err(FrameError::Unsupported),
+    }
+}
+
+/// `T list<V>` of at most `MAX` elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List<T, const MAX: usize>(pub(crate) Vec<T>);
+
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Size, const MAX: usize> Size for List<T, MAX> {
+    fn tls_serialized_len(&self) -> usize {
+        let content = self.0.iter().map(Size::tls_serialized_len).sum();
+        // A variable-length integer of RFC 9000 section 16.
+        let length = match content {
+            0..0x40 => 1,
+            0x40..0x4000 => 2,
+            _ => 4,
+        };
+        length + content
+    }
+}
+
+impl<T: SerializeBytes, const MAX: usize> SerializeBytes for List<T, MAX> {
+    fn tls_serialize_bytes(&self) -> Result<Vec<u8>, tls_codec::Error> {
+        if self.0.len() > MAX {
+            return Err(tls_codec::Error::InvalidVectorLength);
+        }
+        let elements = self.0.iter().map(SerializeBytes::tls_serialize_bytes);
+        let elements: Vec<Vec<u8>> = elements.collect::<Result<_, _>>()?;
+        Opaque(elements.concat()).tls_serialize_bytes()
+    }
+}
+
+impl<T: DeserializeBytes, const MAX: usize> DeserializeBytes for List<T, MAX>
+where
+    Self: Size,
+{
+    fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), tls_codec::Error> {
+        let (list, rest) =
+            decode_list(bytes, MAX).map_err(|_| tls_codec::Error::InvalidVectorLength)?;
+        Ok((Self(list), rest))
     }
 }
 

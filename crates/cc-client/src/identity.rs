@@ -4,9 +4,10 @@ use cc_core::{MemberId, SecretBytes, store::StoreError};
 use cc_dh_layer::{Curve, DhKeyPair};
 use cc_mls_layer::MlsIdentity;
 use cc_signal_layer::{Account, IdentityKeyPair};
+use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, MailboxKey, Recipe, recipe::Keys, records};
+use crate::{Fault, MailboxKey, Recipe, device::MAX_NAME_LEN, recipe::Keys, records};
 
 /// What a person says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +15,22 @@ use crate::{Fault, MailboxKey, Recipe, recipe::Keys, records};
 pub struct Profile {
     /// The name that others see.
     pub name: String,
+    /// What this device is called.
+    pub device: String,
 }
 
 impl Profile {
-    /// A name, and nothing else.
+    /// A name, and a device without one.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
+        Self { name: name.into(), device: String::new() }
+    }
+
+    /// What the device is called: "Telephone".
+    #[must_use]
+    pub fn with_device(mut self, name: impl Into<String>) -> Self {
+        self.device = name.into();
+        self
     }
 }
 
@@ -39,6 +49,7 @@ pub(crate) struct Identity {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     name: String,
+    device: String,
     recipe: Recipe,
     id: [u8; 32],
     mailbox: [u8; 32],
@@ -63,6 +74,9 @@ impl Drop for Stored {
 
 impl Identity {
     pub(crate) fn generate(profile: Profile, recipe: Recipe) -> Result<Self, Fault> {
+        if profile.name.len().max(profile.device.len()) > MAX_NAME_LEN {
+            return Err(Fault::TooLong);
+        }
         let keys = Keys::generate(&recipe, &profile.name)?;
         let (id, mailbox) = (MemberId::from_bytes([0; 32]), MailboxKey::generate()?);
         let mut identity = Self { profile, recipe, id, mailbox, keys };
@@ -75,6 +89,7 @@ impl Identity {
         let Keys { dh, signal, mls } = &self.keys;
         let stored = Stored {
             name: self.profile.name.clone(),
+            device: self.profile.device.clone(),
             recipe: self.recipe.clone(),
             id: *self.id.as_bytes(),
             mailbox: *self.mailbox.seed().expose(),
@@ -114,7 +129,7 @@ impl Identity {
             None => None,
         };
         Ok(Self {
-            profile: Profile::new(stored.name.clone()),
+            profile: Profile::new(stored.name.clone()).with_device(stored.device.clone()),
             recipe: stored.recipe.clone(),
             id: MemberId::from_bytes(stored.id),
             mailbox: MailboxKey::from_seed(
@@ -133,6 +148,15 @@ impl Identity {
     pub(crate) fn account(&self) -> Result<Account, Fault> {
         let pair = self.keys.signal.as_ref().ok_or_else(missing)?;
         Ok(Account::with_identity(IdentityKeyPair::load(pair.export().expose())?)?)
+    }
+
+    /// The key with which this device signs: that of the MLS layer, to which the member id commits.
+    pub(crate) fn device_key(&self) -> Result<SigningKey, Fault> {
+        let mls = self.keys.mls.as_ref().ok_or_else(missing)?;
+        let seed = mls.private_key()?;
+        let seed = seed.expose().try_into();
+        let seed = seed.map_err(|_| Fault::Recipe("the MLS layer does not sign with Ed25519"))?;
+        Ok(SigningKey::from_bytes(seed))
     }
 
     pub(crate) fn mls(&self) -> Result<MlsIdentity, Fault> {

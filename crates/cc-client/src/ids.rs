@@ -70,6 +70,12 @@ id! {
     RequestId, 16
 }
 
+id! {
+    /// A person: the digest of its first key, the same for all its devices, in every group, and for ever.
+    /// 32 bytes.
+    PersonId, 32
+}
+
 impl OperationId {
     /// The id of what follows from another: an answer that is made again after a crash is the same one.
     /// `purpose` tells several from one another.

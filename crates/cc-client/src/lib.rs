@@ -5,8 +5,10 @@ mod agenda;
 mod attachment;
 mod client;
 mod command;
+mod contact;
 mod content;
 mod delivery;
+mod device;
 mod driver;
 mod echo;
 mod error;
@@ -15,20 +17,31 @@ mod frame;
 mod history;
 mod identity;
 mod ids;
+mod introduction;
+mod link;
 mod mail;
 mod memory;
 mod overlay;
 mod package;
 mod page;
+mod person;
 mod recipe;
 mod records;
+mod refresh;
 mod rejoin;
 mod request;
+mod safety_number;
 mod seat;
 mod snapshot;
+#[cfg(test)]
+mod testing;
 mod time;
 mod timeline;
 mod timers;
+mod transfer;
+#[cfg(feature = "tree-view")]
+mod tree;
+mod trust;
 mod view;
 mod wire;
 
@@ -45,22 +58,40 @@ pub use delivery::{
     MAX_ITEM_LEN, MAX_PAGE, MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess,
     Refusal, Reply, Request,
 };
-pub use driver::{SystemTimeSource, turn};
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub use driver::blocking::SystemTimeSource;
+#[cfg(feature = "tokio")]
+pub use driver::tokio::{AsyncDeliveryService, Driver, Notifier};
+pub use driver::turn;
 pub use error::Fault;
 pub use event::{Event, Fate, Ledger, Person, Verdict};
 pub use history::{
     Forwarded, HISTORY_MEDIA_TYPE, History, HistoryEntries, read_history, write_history,
 };
 pub use identity::Profile;
-pub use ids::{EventId, GroupId, LogId, OperationId, Position, RequestId};
+pub use ids::{EventId, GroupId, LogId, OperationId, PersonId, Position, RequestId};
+pub use link::MAX_OFFERED_PACKAGES;
 pub use memory::{Faults, MemoryService};
 pub use page::Input;
+pub use person::Trust;
 pub use recipe::Recipe;
+pub use refresh::RefreshPolicy;
+pub use safety_number::SafetyNumber;
 pub use snapshot::{Snapshot, Views};
 pub use time::Now;
 pub use timeline::{Applied, Shown, Timeline};
-pub use view::{GroupView, SafetyNumber};
+pub use transfer::ExportKey;
+pub use trust::PersonView;
+pub use view::GroupView;
 pub use wire::{
     Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,
     WireError,
 };
+
+#[cfg(feature = "tree-view")]
+pub use cc_mls_layer::{NodeChange, TreeLeaf, TreeNode, TreeParent, TreeView};
+
+/// The guide's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/messenger.md")]
+mod messenger {}

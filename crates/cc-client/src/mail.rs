@@ -1,4 +1,4 @@
-//! The mailbox: welcomes.
+//! The mailbox: welcomes, requests of members that come back, and what makes a device another person's.
 
 use crate::{
     Client, Fate, Fault, Item, Now,
@@ -10,11 +10,16 @@ use crate::{
 impl Client {
     /// An item of the mailbox.
     pub(crate) fn mail(&mut self, item: &Item, now: Now) -> Result<Fate, Fault> {
-        let MailItem::Invitation(invitation) = match frame::decode(&item.bytes) {
-            Err(FrameError::Unsupported) => return Ok(Fate::Unsupported),
-            Err(FrameError::Malformed) => return Ok(Fate::Malformed),
-            Ok(mail) => mail,
-        };
+        match frame::decode(&item.bytes) {
+            Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
+            Err(FrameError::Malformed) => Ok(Fate::Malformed),
+            Ok(MailItem::Invitation(invitation)) => self.invited(invitation, now),
+            Ok(MailItem::Rejoin(request)) => self.rejoin_request(request, now),
+            Ok(MailItem::Link(sealed)) => self.linked(sealed.as_slice()),
+        }
+    }
+
+    fn invited(&mut self, invitation: Invitation, now: Now) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &invitation.package)?;
         let Some(package) = package else {
@@ -29,11 +34,13 @@ impl Client {
         {
             return Ok(Fate::Forged);
         }
-        let seat = self.seat(&package.seat)?;
-        if !seat::join(seat, welcome.as_slice())? {
-            return Ok(Fate::Forged);
+        if known.is_some_and(|group| position <= group.joined_at) {
+            // By a key package of last resort, the welcome of long ago still opens.
+            return Ok(Fate::Duplicate);
         }
-        self.state.delete(&records::packages(), invitation.package)?;
+        let Some(package) = self.join_by(package, &invitation.package, welcome.as_slice())? else {
+            return Ok(Fate::Forged);
+        };
         match package.rejoins {
             None => {
                 let title = seat::title(self.seat(&package.seat)?);
@@ -46,11 +53,17 @@ impl Client {
                 }
                 self.state.add_group(log, record);
                 self.state.emit(&EventRecord::Entered { group: log, name: title })?;
+                self.introduce(&log)?;
             }
             Some(group) => {
                 let record = self.state.group_mut(&group)?;
                 let from = match record.standing {
                     Standing::Rejoining(from) => from,
+                    Standing::Restored(from) => {
+                        // There is nothing of before that could be read.
+                        (record.cursor, record.last_commit) = (position, position);
+                        from
+                    }
                     Standing::Member | Standing::Removed => record.cursor,
                 };
                 // What was sent since the commit by which this member came back is held, or not read yet.
@@ -59,7 +72,9 @@ impl Client {
                 record.next_message = record.next_message.max(first_message(now));
                 self.timers.suspects.remove(&group);
                 self.ground(&group)?;
+                self.state.delete(&records::restored(), *group.as_bytes())?;
                 self.state.emit(&EventRecord::Repaired { group, from, to: position })?;
+                self.introduce(&group)?;
             }
         }
         let timer = self.timers.log(&log);
@@ -71,6 +86,6 @@ impl Client {
 
 /// Where the numbers of messages begin: behind all that this member may have used before its store was
 /// put back to an old copy, which the others would take for second copies.
-const fn first_message(now: Now) -> u64 {
+pub(crate) const fn first_message(now: Now) -> u64 {
     now.wall << 10
 }

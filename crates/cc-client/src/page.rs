@@ -151,7 +151,9 @@ impl Client {
         if *log == self.state.meta.mailbox {
             return Some(self.state.meta.mailbox_cursor);
         }
-        self.state.groups.get(log).map(|group| group.cursor)
+        let group = self.state.groups.get(log)?;
+        // Of a group that was restored nothing is read before this member is back.
+        (!matches!(group.standing, Standing::Restored(_))).then_some(group.cursor)
     }
 
     /// What the application should know of an item that it does not get to see otherwise.
@@ -183,7 +185,6 @@ impl Client {
         match frame::decode(&item.bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
-            Ok(GroupItem::Rejoin(offer)) => self.rejoin_request(group, offer, item.position, now),
             Ok(GroupItem::Sealed(wire)) => {
                 let fate = self.open_sealed(group, wire.as_slice(), item, now)?;
                 if fate == Fate::Early {
@@ -220,11 +221,12 @@ impl Client {
                 if !outcome.removed_self {
                     self.in_step(group)?;
                 }
-                self.changed(group, outcome)?;
+                self.changed(group, outcome, item.position)?;
                 Fate::Change
             }
             Opened::LeaveRequest => {
-                self.take_turn(group, Work::CommitLeaves, item.position, now)?;
+                let turn = self.turn_at(group, item.position)?;
+                self.take_turn(group, Work::CommitLeaves, turn, now)?;
                 Fate::Request
             }
             Opened::OtherRequest => Fate::Request,
@@ -255,6 +257,9 @@ impl Client {
                 }
                 Ok(Fate::Request)
             }
+            Ok(Frame::People(update)) => {
+                Ok(if self.learn(group, update)? { Fate::Request } else { Fate::Forged })
+            }
             Ok(Frame::Content(content)) => {
                 let scope = records::seen(group);
                 let mut seen: SeenRecord = self.state.get(&scope, &sender.id)?.unwrap_or_default();
@@ -275,13 +280,19 @@ impl Client {
     }
 
     /// A change is in force, made by anybody.
-    pub(crate) fn changed(&mut self, group: &GroupId, outcome: Outcome) -> Result<(), Fault> {
+    pub(crate) fn changed(
+        &mut self,
+        group: &GroupId,
+        outcome: Outcome,
+        position: Position,
+    ) -> Result<(), Fault> {
         self.state.group_mut(group)?.access = None;
         if outcome.superseded {
             // The command is still in the queue, and what is left of it is decided anew.
             self.ground(group)?;
         }
         self.drop_readmissions(group, &outcome.added)?;
+        self.note_additions(group, &outcome.added, position)?;
         let me = *self.identity.id.as_bytes();
         let readmitted = outcome.added.iter().any(|person| person.id == me);
         for person in outcome.removed {
@@ -357,7 +368,7 @@ impl Client {
                         let item = Item { position, commit, bytes: Vec::new() };
                         self.open_sealed(log, wire.as_slice(), &item, now)?
                     }
-                    Ok(GroupItem::Rejoin(_)) | Err(_) => Fate::Malformed,
+                    Err(_) => Fate::Malformed,
                 },
             };
             if fate.is_final() {

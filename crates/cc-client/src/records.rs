@@ -7,7 +7,8 @@ use cc_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, Position, RequestId,
+    AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, PersonId, Position,
+    RequestId, Trust,
 };
 
 /// The version of all records of this file.
@@ -46,6 +47,16 @@ pub(crate) fn seen(group: &GroupId) -> Scope {
     root().child("seen").child(group.as_bytes())
 }
 
+/// What is known of members' coming back to a group, by member.
+pub(crate) fn returns(group: &GroupId) -> Scope {
+    root().child("returns").child(group.as_bytes())
+}
+
+/// The members of groups that were restored, by group.
+pub(crate) fn restored() -> Scope {
+    root().child("restored")
+}
+
 /// Commands, by their ids.
 pub(crate) fn operations() -> Scope {
     root().child("operations")
@@ -71,6 +82,11 @@ pub(crate) fn packages() -> Scope {
     root().child("packages")
 }
 
+/// Those of them that are of last resort, by their digests: nothing in it but the key.
+pub(crate) fn last_resorts() -> Scope {
+    root().child("last resorts")
+}
+
 /// The application's own.
 pub(crate) fn application() -> Scope {
     root().child("application")
@@ -94,6 +110,10 @@ pub(crate) struct Meta {
     pub(crate) packages_wanted: u32,
     /// As the directory last said.
     pub(crate) packages_there: Option<u32>,
+    /// When the first of those in the directory expires, in seconds since 1970.
+    pub(crate) packages_expire: Option<u64>,
+    /// When the one of last resort in the directory expires.
+    pub(crate) last_resort_expires: Option<u64>,
 }
 
 /// One group.
@@ -117,6 +137,10 @@ pub(crate) struct GroupRecord {
     pub(crate) queued: u32,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
+    /// Since when this member has its secrets, in milliseconds since 1970, once that was looked at.
+    pub(crate) refreshed: Option<u64>,
+    /// Messages of this member's since then.
+    pub(crate) sent_since_refresh: u64,
     /// The request that waits for the log to show it, or for another commit.
     pub(crate) in_flight: Option<InFlight>,
     /// Positions that are held, and how many bytes each has.
@@ -125,6 +149,8 @@ pub(crate) struct GroupRecord {
     pub(crate) suspect: bool,
     /// Rejoins that were asked for since this member was last in step.
     pub(crate) rejoins: u32,
+    /// What the latest request to be added anew had as its time.
+    pub(crate) asked: u64,
 }
 
 /// A token in a record.
@@ -137,6 +163,8 @@ pub(crate) enum Standing {
     Member,
     /// Asked to be added anew, having read this far.
     Rejoining(Position),
+    /// Restored without its stack, having read this far: asks to be added anew.
+    Restored(Position),
     Removed,
 }
 
@@ -155,8 +183,6 @@ pub(crate) enum Sent {
     Messages(Vec<([u8; 32], Sealed)>),
     /// The commit of the staged change.
     Commit { digest: [u8; 32], change: [u8; 16], command: Option<Sealed> },
-    /// A request to be added anew.
-    Rejoin { digest: [u8; 32] },
 }
 
 impl Sent {
@@ -167,7 +193,6 @@ impl Sent {
             Self::Commit { command, .. } => {
                 command.as_ref().is_some_and(|sealed| sealed.number == number)
             }
-            Self::Rejoin { .. } => false,
         }
     }
 }
@@ -194,6 +219,10 @@ pub(crate) enum Work {
         bytes: Vec<u8>,
     },
     Title,
+    /// Who this device is.
+    Introduction,
+    /// Who the others are: one chunk.
+    Roster(u16),
     /// Key package offers, as they travel.
     Add(Vec<Vec<u8>>),
     /// Offers of members that come back.
@@ -208,7 +237,10 @@ pub(crate) enum Work {
 impl Work {
     /// Whether it is sent as a message, and so beside others.
     pub(crate) const fn is_message(&self) -> bool {
-        matches!(self, Self::Content { .. } | Self::Title | Self::Leave)
+        matches!(
+            self,
+            Self::Content { .. } | Self::Title | Self::Introduction | Self::Roster(_) | Self::Leave
+        )
     }
 }
 
@@ -260,6 +292,8 @@ pub(crate) enum RequestRecord {
         group: GroupId,
         mailbox: LogId,
         operation: OperationId,
+        /// Claims for it before this one.
+        attempts: u32,
     },
 }
 
@@ -332,12 +366,48 @@ pub(crate) enum EventRecord {
         from: Position,
         to: Position,
     },
+    Untrusted {
+        operation: OperationId,
+        person: PersonId,
+    },
+    Linked {
+        person: PersonId,
+        name: String,
+    },
+    TrustChanged {
+        person: PersonId,
+        from: Trust,
+        to: Trust,
+    },
+    DeviceAdded {
+        person: PersonId,
+        device: PersonRecord,
+    },
+    DeviceRevoked {
+        person: PersonId,
+        device: PersonRecord,
+    },
+    ConflictingClaims {
+        device: PersonRecord,
+        people: [PersonId; 2],
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PersonRecord {
     pub(crate) id: [u8; 32],
     pub(crate) name: Option<String>,
+}
+
+/// What is known of a member's coming back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReturnRecord {
+    /// The commit that added the member last, where it was read.
+    pub(crate) added_at: Position,
+    /// What the member's latest request had as its time.
+    pub(crate) asked: u64,
+    /// A request was seen since the member was added last.
+    pub(crate) asked_since: bool,
 }
 
 /// Which messages of one sender were read.

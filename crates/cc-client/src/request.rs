@@ -17,6 +17,10 @@ use crate::{
     seat::{self, Staged},
 };
 
+/// Expired key packages that a directory may hand out before an invitation is given up.
+const MAX_CLAIMS: u32 = 16;
+/// Milliseconds until key packages are looked after again.
+const UPKEEP: u64 = 6 * 3_600_000;
 /// Bytes of sealed messages after which no more are put into one append.
 const MAX_SEALED_LEN: usize = MAX_PAGE_LEN / 2;
 
@@ -61,7 +65,10 @@ impl Client {
                 }
                 Target::Log(group) => self.poll_group(&group, now)?,
                 Target::Request(id) => self.poll_stored(id, now)?,
-                Target::Packages => self.replenish(now)?,
+                Target::Packages => match self.replenish(now)? {
+                    Some(id) => self.poll_stored(id, now)?,
+                    None => None,
+                },
             };
             if request.is_some() {
                 // There may be more.
@@ -81,7 +88,7 @@ impl Client {
                     if over { None } else { self.timers.next_look(&log, waits, now) }
                 }
                 Target::Request(id) => self.timers.offers.get(&id).map(|offer| offer.again),
-                Target::Packages => None,
+                Target::Packages => Some(now.mono.saturating_add(UPKEEP)),
             };
             self.timers.agenda.look_again(target, again);
         }
@@ -100,10 +107,15 @@ impl Client {
         if standing == Standing::Removed {
             return Ok(None);
         }
+        if matches!(standing, Standing::Restored(_)) {
+            return self.rejoin_if_due(group, now);
+        }
         if let Some(read) = self.read_if_due(*group, cursor, now)? {
             return Ok(Some(read));
         }
-        self.rejoin_if_due(group, now)?;
+        if let Some(request) = self.rejoin_if_due(group, now)? {
+            return Ok(Some(request));
+        }
         let record = self.state.group(group)?;
         let (in_flight, queued) = (record.in_flight.as_ref().map(|it| it.request), record.queued);
         let timer = *self.timers.log(group);
@@ -119,8 +131,14 @@ impl Client {
         }
         // Nothing is sealed before everything was read: it would be under an epoch that is over.
         let waits = !timer.caught_up || timer.head > cursor || timer.send_after > now.mono;
-        if queued == 0 || waits || standing != Standing::Member {
+        if waits || standing != Standing::Member {
             return Ok(None);
+        }
+        if queued == 0 {
+            self.refresh_if_due(group, now)?;
+            if self.state.group(group)?.queued == 0 {
+                return Ok(None);
+            }
         }
         let Some(id) = self.start_work(group, now)? else { return Ok(None) };
         self.timers.offer(id, now);
@@ -156,7 +174,7 @@ impl Client {
         Ok(Some(Request { id, call: Call::Read(Read { log, after, access }) }))
     }
 
-    fn stored_request(&self, id: RequestId) -> Result<Request, Fault> {
+    pub(crate) fn stored_request(&self, id: RequestId) -> Result<Request, Fault> {
         let record: RequestRecord = self
             .state
             .get(&records::requests(), id.as_bytes())?
@@ -198,6 +216,7 @@ impl Client {
 
     /// Makes the next request of a group's queue; `None` where nothing in it is due.
     fn start_work(&mut self, group: &GroupId, now: Now) -> Result<Option<RequestId>, Fault> {
+        self.refuse_untrusted(group)?;
         let mut front = self.state.list::<Queued>(&records::queue(group), MAX_APPEND)?.into_iter();
         while let Some((key, queued)) = front.next() {
             let number = queue_number(&key)?;
@@ -243,6 +262,14 @@ impl Client {
                     let content = Content { number, id, bytes: Opaque(bytes) };
                     seat::seal(seat, group, &Frame::Content(content))?
                 }
+                Work::Introduction => {
+                    let introduction = self.introduction()?;
+                    seat::seal(self.group_seat(group)?, group, &introduction)?
+                }
+                Work::Roster(chunk) => {
+                    let roster = self.roster(group, chunk)?;
+                    seat::seal(self.group_seat(group)?, group, &roster)?
+                }
                 Work::Leave => seat::leave(seat)?,
                 _ => seat::seal(seat, group, &Frame::Title(Opaque(title.into_bytes())))?,
             };
@@ -252,6 +279,9 @@ impl Client {
             items.push(item);
         }
         let epoch = seat::epoch(self.group_seat(group)?);
+        let count = u64::try_from(sent.len()).unwrap_or(u64::MAX);
+        let record = self.state.group_mut(group)?;
+        record.sent_since_refresh = record.sent_since_refresh.saturating_add(count);
         self.launch(group, None, items, epoch, Sent::Messages(sent))
     }
 
@@ -345,24 +375,6 @@ impl Client {
         Ok(())
     }
 
-    /// Key packages for the directory, where it has too few.
-    fn replenish(&mut self, now: Now) -> Result<Option<Request>, Fault> {
-        let meta = &self.state.meta;
-        let wanted = meta.packages_wanted;
-        let there = meta.packages_there.unwrap_or(0);
-        let under_way = self.state.requests.values().any(|t| *t == RequestTarget::Publish);
-        if wanted == 0 || there > wanted / 2 || under_way {
-            return Ok(None);
-        }
-        let mut packages = Vec::new();
-        for _ in there..wanted.min(there + 64) {
-            packages.push((self.new_package(now)?, false));
-        }
-        let id = self.state.add_request(&RequestRecord::Publish { packages })?;
-        self.timers.offer(id, now);
-        self.stored_request(id).map(Some)
-    }
-
     /// Takes the answer to a request. One that is not known (answered before, or of another client) does
     /// nothing.
     pub(crate) fn response_now(
@@ -404,11 +416,11 @@ impl Client {
                 true
             }
             (RequestTarget::Claim, Ok(Reply::Claimed(package))) => {
-                self.claimed(id, package)?;
+                self.claimed(id, package, now)?;
                 true
             }
             (RequestTarget::Claim, Err(Failure::Refused(_))) => {
-                self.claimed(id, None)?;
+                self.claimed(id, None, now)?;
                 true
             }
             // An answer of another kind is none.
@@ -462,7 +474,7 @@ impl Client {
                     self.timers.log(group).refused(now);
                     self.state.group_mut(group)?.suspect = true;
                 }
-                if let Sent::Messages(_) | Sent::Rejoin { .. } = in_flight.what {
+                if let Sent::Messages(_) = in_flight.what {
                     self.ground(group)?;
                 }
                 return Ok(());
@@ -477,7 +489,6 @@ impl Client {
                 seat::discard(self.group_seat(group)?)?;
                 Vec::from_iter(command)
             }
-            Sent::Rejoin { .. } => Vec::new(),
         };
         for Sealed { number, operation } in commands {
             self.dequeue(group, number)?;
@@ -489,22 +500,41 @@ impl Client {
         Ok(())
     }
 
-    fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>) -> Result<(), Fault> {
+    fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>, now: Now) -> Result<(), Fault> {
         let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
-        let Some(RequestRecord::Claim { group, operation, .. }) = record else { return Ok(()) };
-        let offer = package.filter(|bytes| seat::read_offer(bytes).is_ok());
+        let Some(RequestRecord::Claim { group, mailbox, operation, attempts }) = record else {
+            return Ok(());
+        };
         let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
-        match offer {
-            None => {
-                self.settle(Some(operation), &refused("there is no key package of that person"))
-            }
-            Some(offer) => match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
-                Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
-                    self.settle(Some(operation), &refused("not a member of the group any more"))
-                }
-                other => other,
-            },
+        let offer = package.filter(|bytes| seat::read_offer(bytes).is_ok());
+        let Some(offer) = offer else {
+            let why = "there is no key package of that person";
+            return self.settle(Some(operation), &refused(why));
+        };
+        if self.is_expired(&group, &offer, now)? && attempts < MAX_CLAIMS {
+            // It lay in the directory for too long: the one behind it may be newer.
+            let attempts = attempts + 1;
+            let claim = RequestRecord::Claim { group, mailbox, operation, attempts };
+            return self.state.add_request(&claim).map(drop);
         }
+        match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
+            Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
+                self.settle(Some(operation), &refused("not a member of the group any more"))
+            }
+            Err(Fault::QueueFull) => {
+                self.settle(Some(operation), &refused("too much waits in the group"))
+            }
+            other => other,
+        }
+    }
+
+    fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {
+        if self.expect_member(group).is_err() {
+            return Ok(false);
+        }
+        let bundle = seat::read_offer(offer)?.bundle;
+        let expires = seat::expires(self.group_seat(group)?, bundle.as_slice());
+        Ok(expires.is_some_and(|expires| expires <= now.seconds()))
     }
 }
 

@@ -181,7 +181,9 @@ pub(crate) fn stage(
         }
         Work::CommitLeaves if seat.leaving().next().is_none() => return Ok(Staged::Nothing),
         Work::Refresh | Work::CommitLeaves => seat.update(),
-        Work::Content { .. } | Work::Title | Work::Leave => return Ok(Staged::Nothing),
+        Work::Content { .. } | Work::Title | Work::Introduction | Work::Roster(_) | Work::Leave => {
+            return Ok(Staged::Nothing);
+        }
     };
     match staged {
         Ok(change) => Ok(Staged::Change { id: *change.id().as_bytes(), commit: change.commit }),
@@ -267,9 +269,43 @@ pub(crate) fn may_rejoin(seat: &CascadingCipherManager, bundle: &[u8]) -> bool {
     view.is_ok_and(|view| member_ids(seat).contains(&view.id))
 }
 
+/// When a key package expires, in seconds since 1970, where it says so.
+pub(crate) fn expires(seat: &CascadingCipherManager, bundle: &[u8]) -> Option<u64> {
+    seat.inspect_key_package(bundle).ok()?.expires
+}
+
+/// Key packages that are made from now on are of last resort, in the layer that marks them.
+pub(crate) fn set_last_resort(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+    if seat.find::<MlsLayer>().is_none() {
+        return Ok(());
+    }
+    Ok(seat.configure::<MlsLayer, ()>(|mut settings| {
+        settings.set_last_resort(true);
+        Ok(())
+    })?)
+}
+
+/// Forgets the private keys of the key packages of last resort: a copy of the stack keeps them.
+pub(crate) fn forget_last_resort(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+    let Some(mls) = seat.find::<MlsLayer>() else { return Ok(()) };
+    let references: Vec<_> = mls.key_packages()?.into_iter().map(|it| it.reference).collect();
+    Ok(seat.configure::<MlsLayer, ()>(|mut settings| {
+        for reference in &references {
+            settings.forget_key_package(reference)?;
+        }
+        Ok(())
+    })?)
+}
+
 /// Whose key package a bundle is.
 pub(crate) fn inspect(seat: &CascadingCipherManager, bundle: &[u8]) -> Result<MemberId, Fault> {
     Ok(seat.inspect_key_package(bundle)?.id)
+}
+
+/// The key with which a member signs in the MLS layer, if it is Ed25519.
+pub(crate) fn device_key(seat: &CascadingCipherManager, member: &MemberId) -> Option<[u8; 32]> {
+    let members = seat.find::<MlsLayer>()?.mls_members();
+    members.iter().find(|known| known.id == *member)?.signature_key.as_slice().try_into().ok()
 }
 
 /// Under which the tokens of logs are exported.

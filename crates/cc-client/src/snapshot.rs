@@ -47,13 +47,14 @@ impl Views {
         self.snapshot().groups.get(id).cloned()
     }
 
-    fn publish(&self, changed: Vec<Arc<GroupView>>) {
+    fn publish(&self, me: Person, changed: Vec<Arc<GroupView>>) {
         if changed.is_empty() {
             return;
         }
         let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // Copied (pointers only) where somebody still looks at the last one.
         let snapshot = Arc::make_mut(&mut now);
+        snapshot.me = me;
         snapshot.groups.extend(changed.into_iter().map(|view| (view.id, view)));
     }
 }
@@ -82,6 +83,8 @@ pub(crate) struct ViewState {
     views: Option<Views>,
     /// The store was changed by another process: all is to be shown anew.
     reload: bool,
+    /// Groups in which members said who they are.
+    pub(crate) introduced: BTreeSet<GroupId>,
 }
 
 impl ViewState {
@@ -127,15 +130,20 @@ impl Client {
         for id in changed {
             self.write_view(id)?;
         }
+        if changed.is_empty() && !self.view_state.reload {
+            return Ok(Vec::new());
+        }
         let Some(views) = &self.view_state.views else { return Ok(Vec::new()) };
         if core::mem::take(&mut self.view_state.reload) {
             return Ok(self.all_views()?.into_values().collect());
         }
+        let introduced = core::mem::take(&mut self.view_state.introduced);
         let last = views.snapshot();
         let mut prepared = Vec::new();
         for id in changed {
             if let Some(record) = self.state.groups.get(id) {
-                let last = last.groups.get(id).map(Arc::as_ref);
+                let last = last.groups.get(id).filter(|_| !introduced.contains(id));
+                let last = last.map(Arc::as_ref);
                 prepared.push(Arc::new(self.view(id, record, last)?));
             }
         }
@@ -145,13 +153,13 @@ impl Client {
     /// The commit is in force.
     pub(crate) fn show_views(&self, prepared: Vec<Arc<GroupView>>) {
         if let Some(views) = &self.view_state.views {
-            views.publish(prepared);
+            views.publish(self.me(), prepared);
         }
     }
 
     fn write_view(&mut self, id: &GroupId) -> Result<(), Fault> {
         let Some(group) = self.state.groups.get(id) else { return Ok(()) };
-        if group.standing == Standing::Removed {
+        if matches!(group.standing, Standing::Removed | Standing::Restored(_)) {
             return Ok(());
         }
         let (name, joined_at) = (group.seat.clone(), group.joined_at);
@@ -200,7 +208,7 @@ impl Client {
         group: &GroupRecord,
         last: Option<&GroupView>,
     ) -> Result<GroupView, Fault> {
-        let removed = group.standing == Standing::Removed;
+        let removed = matches!(group.standing, Standing::Removed | Standing::Restored(_));
         let (epoch, members, authenticator) = match last {
             _ if removed => (None, Arc::default(), None),
             Some(last)
@@ -215,10 +223,12 @@ impl Client {
                     self.state.get(&records::views(), id.as_bytes())?;
                 let missing = || StoreError::corrupt("a group has no view");
                 let ViewRecord { of, members, authenticator } = record.ok_or_else(missing)?;
-                let members = members
-                    .into_iter()
-                    .map(|member| Person::new(MemberId::from_bytes(member.id), member.name));
-                (of.epoch, members.collect(), authenticator)
+                let members = members.into_iter().map(|member| {
+                    let mut member = Person::new(MemberId::from_bytes(member.id), member.name);
+                    self.describe(&mut member)?;
+                    Ok(member)
+                });
+                (of.epoch, members.collect::<Result<_, Fault>>()?, authenticator)
             }
         };
         Ok(GroupView {

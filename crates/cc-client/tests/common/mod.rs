@@ -29,9 +29,22 @@ impl Person {
     }
 
     pub fn with(name: &str, recipe: Recipe) -> Self {
-        let disk = Disk::default();
-        let client = Client::create(Arc::clone(&disk), Profile::new(name), recipe).unwrap();
+        Self::create(Profile::new(name), recipe)
+    }
+
+    pub fn of(profile: Profile) -> Self {
+        Self::create(profile, Recipe::group())
+    }
+
+    fn create(profile: Profile, recipe: Recipe) -> Self {
+        let (disk, name) = (Disk::default(), profile.name.clone());
+        let client = Client::create(Arc::clone(&disk), profile, recipe).unwrap();
         let now = Now { wall: 1_790_000_000_000, mono: 0 };
+        Self { name, disk, client, events: Vec::new(), fates: Vec::new(), now }
+    }
+
+    /// A client that was made elsewhere.
+    pub fn restored(name: &str, disk: Disk, client: Client, now: Now) -> Self {
         Self { name: name.to_owned(), disk, client, events: Vec::new(), fates: Vec::new(), now }
     }
 

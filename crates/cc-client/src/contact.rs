@@ -1,0 +1,237 @@
+//! What this client keeps of people and their devices.
+
+use std::collections::BTreeSet;
+
+use cc_core::{
+    MemberId, SecretBytes,
+    store::{Batch, Scope, StoreError},
+};
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Client, Event, Fault, LogId, Person, PersonId, Trust,
+    client::State,
+    device::{DeviceBody, DeviceCertificate, Revocation},
+    frame,
+    identity::Identity,
+    person::{PersonKeys, new_key},
+    records,
+};
+
+/// Devices of one person that are known at the same time.
+pub(crate) const MAX_DEVICES: usize = 64;
+
+/// People, by their ids.
+pub(crate) fn people() -> Scope {
+    records::root().child("people")
+}
+
+/// Devices, by their member ids.
+pub(crate) fn devices() -> Scope {
+    records::root().child("devices")
+}
+
+/// Where the own person is, and what is looked at often.
+pub(crate) const OWN_PERSON: &[u8] = b"person";
+/// The seed of the own person's key, on the devices that have it.
+pub(crate) const PERSON_KEY: &[u8] = b"person key";
+/// The seed of the key to which a person seals what makes this device one of its own.
+pub(crate) const LINK_KEY: &[u8] = b"link key";
+
+/// What is in memory of people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OwnPerson {
+    /// Whose device this is.
+    pub(crate) id: PersonId,
+    /// What the person is called.
+    pub(crate) name: String,
+    /// This device has offered itself to another person, and says nothing of itself until it is taken.
+    pub(crate) linking: bool,
+    /// Whose trust has fallen.
+    pub(crate) changed: BTreeSet<PersonId>,
+}
+
+/// A person, this one as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ContactRecord {
+    /// The [`PersonKeys`], as they travel.
+    pub(crate) keys: Vec<u8>,
+    /// From the newest certificate.
+    pub(crate) name: String,
+    pub(crate) trust: Trust,
+    pub(crate) devices: Vec<[u8; 32]>,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceRecord {
+    pub(crate) person: PersonId,
+    pub(crate) person_name: String,
+    pub(crate) name: String,
+    pub(crate) mailbox: LogId,
+    /// The [`DeviceCertificate`], as it travels; empty where only its revocation is known.
+    pub(crate) certificate: Vec<u8>,
+    /// The [`Revocation`], as it travels.
+    pub(crate) revocation: Option<Vec<u8>>,
+}
+
+impl ContactRecord {
+    pub(crate) fn new(keys: &PersonKeys, name: String) -> Result<Self, Fault> {
+        let keys = frame::encode(keys)?;
+        Ok(Self { keys, name, trust: Trust::Pinned, devices: Vec::new() })
+    }
+
+    pub(crate) fn keys(&self) -> Result<PersonKeys, Fault> {
+        frame::decode(&self.keys).map_err(|_| damaged())
+    }
+}
+
+impl DeviceRecord {
+    pub(crate) fn new(certificate: &DeviceCertificate) -> Result<Self, Fault> {
+        let body = &certificate.body;
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        Ok(Self {
+            person: body.person,
+            person_name: text(body.person_name.as_slice()),
+            name: text(body.device_name.as_slice()),
+            mailbox: body.mailbox,
+            certificate: frame::encode(certificate)?,
+            revocation: None,
+        })
+    }
+
+    /// `None` where only the revocation is known.
+    pub(crate) fn certificate(&self) -> Result<Option<DeviceCertificate>, Fault> {
+        if self.certificate.is_empty() {
+            return Ok(None);
+        }
+        frame::decode(&self.certificate).map(Some).map_err(|_| damaged())
+    }
+
+    pub(crate) fn revocation(&self) -> Result<Option<Revocation>, Fault> {
+        let revocation = self.revocation.as_deref().map(frame::decode);
+        revocation.transpose().map_err(|_| damaged())
+    }
+}
+
+fn damaged() -> Fault {
+    StoreError::corrupt("a record of a person is malformed").into()
+}
+
+/// A new person with this device.
+pub(crate) fn create(batch: &mut Batch, identity: &Identity) -> Result<(), Fault> {
+    let person = new_key()?;
+    let keys = PersonKeys::first(&person);
+    let body = DeviceBody {
+        person: keys.id(),
+        generation: 0,
+        person_name: identity.profile.name.as_bytes().into(),
+        member: *identity.id.as_bytes(),
+        mailbox: identity.mailbox.address(),
+        device_key: identity.device_key()?.verifying_key().to_bytes(),
+        device_name: identity.profile.device.as_bytes().into(),
+        serial: 0,
+    };
+    let certificate = body.certify(&person)?.consent(&identity.device_key()?)?;
+    let mut contact = ContactRecord::new(&keys, identity.profile.name.clone())?;
+    contact.devices.push(*identity.id.as_bytes());
+    let own = OwnPerson {
+        id: keys.id(),
+        name: identity.profile.name.clone(),
+        linking: false,
+        changed: BTreeSet::new(),
+    };
+    records::put(batch, &records::root(), OWN_PERSON, &own)?;
+    batch.put(&records::root(), PERSON_KEY, SecretBytes::new(person.to_bytes().to_vec()));
+    records::put(batch, &people(), *keys.id().as_bytes(), &contact)?;
+    let device = DeviceRecord::new(&certificate)?;
+    records::put(batch, &devices(), *identity.id.as_bytes(), &device)
+}
+
+impl State {
+    pub(crate) fn contact(&self, id: &PersonId) -> Result<Option<ContactRecord>, Fault> {
+        self.get(&people(), id.as_bytes())
+    }
+
+    pub(crate) fn put_contact(&self, id: &PersonId, contact: &ContactRecord) -> Result<(), Fault> {
+        self.put(&people(), *id.as_bytes(), contact)
+    }
+
+    pub(crate) fn device(&self, member: &[u8; 32]) -> Result<Option<DeviceRecord>, Fault> {
+        self.get(&devices(), member)
+    }
+
+    pub(crate) fn put_device(&self, member: &[u8; 32], device: &DeviceRecord) -> Result<(), Fault> {
+        self.put(&devices(), *member, device)
+    }
+
+    /// The own person, which changes.
+    pub(crate) fn set_own_person(&mut self, own: OwnPerson) -> Result<(), Fault> {
+        self.put(&records::root(), OWN_PERSON, &own)?;
+        self.own = own;
+        Ok(())
+    }
+
+    /// The own person's record.
+    pub(crate) fn own_contact(&self) -> Result<ContactRecord, Fault> {
+        self.contact(&self.own.id)?.ok_or_else(damaged)
+    }
+}
+
+impl Client {
+    /// The key that signs for this person.
+    ///
+    /// # Errors
+    /// [`Fault::NoPersonKey`] on a device that was linked, and where the key was replaced elsewhere.
+    pub(crate) fn person_key(&self) -> Result<SigningKey, Fault> {
+        let seed = self.state.secret(PERSON_KEY)?.ok_or(Fault::NoPersonKey)?;
+        let seed = seed.expose().try_into().map_err(|_| damaged())?;
+        let key = SigningKey::from_bytes(seed);
+        let current = *self.state.own_contact()?.keys()?.current();
+        if key.verifying_key().to_bytes() == current { Ok(key) } else { Err(Fault::NoPersonKey) }
+    }
+
+    /// A member with the names of its certificate.
+    pub(crate) fn describe(&self, person: &mut Person) -> Result<(), Fault> {
+        let device = self.state.device(person.id.as_bytes())?;
+        let Some(device) = device.filter(|device| device.revocation.is_none()) else {
+            return Ok(());
+        };
+        person.person = Some(device.person);
+        person.name = Some(device.person_name);
+        person.device = Some(device.name);
+        Ok(())
+    }
+
+    /// As [`describe`](Self::describe), all whom an event names.
+    pub(crate) fn describe_event(&self, event: &mut Event) -> Result<(), Fault> {
+        let person = match event {
+            Event::Message { from, from_me, .. } => {
+                self.describe(from)?;
+                *from_me = from.person == Some(self.state.own.id);
+                return Ok(());
+            }
+            Event::Joined { person, .. } | Event::Left { person, .. } => person,
+            Event::KeysChanged { person: Some(person), .. } => person,
+            Event::DeviceAdded { device, .. }
+            | Event::DeviceRevoked { device, .. }
+            | Event::ConflictingClaims { device, .. } => device,
+            _ => return Ok(()),
+        };
+        self.describe(person)
+    }
+
+    /// Who this is, and which device of theirs.
+    pub(crate) fn myself(&self) -> Person {
+        let mut me = Person::new(self.identity.id, Some(self.state.own.name.clone()));
+        me.person = Some(self.state.own.id);
+        me.device = Some(self.identity.profile.device.clone());
+        me
+    }
+
+    pub(crate) fn is_revoked(&self, member: &MemberId) -> Result<bool, Fault> {
+        let device = self.state.device(member.as_bytes())?;
+        Ok(device.is_some_and(|device| device.revocation.is_some()))
+    }
+}

@@ -1,0 +1,267 @@
+//! Members tell one another who they are. What they tell verifies by itself, so anybody may pass it on.
+
+use std::collections::BTreeMap;
+
+use cc_core::MemberId;
+use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+
+use crate::{
+    Client, Fault, GroupId, PersonId, Trust,
+    contact::{ContactRecord, DeviceRecord, MAX_DEVICES},
+    device::{DeviceCertificate, Revocation},
+    frame::{self, Frame, List},
+    person::{PersonKeys, Relation},
+    records::{EventRecord, PersonRecord, Work},
+    seat,
+};
+
+/// People, certificates and revocations in one message.
+const MAX_ENTRIES: usize = 128;
+
+/// What one member tells the others of people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct PeopleUpdate {
+    pub(crate) people: List<PersonKeys, MAX_ENTRIES>,
+    pub(crate) certificates: List<DeviceCertificate, MAX_ENTRIES>,
+    pub(crate) revocations: List<Revocation, MAX_ENTRIES>,
+}
+
+impl Client {
+    /// This device tells a group who it is, and what else its person has to say of its devices.
+    pub(crate) fn introduce(&mut self, group: &GroupId) -> Result<(), Fault> {
+        if self.state.own.linking {
+            return Ok(());
+        }
+        self.enqueue(group, None, Work::Introduction)
+    }
+
+    /// As [`introduce`](Self::introduce), in every group.
+    pub(crate) fn introduce_everywhere(&mut self) -> Result<(), Fault> {
+        let groups: Vec<GroupId> = self.groups().collect();
+        for group in groups {
+            match self.introduce(&group) {
+                Err(Fault::NotAMember(_)) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells newcomers who is there: as many messages as that takes.
+    pub(crate) fn send_roster(&mut self, group: &GroupId) -> Result<(), Fault> {
+        let members = seat::member_ids(self.group_seat(group)?).len();
+        for chunk in 0..members.div_ceil(MAX_ENTRIES) {
+            let chunk = u16::try_from(chunk).unwrap_or(u16::MAX);
+            self.enqueue(group, None, Work::Roster(chunk))?;
+        }
+        Ok(())
+    }
+
+    /// What [`introduce`](Self::introduce) sends.
+    pub(crate) fn introduction(&self) -> Result<Frame, Fault> {
+        let mut update = PeopleUpdate::default();
+        let contact = self.state.own_contact()?;
+        for member in &contact.devices {
+            if let Some(device) = self.state.device(member)? {
+                update.add(&device)?;
+            }
+        }
+        update.people.0.push(contact.keys()?);
+        Ok(Frame::People(update))
+    }
+
+    /// What [`send_roster`](Self::send_roster) sends: one chunk of it.
+    pub(crate) fn roster(&mut self, group: &GroupId, chunk: u16) -> Result<Frame, Fault> {
+        let mut members = seat::member_ids(self.group_seat(group)?);
+        members.sort_unstable();
+        let mut update = PeopleUpdate::default();
+        let mut people = BTreeMap::new();
+        for member in members.chunks(MAX_ENTRIES).nth(chunk.into()).unwrap_or_default() {
+            if self.state.own.linking && *member == self.identity.id {
+                continue;
+            }
+            let Some(device) = self.state.device(member.as_bytes())? else { continue };
+            if let Some(contact) = self.state.contact(&device.person)? {
+                people.insert(device.person, contact.keys()?);
+            }
+            update.add(&device)?;
+        }
+        update.people.0.extend(people.into_values());
+        Ok(Frame::People(update))
+    }
+
+    /// Takes what a member tells; `false` where something in it is forged. The rest of it counts.
+    pub(crate) fn learn(&mut self, group: &GroupId, update: PeopleUpdate) -> Result<bool, Fault> {
+        self.view_state.introduced.insert(*group);
+        let mut genuine = true;
+        let mut strangers = BTreeMap::new();
+        for keys in update.people.0 {
+            let id = keys.id();
+            let Some(mut contact) = self.state.contact(&id)? else {
+                genuine &= keys.verify();
+                strangers.insert(id, keys);
+                continue;
+            };
+            match contact.keys()?.relation(&keys) {
+                Relation::Same | Relation::Older => {}
+                _ if !keys.verify() => genuine = false,
+                Relation::Newer => {
+                    contact.keys = frame::encode(&keys)?;
+                    self.state.put_contact(&id, &contact)?;
+                    self.lower_trust(&id)?;
+                }
+                Relation::Diverged => {
+                    self.lower_trust(&id)?;
+                }
+            }
+        }
+        for certificate in update.certificates.0 {
+            genuine &= self.learn_device(group, certificate, &strangers)?;
+        }
+        for revocation in update.revocations.0 {
+            genuine &= self.learn_revocation(&revocation)?;
+        }
+        Ok(genuine)
+    }
+
+    fn learn_device(
+        &mut self,
+        group: &GroupId,
+        certificate: DeviceCertificate,
+        strangers: &BTreeMap<PersonId, PersonKeys>,
+    ) -> Result<bool, Fault> {
+        let member = certificate.member();
+        let Some(device_key) = seat::device_key(self.group_seat(group)?, &member) else {
+            // Not a member (any more): nothing tells whose key that is.
+            return Ok(true);
+        };
+        let body = &certificate.body;
+        let id = body.person;
+        let mut contact = match (self.state.contact(&id)?, strangers.get(&id)) {
+            (Some(contact), _) => contact,
+            (None, Some(keys)) if keys.verify() => ContactRecord::new(keys, String::new())?,
+            (None, _) => return Ok(false),
+        };
+        let keys = contact.keys()?;
+        if !certificate.is_of_device(&device_key) || !certificate.is_of_person(&keys) {
+            return Ok(false);
+        }
+        let device = DeviceRecord::new(&certificate)?;
+        if let Some(known) = self.state.device(&body.member)? {
+            let newer = known.certificate()?.is_none_or(|known| known.age() < certificate.age());
+            if known.revocation.is_some() {
+                // Nothing brings it back.
+            } else if known.person != id {
+                // The device has agreed to both.
+                let device = PersonRecord::new(&member, None);
+                let people = [known.person, id];
+                let told = self.lower_trust(&known.person)? | self.lower_trust(&id)?;
+                if told {
+                    self.state.emit(&EventRecord::ConflictingClaims { device, people })?;
+                }
+            } else if newer {
+                contact.name.clone_from(&device.person_name);
+                self.state.put_contact(&id, &contact)?;
+                self.state.put_device(&body.member, &device)?;
+            }
+            return Ok(true);
+        }
+        if body.generation < keys.generation() {
+            // Who has a key that was replaced gives the person no more devices.
+            self.lower_trust(&id)?;
+            return Ok(true);
+        }
+        if contact.devices.len() >= MAX_DEVICES {
+            return Ok(true);
+        }
+        let first = contact.devices.is_empty();
+        contact.devices.push(body.member);
+        contact.name.clone_from(&device.person_name);
+        self.state.put_contact(&id, &contact)?;
+        self.state.put_device(&body.member, &device)?;
+        if !first {
+            let device = PersonRecord::new(&member, None);
+            self.state.emit(&EventRecord::DeviceAdded { person: id, device })?;
+        }
+        Ok(true)
+    }
+
+    fn learn_revocation(&mut self, revocation: &Revocation) -> Result<bool, Fault> {
+        let body = &revocation.body;
+        let Some(contact) = self.state.contact(&body.person)? else { return Ok(true) };
+        let keys = contact.keys()?;
+        if body.generation < keys.generation() {
+            // An old one, which counted before, or of who has an old key.
+            return Ok(true);
+        }
+        if !revocation.is_of_person(&keys) {
+            return Ok(false);
+        }
+        self.revoke_device(revocation)?;
+        Ok(true)
+    }
+
+    /// Keeps a revocation that the person has signed.
+    pub(crate) fn revoke_device(&mut self, revocation: &Revocation) -> Result<(), Fault> {
+        let body = &revocation.body;
+        let mut device = match self.state.device(&body.member)? {
+            Some(device) if device.person == body.person => device,
+            // Somebody else's: that is not this person's to revoke.
+            Some(_) => return Ok(()),
+            None => {
+                let Some(mut contact) = self.state.contact(&body.person)? else { return Ok(()) };
+                if contact.devices.len() >= MAX_DEVICES {
+                    return Ok(());
+                }
+                contact.devices.push(body.member);
+                self.state.put_contact(&body.person, &contact)?;
+                DeviceRecord {
+                    person: body.person,
+                    person_name: String::new(),
+                    name: String::new(),
+                    mailbox: crate::LogId::from_bytes([0; 32]),
+                    certificate: Vec::new(),
+                    revocation: None,
+                }
+            }
+        };
+        let known = device.revocation.replace(frame::encode(revocation)?);
+        self.state.put_device(&body.member, &device)?;
+        if known.is_none() {
+            let device = PersonRecord::new(&MemberId::from_bytes(body.member), None);
+            self.state.emit(&EventRecord::DeviceRevoked { person: body.person, device })?;
+        }
+        Ok(())
+    }
+
+    /// Takes the trust in a person back; gives whether there was any.
+    pub(crate) fn lower_trust(&mut self, id: &PersonId) -> Result<bool, Fault> {
+        if *id == self.state.own.id {
+            return Ok(false);
+        }
+        let Some(mut contact) = self.state.contact(id)? else { return Ok(false) };
+        let from = core::mem::replace(&mut contact.trust, Trust::Changed);
+        if from == Trust::Changed {
+            return Ok(false);
+        }
+        self.state.put_contact(id, &contact)?;
+        let mut own = self.state.own.clone();
+        own.changed.insert(*id);
+        self.state.set_own_person(own)?;
+        self.state.emit(&EventRecord::TrustChanged { person: *id, from, to: Trust::Changed })?;
+        Ok(true)
+    }
+}
+
+impl PeopleUpdate {
+    fn add(&mut self, device: &DeviceRecord) -> Result<(), Fault> {
+        match device.revocation()? {
+            Some(revocation) => self.revocations.0.push(revocation),
+            None => self.certificates.0.extend(device.certificate()?),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod liar;

@@ -1,0 +1,332 @@
+//! Another device of the same person.
+//!
+//! The new device shows an offer, the old one signs a certificate for it and seals that to a key in the offer.
+//! So whoever saw the offer, and nobody else, can make the new device its own.
+
+use cc_core::{Opaque, SecretBytes, key_use, random, with_clean_stack};
+use hpke_rs::{
+    Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
+    hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
+};
+use hpke_rs_rust_crypto::HpkeRustCrypto;
+use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+
+use crate::{
+    Client, Fate, Fault, LogId, Now, OperationId, PersonId, Trust,
+    contact::{self, ContactRecord, DeviceRecord, LINK_KEY, OwnPerson, PERSON_KEY},
+    device::{DeviceBody, DeviceCertificate, MAX_NAME_LEN, Revocation},
+    frame::{self, List, MailItem},
+    person::PersonKeys,
+    records::{self, EventRecord, RequestRecord, Standing, Work},
+    seat,
+};
+
+/// Key packages in an offer at the most.
+pub const MAX_OFFERED_PACKAGES: usize = 256;
+/// Contacts and titles that a new device is given at the most; others it learns from its groups.
+const MAX_GIVEN: usize = 1 << 14;
+/// Room on the stack that HPKE uses.
+const STACK: usize = 32 << 10;
+const INFO: &[u8] = b"cc-client/1 link";
+
+/// What a new device shows to the old one.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct DeviceOffer {
+    member: [u8; 32],
+    mailbox: LogId,
+    /// Ed25519.
+    device_key: [u8; 32],
+    device_name: Opaque,
+    /// X25519: what the old device has to say is sealed to it. Who has the offer has it.
+    link_key: [u8; 32],
+    /// Key package offers: one for each group.
+    packages: List<Opaque, MAX_OFFERED_PACKAGES>,
+}
+
+/// What the old device says: HPKE (RFC 9180, base mode) to the key in the offer.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct SealedLink {
+    encapsulated: Opaque,
+    ciphertext: Opaque,
+}
+
+/// What makes the new device one of the person's.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct Link {
+    keys: PersonKeys,
+    /// Without the device's signature, which the device makes itself.
+    certificate: DeviceCertificate,
+    contacts: List<GivenContact, MAX_GIVEN>,
+    titles: List<GivenTitle, MAX_GIVEN>,
+}
+
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct GivenContact {
+    keys: PersonKeys,
+    name: Opaque,
+    /// 0 pinned, 1 verified, 2 changed.
+    trust: u8,
+    certificates: List<DeviceCertificate, { contact::MAX_DEVICES }>,
+    revocations: List<Revocation, { contact::MAX_DEVICES }>,
+}
+
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct GivenTitle {
+    group: LogId,
+    title: Opaque,
+}
+
+impl Client {
+    /// Offers this device to another person, on whose device the bytes are given to
+    /// [`Command::Link`](crate::Command::Link). `groups` key packages are in it, at most 256; into more groups
+    /// than that the device comes by key packages in the directory. Show the offer to nobody else: who has it
+    /// can make the device its own. A new offer replaces the one before it, and founding a group ends it.
+    ///
+    /// # Errors
+    /// [`Fault::CannotLink`] on a device that is in groups already.
+    pub fn offer_device(&mut self, now: Now, groups: usize) -> Result<Vec<u8>, Fault> {
+        self.transact(|client| {
+            if !client.state.groups.is_empty() {
+                return Err(Fault::CannotLink);
+            }
+            let keys = hpke()?.generate_key_pair().map_err(|_| Fault::CannotLink)?;
+            let secret = SecretBytes::new(keys.private_key().as_slice().to_vec());
+            client.state.put_secret(LINK_KEY, secret)?;
+            let mut own = client.state.own.clone();
+            own.linking = true;
+            client.state.set_own_person(own)?;
+            let packages = (0..groups.min(MAX_OFFERED_PACKAGES))
+                .map(|_| client.new_package(now, false).map(|(package, _)| Opaque(package)))
+                .collect::<Result<_, _>>()?;
+            frame::encode(&DeviceOffer {
+                member: *client.identity.id.as_bytes(),
+                mailbox: client.mailbox(),
+                device_key: client.identity.device_key()?.verifying_key().to_bytes(),
+                device_name: client.identity.profile.device.as_bytes().into(),
+                link_key: keys.public_key().as_slice().try_into().map_err(|_| Fault::CannotLink)?,
+                packages: List(packages),
+            })
+        })
+    }
+
+    /// The offer that was made last is good for nothing any more.
+    pub(crate) fn withdraw_offer(&mut self) -> Result<(), Fault> {
+        if self.state.own.linking {
+            self.state.delete(&records::root(), LINK_KEY)?;
+            let own = OwnPerson { linking: false, ..self.state.own.clone() };
+            self.state.set_own_person(own)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the device that shows this offer one of this person's, and adds it to all groups.
+    pub(crate) fn link_device(&mut self, id: OperationId, offer: &[u8]) -> Result<(), Fault> {
+        let offer: DeviceOffer = frame::decode(offer).map_err(|_| Fault::DeviceOffer)?;
+        let name = core::str::from_utf8(offer.device_name.as_slice());
+        if offer.member == *self.identity.id.as_bytes()
+            || name.is_err()
+            || offer.device_name.0.len() > MAX_NAME_LEN
+            || self.state.device(&offer.member)?.is_some()
+        {
+            return Err(Fault::DeviceOffer);
+        }
+        let key = self.person_key()?;
+        let contact = self.state.own_contact()?;
+        let keys = contact.keys()?;
+        let body = DeviceBody {
+            person: self.state.own.id,
+            generation: keys.generation(),
+            person_name: contact.name.as_bytes().into(),
+            member: offer.member,
+            mailbox: offer.mailbox,
+            device_key: offer.device_key,
+            device_name: offer.device_name,
+            serial: self.state.next_serial()?,
+        };
+        let link = Link {
+            keys,
+            certificate: body.certify(&key)?,
+            contacts: List(self.given_contacts()?),
+            titles: List(self.given_titles()),
+        };
+        let item = frame::encode(&MailItem::Link(Opaque(seal(&link, &offer.link_key)?)))?;
+        let mail = RequestRecord::Mail { mailbox: offer.mailbox, item };
+        self.state.add_request(&mail)?;
+        let mut packages = offer.packages.0.into_iter();
+        let groups: Vec<_> = self.state.groups.iter().map(|(id, g)| (*id, g.standing)).collect();
+        for (group, standing) in groups {
+            if standing == Standing::Removed {
+                continue;
+            }
+            match packages.next() {
+                Some(package) => {
+                    seat::read_offer(package.as_slice()).map_err(|_| Fault::DeviceOffer)?;
+                    self.enqueue(&group, None, Work::Add(vec![package.0]))?;
+                }
+                None => {
+                    let operation = id.derived(&group.to_string());
+                    let mailbox = offer.mailbox;
+                    let claim = RequestRecord::Claim { group, mailbox, operation, attempts: 0 };
+                    self.state.add_request(&claim)?;
+                }
+            }
+        }
+        self.settle_done(id)
+    }
+
+    fn given_contacts(&self) -> Result<Vec<GivenContact>, Fault> {
+        let mut given = Vec::new();
+        for (_, contact) in self.state.list::<ContactRecord>(&contact::people(), MAX_GIVEN)? {
+            let (mut certificates, mut revocations) = (Vec::new(), Vec::new());
+            for member in &contact.devices {
+                let Some(device) = self.state.device(member)? else { continue };
+                certificates.extend(device.certificate()?);
+                revocations.extend(device.revocation()?);
+            }
+            given.push(GivenContact {
+                keys: contact.keys()?,
+                name: contact.name.as_bytes().into(),
+                trust: match contact.trust {
+                    Trust::Pinned => 0,
+                    Trust::Verified => 1,
+                    Trust::Changed => 2,
+                },
+                certificates: List(certificates),
+                revocations: List(revocations),
+            });
+        }
+        Ok(given)
+    }
+
+    fn given_titles(&self) -> Vec<GivenTitle> {
+        let groups = self.state.groups.iter().take(MAX_GIVEN);
+        let titles = groups.map(|(group, record)| GivenTitle {
+            group: *group,
+            title: record.title.as_bytes().into(),
+        });
+        titles.collect()
+    }
+
+    /// Mail by which this device becomes one of the sender's.
+    pub(crate) fn linked(&mut self, sealed: &[u8]) -> Result<Fate, Fault> {
+        if !self.state.own.linking {
+            return Ok(Fate::Malformed);
+        }
+        let secret = self.state.secret(LINK_KEY)?;
+        let Some(link) = secret.and_then(|secret| open(sealed, &secret)) else {
+            return Ok(Fate::Malformed);
+        };
+        let member = self.identity.id;
+        let certificate = &link.certificate;
+        let device = self.identity.device_key()?;
+        let genuine = link.keys.verify()
+            && certificate.is_of_person(&link.keys)
+            && certificate.member() == member
+            && certificate.body.mailbox == self.mailbox()
+            && certificate.body.device_key == device.verifying_key().to_bytes();
+        if !genuine {
+            return Ok(Fate::Forged);
+        }
+        let id = link.keys.id();
+        let mut own = self.state.own.clone();
+        let former = core::mem::replace(&mut own.id, id);
+        own.name = String::from_utf8_lossy(certificate.body.person_name.as_slice()).into_owned();
+        own.linking = false;
+        self.state.delete(&contact::people(), *former.as_bytes())?;
+        self.state.delete(&records::root(), PERSON_KEY)?;
+        self.state.delete(&records::root(), LINK_KEY)?;
+        for given in link.contacts.0 {
+            if let Some(id) = self.take_contact(&given)? {
+                own.changed.insert(id);
+            }
+        }
+        let mut contact = match self.state.contact(&id)? {
+            Some(contact) => contact,
+            None => ContactRecord::new(&link.keys, String::new())?,
+        };
+        contact.trust = Trust::Pinned;
+        if !contact.devices.contains(member.as_bytes()) {
+            contact.devices.push(*member.as_bytes());
+        }
+        let device = DeviceRecord::new(&link.certificate.consent(&device)?)?;
+        contact.name.clone_from(&device.person_name);
+        self.state.put_device(member.as_bytes(), &device)?;
+        self.state.put_contact(&id, &contact)?;
+        own.changed.remove(&id);
+        self.state.set_own_person(own)?;
+        for GivenTitle { group, title } in link.titles.0 {
+            if self.state.groups.contains_key(&group) {
+                let title = String::from_utf8_lossy(title.as_slice()).into_owned();
+                self.state.group_mut(&group)?.title = title;
+            }
+        }
+        self.state.emit(&EventRecord::Linked { person: id, name: contact.name })?;
+        self.introduce_everywhere()?;
+        Ok(Fate::Joined)
+    }
+
+    /// A contact, as the old device knows it; its id where its trust has fallen.
+    fn take_contact(&mut self, given: &GivenContact) -> Result<Option<PersonId>, Fault> {
+        let GivenContact { keys, name, trust, certificates, revocations } = given;
+        let name = String::from_utf8_lossy(name.as_slice()).into_owned();
+        let mut contact = ContactRecord::new(keys, name)?;
+        contact.trust = match trust {
+            0 => Trust::Pinned,
+            1 => Trust::Verified,
+            _ => Trust::Changed,
+        };
+        let own = *self.identity.id.as_bytes();
+        for certificate in certificates.0.iter().filter(|known| known.body.member != own) {
+            let member = certificate.body.member;
+            let mut device = DeviceRecord::new(certificate)?;
+            let revocation = revocations.0.iter().find(|known| known.body.member == member);
+            device.revocation = revocation.map(frame::encode).transpose()?;
+            contact.devices.push(member);
+            self.state.put_device(&member, &device)?;
+        }
+        self.state.put_contact(&keys.id(), &contact)?;
+        Ok((contact.trust == Trust::Changed).then(|| keys.id()))
+    }
+}
+
+fn hpke() -> Result<Hpke<HpkeRustCrypto>, Fault> {
+    // The library does not tell that the system's generator failed.
+    let _: [u8; 32] = random::array()?;
+    Ok(Hpke::new(
+        Mode::Base,
+        KemAlgorithm::DhKem25519,
+        KdfAlgorithm::HkdfSha256,
+        AeadAlgorithm::Aes256Gcm,
+    ))
+}
+
+fn seal(link: &Link, to: &[u8; 32]) -> Result<Vec<u8>, Fault> {
+    let plain = SecretBytes::new(frame::encode(link)?);
+    let (mut hpke, key) = (hpke()?, HpkePublicKey::new(to.to_vec()));
+    let sealed = with_clean_stack::<STACK, _>(|| {
+        hpke.seal(&key, INFO, b"", plain.expose(), None, None, None)
+    });
+    let (encapsulated, ciphertext) = sealed.map_err(|error| match error {
+        HpkeError::InsufficientRandomness => Fault::Random(cc_core::RandomError),
+        _ => Fault::DeviceOffer,
+    })?;
+    // The library does not show the key and nonce: both come of a private key that was drawn for this.
+    key_use::record("link hpke", &encapsulated, to);
+    frame::encode(&SealedLink {
+        encapsulated: Opaque(encapsulated),
+        ciphertext: Opaque(ciphertext),
+    })
+}
+
+fn open(sealed: &[u8], key: &SecretBytes) -> Option<Link> {
+    let sealed: SealedLink = frame::decode(sealed).ok()?;
+    let key = HpkePrivateKey::new(key.expose().to_vec());
+    let SealedLink { encapsulated, ciphertext } = &sealed;
+    let hpke = hpke().ok()?;
+    let plain = with_clean_stack::<STACK, _>(|| {
+        let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
+        hpke.open(encapsulated, &key, INFO, b"", ciphertext, None, None, None)
+    });
+    let plain = SecretBytes::new(plain.ok()?);
+    frame::decode(plain.expose()).ok()
+}

@@ -1,0 +1,208 @@
+//! Contacts and how far they are trusted: what is verified stays so until keys change.
+
+use std::collections::BTreeSet;
+
+use cc_core::{MemberId, SecretBytes};
+
+use crate::{
+    Client, Fault, GroupId, OperationId, Person, PersonId, Position, SafetyNumber, Trust,
+    client::State,
+    contact::{self, ContactRecord, PERSON_KEY},
+    device::{DeviceBody, RevocationBody},
+    frame,
+    person::new_key,
+    records::{self, EventRecord, Queued, Standing, Work},
+    seat,
+};
+
+/// A person, with all devices that are known of it, as one contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PersonView {
+    /// Who.
+    pub id: PersonId,
+    /// What the person calls itself.
+    pub name: String,
+    /// The devices that are not revoked.
+    pub devices: Vec<Person>,
+    /// How far this person is trusted. Of oneself: [`Trust::Verified`].
+    pub trust: Trust,
+    /// Groups that this client and the person are both in.
+    pub groups: Vec<GroupId>,
+}
+
+impl Client {
+    /// A contact, or oneself. Looks into every group: the cost grows with their number.
+    ///
+    /// # Errors
+    /// [`Fault::NoSuchPerson`] for one of whom no device was seen, [`Fault::Store`].
+    pub fn person(&mut self, id: &PersonId) -> Result<PersonView, Fault> {
+        self.transact(|client| {
+            let contact = client.state.contact(id)?.ok_or(Fault::NoSuchPerson(*id))?;
+            let mut devices = Vec::new();
+            for member in &contact.devices {
+                let mut device = Person::new(MemberId::from_bytes(*member), None);
+                client.describe(&mut device)?;
+                devices.extend(device.person.is_some().then_some(device));
+            }
+            let members = contact.devices.iter().map(|member| MemberId::from_bytes(*member));
+            let members: BTreeSet<MemberId> = members.collect();
+            let mut groups = Vec::new();
+            for group in client.groups().collect::<Vec<_>>() {
+                if client.has_member(&group, &members)? {
+                    groups.push(group);
+                }
+            }
+            let own = *id == client.state.own.id;
+            let trust = if own { Trust::Verified } else { contact.trust };
+            Ok(PersonView { id: *id, name: contact.name, devices, trust, groups })
+        })
+    }
+
+    /// Everybody of whom a device was seen, oneself included.
+    ///
+    /// # Errors
+    /// [`Fault::Store`].
+    pub fn people(&self) -> Result<Vec<PersonId>, Fault> {
+        let people = self.state.list::<ContactRecord>(&contact::people(), usize::MAX)?;
+        let ids = people.into_iter().filter_map(|(key, _)| key.try_into().ok());
+        Ok(ids.map(PersonId::from_bytes).collect())
+    }
+
+    /// The numbers were compared, and are the same.
+    pub(crate) fn verify_person(
+        &mut self,
+        id: &PersonId,
+        number: &SafetyNumber,
+    ) -> Result<(), Fault> {
+        if self.safety_number(id)? != *number {
+            return Err(Fault::SafetyNumber(*id));
+        }
+        self.set_trust(id, Trust::Verified)
+    }
+
+    /// The person's new keys are taken as they are, without a comparison.
+    pub(crate) fn accept_change(&mut self, id: &PersonId) -> Result<(), Fault> {
+        match self.state.contact(id)?.ok_or(Fault::NoSuchPerson(*id))?.trust {
+            Trust::Changed => self.set_trust(id, Trust::Pinned),
+            Trust::Pinned | Trust::Verified => Ok(()),
+        }
+    }
+
+    fn set_trust(&mut self, id: &PersonId, to: Trust) -> Result<(), Fault> {
+        let mut contact = self.state.contact(id)?.ok_or(Fault::NoSuchPerson(*id))?;
+        if *id == self.state.own.id || contact.trust == to {
+            return Ok(());
+        }
+        let from = core::mem::replace(&mut contact.trust, to);
+        self.state.put_contact(id, &contact)?;
+        let mut own = self.state.own.clone();
+        own.changed.remove(id);
+        self.state.set_own_person(own)?;
+        self.state.emit(&EventRecord::TrustChanged { person: *id, from, to })
+    }
+
+    /// A member of the group whose trust has fallen.
+    pub(crate) fn untrusted_in(&mut self, group: &GroupId) -> Result<Option<PersonId>, Fault> {
+        for person in self.state.own.changed.clone() {
+            let Some(contact) = self.state.contact(&person)? else { continue };
+            let members = contact.devices.iter().map(|member| MemberId::from_bytes(*member));
+            if self.has_member(group, &members.collect())? {
+                return Ok(Some(person));
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_member(&mut self, group: &GroupId, members: &BTreeSet<MemberId>) -> Result<bool, Fault> {
+        match self.state.group(group)?.standing {
+            Standing::Removed | Standing::Restored(_) => Ok(false),
+            Standing::Member | Standing::Rejoining(_) => {
+                let there = seat::member_ids(self.group_seat(group)?);
+                Ok(there.iter().any(|member| members.contains(member)))
+            }
+        }
+    }
+
+    /// Settles what waits to be said in a group with somebody whose trust has fallen.
+    pub(crate) fn refuse_untrusted(&mut self, group: &GroupId) -> Result<(), Fault> {
+        let Some(person) = self.untrusted_in(group)? else { return Ok(()) };
+        for (key, queued) in self.state.list::<Queued>(&records::queue(group), usize::MAX)? {
+            if matches!(queued.work, Work::Content { .. }) {
+                self.dequeue(group, crate::request::queue_number(&key)?)?;
+                if let Some(operation) = queued.operation {
+                    let refused = EventRecord::Untrusted { operation, person };
+                    self.settle(Some(operation), &refused)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Another key in the place of this person's: others go on with the same contact, and are told.
+    pub(crate) fn replace_keys(&mut self) -> Result<(), Fault> {
+        let (old, new) = (self.person_key()?, new_key()?);
+        let mut contact = self.state.own_contact()?;
+        let serial = self.state.next_serial()?;
+        let keys = contact.keys()?.replaced(&old, &new).ok_or(Fault::TooLong)?;
+        contact.keys = frame::encode(&keys)?;
+        self.state.put_secret(PERSON_KEY, SecretBytes::new(new.to_bytes().to_vec()))?;
+        let id = self.state.own.id;
+        self.state.put_contact(&id, &contact)?;
+        let generation = keys.generation();
+        for member in &contact.devices {
+            let Some(mut device) = self.state.device(member)? else { continue };
+            if let Some(certificate) = device.certificate()? {
+                let body = DeviceBody { generation, serial, ..certificate.body.clone() };
+                device.certificate = frame::encode(&certificate.renew(&new, body)?)?;
+            }
+            if let Some(revocation) = device.revocation()? {
+                let body = RevocationBody { generation, ..revocation.body };
+                device.revocation = Some(frame::encode(&body.sign(&new)?)?);
+            }
+            self.state.put_device(member, &device)?;
+        }
+        self.introduce_everywhere()
+    }
+
+    /// A device of this person is no longer one: it leaves all groups, and everybody is told.
+    pub(crate) fn revoke(&mut self, device: &MemberId) -> Result<(), Fault> {
+        let key = self.person_key()?;
+        let contact = self.state.own_contact()?;
+        let known = contact.devices.contains(device.as_bytes());
+        if !known || *device == self.identity.id {
+            return Err(Fault::NoSuchDevice(*device));
+        }
+        let body = RevocationBody {
+            person: self.state.own.id,
+            generation: contact.keys()?.generation(),
+            member: *device.as_bytes(),
+        };
+        self.revoke_device(&body.sign(&key)?)?;
+        self.introduce_everywhere()?;
+        for group in self.groups().collect::<Vec<_>>() {
+            if self.has_member(&group, &BTreeSet::from([*device]))? {
+                self.enqueue(&group, None, Work::Remove(vec![*device.as_bytes()]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles a command that is done without the network.
+    pub(crate) fn settle_done(&mut self, operation: OperationId) -> Result<(), Fault> {
+        let done = EventRecord::Done { operation, position: Position::START };
+        self.settle(Some(operation), &done)
+    }
+}
+
+impl State {
+    /// The number of the next certificate of this person: greater than in all before it.
+    pub(crate) fn next_serial(&self) -> Result<u64, Fault> {
+        let mut latest = 0;
+        for member in self.own_contact()?.devices {
+            let Some(device) = self.device(&member)? else { continue };
+            latest = latest.max(device.certificate()?.map_or(0, |known| known.body.serial));
+        }
+        Ok(latest + 1)
+    }
+}
