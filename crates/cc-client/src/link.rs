@@ -166,7 +166,8 @@ impl Client {
                 None => {
                     let operation = id.derived(&group.to_string());
                     let mailbox = offer.mailbox;
-                    let claim = RequestRecord::Claim { group, mailbox, operation };
+                    let member = Some(offer.member);
+                    let claim = RequestRecord::Claim { group, mailbox, member, operation };
                     self.state.add_request(&claim)?;
                 }
             }

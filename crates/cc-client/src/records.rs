@@ -278,6 +278,7 @@ pub(crate) enum RequestRecord {
     Claim {
         group: GroupId,
         mailbox: LogId,
+        member: Option<[u8; 32]>,
         operation: OperationId,
     },
 }

@@ -1,6 +1,6 @@
 //! What the client wants of the network, and what answers do.
 
-use cc_core::Opaque;
+use cc_core::{MemberId, Opaque};
 
 use crate::{
     AccessToken, Append, Call, Client, Failure, Fault, Follows, GroupId, LogId, Now, OperationId,
@@ -247,7 +247,9 @@ impl Client {
                         None => OperationId::random()?,
                     };
                     let content = Content { number, id, bytes: Opaque(bytes) };
-                    seat::seal(seat, group, &Frame::Content(content))?
+                    let wire = seat::seal(seat, group, &Frame::Content(content))?;
+                    self.note_report(group, id)?;
+                    wire
                 }
                 Work::Introduction => {
                     let introduction = self.introduction()?;
@@ -504,12 +506,18 @@ impl Client {
 
     fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>) -> Result<(), Fault> {
         let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
-        let Some(RequestRecord::Claim { group, operation, .. }) = record else { return Ok(()) };
+        let Some(RequestRecord::Claim { group, member, operation, .. }) = record else {
+            return Ok(());
+        };
         let offer = package.filter(|bytes| seat::read_offer(bytes).is_ok());
         let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
         match offer {
             None => {
                 self.settle(Some(operation), &refused("there is no key package of that person"))
+            }
+            Some(offer) if !self.is_offer_of(&group, &offer, member)? => {
+                let why = "the directory has the key package of somebody else in that place";
+                self.settle(Some(operation), &refused(why))
             }
             Some(offer) => match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
                 Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
@@ -517,6 +525,26 @@ impl Client {
                 }
                 other => other,
             },
+        }
+    }
+}
+
+impl Client {
+    /// Whether a key package is that of the member who was asked for, if one was. Of a group that this person
+    /// is no longer in nothing is known, and nothing will be done.
+    fn is_offer_of(
+        &mut self,
+        group: &GroupId,
+        offer: &[u8],
+        member: Option<[u8; 32]>,
+    ) -> Result<bool, Fault> {
+        let Some(member) = member else { return Ok(true) };
+        let bundle = seat::read_offer(offer)?.bundle;
+        let member = MemberId::from_bytes(member);
+        match self.group_seat(group) {
+            Ok(seat) => Ok(seat::inspect(seat, bundle.as_slice()).is_ok_and(|id| id == member)),
+            Err(Fault::NoSuchGroup(_)) => Ok(true),
+            Err(fault) => Err(fault),
         }
     }
 }
