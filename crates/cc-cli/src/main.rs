@@ -3,6 +3,8 @@
 mod error;
 mod files;
 mod shell;
+#[allow(dead_code, reason = "the commands that use all of it follow")]
+mod talk;
 
 use std::process::ExitCode;
 
