@@ -70,7 +70,8 @@ struct Person {
 impl Person {
     fn new(name: &str, path: &Path, durability: Durability) -> Self {
         let store = store(path, durability);
-        let client = Client::create(store, Profile::new(name), Recipe::group()).unwrap();
+        let mut client = Client::create(store, Profile::new(name), Recipe::group()).unwrap();
+        client.set_refresh_policy(None);
         Self { client, now: Now { wall: 1_790_000_000_000, mono: 0 } }
     }
 
@@ -173,7 +174,7 @@ fn messages(directory: &Path) {
             extend(send, measured);
             let (measured, _) = measure::each(wires, |wire| {
                 let Incoming::Message(message) = other.receive(wire).unwrap() else { panic!() };
-                other.acknowledge([message.id()]).unwrap();
+                other.acknowledge(message.id()).unwrap();
             });
             extend(receive, measured);
             for _ in 0..MESSAGES {
@@ -203,7 +204,7 @@ fn messages(directory: &Path) {
                     let Incoming::Message(message) = incoming.unwrap() else { panic!() };
                     message.id()
                 });
-                let ids: Vec<_> = ids.collect();
+                let ids: Vec<_> = ids.flatten().collect();
                 other.acknowledge(ids).unwrap();
             });
             extend(batch_receive, measured);

@@ -86,5 +86,23 @@ fn ping_pong(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_chain, ping_pong);
+/// Two exchanges of post-quantum keys, one in each direction, in turns: the mean of a message is a 174th.
+#[allow(clippy::unwrap_used)]
+fn exchanges(c: &mut Criterion) {
+    let mut group = c.benchmark_group("signal/two exchanges of post-quantum keys, 100 bytes");
+    group.throughput(Throughput::Elements(174));
+    let (mut alice, mut bob) = ours().unwrap();
+    group.bench_function("cc-signal-layer, 174 messages in turns", |b| {
+        b.iter(|| {
+            for _ in 0..174 {
+                let message = alice.encrypt(&[], black_box(TEXT)).unwrap();
+                bob.decrypt(&[], &message).unwrap();
+                core::mem::swap(&mut alice, &mut bob);
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, one_chain, ping_pong, exchanges);
 criterion_main!(benches);

@@ -13,9 +13,10 @@ use std::{
 };
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
-use cc_client::{Body, Content, Download, Upload, read_history, write_history};
+use cc_client::{Answer, Body, Content, Download, Request, Upload, read_history, write_history};
 use cc_core::{
-    Bundle, Envelope, Header, Kind, PartList, Restore, SecretBytes, StackId,
+    Attachment, Buffer, Bundle, CipherLayer, Envelope, GroupLayer, Header, Kind, LayerContext,
+    MemberId, PartContext, PartList, Restore, SecretBytes, StackId,
     store::{Batch, MemoryStore, Scope, Store},
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPublicKey};
@@ -24,22 +25,26 @@ use cc_file::{
     parse_identities,
 };
 use cc_manager::{CascadingCipherManager, Catalog, Incoming, IncomingWelcome, ManagerBuilder};
+use cc_mlkem_layer::{HybridKeyPair, HybridPublicKey, MlKemLayer, ParameterSet};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
+use cc_relay::{FollowRequest, Notice};
 use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
+    ("mlkem", mlkem),
     ("file", file),
     ("signal", signal),
     ("manager", manager),
     ("store", store),
     ("content", content),
+    ("relay", relay),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -64,6 +69,27 @@ pub fn envelope(bytes: &[u8]) {
     }
 }
 
+/// Requests and answers of a delivery service, and what is said on a relay's WebSocket: what decodes has one
+/// encoding.
+pub fn relay(bytes: &[u8]) {
+    // Past the version.
+    let current = [&[1], bytes].concat();
+    for wire in [bytes, &current] {
+        if let Ok(request) = Request::from_bytes(wire) {
+            assert_eq!(request.to_bytes().unwrap(), wire);
+        }
+        if let Ok(answer) = Answer::from_bytes(wire) {
+            assert_eq!(answer.to_bytes().unwrap(), wire);
+        }
+        if let Ok(request) = FollowRequest::from_bytes(wire) {
+            assert_eq!(request.to_bytes().unwrap(), wire);
+        }
+        if let Ok(notice) = Notice::from_bytes(wire) {
+            assert_eq!(notice.to_bytes(), wire);
+        }
+    }
+}
+
 /// AES messages and streams: nothing opens that was not sealed.
 pub fn aes(bytes: &[u8]) {
     let key = AesKey::copy_from(&[7; 32]).unwrap();
@@ -79,6 +105,58 @@ pub fn dh_key(bytes: &[u8]) {
     if let Ok(key) = DhPublicKey::from_bytes(bytes) {
         assert_eq!(key.to_bytes(), bytes);
     }
+}
+
+/// Keys, setups, messages, commits, welcomes and stored state of the ML-KEM layer: what is refused changes
+/// nothing, and the next good message opens.
+pub fn mlkem(bytes: &[u8]) {
+    thread_local! {
+        static LAYERS: RefCell<([MlKemLayer; 2], MlKemLayer)> = RefCell::new(mlkem_layers());
+    }
+    if let Ok(key) = HybridPublicKey::from_bytes(bytes) {
+        assert_eq!(key.to_bytes(), bytes);
+    }
+    let _ = restored::<MlKemLayer>(bytes);
+    let binding =
+        Header::new(Kind::Application, &StackId::of(&[]), vec![]).binding(&StackId::of(&[]), b"");
+    let context = LayerContext { binding: &binding, position: 0, chain: None };
+    let parts =
+        PartContext { binding: [7; 32], position: 0, chain: None, group_below: false, now: None };
+    LAYERS.with_borrow_mut(|([alice, bob], group)| {
+        // As they are, and behind a front that names an epoch and a form.
+        let front = |form| [&[form][..], &2u64.to_be_bytes(), &1u64.to_be_bytes(), bytes].concat();
+        for wire in [bytes.to_vec(), front(0), front(1), front(2)] {
+            for layer in [&mut *alice, bob, group] {
+                assert!(layer.open(&context, &mut Buffer::new(&wire)).is_err());
+                layer.revert();
+            }
+        }
+        let _ = (alice.recall(bytes).is_ok(), group.recall(bytes).is_ok());
+        assert!(group.process_commit(bytes, &parts).is_err());
+        assert!(group.join(bytes, &parts).is_err());
+        assert_eq!(group.is_invited(bytes), Some(false));
+        let _ = group.inspect_key_package(bytes);
+        group.revert();
+        let mut message = Buffer::new(b"text");
+        alice.seal(&context, &mut message).unwrap();
+        alice.apply();
+        let _ = bob.open(&context, &mut message).unwrap();
+        bob.apply();
+        assert_eq!(message.as_slice(), b"text");
+    });
+}
+
+fn mlkem_layers() -> ([MlKemLayer; 2], MlKemLayer) {
+    let [a, b, c] = [(); 3].map(|()| HybridKeyPair::generate(ParameterSet::MlKem768).unwrap());
+    let (of_a, of_b) = (a.public_key().clone(), b.public_key().clone());
+    let (alice, setup) = MlKemLayer::initiate(a, of_b).unwrap();
+    let bob = MlKemLayer::accept(b, of_a, &setup).unwrap();
+    let mut group = MlKemLayer::group(c);
+    let member = Some(MemberId::from_bytes([1; 32]));
+    let stack = StackId::of(&[]);
+    group.attach(&Attachment { stack, position: 0, member, founding: true }).unwrap();
+    group.apply();
+    ([alice, bob], group)
 }
 
 /// Files: a header and armour have one encoding, and nothing opens that was not encrypted.
@@ -120,7 +198,7 @@ pub fn file(bytes: &[u8]) {
 /// Signal bundles, messages and stored state.
 pub fn signal(bytes: &[u8]) {
     thread_local! {
-        static PAIR: RefCell<(Account, Sessions, Sessions)> = RefCell::new(pair());
+        static PAIR: RefCell<(Account, Sessions, Account, Sessions)> = RefCell::new(pair());
     }
     if let Ok(bundle) = cc_signal_layer::Bundle::from_bytes(bytes) {
         assert_eq!(bundle.to_bytes(), bytes);
@@ -128,20 +206,38 @@ pub fn signal(bytes: &[u8]) {
     let _ = Account::load(bytes);
     let _ = Session::load(bytes, Limits::default());
     let _ = cc_signal_layer::SenderKeys::load(bytes, Limits::default());
-    let _ = restored(bytes);
-    PAIR.with_borrow_mut(|(account, sessions, peer)| {
+    let _ = restored::<SignalLayer>(bytes);
+    PAIR.with_borrow_mut(|(account, sessions, peer_account, peer)| {
         let before = sessions.export();
         assert!(sessions.decrypt(account, b"", bytes).is_err());
         assert!(sessions.export() == before);
         let wire = peer.encrypt(b"", b"text").unwrap();
+        damaged(account, sessions, &wire, bytes);
         let opened = sessions.decrypt(account, b"", &wire);
         assert_eq!(opened.unwrap(), b"text");
+        // An answer, so that the exchanges of keys go on and every state of them comes by.
+        let answer = sessions.encrypt(b"", b"answer").unwrap();
+        assert_eq!(peer.decrypt(peer_account, b"", &answer).unwrap(), b"answer");
     });
+}
+
+/// Sessions whose state was changed: 2 place, 1 flipped bits, and so on. They may open or seal or refuse.
+fn damaged(account: &Account, sessions: &Sessions, wire: &[u8], bytes: &[u8]) {
+    let mut state = sessions.export().expose().to_vec();
+    for [high, low, flip] in bytes.as_chunks().0 {
+        let place = usize::from(u16::from_be_bytes([*high, *low])) % state.len();
+        state[place] ^= flip;
+    }
+    let Ok(mut sessions) = Sessions::load(&state, Limits::default()) else { return };
+    if let Ok(mut account) = Account::load(account.export().expose()) {
+        let _ = sessions.decrypt(&mut account, b"", wire);
+        let _ = sessions.encrypt(b"", b"text");
+    }
 }
 
 /// A layer from records that the bytes are cut into: 1 length of the name, name, 2 length of the value,
 /// value.
-fn restored(mut bytes: &[u8]) -> Option<SignalLayer> {
+fn restored<L: Restore>(mut bytes: &[u8]) -> Option<L> {
     let scope = Scope::new("layer");
     let mut batch = Batch::new();
     while let Some((len, rest)) = bytes.split_first() {
@@ -153,16 +249,16 @@ fn restored(mut bytes: &[u8]) -> Option<SignalLayer> {
     }
     let mut store = MemoryStore::new();
     store.commit(&batch).ok()?;
-    SignalLayer::restore(&scope.of(&store)).ok()
+    L::restore(&scope.of(&store)).ok()
 }
 
-fn pair() -> (Account, Sessions, Sessions) {
+fn pair() -> (Account, Sessions, Account, Sessions) {
     let alice = Account::generate().unwrap();
     let bob = Account::generate().unwrap();
     let mut to_bob = Sessions::new(*bob.identity(), Limits::default());
     to_bob.begin(&alice, &bob.bundle(), Agree::Pqxdh).unwrap();
     let to_alice = Sessions::new(*alice.identity(), Limits::default());
-    (bob, to_alice, to_bob)
+    (bob, to_alice, alice, to_bob)
 }
 
 fn opened(incoming: &Incoming) -> bool {

@@ -1,4 +1,4 @@
-//! Maintainers' commands: `cargo xtask ci|bench|book|crash|fuzz|no-std|publish-check`.
+//! Maintainers' commands: `cargo xtask ci|bench|book|crash|fuzz|no-std|publish-check|wasm`.
 
 use std::{
     env,
@@ -6,22 +6,32 @@ use std::{
 };
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 13] = [
     "cc-core",
     "cc-aes-layer",
+    "cc-root-group",
     "cc-dh-layer",
+    "cc-mlkem-layer",
     "cc-file",
     "cc-signal-layer",
     "cc-mls-layer",
     "cc-store-sqlite",
     "cc-manager",
     "cc-client",
+    "cc-relay",
     "cc-cli",
 ];
 
 /// Crates that build without the standard library.
-const NO_STD: [&str; 5] =
-    ["cc-core", "cc-aes-layer", "cc-dh-layer", "cc-signal-layer", "cc-manager"];
+const NO_STD: [&str; 7] = [
+    "cc-core",
+    "cc-aes-layer",
+    "cc-root-group",
+    "cc-dh-layer",
+    "cc-mlkem-layer",
+    "cc-signal-layer",
+    "cc-manager",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -37,9 +47,10 @@ fn main() -> ExitCode {
         "fuzz" => fuzz(rest),
         "publish-check" => publish_check(),
         "no-std" => no_std(),
+        "wasm" => wasm(rest),
         _ => Err(
             "usage: cargo xtask ci | bench [NAME] | book | crash [KILLS] | fuzz TARGET [SECONDS] | \
-             no-std | publish-check"
+             no-std | publish-check | wasm [check | build]"
                 .into(),
         ),
     };
@@ -71,6 +82,8 @@ fn ci() -> Outcome {
         "--test",
         "features",
     ])?;
+    cargo(&["test", "--package", "cc-client", "--features", "tokio", "--test", "tokio"])?;
+    cargo(&["test", "--package", "cc-client", "--features", "tokio", "--doc"])?;
     no_std()?;
     run(Command::new("cargo")
         .args(["doc", "--workspace", "--no-deps"])
@@ -150,6 +163,30 @@ fn no_std() -> Outcome {
     NO_STD
         .iter()
         .try_for_each(|name| cargo(&["check", "--package", name, "--no-default-features", "--lib"]))
+}
+
+/// The client for browsers. Needs a compiler with the target and its standard library: `CC_WASM_CARGO`,
+/// `CC_WASM_RUSTC` and `CC_WASM_LINKER` name another one than Debian's (packages `cargo-web`, `rustc-web`,
+/// `rust-web-src` and `lld-22`). Only checks it, unless told to build.
+fn wasm(arguments: &[String]) -> Outcome {
+    let command = match arguments {
+        [] => "check",
+        [command] if matches!(command.as_str(), "check" | "build") => command.as_str(),
+        _ => return Err("usage: cargo xtask wasm [check | build]".into()),
+    };
+    let program = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.into());
+    run(Command::new(program("CC_WASM_CARGO", "/usr/bin/cargo"))
+        .args([command, "--release", "--package", "cc-client", "--features", "js", "--lib"])
+        .args(["--target", "wasm32-unknown-unknown", "-Z", "build-std=std,panic_abort"])
+        .env("RUSTC", program("CC_WASM_RUSTC", "/usr/bin/rustc"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
+            program("CC_WASM_LINKER", "/usr/bin/wasm-ld-22"),
+        )
+        // The caller's cargo tells its own compiler to those that it starts.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO"))
 }
 
 /// Each crate packages by itself, and its package lists what it needs.

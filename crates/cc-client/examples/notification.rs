@@ -58,12 +58,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// An item: where it is, whether it is a commit, and its bytes.
+type Pushed = (Position, bool, Vec<u8>);
+
 /// What the push service brought: a log, and items of it.
 fn pushed() -> Result<(LogId, Page), Box<dyn Error>> {
     let mut bytes = Vec::new();
     std::io::stdin().take(8 << 20).read_to_end(&mut bytes)?;
-    let (log, items, head): (LogId, Vec<(Position, bool, Vec<u8>)>, Position) =
-        postcard::from_bytes(&bytes)?;
+    let (log, items, head): (LogId, Vec<Pushed>, Position) = postcard::from_bytes(&bytes)?;
     let item = |(position, commit, bytes)| Item { position, commit, bytes };
     let items = items.into_iter().map(item).collect();
     Ok((log, Page { items, forgotten: Position::START, head }))

@@ -282,6 +282,14 @@ impl Client {
         Ok(name)
     }
 
+    /// A copy of a stack that waits for a welcome; gives its name.
+    pub(crate) fn copy_seat(&mut self, from: &str) -> Result<String, Fault> {
+        let name = format!("seat {}", self.state.meta.next_seat);
+        self.state.meta.next_seat += 1;
+        self.seat(from)?.copy_waiting(&name)?;
+        Ok(name)
+    }
+
     /// The stack is gone with all it knew.
     pub(crate) fn erase_seat(&mut self, name: &str) -> Result<(), Fault> {
         self.seat(name)?;
@@ -362,6 +370,8 @@ pub(crate) fn new_meta(identity: &Identity) -> Meta {
         mailbox_cursor: Position::START,
         packages_wanted: 0,
         packages_there: None,
+        packages_expire: None,
+        last_resort_expires: None,
     }
 }
 

@@ -211,7 +211,8 @@ impl Client {
                     return Err(Fault::QueueFull);
                 }
                 let member = member.map(|member| *member.as_bytes());
-                let claim = RequestRecord::Claim { group, mailbox, member, operation: id };
+                let claim =
+                    RequestRecord::Claim { group, mailbox, member, operation: id, attempts: 0 };
                 let request = self.state.add_request(&claim)?;
                 self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }
@@ -291,7 +292,7 @@ impl Client {
         self.settle(Some(id), &EventRecord::Done { operation: id, position: Position::START })
     }
 
-    fn expect_member(&self, group: &GroupId) -> Result<(), Fault> {
+    pub(crate) fn expect_member(&self, group: &GroupId) -> Result<(), Fault> {
         match self.state.group(group)?.standing {
             Standing::Removed => Err(Fault::NotAMember(*group)),
             Standing::Member | Standing::Rejoining(_) | Standing::Restored(_) => Ok(()),
@@ -377,6 +378,8 @@ impl GroupRecord {
             next_queued: 0,
             queued: 0,
             next_message: 0,
+            refreshed: None,
+            sent_since_refresh: 0,
             in_flight: None,
             held: Vec::new(),
             suspect: false,

@@ -176,7 +176,7 @@ mod tests {
         let other = other.certify(&thief).unwrap().consent(&thief).unwrap();
         assert!(!other.is_of_device(&device_key));
         // Somebody else's signature for the person, and any field that is changed.
-        assert!(!body.clone().certify(&thief).unwrap().is_of_person(&keys));
+        assert!(!body.certify(&thief).unwrap().is_of_person(&keys));
         let changed = |change: fn(&mut DeviceBody)| {
             let mut certificate = good.clone();
             change(&mut certificate.body);

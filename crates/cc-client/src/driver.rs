@@ -1,33 +1,11 @@
-//! A loop that blocks: the shortest way to a program.
+//! The loop around the client, and the shortest commands.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub(crate) mod blocking;
+#[cfg(feature = "tokio")]
+pub(crate) mod tokio;
 
-use crate::{
-    Client, Command, DeliveryService, Event, EventId, Fault, GroupId, Input, Now, OperationId,
-};
-
-/// The system's clocks, for callers that have no other.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemTimeSource(Instant);
-
-impl SystemTimeSource {
-    /// Starts the monotonic one.
-    #[must_use]
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// Both clocks now.
-    #[must_use]
-    pub fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Now { wall: millis(wall), mono: millis(self.0.elapsed()) }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
+use crate::{Client, Command, DeliveryService, Fault, GroupId, Input, Now, OperationId};
 
 /// Does everything that the client wants of the network now, and gives when to come back, in the
 /// caller's `mono` milliseconds.
@@ -84,27 +62,5 @@ impl Client {
         let id = OperationId::random()?;
         self.submit(id, Command::Send { group, content: content.as_ref().to_vec() })?;
         Ok(id)
-    }
-
-    /// Drives everything until something happened, and gives the oldest event that is not acknowledged.
-    /// Asking again without [acknowledging](Self::acknowledge) gives the same one.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn next<D: DeliveryService + ?Sized>(
-        &mut self,
-        service: &mut D,
-    ) -> Result<(EventId, Event), Fault> {
-        let clock = SystemTimeSource::start();
-        loop {
-            if let Some(event) = self.events(EventId(0), 1)?.pop() {
-                return Ok(event);
-            }
-            let again = turn(self, service, clock.now())?;
-            if self.events(EventId(0), 1)?.is_empty() {
-                let wait = again.unwrap_or(u64::MAX).saturating_sub(clock.now().mono);
-                std::thread::sleep(Duration::from_millis(wait.clamp(1, 250)));
-            }
-        }
     }
 }

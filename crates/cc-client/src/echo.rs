@@ -81,6 +81,9 @@ impl Client {
         };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
         let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
+        if outcome.update || !outcome.removed.is_empty() {
+            self.refreshed(group)?;
+        }
         self.changed(group, outcome, position)?;
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);

@@ -27,6 +27,7 @@ mod page;
 mod person;
 mod recipe;
 mod records;
+mod refresh;
 mod rejoin;
 mod request;
 mod safety_number;
@@ -39,13 +40,13 @@ mod time;
 mod timeline;
 mod timers;
 mod transfer;
+#[cfg(feature = "tree-view")]
+mod tree;
 mod trust;
 mod view;
 mod wire;
 
 pub use cc_manager::{LayerReport, StackReport};
-#[cfg(feature = "tree-view")]
-pub use cc_mls_layer::TreeView;
 
 pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
 pub use attachment::{
@@ -60,7 +61,11 @@ pub use delivery::{
     MAX_ITEM_LEN, MAX_PAGE, MAX_PAGE_LEN, Page, Publish, PublishedPackage, Read, ReadAccess,
     Refusal, Reply, Request,
 };
-pub use driver::{SystemTimeSource, turn};
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub use driver::blocking::SystemTimeSource;
+#[cfg(feature = "tokio")]
+pub use driver::tokio::{AsyncDeliveryService, Driver, Notifier};
+pub use driver::turn;
 pub use error::Fault;
 pub use event::{Event, Fate, Ledger, Person, Verdict};
 pub use history::{
@@ -73,6 +78,7 @@ pub use memory::{Faults, MemoryService};
 pub use page::Input;
 pub use person::Trust;
 pub use recipe::Recipe;
+pub use refresh::RefreshPolicy;
 pub use safety_number::SafetyNumber;
 pub use snapshot::{Snapshot, Views};
 pub use time::Now;
@@ -84,3 +90,11 @@ pub use wire::{
     Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,
     WireError,
 };
+
+#[cfg(feature = "tree-view")]
+pub use cc_mls_layer::{NodeChange, TreeLeaf, TreeNode, TreeParent, TreeView};
+
+/// The guide's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/messenger.md")]
+mod messenger {}

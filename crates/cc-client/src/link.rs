@@ -96,7 +96,7 @@ impl Client {
             own.linking = true;
             client.state.set_own_person(own)?;
             let packages = (0..groups.min(MAX_OFFERED_PACKAGES))
-                .map(|_| client.new_package(now).map(Opaque))
+                .map(|_| client.new_package(now, false).map(|(package, _)| Opaque(package)))
                 .collect::<Result<_, _>>()?;
             frame::encode(&DeviceOffer {
                 member: *client.identity.id.as_bytes(),
@@ -167,7 +167,8 @@ impl Client {
                     let operation = id.derived(&group.to_string());
                     let mailbox = offer.mailbox;
                     let member = Some(offer.member);
-                    let claim = RequestRecord::Claim { group, mailbox, member, operation };
+                    let claim =
+                        RequestRecord::Claim { group, mailbox, member, operation, attempts: 0 };
                     self.state.add_request(&claim)?;
                 }
             }

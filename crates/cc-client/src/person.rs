@@ -201,7 +201,7 @@ mod tests {
             damage(&mut forged.replacements.0[0]);
             assert!(!forged.verify());
         }
-        let mut moved = second.clone();
+        let mut moved = second;
         moved.first = thief.verifying_key().to_bytes();
         assert!(!moved.verify());
     }

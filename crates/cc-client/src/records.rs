@@ -82,6 +82,11 @@ pub(crate) fn packages() -> Scope {
     root().child("packages")
 }
 
+/// Those of them that are of last resort, by their digests: nothing in it but the key.
+pub(crate) fn last_resorts() -> Scope {
+    root().child("last resorts")
+}
+
 /// The application's own.
 pub(crate) fn application() -> Scope {
     root().child("application")
@@ -105,6 +110,10 @@ pub(crate) struct Meta {
     pub(crate) packages_wanted: u32,
     /// As the directory last said.
     pub(crate) packages_there: Option<u32>,
+    /// When the first of those in the directory expires, in seconds since 1970.
+    pub(crate) packages_expire: Option<u64>,
+    /// When the one of last resort in the directory expires.
+    pub(crate) last_resort_expires: Option<u64>,
 }
 
 /// One group.
@@ -128,6 +137,10 @@ pub(crate) struct GroupRecord {
     pub(crate) queued: u32,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
+    /// Since when this member has its secrets, in milliseconds since 1970, once that was looked at.
+    pub(crate) refreshed: Option<u64>,
+    /// Messages of this member's since then.
+    pub(crate) sent_since_refresh: u64,
     /// The request that waits for the log to show it, or for another commit.
     pub(crate) in_flight: Option<InFlight>,
     /// Positions that are held, and how many bytes each has.
@@ -280,6 +293,8 @@ pub(crate) enum RequestRecord {
         mailbox: LogId,
         member: Option<[u8; 32]>,
         operation: OperationId,
+        /// Claims for it before this one.
+        attempts: u32,
     },
 }
 

@@ -1,6 +1,6 @@
 //! What the client wants of the network, and what answers do.
 
-use cc_core::{MemberId, Opaque};
+use cc_core::Opaque;
 
 use crate::{
     AccessToken, Append, Call, Client, Failure, Fault, Follows, GroupId, LogId, Now, OperationId,
@@ -17,6 +17,10 @@ use crate::{
     seat::{self, Staged},
 };
 
+/// Expired key packages that a directory may hand out before an invitation is given up.
+const MAX_CLAIMS: u32 = 16;
+/// Milliseconds until key packages are looked after again.
+const UPKEEP: u64 = 6 * 3_600_000;
 /// Bytes of sealed messages after which no more are put into one append.
 const MAX_SEALED_LEN: usize = MAX_PAGE_LEN / 2;
 
@@ -61,7 +65,10 @@ impl Client {
                 }
                 Target::Log(group) => self.poll_group(&group, now)?,
                 Target::Request(id) => self.poll_stored(id, now)?,
-                Target::Packages => self.replenish(now)?,
+                Target::Packages => match self.replenish(now)? {
+                    Some(id) => self.poll_stored(id, now)?,
+                    None => None,
+                },
             };
             if request.is_some() {
                 // There may be more.
@@ -81,7 +88,7 @@ impl Client {
                     if over { None } else { self.timers.next_look(&log, waits, now) }
                 }
                 Target::Request(id) => self.timers.offers.get(&id).map(|offer| offer.again),
-                Target::Packages => None,
+                Target::Packages => Some(now.mono.saturating_add(UPKEEP)),
             };
             self.timers.agenda.look_again(target, again);
         }
@@ -124,8 +131,14 @@ impl Client {
         }
         // Nothing is sealed before everything was read: it would be under an epoch that is over.
         let waits = !timer.caught_up || timer.head > cursor || timer.send_after > now.mono;
-        if queued == 0 || waits || standing != Standing::Member {
+        if waits || standing != Standing::Member {
             return Ok(None);
+        }
+        if queued == 0 {
+            self.refresh_if_due(group, now)?;
+            if self.state.group(group)?.queued == 0 {
+                return Ok(None);
+            }
         }
         let Some(id) = self.start_work(group, now)? else { return Ok(None) };
         self.timers.offer(id, now);
@@ -268,6 +281,9 @@ impl Client {
             items.push(item);
         }
         let epoch = seat::epoch(self.group_seat(group)?);
+        let count = u64::try_from(sent.len()).unwrap_or(u64::MAX);
+        let record = self.state.group_mut(group)?;
+        record.sent_since_refresh = record.sent_since_refresh.saturating_add(count);
         self.launch(group, None, items, epoch, Sent::Messages(sent))
     }
 
@@ -361,24 +377,6 @@ impl Client {
         Ok(())
     }
 
-    /// Key packages for the directory, where it has too few.
-    fn replenish(&mut self, now: Now) -> Result<Option<Request>, Fault> {
-        let meta = &self.state.meta;
-        let wanted = meta.packages_wanted;
-        let there = meta.packages_there.unwrap_or(0);
-        let under_way = self.state.requests.values().any(|t| *t == RequestTarget::Publish);
-        if wanted == 0 || there > wanted / 2 || under_way {
-            return Ok(None);
-        }
-        let mut packages = Vec::new();
-        for _ in there..wanted.min(there + 64) {
-            packages.push((self.new_package(now)?, false));
-        }
-        let id = self.state.add_request(&RequestRecord::Publish { packages })?;
-        self.timers.offer(id, now);
-        self.stored_request(id).map(Some)
-    }
-
     /// Takes the answer to a request. One that is not known (answered before, or of another client) does
     /// nothing.
     pub(crate) fn response_now(
@@ -420,11 +418,11 @@ impl Client {
                 true
             }
             (RequestTarget::Claim, Ok(Reply::Claimed(package))) => {
-                self.claimed(id, package)?;
+                self.claimed(id, package, now)?;
                 true
             }
             (RequestTarget::Claim, Err(Failure::Refused(_))) => {
-                self.claimed(id, None)?;
+                self.claimed(id, None, now)?;
                 true
             }
             // An answer of another kind is none.
@@ -504,48 +502,61 @@ impl Client {
         Ok(())
     }
 
-    fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>) -> Result<(), Fault> {
+    fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>, now: Now) -> Result<(), Fault> {
         let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
-        let Some(RequestRecord::Claim { group, member, operation, .. }) = record else {
+        let Some(RequestRecord::Claim { group, mailbox, member, operation, attempts }) = record
+        else {
             return Ok(());
         };
-        let offer = package.filter(|bytes| seat::read_offer(bytes).is_ok());
         let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
-        match offer {
-            None => {
-                self.settle(Some(operation), &refused("there is no key package of that person"))
+        let offer = package.filter(|bytes| seat::read_offer(bytes).is_ok());
+        let Some(offer) = offer else {
+            let why = "there is no key package of that person";
+            return self.settle(Some(operation), &refused(why));
+        };
+        if !self.is_offer_of(&group, &offer, member)? {
+            let why = "the directory has the key package of somebody else in that place";
+            return self.settle(Some(operation), &refused(why));
+        }
+        if self.is_expired(&group, &offer, now)? && attempts < MAX_CLAIMS {
+            // It lay in the directory for too long: the one behind it may be newer.
+            let attempts = attempts + 1;
+            let claim = RequestRecord::Claim { group, mailbox, member, operation, attempts };
+            return self.state.add_request(&claim).map(drop);
+        }
+        match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
+            Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
+                self.settle(Some(operation), &refused("not a member of the group any more"))
             }
-            Some(offer) if !self.is_offer_of(&group, &offer, member)? => {
-                let why = "the directory has the key package of somebody else in that place";
-                self.settle(Some(operation), &refused(why))
+            Err(Fault::QueueFull) => {
+                self.settle(Some(operation), &refused("too much waits in the group"))
             }
-            Some(offer) => match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
-                Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
-                    self.settle(Some(operation), &refused("not a member of the group any more"))
-                }
-                other => other,
-            },
+            other => other,
         }
     }
-}
 
-impl Client {
-    /// Whether a key package is that of the member who was asked for, if one was. Of a group that this person
-    /// is no longer in nothing is known, and nothing will be done.
+    /// Whether a key package is that of the member who was asked for, if one was.
     fn is_offer_of(
         &mut self,
         group: &GroupId,
         offer: &[u8],
         member: Option<[u8; 32]>,
     ) -> Result<bool, Fault> {
-        let Some(member) = member else { return Ok(true) };
+        let Some(member) = member.filter(|_| self.expect_member(group).is_ok()) else {
+            return Ok(true);
+        };
         let bundle = seat::read_offer(offer)?.bundle;
-        let member = MemberId::from_bytes(member);
-        match self.group_seat(group) {
-            Ok(seat) => Ok(seat::inspect(seat, bundle.as_slice()).is_ok_and(|id| id == member)),
-            Err(Fault::NoSuchGroup(_)) => Ok(true),
-            Err(fault) => Err(fault),
+        let offered = seat::inspect(self.group_seat(group)?, bundle.as_slice());
+        Ok(offered.is_ok_and(|offered| *offered.as_bytes() == member))
+    }
+
+    fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {
+        if self.expect_member(group).is_err() {
+            return Ok(false);
         }
+        let bundle = seat::read_offer(offer)?.bundle;
+        let expires = seat::expires(self.group_seat(group)?, bundle.as_slice());
+        Ok(expires.is_some_and(|expires| expires <= now.seconds()))
     }
 }
 

@@ -275,6 +275,34 @@ pub(crate) fn may_rejoin(seat: &CascadingCipherManager, bundle: &[u8]) -> bool {
     view.is_ok_and(|view| member_ids(seat).contains(&view.id))
 }
 
+/// When a key package expires, in seconds since 1970, where it says so.
+pub(crate) fn expires(seat: &CascadingCipherManager, bundle: &[u8]) -> Option<u64> {
+    seat.inspect_key_package(bundle).ok()?.expires
+}
+
+/// Key packages that are made from now on are of last resort, in the layer that marks them.
+pub(crate) fn set_last_resort(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+    if seat.find::<MlsLayer>().is_none() {
+        return Ok(());
+    }
+    Ok(seat.configure::<MlsLayer, ()>(|mut settings| {
+        settings.set_last_resort(true);
+        Ok(())
+    })?)
+}
+
+/// Forgets the private keys of the key packages of last resort: a copy of the stack keeps them.
+pub(crate) fn forget_last_resort(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+    let Some(mls) = seat.find::<MlsLayer>() else { return Ok(()) };
+    let references: Vec<_> = mls.key_packages()?.into_iter().map(|it| it.reference).collect();
+    Ok(seat.configure::<MlsLayer, ()>(|mut settings| {
+        for reference in &references {
+            settings.forget_key_package(reference)?;
+        }
+        Ok(())
+    })?)
+}
+
 /// Whose key package a bundle is.
 pub(crate) fn inspect(seat: &CascadingCipherManager, bundle: &[u8]) -> Result<MemberId, Fault> {
     Ok(seat.inspect_key_package(bundle)?.id)

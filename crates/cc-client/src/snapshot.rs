@@ -47,13 +47,14 @@ impl Views {
         self.snapshot().groups.get(id).cloned()
     }
 
-    fn publish(&self, changed: Vec<Arc<GroupView>>) {
+    fn publish(&self, me: Person, changed: Vec<Arc<GroupView>>) {
         if changed.is_empty() {
             return;
         }
         let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // Copied (pointers only) where somebody still looks at the last one.
         let snapshot = Arc::make_mut(&mut now);
+        snapshot.me = me;
         snapshot.groups.extend(changed.into_iter().map(|view| (view.id, view)));
     }
 }
@@ -129,6 +130,9 @@ impl Client {
         for id in changed {
             self.write_view(id)?;
         }
+        if changed.is_empty() && !self.view_state.reload {
+            return Ok(Vec::new());
+        }
         let Some(views) = &self.view_state.views else { return Ok(Vec::new()) };
         if core::mem::take(&mut self.view_state.reload) {
             return Ok(self.all_views()?.into_values().collect());
@@ -149,7 +153,7 @@ impl Client {
     /// The commit is in force.
     pub(crate) fn show_views(&self, prepared: Vec<Arc<GroupView>>) {
         if let Some(views) = &self.view_state.views {
-            views.publish(prepared);
+            views.publish(self.me(), prepared);
         }
     }
 

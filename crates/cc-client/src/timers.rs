@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    GroupId, LogId, Now, Position, RequestId,
+    GroupId, LogId, Now, Position, RefreshPolicy, RequestId,
     agenda::{Agenda, Target},
 };
 
@@ -20,6 +20,10 @@ pub(crate) struct Timers {
     /// Milliseconds between two reads of a log in which nothing is known to be new.
     pub(crate) poll: u64,
     pub(crate) logs: BTreeMap<LogId, LogTimer>,
+    /// When members renew their own secrets.
+    pub(crate) refresh: Option<RefreshPolicy>,
+    /// No group begins with that before.
+    pub(crate) next_refresh: u64,
     /// Reads that were handed out.
     pub(crate) reads: BTreeMap<RequestId, LogId>,
     pub(crate) offers: BTreeMap<RequestId, Offer>,
@@ -36,6 +40,8 @@ impl Default for Timers {
         Self {
             agenda: Agenda::default(),
             poll: POLL,
+            refresh: Some(RefreshPolicy::default()),
+            next_refresh: 0,
             logs: BTreeMap::new(),
             reads: BTreeMap::new(),
             offers: BTreeMap::new(),

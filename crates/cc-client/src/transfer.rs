@@ -10,10 +10,11 @@ use cc_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Client, Fault, GroupId, Position,
+    Client, Fault, GroupId, Now, Position,
     client::new_meta,
     contact::{self, OWN_PERSON, OwnPerson, PERSON_KEY},
     identity::Identity,
+    mail::first_message,
     overlay::{Overlay, lock},
     records::{self, GroupRecord, Standing},
     seat,
@@ -46,6 +47,9 @@ impl<'a> From<&'a mut Password> for ExportKey<'a> {
     }
 }
 
+/// A record: key and value.
+type Copied = (Vec<u8>, Vec<u8>);
+
 /// Everything in an export.
 #[derive(Serialize, Deserialize)]
 struct Exported {
@@ -55,10 +59,9 @@ struct Exported {
     packages_wanted: u32,
     mailbox_cursor: Position,
     groups: Vec<ExportedGroup>,
-    /// Key and value.
-    people: Vec<(Vec<u8>, Vec<u8>)>,
-    devices: Vec<(Vec<u8>, Vec<u8>)>,
-    application: Vec<(Vec<u8>, Vec<u8>)>,
+    people: Vec<Copied>,
+    devices: Vec<Copied>,
+    application: Vec<Copied>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +123,7 @@ impl Client {
         store: impl Store + 'static,
         export: &[u8],
         key: impl Into<ExportKey<'k>>,
+        now: Now,
     ) -> Result<Self, Fault> {
         if store.get(&records::root(), records::META)?.is_some() {
             return Err(StoreError::Exists.into());
@@ -136,7 +140,7 @@ impl Client {
         let identity = SecretBytes::new(exported.identity.clone());
         let identity = Identity::decode(&identity).map_err(|_| Fault::Export)?;
         let mut store = store;
-        store.commit(&exported.batch(&identity)?)?;
+        store.commit(&exported.batch(&identity, now)?)?;
         Self::load(Overlay::shared(store), identity)
     }
 
@@ -181,7 +185,7 @@ impl Client {
     }
 
     /// All records of a scope.
-    fn copy_of(&self, scope: &Scope) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    fn copy_of(&self, scope: &Scope) -> Result<Vec<Copied>, Fault> {
         let records = scope.of(&*lock(&self.store)?).list(b"")?;
         Ok(records.into_iter().map(|(key, value)| (key, value.expose().to_vec())).collect())
     }
@@ -189,7 +193,7 @@ impl Client {
 
 impl Exported {
     /// The store of the restored client.
-    fn batch(&self, identity: &Identity) -> Result<Batch, Fault> {
+    fn batch(&self, identity: &Identity, now: Now) -> Result<Batch, Fault> {
         let (root, mut batch) = (records::root(), Batch::new());
         batch.require(&root, records::META, None);
         let mut meta = new_meta(identity);
@@ -209,7 +213,9 @@ impl Exported {
                 group;
             let mut record = GroupRecord::new(title.clone(), String::new(), *cursor);
             (record.joined_at, record.asked) = (*joined_at, *asked);
-            (record.standing, record.next_message) = (Standing::Restored(*cursor), *next_message);
+            record.standing = Standing::Restored(*cursor);
+            // What was sent after the export has numbers, too.
+            record.next_message = first_message(now).max(next_message.saturating_add(1 << 20));
             records::put(&mut batch, &records::groups(), *id.as_bytes(), &record)?;
             records::put(&mut batch, &records::restored(), *id.as_bytes(), members)?;
         }

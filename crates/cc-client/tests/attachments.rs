@@ -336,7 +336,7 @@ proptest! {
         };
         prop_assert_eq!(attachment.length(), length);
         let mut download = Download::new(attachment.clone());
-        let mut states = vec![download.to_bytes().unwrap()];
+        let mut states = vec![download.to_bytes()];
         let (mut out, mut kill) = (Vec::new(), 0usize);
         while let DownloadStep::Send(request) = download.poll().unwrap() {
             let answer = request.perform(&mut service);
@@ -344,11 +344,11 @@ proptest! {
             kill += 1;
             if kill % 2 == 1 && kill < 9 {
                 // Killed before the state was saved, or after it.
-                if kill % 3 == 0 { states.push(download.to_bytes().unwrap()); }
+                if kill % 3 == 0 { states.push(download.to_bytes()); }
                 download = Download::resume(attachment.clone(), states.last().unwrap()).unwrap();
                 out.truncate(download.offset() as usize);
             } else {
-                states.push(download.to_bytes().unwrap());
+                states.push(download.to_bytes());
             }
         }
         prop_assert_eq!(out, data);
@@ -360,7 +360,7 @@ fn what_is_no_state_is_refused() {
     let mut service = MemoryService::new();
     let attachment = upload(&mut service, 10);
     let other = upload(&mut service, 10);
-    let state = Download::new(attachment.clone()).to_bytes().unwrap();
+    let state = Download::new(attachment.clone()).to_bytes();
     assert!(matches!(Download::resume(other, &state), Err(AttachmentError::State)));
     for len in 0..state.len() {
         assert!(Download::resume(attachment.clone(), &state[..len]).is_err());

@@ -360,3 +360,21 @@ fn history_is_marked_with_who_passed_it_on() {
     });
     assert_eq!(settled, Some(*position));
 }
+
+/// The worked example of docs/client-wire-format.md.
+#[test]
+fn the_documented_bytes() {
+    let of = message(1, 2);
+    let content = Content::new(Body::Edit { of, text: "hi".into() }).disappearing_after(60);
+    let expected = [
+        &[1][..],          // version
+        &[1, 0, 0, 0, 60], // disappears after a minute
+        &[0, 2],           // an edit
+        &[51],             // the length of the body
+        &[1; 32],          // of a message of this sender
+        &[2; 16],          // with this name
+        &[2, b'h', b'i'],
+    ]
+    .concat();
+    assert_eq!(content.encode().unwrap(), expected);
+}

@@ -202,7 +202,6 @@ fn a_fake_commit_stops_nobody() {
 }
 
 #[test]
-#[ignore = "who is in no epoch of the log may not ask in it to be added anew: that goes by mailboxes"]
 fn a_fork_is_told_and_healed() {
     let mut service = MemoryService::new();
     let mut people = ["Alice", "Bob", "Charlie"].map(Person::new);

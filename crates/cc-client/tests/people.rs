@@ -140,7 +140,7 @@ fn a_linked_device_is_the_same_contact() {
     let stolen = laptop.client.me().id;
     for person in [&mut bob, &mut third] {
         let members = person.client.group(&groups[0]).unwrap().members;
-        let member = members.into_iter().find(|member| member.id == stolen).unwrap();
+        let member = members.iter().find(|member| member.id == stolen).unwrap();
         assert_eq!(member.person, None, "{}", person.name);
     }
 }

@@ -16,7 +16,7 @@ use common::{Disk, Person, group_of, settle};
 /// The person of an export on another machine, at the same time as `old`.
 fn restore(old: &Person, export: &[u8], key: &AesKey) -> Person {
     let disk = Disk::default();
-    let client = Client::restore(Arc::clone(&disk), export, key).unwrap();
+    let client = Client::restore(Arc::clone(&disk), export, key, old.now).unwrap();
     Person::restored(&old.name, disk, client, old.now)
 }
 
@@ -173,11 +173,12 @@ fn an_export_opens_no_message() {
 #[test]
 fn only_the_key_opens_an_export() {
     let mut alice = Person::new("Alice");
+    let now = alice.now;
     alice.client.found("A group").unwrap();
     let [key, other] = [(); 2].map(|()| AesKey::generate().unwrap());
     let export = alice.client.export(&key, true).unwrap();
     let refused = |export: &[u8], key: &AesKey| {
-        matches!(Client::restore(Disk::default(), export, key), Err(Fault::Export))
+        matches!(Client::restore(Disk::default(), export, key, now), Err(Fault::Export))
     };
     assert!(refused(&export, &other));
     for len in 0..export.len() {
@@ -189,15 +190,15 @@ fn only_the_key_opens_an_export() {
         assert!(refused(&damaged, &key), "{at}");
     }
     // A store that has a client already is left alone.
-    let full = Client::restore(alice.disk.clone(), &export, &key);
+    let full = Client::restore(alice.disk.clone(), &export, &key, now);
     assert!(matches!(full, Err(Fault::Store(_))));
 
     let mut password = Password::new("a passphrase").unwrap().with_params(Argon2Params::LEAST);
     let export = alice.client.export(&mut password, true).unwrap();
     assert!(refused(&export, &key));
     let mut wrong = Password::new("another").unwrap();
-    let restored = Client::restore(Disk::default(), &export, &mut wrong);
+    let restored = Client::restore(Disk::default(), &export, &mut wrong, now);
     assert!(matches!(restored, Err(Fault::Export)));
-    let restored = Client::restore(Disk::default(), &export, &mut password).unwrap();
+    let restored = Client::restore(Disk::default(), &export, &mut password, now).unwrap();
     assert_eq!(restored.me(), alice.client.me());
 }

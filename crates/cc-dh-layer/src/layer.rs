@@ -1,16 +1,14 @@
 //! The layer itself: one type over both modes.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 use core::fmt;
 
 use cc_core::{
-    Attachment, Buffer, ChangeParts, ChangeRequest, CipherLayer, CommitOutcome, Contribution,
-    GroupLayer, KeyPackageInfo, LayerContext, LayerDescriptor, LayerError, Member, MemberId,
-    Opened, PartContext, Properties, Recalled, Restore, Secret, Standing, key_commitment,
-    store::ScopeWriter,
+    Attachment, Buffer, CipherLayer, Contribution, GroupLayer, LayerContext, LayerDescriptor,
+    LayerError, Opened, Properties, Recalled, Restore, Secret, key_commitment, store::ScopeWriter,
 };
 
-use cc_root_group::{Group, MemberPublicKey as _};
+use cc_root_group::Group;
 
 use crate::{Curve, DhError, DhKeyPair, DhPublicKey, pairwise::Pairwise};
 
@@ -114,11 +112,11 @@ impl CipherLayer for DhLayer {
     }
 
     fn properties(&self) -> Properties {
-        let (name, pairwise) = match (&self.mode, self.curve()) {
-            (Mode::Pairwise(_), Curve::X25519) => ("ECDH X25519, pairwise", true),
-            (Mode::Pairwise(_), Curve::P256) => ("ECDH P-256, pairwise", true),
-            (Mode::Group(_), Curve::X25519) => ("ECDH X25519, group", false),
-            (Mode::Group(_), Curve::P256) => ("ECDH P-256, group", false),
+        let (name, pairwise) = match (&self.mode, self.curve() == Curve::P256) {
+            (Mode::Pairwise(_), false) => ("ECDH X25519, pairwise", true),
+            (Mode::Pairwise(_), true) => ("ECDH P-256, pairwise", true),
+            (Mode::Group(_), false) => ("ECDH X25519, group", false),
+            (Mode::Group(_), true) => ("ECDH P-256, group", false),
         };
         Properties { contributes: true, pairwise, ..Properties::plain(name) }
     }
@@ -206,85 +204,7 @@ impl CipherLayer for DhLayer {
     }
 }
 
-/// Everything here fails with [`Misuse`](cc_core::LayerErrorKind::Misuse) in pairwise mode, which
-/// [`CipherLayer::group`] does not offer as a group layer.
-impl GroupLayer for DhLayer {
-    fn commitment(&self) -> [u8; 32] {
-        self.public.commitment()
-    }
-
-    fn standing(&self) -> Standing {
-        self.as_group().map_or(Standing::Outside, Group::standing)
-    }
-
-    fn members(&self) -> Vec<Member> {
-        self.as_group().map_or_else(|_| Vec::new(), Group::members)
-    }
-
-    /// The public key as [`DhPublicKey::to_bytes`] gives it. It is the same in every bundle and is
-    /// not signed here: the signature is that of a layer above, over the member id, which the
-    /// [`commitment`](GroupLayer::commitment) goes into.
-    fn key_package(&mut self, _: &PartContext<'_>) -> Result<Vec<u8>, LayerError> {
-        self.as_group()?.key_package()
-    }
-
-    fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
-        Ok(KeyPackageInfo::new(DhPublicKey::from_bytes(part)?.commitment()))
-    }
-
-    fn epoch_authenticator(&self) -> Option<[u8; 32]> {
-        self.as_group().ok()?.epoch_authenticator()
-    }
-
-    fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
-        Ok(self.as_group()?.export_secret(label))
-    }
-
-    fn export_next_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
-        Ok(self.as_group()?.export_next_secret(label))
-    }
-
-    fn stage_change(
-        &mut self,
-        request: &ChangeRequest<'_>,
-        context: &PartContext<'_>,
-    ) -> Result<ChangeParts, LayerError> {
-        self.as_group_mut()?.stage_change(request, context)
-    }
-
-    fn next_contribution(&mut self) -> Result<Option<Contribution>, LayerError> {
-        self.as_group()?.next_contribution()
-    }
-
-    fn confirm_change(&mut self) -> Result<(), LayerError> {
-        self.as_group_mut()?.confirm_change()
-    }
-
-    fn discard_change(&mut self) -> Result<(), LayerError> {
-        self.as_group_mut()?.discard_change();
-        Ok(())
-    }
-
-    fn process_commit(
-        &mut self,
-        part: &[u8],
-        context: &PartContext<'_>,
-    ) -> Result<CommitOutcome, LayerError> {
-        self.as_group_mut()?.process_commit(part, context)
-    }
-
-    fn is_invited(&self, part: &[u8]) -> Option<bool> {
-        self.as_group().ok()?.is_invited(part)
-    }
-
-    fn join(
-        &mut self,
-        part: &[u8],
-        context: &PartContext<'_>,
-    ) -> Result<Option<MemberId>, LayerError> {
-        self.as_group_mut()?.join(part, context).map(Some)
-    }
-}
+cc_root_group::group_layer!(DhLayer);
 
 fn not_a_group() -> LayerError {
     LayerError::misuse("a pairwise layer has no group: make it with DhLayer::group")

@@ -45,11 +45,10 @@ impl KeyKind {
         }
     }
 
-    const fn of(curve: Curve) -> Option<Self> {
+    const fn of(curve: Curve) -> Self {
         match curve {
-            Curve::X25519 => Some(Self::X25519),
-            Curve::P256 => Some(Self::P256),
-            _ => None,
+            Curve::X25519 => Self::X25519,
+            Curve::P256 => Self::P256,
         }
     }
 
@@ -80,10 +79,10 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    /// The recipient with this key, or `None` for a curve that files do not use.
+    /// The recipient with this key.
     #[must_use]
-    pub fn new(key: DhPublicKey) -> Option<Self> {
-        KeyKind::of(key.curve()).map(|kind| Self { kind, key })
+    pub const fn new(key: DhPublicKey) -> Self {
+        Self { kind: KeyKind::of(key.curve()), key }
     }
 
     /// The kind of the key.
@@ -150,17 +149,13 @@ impl Identity {
             DhError::Random(error) => FileError::Random(error),
             _ => FileError::Internal("key generation"),
         })?;
-        Self::new(keys)
+        Ok(Self::new(keys))
     }
 
     /// The identity with these keys.
-    ///
-    /// # Errors
-    /// [`FileError::KeyText`] for a curve that files do not use.
-    pub fn new(keys: DhKeyPair) -> Result<Self, FileError> {
-        let recipient =
-            Recipient::new(*keys.public_key()).ok_or(FileError::KeyText(UNKNOWN_KIND))?;
-        Ok(Self { recipient, keys })
+    #[must_use]
+    pub const fn new(keys: DhKeyPair) -> Self {
+        Self { recipient: Recipient::new(*keys.public_key()), keys }
     }
 
     /// Whom to encrypt to, so that this identity can open it.
@@ -200,7 +195,7 @@ impl FromStr for Identity {
             .ok_or(FileError::KeyText("the private key has another length"))?;
         let keys = DhKeyPair::from_private_key(curve, key)
             .map_err(|_| FileError::KeyText("the private key is not valid"))?;
-        Ok(Self { recipient: Recipient { kind, key: *keys.public_key() }, keys })
+        Ok(Self::new(keys))
     }
 }
 

@@ -120,7 +120,7 @@ impl CascadingCipherManager {
         if self.member_id().is_some() { Ok(()) } else { Err(Error::NoGroupLayer) }
     }
 
-    fn expect_outside(&self) -> Result<(), Error> {
+    pub(crate) fn expect_outside(&self) -> Result<(), Error> {
         self.expect_group_layer()?;
         if self.stack.groups().all(|(_, group)| group.standing() == Standing::Outside) {
             Ok(())

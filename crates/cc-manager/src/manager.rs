@@ -100,6 +100,19 @@ impl CascadingCipherManager {
         Ok(place::names(store)?)
     }
 
+    /// Puts a second manager of this member, which waits for welcomes to the same key packages, under
+    /// another name in the store: one of them joins, and the other keeps what it needs for the next welcome.
+    /// For key packages of last resort. Both are the same member, so at most one may be in each group.
+    ///
+    /// # Errors
+    /// [`Error::GroupExists`] for a manager that is in a group or was, whose ratchets must not be in two
+    /// places; [`Error::Store`], with [`StoreError::Missing`] for a manager without a store.
+    pub fn copy_waiting(&mut self, name: &str) -> Result<(), Error> {
+        self.expect_outside()?;
+        let persistence = self.persistence.as_mut().ok_or(StoreError::Missing)?;
+        Ok(persistence.copy(name)?)
+    }
+
     /// Deletes all that the store has of this manager, inbox and outbox included. Without a store it
     /// does nothing but drop the manager.
     ///

@@ -18,7 +18,7 @@ use crate::{
     entries::{self, Entries},
     layers::{LayerMut, failed},
     place::{self, Place},
-    records::{Counters, LayerRecord, Shape},
+    records::{COUNTERS, Counters, LayerRecord, Shape},
     state::State,
 };
 
@@ -320,6 +320,29 @@ impl Persistence {
         for wire in wires {
             entries::forget_sent(&mut self.pending, &self.place, wire);
         }
+    }
+
+    /// Puts a second manager with the same records, and nothing in its inbox and outbox, under another
+    /// name.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where there is one of that name; as [`Store::commit`].
+    pub(crate) fn copy(&mut self, name: &str) -> Result<(), StoreError> {
+        self.prepare()?;
+        let place = Place::of(name);
+        if Shape::exists(&place.root().of(&*self.store))? {
+            return Err(StoreError::Exists);
+        }
+        let mut batch = Batch::new();
+        let slots = self.slots.list.iter().map(|slot| slot.number);
+        let own = |key: &[u8]| key == COUNTERS || key == ROOM;
+        place::copy(&*self.store, &self.place, &place, slots, own, &mut batch)?;
+        place::register(&mut batch, name);
+        Counters::require(self.stored.as_ref(), &mut batch, &self.place)?;
+        Counters::require(None, &mut batch, &place)?;
+        let counters = Counters { instance: random::array()?, commits: 1, next_entry: 0 };
+        counters.write(&mut batch, &place)?;
+        self.store.commit(&batch)
     }
 
     /// Deletes everything of this manager. What is pending need not come first, nor have room.

@@ -76,6 +76,30 @@ pub(crate) fn erase(
     Ok(())
 }
 
+/// Copies everything of a manager with these layers to another place, but for what `left_out` says of the
+/// keys beside the layers.
+pub(crate) fn copy(
+    store: &dyn Store,
+    from: &Place,
+    to: &Place,
+    slots: impl IntoIterator<Item = u32>,
+    left_out: impl Fn(&[u8]) -> bool,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    let layers = slots.into_iter().map(|slot| (from.layer(slot), to.layer(slot)));
+    let root = (from.root().clone(), to.root().clone());
+    for (from, to) in layers.chain([(from.proposals(), to.proposals()), root.clone()]) {
+        let is_root = from == root.0;
+        store.scan(&from, b"", &mut |key, record| {
+            if !(is_root && left_out(key)) {
+                batch.put(&to, key, record);
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(())
+}
+
 pub(crate) fn erase_scope(
     store: &dyn Store,
     scope: &Scope,

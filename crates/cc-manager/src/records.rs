@@ -26,7 +26,7 @@ const GROUP: &[u8] = b"group";
 const STAGED: &[u8] = b"staged";
 const OVERTAKEN: &[u8] = b"overtaken";
 const HISTORY: &[u8] = b"history";
-const COUNTERS: &[u8] = b"counters";
+pub(crate) const COUNTERS: &[u8] = b"counters";
 
 /// What goes up with every commit, or may.
 #[derive(Clone, Copy, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]

@@ -76,6 +76,14 @@ impl HybridKeyPair {
         Self { x25519, mlkem, public: public.clone() }
     }
 
+    /// What somebody has who broke the ML-KEM half of the public key, with an X25519 key of its own.
+    #[cfg(test)]
+    pub(crate) fn with_broken_mlkem(&self) -> Self {
+        let mlkem = DecapsulationKey::from_seed(self.public.set, self.mlkem.seed().duplicate());
+        let x25519 = DhKeyPair::generate(Curve::X25519).unwrap();
+        Self { x25519, mlkem, public: self.public.clone() }
+    }
+
     /// The X25519 key pair.
     pub(crate) const fn x25519(&self) -> &DhKeyPair {
         &self.x25519

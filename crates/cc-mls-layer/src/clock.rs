@@ -4,10 +4,13 @@
 //! owner is added, which of this member's own are to be forgotten, whether an update is due. It never decides
 //! about what is received.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
+#[cfg(not(feature = "js"))]
+use std::time::{SystemTime, UNIX_EPOCH};
+
+// The same as the standard library's everywhere but in a browser, where that one panics.
+#[cfg(feature = "js")]
+use web_time::{SystemTime, UNIX_EPOCH};
 
 /// The system's clock, or one of the application's.
 #[derive(Clone, Default)]

@@ -7,6 +7,7 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of its own")]
 #![allow(clippy::missing_panics_doc, reason = "panics are what it is for")]
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -49,10 +49,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Enough for a busy group, and for a household behind one address.
+    /// Enough for a busy group, and for some people behind one address with a hundred groups each.
     fn default() -> Self {
         Self {
-            client_requests: Rate::new(50, 20),
+            client_requests: Rate::new(200, 20),
             client_bytes: Rate::new(8 << 20, 16),
             client_connections: 256,
             log_items: Rate::new(200, 20),

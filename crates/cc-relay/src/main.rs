@@ -47,7 +47,7 @@ struct Options {
     #[arg(long, default_value_t = 32, value_name = "MIB")]
     mailbox_mib: u32,
     /// Requests a second of one client address; 0 for no limit. Twenty seconds of them may come at once.
-    #[arg(long, default_value_t = 50, value_name = "RATE")]
+    #[arg(long, default_value_t = 200, value_name = "RATE")]
     client_requests: u32,
     /// Connections of one client address; 0 for no limit.
     #[arg(long, default_value_t = 256, value_name = "COUNT")]

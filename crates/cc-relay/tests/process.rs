@@ -16,8 +16,8 @@ use std::{
 
 use cc_client::{
     Call, Client, Command as ClientCommand, Event, EventId, Failure, LogId, MailboxKey, Now,
-    OperationId, Position, Profile, Publish, PublishedPackage, Purpose, Recipe, Reply, Request,
-    turn,
+    OperationId, Position, Profile, Publish, PublishedPackage, Purpose, Read, ReadAccess, Recipe,
+    Refusal, Reply, Request, turn,
 };
 use cc_core::store::MemoryStore;
 use cc_relay::HttpService;
@@ -194,21 +194,21 @@ fn a_thousand_messages_of_ten_people_over_a_relay_that_is_killed() {
     let now = Now { wall: 1_790_000_000_000, mono: 0 };
     let packages: Vec<_> = people[1..]
         .iter_mut()
-        .map(|person| person.client.key_packages(now, 1).unwrap().remove(0).as_ref().to_vec())
+        .map(|person| person.client.key_packages(now, 1).unwrap().remove(0))
         .collect();
     let add = ClientCommand::Add { group, packages };
     people[0].client.submit(OperationId::random().unwrap(), add).unwrap();
     let (stop, killed) = killer(&relay, (0..).map(|n| 150 + n * 97 % 700));
-    let is_member = |person: &Person| {
+    let is_member = |person: &mut Person| {
         person.client.group(&group).is_ok_and(|group| group.members.len() == PEOPLE)
     };
     for _ in 0..2_000 {
         people.iter_mut().for_each(Person::turn);
-        if people.iter().all(is_member) {
+        if people.iter_mut().all(is_member) {
             break;
         }
     }
-    assert!(people.iter().all(is_member));
+    assert!(people.iter_mut().all(is_member));
     for message in 0..EACH {
         for (number, person) in people.iter_mut().enumerate() {
             person.client.send(group, format!("{number}: {message}")).unwrap();
@@ -236,6 +236,44 @@ fn a_thousand_messages_of_ten_people_over_a_relay_that_is_killed() {
         assert_eq!(person.received.len(), wanted, "person {number} got something twice");
     }
     assert!(killed > 0);
+
+    // Somebody is removed, who keeps a read with the token of the last epoch it was in.
+    let kept = loop {
+        people[9].mono += 2_000;
+        let now = Now { wall: 1_790_000_000_000, mono: people[9].mono };
+        let Some(request) = people[9].client.poll_request(now).unwrap() else { continue };
+        let Call::Read(read) = request.call else { continue };
+        if read.log == group {
+            break Read { after: Position(0), ..read };
+        }
+    };
+    let before = page(insist(&service, &Request { id: id(), call: Call::Read(kept.clone()) })).head;
+    let members = vec![people[9].client.me().id];
+    let remove = ClientCommand::Remove { group, members };
+    people[0].client.submit(OperationId::random().unwrap(), remove).unwrap();
+    for _ in 0..200 {
+        people[..9].iter_mut().for_each(Person::turn);
+        if people[1].client.group(&group).unwrap().members.len() == PEOPLE - 1 {
+            break;
+        }
+    }
+    people[1].client.send(group, "without Person 9").unwrap();
+    for _ in 0..200 {
+        people[..9].iter_mut().for_each(Person::turn);
+        if people[0].received.len() > wanted {
+            break;
+        }
+    }
+    assert_eq!(people[0].received.last().unwrap(), b"without Person 9");
+    let after = page(insist(&service, &Request { id: id(), call: Call::Read(kept.clone()) })).head;
+    assert_eq!(
+        after,
+        before.next(),
+        "up to the commit that removed it, and not the message behind that"
+    );
+    let ReadAccess::Token(token) = &kept.access else { panic!("a group's log") };
+    let refused = insist(&service, &append(group, Some(token), &[b"still here"]));
+    assert_eq!(refused, Err(Failure::Refused(Refusal::Conflict { head: after })));
 }
 
 #[test]

@@ -379,7 +379,12 @@ async fn followers_are_told_as_long_as_they_may_read() {
         assert!(told.is_err(), "{told:?}");
     }
     member.unfollow(&log).await.unwrap();
-    member.follow(&read(LogId::random().unwrap(), 0, &outsider)).await.unwrap();
+    // What a client says is done in order: when this is answered, the other was done.
+    let another = LogId::random().unwrap();
+    perform(append(another, Some(&new), &[b"x"])).await.unwrap();
+    member.follow(&read(another, 0, &new)).await.unwrap();
+    let there = Notice::Moved { log: another, head: Position(1) };
+    assert_eq!(member.next().await.unwrap(), there);
     perform(append(log, Some(&new), &[b"four"])).await.unwrap();
     perform(append(key.address(), None, &[b"again"])).await.unwrap();
     let again = Notice::Moved { log: key.address(), head: Position(2) };
@@ -506,7 +511,7 @@ fn a_failing_storage_is_unknown_and_not_refused() {
     assert_eq!(Answer::from_bytes(&answer).unwrap().result, Err(Failure::Unknown));
 }
 
-/// How fast it is: `cargo test --release -p cc-relay --test server -- --ignored --nocapture throughput`.
+/// How fast it is: `cargo test -p cc-relay --test server -- --ignored --nocapture throughput`.
 #[test]
 #[ignore = "a measurement"]
 fn throughput() {
@@ -526,7 +531,7 @@ fn throughput() {
         });
         start.elapsed().as_secs_f64()
     };
-    let log = |client: usize| LogId::from_bytes([client as u8 + 1; 32]);
+    let log = |client: usize| LogId::from_bytes([u8::try_from(client).unwrap() + 1; 32]);
     let access: AccessToken = token(1);
     for count in [1, 16] {
         let item = [7; 500];

@@ -4,8 +4,8 @@
 use alloc::vec::Vec;
 
 use cc_core::{
-    Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, LayerContext,
-    LayerError, Member, MemberId, Opened, PartContext, Recalled, Secret, Standing,
+    Attachment, Buffer, ChangeParts, ChangeRequest, CommitOutcome, Contribution, KeyPackageInfo,
+    LayerContext, LayerError, Member, MemberId, Opened, PartContext, Recalled, Secret, Standing,
     membership::{ChangeError, GroupState, Keys, Versions},
 };
 
@@ -169,6 +169,14 @@ impl<K: MemberKeyPair> Group<K> {
     pub fn key_package(&self) -> Result<Vec<u8>, LayerError> {
         self.state.latest().expect_member()?;
         Ok(self.keys.public_key().to_wire())
+    }
+
+    /// As [`GroupLayer::inspect_key_package`](cc_core::GroupLayer::inspect_key_package).
+    ///
+    /// # Errors
+    /// Those of that method.
+    pub fn inspect_key_package(&self, part: &[u8]) -> Result<KeyPackageInfo, LayerError> {
+        Ok(KeyPackageInfo::new(K::PublicKey::from_wire(part)?.commitment()))
     }
 
     /// As [`GroupLayer::stage_change`](cc_core::GroupLayer::stage_change).
@@ -364,6 +372,3 @@ impl<K: MemberKeyPair> Group<K> {
 
 #[cfg(any(test, feature = "group-tests"))]
 pub mod tests;
-#[cfg(test)]
-#[cfg(target_os = "linux")]
-mod wiped;

@@ -14,10 +14,16 @@ mod hpke;
 mod kdf;
 mod key;
 mod label;
+mod layer;
 mod member;
 mod message;
 pub mod records;
 
+#[doc(hidden)]
+pub use alloc::vec::Vec;
+
+#[doc(hidden)]
+pub use cc_core;
 pub use curve::Curve;
 pub use error::KeyError;
 pub use fingerprint::{Fingerprint, PairFingerprint};

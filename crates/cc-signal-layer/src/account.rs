@@ -25,6 +25,7 @@ use crate::{
     scrub::scrubbed_deep,
     seen::peer_id,
     session::{Binding, Role, Session},
+    spqr::Spqr,
     state, wire,
     x3dh::Agreement,
 };
@@ -354,9 +355,10 @@ impl Account {
         }
         .encode();
         let binding = Binding::new(self.identity(), &bundle.identity, &handshake);
-        let RatchetStart { root, header_a, header_b, .. } = start;
+        let RatchetStart { root, header_a, header_b, spqr, .. } = start;
+        let spqr = Spqr::new(&spqr, Role::Initiator)?;
         let prekey = &bundle.signed_prekey.key;
-        let ratchet = Ratchet::initiator(root, header_a, header_b, prekey, entropy)?;
+        let ratchet = Ratchet::initiator(root, header_a, header_b, prekey, spqr, entropy)?;
         let handshake = Some(Box::from(handshake));
         Ok(Session::new(binding, Role::Initiator, number, handshake, ratchet, limits))
     }
@@ -399,10 +401,11 @@ impl Account {
             },
         };
         let binding = Binding::new(&handshake.identity, self.identity(), encoded);
-        let RatchetStart { root, header_a, header_b, mask } = RatchetStart::derive(&secret)?;
+        let RatchetStart { root, header_a, header_b, spqr, mask } = RatchetStart::derive(&secret)?;
         let number = u64::from_be_bytes(handshake.number) ^ mask;
         let prekey = period.signed().duplicate();
-        let ratchet = Ratchet::responder(root, header_a, header_b, prekey);
+        let spqr = Spqr::new(&spqr, Role::Responder)?;
+        let ratchet = Ratchet::responder(root, header_a, header_b, prekey, spqr);
         let mut session = Session::new(binding, Role::Responder, number, None, ratchet, limits);
         self.check_number(&handshake, number)?;
         let (range, opened) = session.open_in_place(ad, message)?;
@@ -475,26 +478,29 @@ impl StagedSession {
     }
 }
 
-/// What the Double Ratchet with header encryption starts from (section 4.4), and the mask of the
-/// session's number.
+/// What the Triple Ratchet starts from (sections 4.4, 5 and 6: each ratchet has a secret of its own), and the
+/// mask of the session's number.
 struct RatchetStart {
     root: RootKey,
     /// The initiator's first header key.
     header_a: HeaderKey,
     /// The responder's.
     header_b: HeaderKey,
+    /// What the post-quantum ratchet starts from.
+    spqr: Secret<32>,
     mask: u64,
 }
 
 impl RatchetStart {
     /// From `SK`.
     fn derive(secret: &Secret<32>) -> Result<Self, Error> {
-        let okm: Secret<104> = kdf::hkdf_expand(secret, &[RATCHET_INFO])?;
+        let okm: Secret<136> = kdf::hkdf_expand(secret, &[RATCHET_INFO])?;
         let mask = okm.expose().last_chunk().ok_or(Error::Primitive)?;
         Ok(Self {
             root: RootKey::new(kdf::part(okm.expose(), 0)?),
             header_a: HeaderKey::new(kdf::part(okm.expose(), 1)?),
             header_b: HeaderKey::new(kdf::part(okm.expose(), 2)?),
+            spqr: kdf::part(okm.expose(), 3)?,
             mask: u64::from_be_bytes(*mask),
         })
     }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | 16 | nonce |
 //! | 32 + 4 + 4 | encrypted: ratchet key, length of the previous chain, number in this chain |
+//! | 42 | encrypted: number in the chain of the epoch, and the message of ML-KEM Braid (`braid/message.rs`) |
 //! | 16 | tag |
 //!
 //! The nonce is the salt of the message's own key as well, so that this needs no bytes of its own.
@@ -21,7 +22,7 @@ use aes_gcm::{
 use alloc::sync::Arc;
 use cc_core::{Secret, key_use};
 
-use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy, scrub::scrubbed};
+use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy, scrub::scrubbed, spqr};
 
 type Aead = AesGcm<aes::Aes256Enc, U16>;
 
@@ -37,6 +38,8 @@ pub(crate) struct Header {
     pub(crate) previous: u32,
     /// `N`: the number of this message in its chain, from 0.
     pub(crate) number: u32,
+    /// What it says of the post-quantum ratchet.
+    pub(crate) spqr: spqr::Header,
 }
 
 /// A header key with its AES key schedule, which is used for a whole chain.
@@ -67,7 +70,8 @@ impl HeaderKey {
                 .as_bytes()
                 .iter()
                 .chain(&header.previous.to_be_bytes())
-                .chain(&header.number.to_be_bytes()),
+                .chain(&header.number.to_be_bytes())
+                .chain(&header.spqr.encode()),
         ) {
             *byte = *value;
         }
@@ -101,6 +105,7 @@ impl HeaderKey {
             ratchet_key: PublicKey::from_bytes(reader.array().ok()?).ok()?,
             previous: reader.u32().ok()?,
             number: reader.u32().ok()?,
+            spqr: spqr::Header::read(&mut reader).ok()?,
         })
     }
 
@@ -125,13 +130,17 @@ impl fmt::Debug for HeaderKey {
 }
 
 const NONCE_LEN: usize = 16;
-const PLAIN_LEN: usize = 40;
+const PLAIN_LEN: usize = 32 + 4 + 4 + spqr::Header::LEN;
 const TAG_LEN: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{curve::KeyPair, entropy::System};
+    use crate::{
+        braid::{Message, Payload},
+        curve::KeyPair,
+        entropy::System,
+    };
 
     #[test]
     fn a_header_opens_under_its_key_only_and_hides_its_number() {
@@ -140,6 +149,7 @@ mod tests {
             ratchet_key: *KeyPair::generate().unwrap().public(),
             previous: 7,
             number: u32::MAX,
+            spqr: spqr::Header { message: Message { epoch: 9, payload: Payload::None }, number: 8 },
         };
         let encrypted = key.encrypt(&header, &mut System).unwrap();
         assert_eq!(key.decrypt(&encrypted), Some(header));

@@ -1,5 +1,5 @@
 //! The initial message (X3DH section 3.3, PQXDH section 3.3): a handshake, followed by a Double
-//! Ratchet message as the first ciphertext.
+//! Ratchet message (here a Triple Ratchet one) as the first ciphertext.
 //!
 //! | bytes | what |
 //! |---|---|

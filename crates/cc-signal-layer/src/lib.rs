@@ -22,6 +22,7 @@ pub mod session;
 pub mod sessions;
 pub mod settings;
 
+mod braid;
 mod chain_key;
 mod clock;
 mod codec;
@@ -37,6 +38,7 @@ mod root_key;
 mod scrub;
 mod seen;
 mod skipped;
+mod spqr;
 mod state;
 mod wire;
 mod x3dh;

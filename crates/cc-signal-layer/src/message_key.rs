@@ -27,6 +27,14 @@ impl MessageKey {
         Self(key)
     }
 
+    /// `KDF_HYBRID(ec_mk, pq_mk)` of the Triple Ratchet (Double Ratchet section 6): unknown to whoever lacks one
+    /// of both. The extract step of HKDF-SHA256, under the post-quantum key; [`MessageKey::encrypt`] expands it.
+    pub(crate) fn hybrid(classical: &Self, post_quantum: &Self) -> Self {
+        #[cfg(test)]
+        tests::record_parts(classical, post_quantum);
+        Self(kdf::Prf::new(&post_quantum.0).evaluate(classical.0.expose()))
+    }
+
     /// Encrypts `buffer` in place and returns the tag. `salt`: 12 bytes or more.
     pub(crate) fn encrypt(
         self,
@@ -92,6 +100,19 @@ pub(crate) mod tests {
 
     std::thread_local! {
         static USED: RefCell<HashSet<[u8; 32]>> = RefCell::default();
+        static PARTS: RefCell<HashSet<[u8; 32]>> = RefCell::default();
+    }
+
+    /// The keys of both ratchets that a message key was made of are remembered, where it is used.
+    pub(super) fn record_parts(classical: &MessageKey, post_quantum: &MessageKey) {
+        PARTS.with_borrow_mut(|parts| {
+            parts.extend([*classical.0.expose(), *post_quantum.0.expose()]);
+        });
+    }
+
+    /// The keys of the two ratchets of all messages that were sealed or opened in this thread.
+    pub(crate) fn ratchet_keys() -> HashSet<[u8; 32]> {
+        PARTS.with_borrow(HashSet::clone)
     }
 
     /// Every key that encrypts in a test is remembered: encrypting twice under one is a failure

@@ -1,4 +1,6 @@
-//! The Double Ratchet with header encryption (section 4 of its specification).
+//! The Triple Ratchet: the Double Ratchet with header encryption (section 4 of its specification), and beside
+//! it the Sparse Post-Quantum Ratchet (section 5, `spqr.rs`). Both have a key for every message, and a message
+//! is sealed under what is derived from the two (section 6).
 //!
 //! The variables of section 4.3 are these fields:
 //!
@@ -10,6 +12,7 @@
 //! | `DHRr`, `HKr`, `CKr`, `Nr` | `receiving` |
 //! | `NHKr` | `next_receiving` |
 //! | `MKSKIPPED` | `receiving.skipped`, `former` |
+//! | state of the post-quantum ratchet | `spqr` |
 //!
 //! The sending half of a DH ratchet step waits until something is sent, as the specification
 //! allows ("deferring new ratchet key generation"): a key that does not exist yet cannot be
@@ -29,6 +32,7 @@ use crate::{
     message_key::{MessageKey, TAG_LEN},
     root_key::RootKey,
     skipped::{FormerChain, FormerChains, Location, SkippedKeys},
+    spqr::{self, Spqr},
     wire,
 };
 
@@ -49,6 +53,7 @@ pub(crate) struct Ratchet {
     receiving: Option<Receiving>,
     next_receiving: HeaderKey,
     former: FormerChains,
+    spqr: Spqr,
 }
 
 /// The sending side of the ratchet.
@@ -77,7 +82,14 @@ struct Receiving {
 
 /// What opening a message will change, once it is applied.
 #[derive(Debug)]
-pub(crate) enum Change {
+pub(crate) struct Change {
+    double: DoubleChange,
+    spqr: spqr::Change,
+}
+
+/// What it changes of the Double Ratchet.
+#[derive(Debug)]
+enum DoubleChange {
     /// A late message of the current receiving chain.
     Late(u32),
     /// A late message of a former chain.
@@ -105,6 +117,7 @@ impl Ratchet {
         header_a: HeaderKey,
         next_header_b: HeaderKey,
         their_prekey: &PublicKey,
+        spqr: Spqr,
         entropy: &mut impl Entropy,
     ) -> Result<Self, Error> {
         let pair = KeyPair::generate_from(entropy)?;
@@ -118,6 +131,7 @@ impl Ratchet {
             receiving: None,
             next_receiving: next_header_b,
             former: FormerChains::default(),
+            spqr,
         })
     }
 
@@ -127,6 +141,7 @@ impl Ratchet {
         header_a: HeaderKey,
         next_header_b: HeaderKey,
         our_prekey: KeyPair,
+        spqr: Spqr,
     ) -> Self {
         Self {
             root,
@@ -137,12 +152,13 @@ impl Ratchet {
             receiving: None,
             next_receiving: header_a,
             former: FormerChains::default(),
+            spqr,
         }
     }
 
-    /// `RatchetEncryptHE`, in place: what goes before `body`, and the tag that goes after it.
+    /// `RatchetEncrypt` of section 6, in place: what goes before `body`, and the tag that goes after it.
     ///
-    /// The chain has advanced before the body is encrypted, whatever happens afterwards.
+    /// The chains have advanced before the body is encrypted, whatever happens afterwards.
     pub(crate) fn encrypt(
         &mut self,
         session_ad: &[u8],
@@ -150,6 +166,10 @@ impl Ratchet {
         body: &mut [u8],
         entropy: &mut impl Entropy,
     ) -> Result<([u8; PREFIX_LEN], [u8; TAG_LEN]), Error> {
+        if let Sending::Waiting(_) = &self.sending {
+            return Err(Error::NoSession);
+        }
+        let (spqr, post_quantum) = self.spqr.send(entropy)?;
         if let Sending::Due(theirs) = &self.sending {
             let pair = KeyPair::generate_from(entropy)?;
             let (root, chain, next_sending) = self.root.step(&pair, theirs)?;
@@ -166,11 +186,12 @@ impl Ratchet {
         };
         let next_number = number.checked_add(1).ok_or(Error::ChainExhausted)?;
         let header =
-            Header { ratchet_key: *pair.public(), previous: self.previous, number: *number };
+            Header { ratchet_key: *pair.public(), previous: self.previous, number: *number, spqr };
         let header = header_key.encrypt(&header, entropy)?;
-        let (next_chain, key) = chain.step();
+        let (next_chain, classical) = chain.step();
         *chain = next_chain;
         *number = next_number;
+        let key = MessageKey::hybrid(&classical, &post_quantum);
 
         let mut prefix = [wire::MESSAGE; PREFIX_LEN];
         if let Some((_, rest)) = prefix.split_first_mut() {
@@ -181,7 +202,7 @@ impl Ratchet {
         Ok((prefix, tag))
     }
 
-    /// `RatchetDecryptHE`, in place and without changing the state: where in `message` the text
+    /// `RatchetDecrypt` of section 6, in place and without changing the state: where in `message` the text
     /// is now, and the change to apply. On failure `message` is left as it was.
     ///
     /// # Errors
@@ -202,28 +223,41 @@ impl Ratchet {
         if *kind != wire::MESSAGE {
             return Err(Error::Undecryptable);
         }
-        let (key, change) = self.find_key(header, limits)?;
+        let (plain, classical, double) = self.find_key(header, limits)?;
+        let (post_quantum, key_change) = self.spqr.find_key(&plain.spqr, double.missing(limits))?;
+        let key = MessageKey::hybrid(&classical, &post_quantum);
+        let sealed = self.spqr.completes(&plain.spqr).then(|| Vec::from(&*body));
         key.decrypt(header::salt(header), &associated_data(session_ad, prefix, ad), body, tag)?;
-        Ok((PREFIX_LEN..PREFIX_LEN + body.len(), change))
+        match self.spqr.receive(&plain.spqr, key_change) {
+            Ok(spqr) => Ok((PREFIX_LEN..PREFIX_LEN + body.len(), Change { double, spqr })),
+            Err(_) => {
+                // What the two have agreed is not authentic.
+                if let Some(sealed) = sealed {
+                    body.copy_from_slice(&sealed);
+                }
+                Err(Error::Undecryptable)
+            }
+        }
     }
 
     /// Applies what [`Ratchet::open`] found, which must have been called on this very state.
     pub(crate) fn apply(&mut self, change: Change, limits: &Limits) {
-        match change {
-            Change::Late(number) => {
+        self.spqr.apply(change.spqr);
+        match change.double {
+            DoubleChange::Late(number) => {
                 if let Some(receiving) = &mut self.receiving {
                     receiving.skipped.remove(number);
                 }
             }
-            Change::Former(location) => self.former.remove(location),
-            Change::Advance { chain, number, skipped } => {
+            DoubleChange::Former(location) => self.former.remove(location),
+            DoubleChange::Advance { chain, number, skipped } => {
                 if let Some(receiving) = &mut self.receiving {
                     receiving.chain = chain;
                     receiving.number = number;
                     receiving.skipped.append(skipped);
                 }
             }
-            Change::Ratchet {
+            DoubleChange::Ratchet {
                 missed,
                 end,
                 root,
@@ -279,6 +313,7 @@ impl Ratchet {
             skipped.drop_before(oldest.saturating_sub(*start));
             self.former.expire(oldest, *index);
         }
+        self.spqr.enforce(self.skipped_len() == 0, limits);
     }
 
     /// The key of the message with this header, and what using it changes. Everything that can be
@@ -287,17 +322,21 @@ impl Ratchet {
         &self,
         encrypted: &[u8; ENCRYPTED_LEN],
         limits: &Limits,
-    ) -> Result<(MessageKey, Change), Error> {
+    ) -> Result<(Header, MessageKey, DoubleChange), Error> {
         if let Some(receiving) = &self.receiving
             && let Some(header) = receiving.header_key.decrypt(encrypted)
         {
-            return receiving.find_key(&header, limits);
+            let (key, change) = receiving.find_key(&header, limits)?;
+            return Ok((header, key, change));
         }
         if let Some(header) = self.next_receiving.decrypt(encrypted) {
-            return self.find_key_after_step(&header, limits);
+            let (key, change) = self.find_key_after_step(&header, limits)?;
+            return Ok((header, key, change));
         }
         match self.former.find(encrypted) {
-            Ok((location, key)) => Ok((key.duplicate(), Change::Former(location))),
+            Ok((header, location, key)) => {
+                Ok((header, key.duplicate(), DoubleChange::Former(location)))
+            }
             Err(Error::Undecryptable) if self.has_sent(encrypted) => Err(Error::Own),
             Err(error) => Err(error),
         }
@@ -312,7 +351,7 @@ impl Ratchet {
         &self,
         header: &Header,
         limits: &Limits,
-    ) -> Result<(MessageKey, Change), Error> {
+    ) -> Result<(MessageKey, DoubleChange), Error> {
         let (Sending::Chain { pair, .. } | Sending::Waiting(pair)) = &self.sending else {
             // The peer cannot answer a ratchet key that we have not made yet.
             return Err(Error::Undecryptable);
@@ -334,7 +373,7 @@ impl Ratchet {
             self.root.step(pair, &header.ratchet_key).map_err(|_| Error::Undecryptable)?;
         let (chain, skipped) = SkippedKeys::walk(&chain, 0, header.number, limits.max_skip());
         let (chain, key) = chain.step();
-        let change = Change::Ratchet {
+        let change = DoubleChange::Ratchet {
             missed,
             end,
             root,
@@ -360,18 +399,35 @@ impl Ratchet {
 impl Change {
     /// Whether the message was a new one, not a late one.
     pub(crate) fn is_new(&self) -> bool {
-        matches!(self, Self::Advance { .. } | Self::Ratchet { .. })
+        matches!(self.double, DoubleChange::Advance { .. } | DoubleChange::Ratchet { .. })
+    }
+}
+
+impl DoubleChange {
+    /// How many keys of missing messages this keeps: the first ones and the last ones of those that are
+    /// missing before the message. (Of a late message not known, so as many as may be.)
+    fn missing(&self, limits: &Limits) -> (u32, u32) {
+        let count = |keys: &SkippedKeys| u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        match self {
+            Self::Late(_) | Self::Former(_) => (limits.max_skip(), limits.max_skip()),
+            Self::Advance { skipped, .. } => (count(skipped), 0),
+            Self::Ratchet { missed, skipped, .. } => (count(missed), count(skipped)),
+        }
     }
 }
 
 impl Receiving {
-    fn find_key(&self, header: &Header, limits: &Limits) -> Result<(MessageKey, Change), Error> {
+    fn find_key(
+        &self,
+        header: &Header,
+        limits: &Limits,
+    ) -> Result<(MessageKey, DoubleChange), Error> {
         if header.ratchet_key != self.theirs {
             return Err(Error::Undecryptable);
         }
         let Some(gap) = header.number.checked_sub(self.number) else {
             let key = self.skipped.get(header.number)?;
-            return Ok((key.duplicate(), Change::Late(header.number)));
+            return Ok((key.duplicate(), DoubleChange::Late(header.number)));
         };
         let next_number = header.number.checked_add(1).ok_or(Error::Undecryptable)?;
         if gap > limits.max_skip() {
@@ -380,7 +436,7 @@ impl Receiving {
         let max = limits.max_skip();
         let (chain, skipped) = SkippedKeys::walk(&self.chain, self.number, header.number, max);
         let (chain, key) = chain.step();
-        Ok((key, Change::Advance { chain, number: next_number, skipped }))
+        Ok((key, DoubleChange::Advance { chain, number: next_number, skipped }))
     }
 }
 
@@ -406,5 +462,60 @@ impl Ratchet {
     /// Sets the claimed length of the chain before.
     pub(crate) fn set_previous(&mut self, to: u32) {
         self.previous = to;
+    }
+}
+
+#[cfg(test)]
+impl Ratchet {
+    pub(crate) fn spqr_mut(&mut self) -> &mut Spqr {
+        &mut self.spqr
+    }
+
+    /// Gives this the post-quantum ratchet of another one.
+    pub(crate) fn replace_spqr(&mut self, by: &Self) {
+        self.spqr = by.spqr.duplicate();
+    }
+
+    /// Gives this all but the post-quantum ratchet of another one.
+    pub(crate) fn replace_double(&mut self, by: &Self) {
+        let spqr = self.spqr.duplicate();
+        *self = Self { spqr, ..by.duplicate() };
+    }
+
+    /// Leaves the header keys and takes away what gives message keys.
+    pub(crate) fn replace_chain_keys(&mut self) {
+        let random = || cc_core::Secret::random().unwrap();
+        self.root = RootKey::new(random());
+        if let Some(receiving) = &mut self.receiving {
+            receiving.chain = ChainKey::new(random());
+        }
+    }
+
+    /// As [`Ratchet::open`] and [`Ratchet::apply`], for somebody who does not mind that what was agreed in
+    /// the post-quantum ratchet is not what it has: whether the text is readable.
+    pub(crate) fn read_as_thief(
+        &mut self,
+        session_ad: &[u8],
+        ad: &[u8],
+        message: &[u8],
+        limits: &Limits,
+    ) -> bool {
+        let mut message = Vec::from(message);
+        let (prefix, rest) = message.split_first_chunk_mut::<PREFIX_LEN>().unwrap();
+        let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>().unwrap();
+        let header: [u8; ENCRYPTED_LEN] = prefix[1..].try_into().unwrap();
+        let Ok((plain, classical, double)) = self.find_key(&header, limits) else { return false };
+        let Ok((post_quantum, change)) = self.spqr.find_key(&plain.spqr, double.missing(limits))
+        else {
+            return false;
+        };
+        let key = MessageKey::hybrid(&classical, &post_quantum);
+        let ad = associated_data(session_ad, prefix, ad);
+        let opened = key.decrypt(header::salt(&header), &ad, body, tag).is_ok();
+        if opened {
+            let spqr = self.spqr.receive_as_thief(&plain.spqr, change);
+            self.apply(Change { double, spqr }, limits);
+        }
+        opened
     }
 }

@@ -71,7 +71,7 @@ pub struct Staged(Change);
 
 #[derive(Debug)]
 enum Change {
-    Message(StagedOpen),
+    Message(Box<StagedOpen>),
     Begun(Box<StagedSession>),
 }
 
@@ -182,7 +182,9 @@ impl Sessions {
         }
         for entry in &self.sessions {
             match entry.session.open_in_place(ad, message) {
-                Ok((range, staged)) => return Ok((range, Staged(Change::Message(staged)))),
+                Ok((range, staged)) => {
+                    return Ok((range, Staged(Change::Message(Box::new(staged)))));
+                }
                 // Of another session, or damaged.
                 Err(Error::Undecryptable) => {}
                 Err(error) => return Err(error),
@@ -197,7 +199,7 @@ impl Sessions {
     /// [`Error::Stale`] when session or account have changed since; nothing has changed then.
     pub fn apply(&mut self, account: &mut Account, staged: Staged) -> Result<(), Error> {
         match staged.0 {
-            Change::Message(staged) => self.apply_message(staged),
+            Change::Message(staged) => self.apply_message(*staged),
             Change::Begun(staged) => {
                 if staged.peer() != &self.peer {
                     return Err(Error::Stale);

@@ -11,10 +11,10 @@ use crate::{
     Error,
     chain_key::ChainKey,
     codec::Reader,
-    header::{ENCRYPTED_LEN, HeaderKey},
+    header::{ENCRYPTED_LEN, Header, HeaderKey},
     limits::Limits,
     message_key::MessageKey,
-    state::Records,
+    state::{Records, Source},
 };
 
 /// Skipped keys of one chain.
@@ -46,6 +46,11 @@ impl SkippedKeys {
         (chain, Self { keys, floor })
     }
 
+    /// Adds the key of a later message.
+    pub(crate) fn push(&mut self, number: u32, key: MessageKey) {
+        self.keys.push_back((number, key));
+    }
+
     /// The key of a message that the chain has passed.
     ///
     /// # Errors
@@ -73,6 +78,12 @@ impl SkippedKeys {
     pub(crate) fn drop_oldest(&mut self) {
         if let Some((number, _)) = self.keys.pop_front() {
             self.floor = self.floor.max(number.saturating_add(1));
+        }
+    }
+
+    pub(crate) fn drop_all(&mut self) {
+        while !self.is_empty() {
+            self.drop_oldest();
         }
     }
 
@@ -150,6 +161,15 @@ impl SkippedKeys {
     }
 }
 
+/// All blocks that are left in `from`, with keys of messages before `end`.
+pub(crate) fn read_all(keys: &mut SkippedKeys, end: u32, from: &mut Source) -> Result<(), Error> {
+    while let Some(name) = from.next_name() {
+        let block = <[u8; 4]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
+        from.take(&name, |reader| keys.read(u32::from_be_bytes(block), end, reader))?;
+    }
+    Ok(())
+}
+
 /// A receiving chain that has ended.
 #[derive(Debug)]
 pub(crate) struct FormerChain {
@@ -173,7 +193,7 @@ impl FormerChains {
         self.0.push_back(chain);
     }
 
-    /// Where the message with this header is, and its key; newest chain first.
+    /// Its header, where the message with this header is, and its key; newest chain first.
     ///
     /// # Errors
     /// [`Error::Undecryptable`] when it is of none of these chains; otherwise as
@@ -181,7 +201,7 @@ impl FormerChains {
     pub(crate) fn find(
         &self,
         header: &[u8; ENCRYPTED_LEN],
-    ) -> Result<(Location, &MessageKey), Error> {
+    ) -> Result<(Header, Location, &MessageKey), Error> {
         for chain in self.0.iter().rev() {
             if let Some(header) = chain.header_key.decrypt(header) {
                 let number = header.number;
@@ -189,7 +209,7 @@ impl FormerChains {
                     return Err(Error::Expired);
                 }
                 let key = chain.skipped.get(number)?;
-                return Ok((Location { chain: chain.index, number }, key));
+                return Ok((header, Location { chain: chain.index, number }, key));
             }
         }
         Err(Error::Undecryptable)

@@ -11,6 +11,7 @@ mod saved_state;
 mod secrecy;
 mod simultaneous;
 mod transcript;
+mod triple;
 
 use alloc::vec::Vec;
 

@@ -9,7 +9,7 @@ use crate::Error;
 
 /// The version all kinds below have.
 pub(crate) const VERSION: u8 = 0x10;
-/// A Double Ratchet message.
+/// A message of the Triple Ratchet.
 pub(crate) const MESSAGE: u8 = VERSION | 1;
 /// An initial message after X3DH.
 pub(crate) const INITIAL_X3DH: u8 = VERSION | 2;

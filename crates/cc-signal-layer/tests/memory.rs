@@ -104,7 +104,8 @@ fn work(secrets: &mut Secrets) {
     let mut to_bob = Sessions::new(*bob.identity(), Limits::default());
     let mut to_alice = Sessions::new(*alice.identity(), Limits::default());
     to_bob.begin(&alice, &bundle, Agree::Pqxdh).unwrap();
-    for round in 0..3 {
+    // A whole exchange of post-quantum keys takes 44 rounds.
+    for round in 0..50 {
         of_sessions(secrets, &format!("alice's session, round {round}"), to_bob.export().expose());
         let late = to_bob.encrypt(b"", b"late").unwrap();
         let message = to_bob.encrypt(b"", b"text").unwrap();
@@ -200,15 +201,38 @@ fn of_sessions(secrets: &mut Secrets, name: &str, export: &[u8]) {
                 } else {
                     &rest[1..]
                 };
-                if rest[4] == 1 {
+                let rest = if rest[4] == 1 {
                     at(secrets, &format!("{name}, receiving"), rest, &[53, 85, 125]);
-                }
+                    &rest[165..]
+                } else {
+                    &rest[45..]
+                };
+                of_spqr(secrets, name, rest);
             }
+            14 => at(secrets, &format!("{name}, epoch"), record, &[0, 32]),
             16 => at(secrets, &format!("{name}, former"), record, &[16]),
-            20 => at(secrets, &format!("{name}, skipped"), record, &[1]),
+            18 | 20 => at(secrets, &format!("{name}, skipped"), record, &[1]),
             _ => {}
         }
     }
+}
+
+/// Root, chains of the present and the next epoch, authenticator, and the seed or randomness of the exchange.
+fn of_spqr(secrets: &mut Secrets, name: &str, record: &[u8]) {
+    at(secrets, &format!("{name}, post-quantum"), record, &[0, 40, 72]);
+    let braid = if record[108] == 1 {
+        at(secrets, &format!("{name}, next epoch"), record, &[109, 141]);
+        &record[177..]
+    } else {
+        &record[109..]
+    };
+    let drawn: &[usize] = match braid[68] {
+        1..=4 => &[69, 101],
+        7..=9 => &[133],
+        _ => &[],
+    };
+    at(secrets, &format!("{name}, authenticator"), braid, &[4, 36]);
+    at(secrets, &format!("{name}, braid"), braid, drawn);
 }
 
 fn of_sender_keys(secrets: &mut Secrets, export: &[u8]) {

@@ -117,8 +117,9 @@ fn create_temporary(
     #[cfg(unix)]
     if !secret {
         use std::os::unix::fs::PermissionsExt as _;
-        // Less what the umask takes away, as for any new file.
-        builder.permissions(fs::Permissions::from_mode(0o666));
+        // Never more than the file has that is replaced, and less what the umask takes away.
+        let mode = permissions.as_ref().map_or(0o666, |permissions| permissions.mode() & 0o777);
+        builder.permissions(fs::Permissions::from_mode(mode));
     }
     #[cfg(not(unix))]
     let _ = secret;

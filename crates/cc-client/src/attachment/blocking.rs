@@ -136,7 +136,10 @@ impl Patience {
         if self.attempts >= ATTEMPTS {
             return Err(AttachmentError::Service(failure.unwrap_or(Failure::Unknown)));
         }
-        std::thread::sleep(Duration::from_millis(pause.min(MAX_PAUSE)));
+        // A thread of a browser cannot sleep.
+        if cfg!(not(all(target_family = "wasm", target_os = "unknown"))) {
+            std::thread::sleep(Duration::from_millis(pause.min(MAX_PAUSE)));
+        }
         Ok(())
     }
 }

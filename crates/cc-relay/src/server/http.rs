@@ -13,7 +13,6 @@ use axum::{
 };
 use cc_client::{Answer, MAX_ANSWER_LEN, MAX_REQUEST_LEN, Reply, Request, WireError};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
-use zeroize::Zeroizing;
 
 use super::{Shared, websocket};
 use crate::{ClientAddress, metrics::add};
@@ -92,8 +91,7 @@ async fn request(State(connection): State<Connection>, http: HttpRequest) -> Res
             .into_response();
         }
     };
-    drop(Zeroizing::new(Vec::from(body)));
-    drop(body_permit);
+    drop((body, body_permit));
     answer(shared, client, request).await
 }
 

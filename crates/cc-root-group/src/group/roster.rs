@@ -243,8 +243,8 @@ mod tests {
         ) {
             let key = key();
             let founder = Entry { id: MemberId::from_bytes([255; 32]), key };
-            let mut roster = Roster::new(CURVE, &[founder.clone()]);
-            let mut model = BTreeMap::from([(founder.id, founder.clone())]);
+            let mut roster = Roster::new(CURVE, core::slice::from_ref(&founder));
+            let mut model = BTreeMap::from([(founder.id, founder)]);
             let mut digests = vec![];
             for (add, number) in steps {
                 let id = id(number);
@@ -319,8 +319,7 @@ mod tests {
         assert!(read_entries::<DhPublicKey>(CURVE, &[0; 64]).is_err(), "a key of low order");
         let too_many = vec![0; (MAX_MEMBERS + 1) * Entry::<DhPublicKey>::encoded_len(CURVE)];
         assert!(read_entries::<DhPublicKey>(CURVE, &too_many).is_err());
-        let misplaced =
-            BTreeMap::from([(low.shard() + 1, Arc::new(Shard::new(CURVE, vec![low.clone()])))]);
+        let misplaced = BTreeMap::from([(low.shard() + 1, Arc::new(Shard::new(CURVE, vec![low])))]);
         assert!(Roster::<DhPublicKey>::from_shards(CURVE, misplaced).is_none());
         assert!(Roster::<DhPublicKey>::from_shards(CURVE, BTreeMap::new()).is_none());
     }

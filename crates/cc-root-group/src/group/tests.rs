@@ -22,6 +22,7 @@ pub mod agreement;
 pub mod hostile;
 pub mod liar;
 pub mod thief;
+pub mod wiped;
 
 /// Declares a module with a test for each function of this one.
 #[macro_export]
@@ -49,7 +50,8 @@ macro_rules! group_tests {
                 a_new_key_pair_keeps_a_copy_out
                 stolen_secrets_without_the_private_key_last_until_any_removal
                 a_copy_alone_opens_nothing_older_than_the_window
-                a_private_key_opens_a_recorded_welcome_and_what_followed);
+                a_private_key_opens_a_recorded_welcome_and_what_followed,
+            wiped: a_root_is_nowhere_in_memory_once_it_was_dropped);
     };
     (@ $module:ident, $keys:ty, $suite:expr, $($file:ident: $($test:ident)+),+) => {
         mod $module {

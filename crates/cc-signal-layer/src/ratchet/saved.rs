@@ -4,6 +4,8 @@
 //! |---|---|
 //! | (empty) | a former chain: 8 start, 4 end, 4 floor, 32 header key |
 //! | 4 block | skipped keys of this chain, former or current |
+//!
+//! The post-quantum ratchet has records of its own (`spqr/saved.rs`); no index of a chain begins as they do.
 
 use core::cmp::Ordering;
 
@@ -16,7 +18,9 @@ use crate::{
     header::HeaderKey,
     limits::Limits,
     root_key::RootKey,
-    skipped::{FormerChain, FormerChains, SkippedKeys},
+    session::Role,
+    skipped::{self, FormerChain, FormerChains, SkippedKeys},
+    spqr::{self, Spqr},
     state::{Records, Source},
 };
 
@@ -59,6 +63,7 @@ impl Ratchet {
         writer.put(self.next_receiving.secret().expose());
         writer.count(self.skipped_len());
         writer.count(self.former.iter().count());
+        self.spqr.write(writer);
     }
 
     pub(crate) fn write_chains(&self, to: &mut Records) {
@@ -76,9 +81,10 @@ impl Ratchet {
         if let Some(receiving) = &self.receiving {
             to.within(&receiving.index.to_be_bytes(), |to| receiving.skipped.write(to));
         }
+        self.spqr.write_records(to);
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(Self, Missing), Error> {
+    pub(crate) fn read(reader: &mut Reader<'_>, role: Role) -> Result<(Self, Missing), Error> {
         let root = RootKey::new(reader.secret()?);
         let sending = match reader.u8()? {
             0 => Sending::Waiting(KeyPair::from_secret(reader.secret()?)),
@@ -109,6 +115,9 @@ impl Ratchet {
         } else {
             None
         };
+        let next_receiving = HeaderKey::new(reader.secret()?);
+        let (keys, chains) = (reader.u32()?, reader.u32()?);
+        let (spqr, spqr_missing) = Spqr::read(reader, role)?;
         let ratchet = Self {
             root,
             sending,
@@ -116,14 +125,16 @@ impl Ratchet {
             last_sending,
             previous,
             receiving,
-            next_receiving: HeaderKey::new(reader.secret()?),
+            next_receiving,
             former: FormerChains::default(),
+            spqr,
         };
-        Ok((ratchet, Missing { keys: reader.u32()?, chains: reader.u32()? }))
+        Ok((ratchet, Missing { keys, chains, spqr: spqr_missing }))
     }
 
     /// Everything that is left in `from`.
     pub(crate) fn read_chains(&mut self, missing: Missing, from: &mut Source) -> Result<(), Error> {
+        self.spqr.read_records(missing.spqr, from)?;
         while let Some(name) = from.next_name() {
             let prefix = name.first_chunk().ok_or(Error::InvalidState)?;
             let index = u64::from_be_bytes(*prefix);
@@ -133,7 +144,9 @@ impl Ratchet {
                     self.former.push(read_former(index, from)?);
                     Ok(())
                 }
-                Ordering::Equal => read_keys(&mut receiving.skipped, receiving.number, from),
+                Ordering::Equal => {
+                    skipped::read_all(&mut receiving.skipped, receiving.number, from)
+                }
                 Ordering::Greater => Err(Error::InvalidState),
             })?;
         }
@@ -176,6 +189,7 @@ impl Ratchet {
             }),
             next_receiving: self.next_receiving.duplicate(),
             former: self.former.duplicate(),
+            spqr: self.spqr.duplicate(),
         }
     }
 }
@@ -185,6 +199,7 @@ impl Ratchet {
 pub(crate) struct Missing {
     keys: u32,
     chains: u32,
+    spqr: spqr::Missing,
 }
 
 fn read_former(index: u64, from: &mut Source) -> Result<FormerChain, Error> {
@@ -197,15 +212,6 @@ fn read_former(index: u64, from: &mut Source) -> Result<FormerChain, Error> {
             header_key: HeaderKey::new(reader.secret()?),
         })
     })?;
-    read_keys(&mut chain.skipped, chain.end, from)?;
+    skipped::read_all(&mut chain.skipped, chain.end, from)?;
     Ok(chain)
-}
-
-/// All blocks that are left in `from`, with keys of messages before `end`.
-fn read_keys(keys: &mut SkippedKeys, end: u32, from: &mut Source) -> Result<(), Error> {
-    while let Some(name) = from.next_name() {
-        let block = <[u8; 4]>::try_from(&name[..]).map_err(|_| Error::InvalidState)?;
-        from.take(&name, |reader| keys.read(u32::from_be_bytes(block), end, reader))?;
-    }
-    Ok(())
 }

@@ -129,7 +129,7 @@ fn own_messages_and_duplicates_are_known_across_chains() {
         }
     }
     // Of a message that does not prove where it is from, nothing is told.
-    for index in 1..73 {
+    for index in 1..crate::ratchet::PREFIX_LEN {
         let mut forged = from_alice[0].clone();
         forged[index] ^= 1;
         assert_eq!(bob.decrypt(AD, &forged), Err(Error::Undecryptable));

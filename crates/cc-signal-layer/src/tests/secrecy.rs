@@ -39,7 +39,8 @@ fn a_copy_that_was_put_back_repeats_no_key_and_nonce() {
     assert_eq!(uses.len(), 2 * sent.len(), "a header and a text each");
     let different: std::collections::HashSet<_> = uses.iter().collect();
     assert_eq!(different.len(), uses.len());
-    let texts: std::collections::HashSet<_> = sent.iter().map(|message| &message[73..]).collect();
+    let texts: std::collections::HashSet<_> =
+        sent.iter().map(|message| &message[crate::ratchet::PREFIX_LEN..]).collect();
     assert_eq!(texts.len(), sent.len());
     // All of one number are good messages; the first one that arrives is the one that counts.
     bob.decrypt(&sent[3]).unwrap();

@@ -44,12 +44,29 @@ impl Transcript {
         self.messages.len() - 1
     }
 
+    /// Bob and Alice in turns, with their number as the text; the message.
+    fn turn(&mut self, number: usize) -> Value {
+        let from = 1 - number % 2;
+        let text = format!("{number}");
+        let entropy = &mut self.entropy[from];
+        let session = self.sessions[from].active_mut_for_test();
+        let message = session.encrypt_with(b"exchange", text.as_bytes(), entropy).unwrap();
+        let to = 1 - from;
+        let opened =
+            self.sessions[to].decrypt(&mut self.accounts[to], b"exchange", &message).unwrap();
+        assert_eq!(opened, text.as_bytes());
+        hex::encode(&message).into()
+    }
+
     fn receive(&mut self, index: usize) {
         let (to, ad, message) = &self.messages[index];
         self.sessions[*to].decrypt(&mut self.accounts[*to], ad, message).unwrap();
         self.steps.push(json!({ "step": "receive", "index": index, "by": NAMES[*to] }));
     }
 }
+
+/// More than an exchange takes.
+const EXCHANGE: usize = 100;
 
 fn transcript() -> Value {
     forget();
@@ -84,6 +101,13 @@ fn transcript() -> Value {
     let next = run.send(0, "next chain");
     run.receive(next);
     run.receive(lost);
+    // A whole exchange of post-quantum keys and the beginning of the next one, in turns.
+    let exchange: Vec<_> = (0..EXCHANGE).map(|n| run.turn(n)).collect();
+    assert!(
+        run.sessions.iter_mut().all(|sessions| {
+            sessions.active_mut_for_test().ratchet_mut().spqr_mut().epoch() >= 1
+        })
+    );
 
     let mut entropy = Fixed::new(b"transcript group");
     let mut sender = SenderChain::generate_from(b"sender", &mut entropy).unwrap();
@@ -109,6 +133,7 @@ fn transcript() -> Value {
         "session_number": NOW,
         "session_id": hex::encode(run.sessions[0].active().unwrap().id()),
         "steps": run.steps,
+        "exchange": exchange,
         "alice_sessions": state(0),
         "bob_sessions": state(1),
         "safety_number": format!("{number}"),

@@ -47,6 +47,9 @@ fn sealed(layer: &mut MlKemLayer, text: &[u8]) -> (Contribution, Vec<u8>) {
     (contribution, buffer.as_slice().to_vec())
 }
 
+/// A text, what was handed upwards with it, and the message.
+type InFlight = (Vec<u8>, Contribution, Vec<u8>);
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
@@ -57,7 +60,7 @@ proptest! {
         steps in prop::collection::vec((0u8..8, 0usize..2, any::<prop::sample::Index>(), 0u8..5), 1..60),
     ) {
         let mut sides = pair().map(|layer| Side::new(layer.keep_past_epochs(MAX_PAST_EPOCHS)));
-        let mut network: [Vec<(Vec<u8>, Contribution, Vec<u8>)>; 2] = [vec![], vec![]];
+        let mut network: [Vec<InFlight>; 2] = [vec![], vec![]];
         for (count, (step, who, which, end)) in steps.into_iter().enumerate() {
             match step {
                 0..3 => {

@@ -65,6 +65,7 @@ CREATE INDEX answers_hour ON answers (hour);
 ";
 
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    create(path).map_err(|error| file_error(path, error))?;
     let open = || -> Result<(Connection, i64), rusqlite::Error> {
         let connection = Connection::open(path)?;
         configure(&connection)?;
@@ -86,6 +87,15 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         (connection, VERSION) => Ok(connection),
         (_, version) => Err(OpenError::Version { path: path.display().to_string(), version }),
     }
+}
+
+/// For the user who runs the relay alone; SQLite gives the files beside it the same mode.
+fn create(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {

@@ -127,6 +127,8 @@ pub fn all_members_agree_and_a_store_gives_every_state_back<K: MemberKeyPair>(su
                 }
                 let now = people[actor].group.contribute().unwrap();
                 let authenticator = people[actor].group.epoch_authenticator();
+                let exported = people[actor].group.export_secret(b"label");
+                prop_assert!(exported.is_some());
                 let message = super::thief::message(&people[actor].group);
                 for (number, person) in people.iter().enumerate() {
                     let opens = super::thief::opens(&person.group, &message);
@@ -134,10 +136,12 @@ pub fn all_members_agree_and_a_store_gives_every_state_back<K: MemberKeyPair>(su
                     if opens {
                         prop_assert_eq!(&person.group.contribute().unwrap().secret, &now.secret);
                         prop_assert_eq!(person.group.epoch_authenticator(), authenticator);
+                        prop_assert_eq!(&person.group.export_secret(b"label"), &exported);
                         prop_assert_eq!(person.group.members().len(), inside.len());
                     } else {
                         prop_assert!(person.group.recall(&now.hint).is_err());
                         prop_assert!(person.group.contribute().is_err());
+                        prop_assert!(person.group.export_secret(b"label").is_none());
                     }
                 }
             }
@@ -194,7 +198,7 @@ pub fn damaged_records_do_no_harm<K: MemberKeyPair>(suite: SuiteOf<K>) {
         other.get_mut(key).unwrap().push(0);
         assert!(storage(&other), "longer");
     }
-    let mut other = records.clone();
+    let mut other = records;
     other.insert(b"past\0\0\0\0\0\0\0\x09".to_vec(), vec![0, 1]);
     assert!(storage(&other), "left over");
 }

@@ -299,22 +299,25 @@ pub fn an_insider_cannot_remove_or_invite_in_another_members_name<K: MemberKeyPa
 
     // An addition names nobody: any member makes it.
     let entry = Entry { id: ID[3], key: d.keys.public_key().clone() };
-    let addition = Forgery { removed: &[], added: &[entry.clone()], ..honest };
+    let addition = Forgery { removed: &[], added: core::slice::from_ref(&entry), ..honest };
     assert_eq!(b.process_commit(&addition.commit(|_| {}), &parts(9)).unwrap().committer, None);
     b.revert();
 
     // The welcome says who invites, and the roster whose key it is.
     let now = c.state.latest().present().unwrap();
-    let roster = now.roster.changed(None, &[], &[entry.clone()]).unwrap();
+    let roster = now.roster.changed(None, &[], core::slice::from_ref(&entry)).unwrap();
     let step = now.step(&roster, &[9; 32]).unwrap();
     let root = Root::random(K::PublicKey::LABEL).unwrap();
     let commitment = root.commitment(&step);
     let next = Generation::new(&root, &step, &commitment, [7; 32], roster);
     let (keys, step, next, root) = (&c.keys, &step, &next, &root);
     let invited = Invited { keys, sender: ID[0], step, commitment: &commitment, next, root };
-    refuses_welcome(&mut d, &invited.welcome(&[entry.clone()]).unwrap(), 9);
+    refuses_welcome(&mut d, &invited.welcome(core::slice::from_ref(&entry)).unwrap(), 9);
     let invited = Invited { sender: ID[2], ..invited };
-    assert_eq!(d.join(&invited.welcome(&[entry.clone()]).unwrap(), &parts(9)).unwrap(), ID[2]);
+    assert_eq!(
+        d.join(&invited.welcome(core::slice::from_ref(&entry)).unwrap(), &parts(9)).unwrap(),
+        ID[2]
+    );
 }
 
 /// How an insider changes a commit.

@@ -18,7 +18,7 @@ impl<P: MemberPublicKey> Lie<P> {
     fn new<K: MemberKeyPair<PublicKey = P>>(liar: &Group<K>, newcomer: &Group<K>) -> Self {
         let now = liar.state.latest().present().unwrap();
         let entry = Entry { id: ID[3], key: newcomer.keys.public_key().clone() };
-        let roster = now.roster.changed(None, &[ID[2]], &[entry.clone()]).unwrap();
+        let roster = now.roster.changed(None, &[ID[2]], core::slice::from_ref(&entry)).unwrap();
         let step = now.step(&roster, &[9; 32]).unwrap();
         let root = Root::random(K::PublicKey::LABEL).unwrap();
         let commitment = root.commitment(&step);
@@ -36,12 +36,13 @@ impl<P: MemberPublicKey> Lie<P> {
         commitment: &[u8; 32],
     ) -> Vec<u8> {
         let now = liar.state.latest().present().unwrap();
-        let roster = now.roster.changed(None, &[ID[2]], &[self.entry.clone()]).unwrap();
+        let roster =
+            now.roster.changed(None, &[ID[2]], core::slice::from_ref(&self.entry)).unwrap();
         let digest = commit::digest::<K::PublicKey>(&self.commit.encode().unwrap());
         let next = Generation::new(root, &self.step, commitment, digest, roster);
         let (keys, step, next) = (&liar.keys, &self.step, &next);
         Invited { keys, sender: ID[0], step, commitment, next, root }
-            .welcome(&[self.entry.clone()])
+            .welcome(core::slice::from_ref(&self.entry))
             .unwrap()
     }
 }
@@ -136,8 +137,9 @@ pub fn a_newcomer_who_was_lied_to_has_other_keys<K: MemberKeyPair>(suite: SuiteO
     let _ = b.process_commit(&part, &parts(9)).unwrap();
     let now = a.state.latest().present().unwrap();
     let commit = commit::digest::<K::PublicKey>(&lie.commit.encode().unwrap());
-    let true_roster = now.roster.changed(None, &[ID[2]], &[lie.entry.clone()]).unwrap();
-    let other_roster = now.roster.changed(None, &[], &[lie.entry.clone()]).unwrap();
+    let true_roster =
+        now.roster.changed(None, &[ID[2]], core::slice::from_ref(&lie.entry)).unwrap();
+    let other_roster = now.roster.changed(None, &[], core::slice::from_ref(&lie.entry)).unwrap();
     let other_before = [7; 32];
     for (roster, before, commit, honest) in [
         (true_roster.clone(), now.history, commit, true),
@@ -160,7 +162,9 @@ pub fn a_newcomer_who_was_lied_to_has_other_keys<K: MemberKeyPair>(suite: SuiteO
         let stack = StackId::of(&[]);
         let place = Attachment { stack, position: 0, member: Some(ID[3]), founding: false };
         newcomer.attach(&place).unwrap();
-        let _ = newcomer.join(&invited.welcome(&[lie.entry.clone()]).unwrap(), &parts(9)).unwrap();
+        let _ = newcomer
+            .join(&invited.welcome(core::slice::from_ref(&lie.entry)).unwrap(), &parts(9))
+            .unwrap();
         assert_eq!(newcomer.epoch_authenticator() == b.epoch_authenticator(), honest);
         let same = newcomer.contribute().unwrap().secret == b.contribute().unwrap().secret;
         assert_eq!(same, honest);

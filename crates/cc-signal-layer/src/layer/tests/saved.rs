@@ -8,7 +8,7 @@ use proptest::{prelude::*, sample::Index};
 use super::{pairwise::strangers, *};
 use crate::{
     chain_key::ChainKey,
-    message_key::tests::{forget, keys, used},
+    message_key::tests::{forget, keys, ratchet_keys, used},
 };
 
 /// Two with stores.
@@ -213,7 +213,7 @@ fn what_was_used_is_not_in_the_store() {
     assert!(holds(&bob, &used));
     for round in 0..3 {
         let wires: Vec<_> = (0..3).map(|_| alice.seal(b"x")).collect();
-        used.extend(keys().into_iter().map(Vec::from));
+        used.extend(keys().into_iter().chain(ratchet_keys()).map(Vec::from));
         assert!(!holds(&alice, &used));
         bob.open_kept(&wires[2]).unwrap();
         assert!(holds(&bob, &used), "two are missing");
@@ -225,7 +225,7 @@ fn what_was_used_is_not_in_the_store() {
         for late in [0, 1] {
             bob.open_kept(&wires[late]).unwrap();
         }
-        used.extend(keys().into_iter().map(Vec::from));
+        used.extend(keys().into_iter().chain(ratchet_keys()).map(Vec::from));
         assert!(!holds(&alice, &used) && !holds(&bob, &used));
     }
 

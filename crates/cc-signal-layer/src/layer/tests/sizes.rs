@@ -61,27 +61,32 @@ fn in_a_pair() {
     let (alice, bob) = strangers();
     let (mut alice, mut bob) = (Kept::new(alice), Kept::new(bob));
     let mut sizes = Vec::new();
-    for _ in 0..3 {
+    // An exchange of post-quantum keys, and more.
+    for _ in 0..100 {
         let wire = alice.seal(b"x");
         bob.open_kept(&wire).unwrap();
         sizes.push((alice.written, bob.written));
         let wire = bob.seal(b"x");
         alice.open_kept(&wire).unwrap();
     }
-    std::println!("in a pair, sent and received: {sizes:?}");
-    let (sent, received) = sizes[2];
-    // A message of a new chain leaves a record of the chain before.
-    assert_eq!((sent.0, received.0), (1, 2));
-    assert!(sent.1 < 700 && received.1 < 700, "{sizes:?}");
+    let mean =
+        |of: fn(&(Written, Written)) -> usize| sizes.iter().map(of).sum::<usize>() / sizes.len();
+    let (sent, received) = (mean(|(sent, _)| sent.1), mean(|(_, received)| received.1));
+    let most = sizes.iter().map(|(sent, received)| sent.1.max(received.1)).max().unwrap();
+    std::println!("in a pair, sent {sent} and received {received} bytes in the mean, most {most}");
+    // A new epoch has a record of its own.
+    assert!(sizes.iter().all(|(sent, _)| sent.0 <= 2), "{sizes:?}");
+    assert!(sent < 900 && received < 1300 && most < 3000, "{sizes:?}");
     let wires: Vec<_> = (0..1000).map(|_| seal(&mut alice.layer, b"x").unwrap()).collect();
     bob.open_kept(&wires[999]).unwrap();
     std::println!("after a gap of 999: {:?}", bob.written);
     bob.open_kept(&wires[700]).unwrap();
-    assert!(bob.written.0 == 2 && bob.written.1 < 2000, "{:?}", bob.written);
+    std::println!("for a late message: {:?}", bob.written);
+    assert!(bob.written.0 <= 4 && bob.written.1 < 4000, "{:?}", bob.written);
     let wire = alice.seal(b"x");
     bob.open_kept(&wire).unwrap();
-    assert_eq!((bob.written.0, bob.written.1 < 700), (1, true));
+    assert!(bob.written.0 <= 3 && bob.written.1 < 1300, "{:?}", bob.written);
     let stored: usize = alice.stored().iter().map(|(name, value)| name.len() + value.len()).sum();
     std::println!("in a store: {stored} bytes");
-    assert!(stored < 1400, "{stored}");
+    assert!(stored < 5000, "{stored}");
 }

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# `cascade` beside age and, where it is installed, rage: through pipes, from a generator or the page cache
+# to /dev/null, taking turns. Prints for each the least wall clock and processor time of all rounds.
+#
+#     cargo build --release -p cc-cli
+#     benches/files.sh [BYTES] [ROUNDS]
+set -euo pipefail
+bytes=${1:-1073741824}
+rounds=${2:-5}
+cascade=${CASCADE:-$(dirname "$0")/../target/release/cascade}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$cascade" keygen -o "$folder/cascade.key" 2> /dev/null
+public=$("$cascade" keygen --public "$folder/cascade.key")
+age-keygen -o "$folder/age.key" 2> /dev/null
+age_public=$(age-keygen -y "$folder/age.key")
+
+generate() { head -c "$bytes" /dev/zero; }
+
+declare -A encrypt=(
+    [cascade]="$cascade encrypt -r $public"
+    [age]="age -r $age_public"
+)
+declare -A decrypt=(
+    [cascade]="$cascade decrypt -i $folder/cascade.key"
+    [age]="age -d -i $folder/age.key"
+)
+if command -v rage > /dev/null; then
+    encrypt[rage]="rage -r $age_public"
+    decrypt[rage]="rage -d -i $folder/age.key"
+fi
+for tool in "${!encrypt[@]}"; do generate | ${encrypt[$tool]} > "$folder/$tool.sealed"; done
+
+TIMEFORMAT='%R %U %S'
+for round in $(seq "$rounds"); do
+    for tool in "${!encrypt[@]}"; do
+        times=$({ generate | { time ${encrypt[$tool]} > /dev/null; }; } 2>&1)
+        echo "encrypt $tool $times"
+        times=$({ cat "$folder/$tool.sealed" | { time ${decrypt[$tool]} > /dev/null; }; } 2>&1)
+        echo "decrypt $tool $times"
+    done
+done | awk -v bytes="$bytes" '
+    { name = $1 " " $2; cpu = $4 + $5
+      if (!(name in wall) || $3 < wall[name]) wall[name] = $3
+      if (!(name in least) || cpu < least[name]) least[name] = cpu }
+    END { for (name in wall)
+        printf "%-16s %7.0f MB/s wall, %6.2f s of processor for each GiB\n", name,
+            bytes / wall[name] / 1e6, least[name] * 1073741824 / bytes }' | sort
