@@ -211,7 +211,8 @@ impl Client {
                     return Err(Fault::QueueFull);
                 }
                 let member = member.map(|member| *member.as_bytes());
-                let claim = RequestRecord::Claim { group, mailbox, member, operation: id, attempts: 0 };
+                let claim =
+                    RequestRecord::Claim { group, mailbox, member, operation: id, attempts: 0 };
                 let request = self.state.add_request(&claim)?;
                 self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }

@@ -47,8 +47,6 @@ mod view;
 mod wire;
 
 pub use cc_manager::{LayerReport, StackReport};
-#[cfg(feature = "tree-view")]
-pub use cc_mls_layer::TreeView;
 
 pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
 pub use attachment::{

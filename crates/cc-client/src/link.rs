@@ -167,7 +167,8 @@ impl Client {
                     let operation = id.derived(&group.to_string());
                     let mailbox = offer.mailbox;
                     let member = Some(offer.member);
-                    let claim = RequestRecord::Claim { group, mailbox, member, operation, attempts: 0 };
+                    let claim =
+                        RequestRecord::Claim { group, mailbox, member, operation, attempts: 0 };
                     self.state.add_request(&claim)?;
                 }
             }

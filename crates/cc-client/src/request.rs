@@ -1,6 +1,6 @@
 //! What the client wants of the network, and what answers do.
 
-use cc_core::{MemberId, Opaque};
+use cc_core::Opaque;
 
 use crate::{
     AccessToken, Append, Call, Client, Failure, Fault, Follows, GroupId, LogId, Now, OperationId,
@@ -504,7 +504,8 @@ impl Client {
 
     fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>, now: Now) -> Result<(), Fault> {
         let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
-        let Some(RequestRecord::Claim { group, mailbox, member, operation, attempts }) = record else {
+        let Some(RequestRecord::Claim { group, mailbox, member, operation, attempts }) = record
+        else {
             return Ok(());
         };
         let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
@@ -534,6 +535,21 @@ impl Client {
         }
     }
 
+    /// Whether a key package is that of the member who was asked for, if one was.
+    fn is_offer_of(
+        &mut self,
+        group: &GroupId,
+        offer: &[u8],
+        member: Option<[u8; 32]>,
+    ) -> Result<bool, Fault> {
+        let Some(member) = member.filter(|_| self.expect_member(group).is_ok()) else {
+            return Ok(true);
+        };
+        let bundle = seat::read_offer(offer)?.bundle;
+        let offered = seat::inspect(self.group_seat(group)?, bundle.as_slice());
+        Ok(offered.is_ok_and(|offered| *offered.as_bytes() == member))
+    }
+
     fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {
         if self.expect_member(group).is_err() {
             return Ok(false);
@@ -541,26 +557,6 @@ impl Client {
         let bundle = seat::read_offer(offer)?.bundle;
         let expires = seat::expires(self.group_seat(group)?, bundle.as_slice());
         Ok(expires.is_some_and(|expires| expires <= now.seconds()))
-    }
-}
-
-impl Client {
-    /// Whether a key package is that of the member who was asked for, if one was. Of a group that this person
-    /// is no longer in nothing is known, and nothing will be done.
-    fn is_offer_of(
-        &mut self,
-        group: &GroupId,
-        offer: &[u8],
-        member: Option<[u8; 32]>,
-    ) -> Result<bool, Fault> {
-        let Some(member) = member else { return Ok(true) };
-        let bundle = seat::read_offer(offer)?.bundle;
-        let member = MemberId::from_bytes(member);
-        match self.group_seat(group) {
-            Ok(seat) => Ok(seat::inspect(seat, bundle.as_slice()).is_ok_and(|id| id == member)),
-            Err(Fault::NoSuchGroup(_)) => Ok(true),
-            Err(fault) => Err(fault),
-        }
     }
 }
 

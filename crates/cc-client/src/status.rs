@@ -1,8 +1,6 @@
 //! How far the client is with its work, for programs that end when it is done, and what its stacks did.
 
 use cc_manager::{LayerReport, StackReport};
-#[cfg(feature = "tree-view")]
-use cc_mls_layer::{MlsLayer, TreeView};
 
 use crate::{
     Client, Fault, GroupId, OperationId, agenda::Target, client::RequestTarget, records::Standing,
@@ -59,19 +57,6 @@ impl Client {
                 agenda.touch(Target::Request(id));
             }
         }
-    }
-
-    /// The ratchet tree of a group in its present epoch; `None` where the recipe has no MLS, and for who is
-    /// not a member.
-    ///
-    /// # Errors
-    /// [`Fault::NoSuchGroup`], [`Fault::Store`].
-    #[cfg(feature = "tree-view")]
-    pub fn tree(&mut self, group: &GroupId) -> Result<Option<TreeView>, Fault> {
-        self.transact(|client| {
-            let seat = client.group_seat(group)?;
-            Ok(seat.find::<MlsLayer>().and_then(MlsLayer::tree_view))
-        })
     }
 
     /// What the stack of a group is and promises.
