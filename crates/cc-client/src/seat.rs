@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use cc_core::{Kind, MemberId, store::StoreError};
 use cc_manager::{
-    CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, Proposal,
+    CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, LayerReport,
+    Proposal,
 };
 use cc_mls_layer::MlsLayer;
 
@@ -88,6 +89,11 @@ pub(crate) fn seal(
     // The client keeps what is to be sent itself.
     seat.sent([&wire])?;
     Ok(wire)
+}
+
+/// What each layer did with the last message.
+pub(crate) fn last_report(seat: &CascadingCipherManager) -> Vec<LayerReport> {
+    seat.last_report().to_vec()
 }
 
 pub(crate) fn leave(seat: &mut CascadingCipherManager) -> Result<Vec<u8>, Fault> {
