@@ -180,11 +180,12 @@ impl Client {
             let (mut certificates, mut revocations) = (Vec::new(), Vec::new());
             for member in &contact.devices {
                 let Some(device) = self.state.device(member)? else { continue };
-                certificates.extend(device.certificate()?);
+                certificates.push(device.certificate()?);
                 revocations.extend(device.revocation()?);
             }
             given.push(GivenContact {
                 keys: contact.keys()?,
+            revocations.extend(contact.unclaimed()?);
                 name: contact.name.as_bytes().into(),
                 trust: match contact.trust {
                     Trust::Pinned => 0,
@@ -286,6 +287,12 @@ impl Client {
         }
         self.state.put_contact(&keys.id(), &contact)?;
         Ok((contact.trust == Trust::Changed).then(|| keys.id()))
+        for revocation in &revocations.0 {
+            let member = revocation.body.member;
+            if !contact.devices.contains(&member) {
+                contact.revoked.push((member, frame::encode(revocation)?));
+            }
+        }
     }
 }
 
