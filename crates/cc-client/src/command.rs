@@ -205,7 +205,9 @@ impl Client {
                 if self.state.requests.len() >= MAX_REQUESTS {
                     return Err(Fault::QueueFull);
                 }
-                let claim = RequestRecord::Claim { group, mailbox, operation: id, attempts: 0 };
+                let (attempts, member) = (0, self.state.owner_of(&mailbox)?);
+                let claim =
+                    RequestRecord::Claim { group, mailbox, operation: id, attempts, member };
                 let request = self.state.add_request(&claim)?;
                 self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }

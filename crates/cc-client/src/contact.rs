@@ -184,6 +184,16 @@ impl State {
         Ok(())
     }
 
+    /// The device that gets its mail there, where that is known. Looks at all devices.
+    pub(crate) fn owner_of(&self, mailbox: &LogId) -> Result<Option<[u8; 32]>, Fault> {
+        for (member, device) in self.list::<DeviceRecord>(&devices(), usize::MAX)? {
+            if device.mailbox == *mailbox && device.revocation.is_none() {
+                return Ok(member.try_into().ok());
+            }
+        }
+        Ok(None)
+    }
+
     /// The own person's record.
     pub(crate) fn own_contact(&self) -> Result<ContactRecord, Fault> {
         self.contact(&self.own.id)?.ok_or_else(damaged)

@@ -166,7 +166,9 @@ impl Client {
                 None => {
                     let operation = id.derived(&group.to_string());
                     let mailbox = offer.mailbox;
-                    let claim = RequestRecord::Claim { group, mailbox, operation, attempts: 0 };
+                    let (attempts, member) = (0, Some(offer.member));
+                    let claim =
+                        RequestRecord::Claim { group, mailbox, operation, attempts, member };
                     self.state.add_request(&claim)?;
                 }
             }

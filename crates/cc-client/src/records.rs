@@ -294,6 +294,8 @@ pub(crate) enum RequestRecord {
         operation: OperationId,
         /// Claims for it before this one.
         attempts: u32,
+        /// Whose mailbox it is, where that is known: the key package of somebody else is none.
+        member: Option<[u8; 32]>,
     },
 }
 

@@ -502,7 +502,8 @@ impl Client {
 
     fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>, now: Now) -> Result<(), Fault> {
         let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
-        let Some(RequestRecord::Claim { group, mailbox, operation, attempts }) = record else {
+        let Some(RequestRecord::Claim { group, mailbox, operation, attempts, member }) = record
+        else {
             return Ok(());
         };
         let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
@@ -514,8 +515,14 @@ impl Client {
         if self.is_expired(&group, &offer, now)? && attempts < MAX_CLAIMS {
             // It lay in the directory for too long: the one behind it may be newer.
             let attempts = attempts + 1;
-            let claim = RequestRecord::Claim { group, mailbox, operation, attempts };
+            let claim = RequestRecord::Claim { group, mailbox, operation, attempts, member };
             return self.state.add_request(&claim).map(drop);
+        }
+        if let Some(member) = member
+            && !self.is_package_of(&group, &offer, &member)?
+        {
+            let why = "the delivery service gave the key package of somebody else";
+            return self.settle(Some(operation), &refused(why));
         }
         match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
             Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
@@ -526,6 +533,22 @@ impl Client {
             }
             other => other,
         }
+    }
+
+    /// Whether a claimed key package is that of this member.
+    fn is_package_of(
+        &mut self,
+        group: &GroupId,
+        offer: &[u8],
+        member: &[u8; 32],
+    ) -> Result<bool, Fault> {
+        if self.expect_member(group).is_err() {
+            // Nobody is added there, whoever it is.
+            return Ok(true);
+        }
+        let bundle = seat::read_offer(offer)?.bundle;
+        let id = seat::inspect(self.group_seat(group)?, bundle.as_slice());
+        Ok(id.is_ok_and(|id| id.as_bytes() == member))
     }
 
     fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {
@@ -542,4 +565,7 @@ pub(crate) fn queue_number(key: &[u8]) -> Result<u64, Fault> {
     let key = key.try_into();
     let key = key.map_err(|_| cc_core::store::StoreError::corrupt("a command has no number"))?;
     Ok(u64::from_be_bytes(key))
+
+#[cfg(test)]
+mod liar;
 }
