@@ -10,6 +10,7 @@ use cc_mls_layer::MlsLayer;
 
 use crate::{
     AccessToken, Fault, GroupId, Now, Person,
+    command::MAX_TITLE_LEN,
     frame::{self, Frame, KeyPackageOffer},
     records::{PersonRecord, Work},
 };
@@ -329,7 +330,8 @@ pub(crate) fn next_access(
 
 /// What the group is called, as far as a layer knows.
 pub(crate) fn title(seat: &CascadingCipherManager) -> String {
-    seat.find::<MlsLayer>().and_then(MlsLayer::group_name).unwrap_or_default()
+    let title = seat.find::<MlsLayer>().and_then(MlsLayer::group_name);
+    title.filter(|title| title.len() <= MAX_TITLE_LEN).unwrap_or_default()
 }
 
 fn outcome(before: &[Person], seat: &CascadingCipherManager, summary: &ChangeSummary) -> Outcome {
