@@ -185,9 +185,9 @@ impl Client {
                 certificates.push(device.certificate()?);
                 revocations.extend(device.revocation()?);
             }
+            revocations.extend(contact.unclaimed()?);
             given.push(GivenContact {
                 keys: contact.keys()?,
-            revocations.extend(contact.unclaimed()?);
                 name: contact.name.as_bytes().into(),
                 trust: match contact.trust {
                     Trust::Pinned => 0,
@@ -287,14 +287,14 @@ impl Client {
             contact.devices.push(member);
             self.state.put_device(&member, &device)?;
         }
-        self.state.put_contact(&keys.id(), &contact)?;
-        Ok((contact.trust == Trust::Changed).then(|| keys.id()))
         for revocation in &revocations.0 {
             let member = revocation.body.member;
             if !contact.devices.contains(&member) {
                 contact.revoked.push((member, frame::encode(revocation)?));
             }
         }
+        self.state.put_contact(&keys.id(), &contact)?;
+        Ok((contact.trust == Trust::Changed).then(|| keys.id()))
     }
 }
 

@@ -34,8 +34,10 @@ impl Client {
         {
             return Ok(Fate::Forged);
         }
-        if known.is_some_and(|group| position <= group.joined_at) {
-            // By a key package of last resort, the welcome of long ago still opens.
+        let reused = self.state.get::<()>(&records::last_resorts(), &invitation.package)?.is_some();
+        if reused && known.is_some_and(|group| position <= group.joined_at) {
+            // By a key package of last resort, the welcome of long ago still opens. Of the others each opens
+            // one, and what an inviter said of positions before does not count.
             return Ok(Fate::Duplicate);
         }
         let Some(package) = self.join_by(package, &invitation.package, welcome.as_slice())? else {
@@ -47,6 +49,8 @@ impl Client {
                 let mut record = GroupRecord::new(title.clone(), package.seat, position);
                 record.next_message = first_message(now);
                 if let Some(former) = self.state.groups.get(&log).cloned() {
+                    // What waits for a welcome with it goes with it.
+                    self.forget_requests(&log)?;
                     self.erase_seat(&former.seat)?;
                     record.next_queued = former.next_queued;
                     record.next_message = record.next_message.max(former.next_message);
@@ -72,6 +76,7 @@ impl Client {
                 record.next_message = record.next_message.max(first_message(now));
                 self.timers.suspects.remove(&group);
                 self.ground(&group)?;
+                self.forget_requests(&group)?;
                 self.state.delete(&records::restored(), *group.as_bytes())?;
                 self.state.emit(&EventRecord::Repaired { group, from, to: position })?;
                 self.introduce(&group)?;

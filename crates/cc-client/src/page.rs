@@ -321,12 +321,19 @@ impl Client {
             self.state
                 .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
-        let rejoining = matches!(self.state.group(group)?.standing, Standing::Rejoining(_));
-        // Who asked to be added anew is removed by the change that adds it, and its welcome is on its way.
-        if outcome.removed_self && !(rejoining && readmitted) {
-            self.ground(group)?;
-            self.abandon(group, "removed from the group")?;
-            self.state.group_mut(group)?.standing = Standing::Removed;
+        if outcome.removed_self {
+            if readmitted && self.may_be_readmitted(group)? {
+                // Who asked to be added anew is removed by the change that adds it, and its welcome is on its
+                // way, also where it came back into step before somebody read the request.
+                let record = self.state.group_mut(group)?;
+                if record.standing == Standing::Member {
+                    record.standing = Standing::Rejoining(record.cursor);
+                }
+            } else {
+                self.ground(group)?;
+                self.abandon(group, "removed from the group")?;
+                self.state.group_mut(group)?.standing = Standing::Removed;
+            }
         }
         Ok(())
     }
