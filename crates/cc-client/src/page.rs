@@ -99,6 +99,9 @@ impl Client {
         if retry {
             self.retry_held(log, now, ledger)?;
         }
+        if self.state.groups.get(log).is_some_and(|group| group.standing == Standing::Removed) {
+            self.retry_invitations(log, now, ledger)?;
+        }
         let Some(cursor) = self.cursor(log) else { return Ok(()) };
         self.timers.answered(log, page.head, cursor, before != Some(cursor), now);
         if *log == self.state.meta.mailbox {

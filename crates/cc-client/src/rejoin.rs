@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Requests to be added anew, one after another without success.
-const MAX_REJOINS: u32 = 8;
+pub(crate) const MAX_REJOINS: u32 = 8;
 /// Milliseconds that a member waits for a sign that it is in step, before it asks to be added anew.
 const PATIENCE: u64 = 30_000;
 /// Milliseconds between two members who would commit the same thing.

@@ -173,3 +173,38 @@ fn a_welcome_for_a_request_that_is_over_does_no_harm() {
         told.iter().any(|event| matches!(event, Event::Entered { group, .. } if *group == other))
     );
 }
+
+#[test]
+fn who_is_removed_and_invited_again_comes_in_whatever_is_read_first() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    for given_up in [false, true] {
+        let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+        if given_up {
+            bob.transact(|bob| {
+                let record = bob.state.group_mut(&group)?;
+                record.standing = crate::records::Standing::Rejoining(record.cursor);
+                record.rejoins = super::MAX_REJOINS;
+                Ok(())
+            })
+            .unwrap();
+        }
+        remove(&mut alice, group, &bob);
+        stage.settle(&mut [&mut alice]);
+        alice.invite(group, package).unwrap();
+        stage.settle(&mut [&mut alice]);
+        events(&mut bob);
+        // Bob's mailbox is read before the log.
+        let mailbox = bob.mailbox();
+        let items = stage.service.log(&mailbox);
+        let head = items.last().unwrap().position;
+        let page = crate::Page { items, forgotten: Position::START, head };
+        let _ledger = bob.handle(stage.now, crate::Input::Page { log: mailbox, page }).unwrap();
+        stage.settle(&mut [&mut bob]);
+        let told = events(&mut bob);
+        assert!(told.iter().any(|event| matches!(event, Event::Entered { .. })), "{told:?}");
+        let (of_bob, of_alice) = (bob.group(&group).unwrap(), alice.group(&group).unwrap());
+        assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
+    }
+}
