@@ -18,6 +18,8 @@ use crate::{
 const REMEMBERED: u64 = 4096;
 /// Commands that wait in one group.
 const MAX_QUEUED: u32 = 10_000;
+/// Bytes of the longest title of a group: it is in a record that is written with every message.
+pub(crate) const MAX_TITLE_LEN: usize = 1024;
 /// Requests that wait for an answer.
 const MAX_REQUESTS: usize = 4_096;
 
@@ -29,7 +31,7 @@ pub enum Command {
     Found {
         /// Its id: [`GroupId::random`].
         group: GroupId,
-        /// What it is called.
+        /// What it is called, at most 1024 bytes.
         title: String,
     },
     /// Send a message. It waits as text, and is sealed when it goes.
@@ -210,7 +212,10 @@ impl Client {
                 if self.state.requests.len() >= MAX_REQUESTS {
                     return Err(Fault::QueueFull);
                 }
-                let member = member.map(|member| *member.as_bytes());
+                let member = match member {
+                    Some(member) => Some(*member.as_bytes()),
+                    None => self.state.owner_of(&mailbox)?,
+                };
                 let claim =
                     RequestRecord::Claim { group, mailbox, member, operation: id, attempts: 0 };
                 let request = self.state.add_request(&claim)?;
@@ -284,6 +289,9 @@ impl Client {
     fn found_now(&mut self, id: OperationId, group: GroupId, title: String) -> Result<(), Fault> {
         if self.state.groups.contains_key(&group) {
             return Err(Fault::OperationExists(id));
+        }
+        if title.len() > MAX_TITLE_LEN {
+            return Err(Fault::TooLong);
         }
         self.withdraw_offer()?;
         let seat = self.new_seat(Role::Founder(&title))?;

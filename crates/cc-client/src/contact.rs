@@ -19,7 +19,7 @@ use crate::{
     records,
 };
 
-/// Devices of one person that are known at the same time.
+/// Devices of one person that are known at the same time, with those that it has revoked.
 pub(crate) const MAX_DEVICES: usize = 64;
 
 /// People, by their ids.
@@ -61,6 +61,9 @@ pub(crate) struct ContactRecord {
     pub(crate) name: String,
     pub(crate) trust: Trust,
     pub(crate) devices: Vec<[u8; 32]>,
+    /// Devices that the person has revoked and that never said that they were its own: members, and the
+    /// [`Revocation`]s as they travel. They are nobody's until they say so.
+    pub(crate) revoked: Vec<([u8; 32], Vec<u8>)>,
 }
 
 /// A device.
@@ -70,7 +73,7 @@ pub(crate) struct DeviceRecord {
     pub(crate) person_name: String,
     pub(crate) name: String,
     pub(crate) mailbox: LogId,
-    /// The [`DeviceCertificate`], as it travels; empty where only its revocation is known.
+    /// The [`DeviceCertificate`], as it travels.
     pub(crate) certificate: Vec<u8>,
     /// The [`Revocation`], as it travels.
     pub(crate) revocation: Option<Vec<u8>>,
@@ -79,7 +82,19 @@ pub(crate) struct DeviceRecord {
 impl ContactRecord {
     pub(crate) fn new(keys: &PersonKeys, name: String) -> Result<Self, Fault> {
         let keys = frame::encode(keys)?;
-        Ok(Self { keys, name, trust: Trust::Pinned, devices: Vec::new() })
+        let (devices, revoked) = (Vec::new(), Vec::new());
+        Ok(Self { keys, name, trust: Trust::Pinned, devices, revoked })
+    }
+
+    /// Whether as many devices are known as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.devices.len().saturating_add(self.revoked.len()) >= MAX_DEVICES
+    }
+
+    /// The revocations of devices that never said that they were the person's.
+    pub(crate) fn unclaimed(&self) -> Result<Vec<Revocation>, Fault> {
+        let revoked = self.revoked.iter().map(|(_, revocation)| frame::decode(revocation));
+        revoked.collect::<Result<_, _>>().map_err(|_| damaged())
     }
 
     pub(crate) fn keys(&self) -> Result<PersonKeys, Fault> {
@@ -101,12 +116,8 @@ impl DeviceRecord {
         })
     }
 
-    /// `None` where only the revocation is known.
-    pub(crate) fn certificate(&self) -> Result<Option<DeviceCertificate>, Fault> {
-        if self.certificate.is_empty() {
-            return Ok(None);
-        }
-        frame::decode(&self.certificate).map(Some).map_err(|_| damaged())
+    pub(crate) fn certificate(&self) -> Result<DeviceCertificate, Fault> {
+        frame::decode(&self.certificate).map_err(|_| damaged())
     }
 
     pub(crate) fn revocation(&self) -> Result<Option<Revocation>, Fault> {
@@ -171,6 +182,16 @@ impl State {
         self.put(&records::root(), OWN_PERSON, &own)?;
         self.own = own;
         Ok(())
+    }
+
+    /// The device that gets its mail there, where that is known. Looks at all devices.
+    pub(crate) fn owner_of(&self, mailbox: &LogId) -> Result<Option<[u8; 32]>, Fault> {
+        for (member, device) in self.list::<DeviceRecord>(&devices(), usize::MAX)? {
+            if device.mailbox == *mailbox && device.revocation.is_none() {
+                return Ok(member.try_into().ok());
+            }
+        }
+        Ok(None)
     }
 
     /// The own person's record.

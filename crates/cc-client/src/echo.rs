@@ -90,8 +90,9 @@ impl Client {
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
             for offer in offers {
                 let offer = seat::read_offer(&offer)?;
-                let id = seat::inspect(self.group_seat(group)?, offer.bundle.as_slice())?;
-                if !added.contains(id.as_bytes()) {
+                // One that has expired on the way says no more whose it is, and was added all the same.
+                let id = seat::inspect(self.group_seat(group)?, offer.bundle.as_slice());
+                if id.is_ok_and(|id| !added.contains(id.as_bytes())) {
                     continue;
                 }
                 let item = frame::encode(&MailItem::Invitation(Invitation {
@@ -146,5 +147,40 @@ impl Client {
             Sent::Commit { .. } => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Call, Event, Input,
+        testing::{Stage, client, events},
+    };
+
+    #[test]
+    fn a_key_package_that_expires_on_the_way_stops_nobody() {
+        let mut stage = Stage::new();
+        let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+        let group = alice.found("Dev Team").unwrap();
+        let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+        alice.invite(group, package).unwrap();
+        // The answer to Alice's commit is lost, and her clock has gone on by a year when she reads the log.
+        loop {
+            let request = alice.poll_request(stage.now).unwrap().unwrap();
+            let sent = matches!(&request.call, Call::Append(append) if append.commit.is_some());
+            let result = request.perform(&mut stage.service);
+            if sent {
+                break;
+            }
+            let _ledger =
+                alice.handle(stage.now, Input::Response { id: request.id, result }).unwrap();
+        }
+        stage.now.wall += 365 * 24 * 3_600_000;
+        let seat = alice.group_seat(&group).unwrap();
+        seat.set_time(Some(stage.now.seconds()));
+        stage.settle(&mut [&mut alice, &mut bob]);
+        assert_eq!(alice.group(&group).unwrap().members.len(), 2);
+        let told = events(&mut bob);
+        assert!(told.iter().any(|event| matches!(event, Event::Entered { .. })), "{told:?}");
     }
 }

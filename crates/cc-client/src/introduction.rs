@@ -7,7 +7,7 @@ use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
     Client, Fault, GroupId, PersonId, Trust,
-    contact::{ContactRecord, DeviceRecord, MAX_DEVICES},
+    contact::{ContactRecord, DeviceRecord},
     device::{DeviceCertificate, Revocation},
     frame::{self, Frame, List},
     person::{PersonKeys, Relation},
@@ -67,6 +67,7 @@ impl Client {
             }
         }
         update.people.0.push(contact.keys()?);
+        update.revocations.0.extend(contact.unclaimed()?);
         Ok(Frame::People(update))
     }
 
@@ -98,8 +99,12 @@ impl Client {
         for keys in update.people.0 {
             let id = keys.id();
             let Some(mut contact) = self.state.contact(&id)? else {
-                genuine &= keys.verify();
-                strangers.insert(id, keys);
+                // Once, for there may be many certificates of one person.
+                if keys.verify() {
+                    strangers.insert(id, keys);
+                } else {
+                    genuine = false;
+                }
                 continue;
             };
             match contact.keys()?.relation(&keys) {
@@ -139,8 +144,8 @@ impl Client {
         let id = body.person;
         let mut contact = match (self.state.contact(&id)?, strangers.get(&id)) {
             (Some(contact), _) => contact,
-            (None, Some(keys)) if keys.verify() => ContactRecord::new(keys, String::new())?,
-            (None, _) => return Ok(false),
+            (None, Some(keys)) => ContactRecord::new(keys, String::new())?,
+            (None, None) => return Ok(false),
         };
         let keys = contact.keys()?;
         if !certificate.is_of_device(&device_key) || !certificate.is_of_person(&keys) {
@@ -148,7 +153,7 @@ impl Client {
         }
         let device = DeviceRecord::new(&certificate)?;
         if let Some(known) = self.state.device(&body.member)? {
-            let newer = known.certificate()?.is_none_or(|known| known.age() < certificate.age());
+            let newer = known.certificate()?.age() < certificate.age();
             if known.revocation.is_some() {
                 // Nothing brings it back.
             } else if known.person != id {
@@ -171,7 +176,16 @@ impl Client {
             self.lower_trust(&id)?;
             return Ok(true);
         }
-        if contact.devices.len() >= MAX_DEVICES {
+        if let Some(at) = contact.revoked.iter().position(|(member, _)| *member == body.member) {
+            // It was revoked before it was seen, and nothing brings it back.
+            let (_, revocation) = contact.revoked.remove(at);
+            let device = DeviceRecord { revocation: Some(revocation), ..device };
+            contact.devices.push(body.member);
+            self.state.put_contact(&id, &contact)?;
+            self.state.put_device(&body.member, &device)?;
+            return Ok(true);
+        }
+        if contact.is_full() {
             return Ok(true);
         }
         let first = contact.devices.is_empty();
@@ -204,27 +218,20 @@ impl Client {
     /// Keeps a revocation that the person has signed.
     pub(crate) fn revoke_device(&mut self, revocation: &Revocation) -> Result<(), Fault> {
         let body = &revocation.body;
-        let mut device = match self.state.device(&body.member)? {
-            Some(device) if device.person == body.person => device,
-            // Somebody else's: that is not this person's to revoke.
-            Some(_) => return Ok(()),
-            None => {
-                let Some(mut contact) = self.state.contact(&body.person)? else { return Ok(()) };
-                if contact.devices.len() >= MAX_DEVICES {
-                    return Ok(());
-                }
-                contact.devices.push(body.member);
+        let Some(mut device) = self.state.device(&body.member)? else {
+            // Whose device it is, is for the device to say: the person may have named that of another.
+            let Some(mut contact) = self.state.contact(&body.person)? else { return Ok(()) };
+            let known = contact.revoked.iter().any(|(member, _)| *member == body.member);
+            if !known && !contact.is_full() {
+                contact.revoked.push((body.member, frame::encode(revocation)?));
                 self.state.put_contact(&body.person, &contact)?;
-                DeviceRecord {
-                    person: body.person,
-                    person_name: String::new(),
-                    name: String::new(),
-                    mailbox: crate::LogId::from_bytes([0; 32]),
-                    certificate: Vec::new(),
-                    revocation: None,
-                }
             }
+            return Ok(());
         };
+        if device.person != body.person {
+            // Somebody else's: that is not this person's to revoke.
+            return Ok(());
+        }
         let known = device.revocation.replace(frame::encode(revocation)?);
         self.state.put_device(&body.member, &device)?;
         if known.is_none() {
@@ -257,7 +264,7 @@ impl PeopleUpdate {
     fn add(&mut self, device: &DeviceRecord) -> Result<(), Fault> {
         match device.revocation()? {
             Some(revocation) => self.revocations.0.push(revocation),
-            None => self.certificates.0.extend(device.certificate()?),
+            None => self.certificates.0.push(device.certificate()?),
         }
         Ok(())
     }

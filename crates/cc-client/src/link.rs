@@ -182,9 +182,10 @@ impl Client {
             let (mut certificates, mut revocations) = (Vec::new(), Vec::new());
             for member in &contact.devices {
                 let Some(device) = self.state.device(member)? else { continue };
-                certificates.extend(device.certificate()?);
+                certificates.push(device.certificate()?);
                 revocations.extend(device.revocation()?);
             }
+            revocations.extend(contact.unclaimed()?);
             given.push(GivenContact {
                 keys: contact.keys()?,
                 name: contact.name.as_bytes().into(),
@@ -285,6 +286,12 @@ impl Client {
             device.revocation = revocation.map(frame::encode).transpose()?;
             contact.devices.push(member);
             self.state.put_device(&member, &device)?;
+        }
+        for revocation in &revocations.0 {
+            let member = revocation.body.member;
+            if !contact.devices.contains(&member) {
+                contact.revoked.push((member, frame::encode(revocation)?));
+            }
         }
         self.state.put_contact(&keys.id(), &contact)?;
         Ok((contact.trust == Trust::Changed).then(|| keys.id()))

@@ -1,11 +1,15 @@
 //! The mailbox: welcomes, requests of members that come back, and what makes a device another person's.
 
 use crate::{
-    Client, Fate, Fault, Item, Now,
+    Client, Fate, Fault, GroupId, Item, Ledger, Now, Position,
     frame::{self, FrameError, Invitation, MailItem},
     records::{self, EventRecord, GroupRecord, PackageRecord, Standing},
+    rejoin::MAX_REJOINS,
     seat,
 };
+
+/// Invitations to one group that are kept until this member is no longer in it.
+const MAX_INVITATIONS: usize = 8;
 
 impl Client {
     /// An item of the mailbox.
@@ -13,10 +17,46 @@ impl Client {
         match frame::decode(&item.bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
-            Ok(MailItem::Invitation(invitation)) => self.invited(invitation, now),
+            Ok(MailItem::Invitation(invitation)) => {
+                let log = invitation.log;
+                let fate = self.invited(invitation, now)?;
+                if fate == Fate::Early { self.hold_invitation(&log, item) } else { Ok(fate) }
+            }
             Ok(MailItem::Rejoin(request)) => self.rejoin_request(request, now),
             Ok(MailItem::Link(sealed)) => self.linked(sealed.as_slice()),
         }
+    }
+
+    /// Keeps an invitation until this member has read that it was removed.
+    fn hold_invitation(&mut self, group: &GroupId, item: &Item) -> Result<Fate, Fault> {
+        let scope = records::invitations(group);
+        if self.state.list::<Vec<u8>>(&scope, MAX_INVITATIONS)?.len() >= MAX_INVITATIONS {
+            return Ok(Fate::Forged);
+        }
+        self.state.put(&scope, records::key(item.position.0), &item.bytes)?;
+        Ok(Fate::Early)
+    }
+
+    /// Opens the invitations that were kept for a group that this member is no longer in.
+    pub(crate) fn retry_invitations(
+        &mut self,
+        group: &GroupId,
+        now: Now,
+        ledger: &mut Ledger,
+    ) -> Result<(), Fault> {
+        let scope = records::invitations(group);
+        for (key, bytes) in self.state.list::<Vec<u8>>(&scope, MAX_INVITATIONS)? {
+            if !self.state.group(group)?.is_over() {
+                break;
+            }
+            self.state.delete(&scope, key.clone())?;
+            let position = Position(crate::request::queue_number(&key)?);
+            let fate = self.mail(&Item { position, commit: false, bytes }, now)?;
+            let mailbox = self.mailbox();
+            self.tell(&mailbox, position, fate)?;
+            ledger.fates.push((mailbox, position, fate));
+        }
+        Ok(())
     }
 
     fn invited(&mut self, invitation: Invitation, now: Now) -> Result<Fate, Fault> {
@@ -27,15 +67,18 @@ impl Client {
         };
         let Invitation { log, position, welcome, .. } = invitation;
         let known = self.state.groups.get(&log);
-        let returns = known.is_some_and(|group| group.standing == Standing::Removed);
-        if package.rejoins.is_some_and(|group| group != log)
-            || (package.rejoins.is_none() && known.is_some() && !returns)
-            || log == self.state.meta.mailbox
-        {
+        if package.rejoins.is_some_and(|group| group != log) || log == self.state.meta.mailbox {
             return Ok(Fate::Forged);
         }
-        if known.is_some_and(|group| position <= group.joined_at) {
-            // By a key package of last resort, the welcome of long ago still opens.
+        if let Some(group) = known.filter(|group| package.rejoins.is_none() && !group.is_over()) {
+            // Of who was removed and invited again, and has not read the removal yet.
+            let later = position > group.cursor;
+            return Ok(if later { Fate::Early } else { Fate::Forged });
+        }
+        let reused = self.state.get::<()>(&records::last_resorts(), &invitation.package)?.is_some();
+        if reused && known.is_some_and(|group| position <= group.joined_at) {
+            // By a key package of last resort, the welcome of long ago still opens. Of the others each opens
+            // one, and what an inviter said of positions before does not count.
             return Ok(Fate::Duplicate);
         }
         let Some(package) = self.join_by(package, &invitation.package, welcome.as_slice())? else {
@@ -47,7 +90,11 @@ impl Client {
                 let mut record = GroupRecord::new(title.clone(), package.seat, position);
                 record.next_message = first_message(now);
                 if let Some(former) = self.state.groups.get(&log).cloned() {
-                    self.erase_seat(&former.seat)?;
+                    // What waits for a welcome with it goes with it.
+                    self.forget_requests(&log)?;
+                    if !former.seat.is_empty() {
+                        self.erase_seat(&former.seat)?;
+                    }
                     record.next_queued = former.next_queued;
                     record.next_message = record.next_message.max(former.next_message);
                 }
@@ -72,6 +119,7 @@ impl Client {
                 record.next_message = record.next_message.max(first_message(now));
                 self.timers.suspects.remove(&group);
                 self.ground(&group)?;
+                self.forget_requests(&group)?;
                 self.state.delete(&records::restored(), *group.as_bytes())?;
                 self.state.emit(&EventRecord::Repaired { group, from, to: position })?;
                 self.introduce(&group)?;
@@ -81,6 +129,17 @@ impl Client {
         timer.caught_up = false;
         timer.next_poll = now.mono;
         Ok(Fate::Joined)
+    }
+}
+
+impl GroupRecord {
+    /// Whether this person is not in the group any more, as far as it knows, and has given up coming back.
+    fn is_over(&self) -> bool {
+        match self.standing {
+            Standing::Removed => true,
+            Standing::Member => false,
+            Standing::Rejoining(_) | Standing::Restored(_) => self.rejoins >= MAX_REJOINS,
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! What came: every item of a log gets one fate.
 
+use cc_core::Kind;
+
 use crate::{
     Client, EventId, Failure, Fate, Fault, GroupId, Item, Ledger, LogId, Now, Page, Position,
     Refusal, Reply, RequestId,
     agenda::Target,
+    command::MAX_TITLE_LEN,
     event::fate_number,
     frame::{self, Frame, FrameError, GroupItem},
     records::{self, EventRecord, PersonRecord, Queued, SeenRecord, Standing, Work},
@@ -96,6 +99,9 @@ impl Client {
         if retry {
             self.retry_held(log, now, ledger)?;
         }
+        if self.state.groups.get(log).is_some_and(|group| group.standing == Standing::Removed) {
+            self.retry_invitations(log, now, ledger)?;
+        }
         let Some(cursor) = self.cursor(log) else { return Ok(()) };
         self.timers.answered(log, page.head, cursor, before != Some(cursor), now);
         if *log == self.state.meta.mailbox {
@@ -175,6 +181,15 @@ impl Client {
         if item.commit {
             self.state.group_mut(group)?.last_commit = item.position;
         }
+        let decoded = frame::decode(&item.bytes);
+        if let Ok(GroupItem::Sealed(wire)) = &decoded
+            && !item.commit
+            && matches!(Kind::of(wire.as_slice()), Ok(Kind::Commit))
+        {
+            // Past the service, which lets one commit follow another and takes the token of the next epoch
+            // with it. Were it taken, nobody could use the log any more.
+            return Ok(Fate::Malformed);
+        }
         let digest = frame::item_digest(&item.bytes);
         if self.own_echo(group, &digest, item.position)? {
             return Ok(Fate::OwnEcho);
@@ -182,7 +197,7 @@ impl Client {
         if self.state.group(group)?.standing == Standing::Removed {
             return Ok(Fate::AfterRemoval);
         }
-        match frame::decode(&item.bytes) {
+        match decoded {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
             Ok(GroupItem::Sealed(wire)) => {
@@ -252,6 +267,9 @@ impl Client {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
             Ok(Frame::Title(title)) => {
+                if title.0.len() > MAX_TITLE_LEN {
+                    return Ok(Fate::Malformed);
+                }
                 if let Ok(title) = String::from_utf8(title.0) {
                     self.state.group_mut(group)?.title = title;
                 }
@@ -307,12 +325,19 @@ impl Client {
             self.state
                 .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
-        let rejoining = matches!(self.state.group(group)?.standing, Standing::Rejoining(_));
-        // Who asked to be added anew is removed by the change that adds it, and its welcome is on its way.
-        if outcome.removed_self && !(rejoining && readmitted) {
-            self.ground(group)?;
-            self.abandon(group, "removed from the group")?;
-            self.state.group_mut(group)?.standing = Standing::Removed;
+        if outcome.removed_self {
+            if readmitted && self.may_be_readmitted(group)? {
+                // Who asked to be added anew is removed by the change that adds it, and its welcome is on its
+                // way, also where it came back into step before somebody read the request.
+                let record = self.state.group_mut(group)?;
+                if record.standing == Standing::Member {
+                    record.standing = Standing::Rejoining(record.cursor);
+                }
+            } else {
+                self.ground(group)?;
+                self.abandon(group, "removed from the group")?;
+                self.state.group_mut(group)?.standing = Standing::Removed;
+            }
         }
         Ok(())
     }
@@ -389,3 +414,6 @@ struct HeldItem {
     commit: bool,
     bytes: Vec<u8>,
 }
+
+#[cfg(test)]
+mod liar;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Requests to be added anew, one after another without success.
-const MAX_REJOINS: u32 = 8;
+pub(crate) const MAX_REJOINS: u32 = 8;
 /// Milliseconds that a member waits for a sign that it is in step, before it asks to be added anew.
 const PATIENCE: u64 = 30_000;
 /// Milliseconds between two members who would commit the same thing.
@@ -63,9 +63,7 @@ impl Client {
         if !record.suspect && record.rejoins == 0 && record.standing == Standing::Member {
             return Ok(());
         }
-        if matches!(record.standing, Standing::Rejoining(_)) {
-            seat::cancel_rejoin(self.group_seat(group)?)?;
-        }
+        // Requests to be added anew may still be read: by the welcome that comes of one this member is back.
         self.timers.suspects.remove(group);
         let record = self.state.group_mut(group)?;
         (record.suspect, record.rejoins, record.standing) = (false, 0, Standing::Member);
@@ -106,6 +104,23 @@ impl Client {
         let chosen = helpers.iter().cycle().skip(first % helpers.len().max(1)).take(count);
         let chosen: Vec<LogId> = chosen.copied().collect();
         self.ask_helpers(group, &chosen, now)
+    }
+
+    /// Whether somebody may still answer a request to be added anew.
+    pub(crate) fn may_be_readmitted(&self, group: &GroupId) -> Result<bool, Fault> {
+        let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
+        Ok(packages.iter().any(|(_, package)| package.rejoins == Some(*group)))
+    }
+
+    /// Requests to be added anew to this group are over: nobody comes in by what was in them.
+    pub(crate) fn forget_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
+        let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
+        for (digest, package) in packages {
+            if package.rejoins == Some(*group) {
+                self.state.delete(&records::packages(), digest)?;
+            }
+        }
+        Ok(())
     }
 
     /// Asks these members, by their mailboxes, to add this one anew.
@@ -194,6 +209,7 @@ impl Client {
             return Ok(Fate::Request);
         }
         let seat = self.group_seat(&group)?;
+        seat.set_time(Some(now.seconds()));
         let Ok(member) = seat::inspect(seat, body.offer.bundle.as_slice()) else {
             return Ok(Fate::Malformed);
         };

@@ -555,8 +555,7 @@ impl Client {
             return Ok(false);
         }
         let bundle = seat::read_offer(offer)?.bundle;
-        let expires = seat::expires(self.group_seat(group)?, bundle.as_slice());
-        Ok(expires.is_some_and(|expires| expires <= now.seconds()))
+        Ok(seat::is_expired(self.group_seat(group)?, bundle.as_slice(), now))
     }
 }
 
@@ -565,3 +564,6 @@ pub(crate) fn queue_number(key: &[u8]) -> Result<u64, Fault> {
     let key = key.map_err(|_| cc_core::store::StoreError::corrupt("a command has no number"))?;
     Ok(u64::from_be_bytes(key))
 }
+
+#[cfg(test)]
+mod liar;

@@ -11,6 +11,7 @@ use cc_mls_layer::MlsLayer;
 
 use crate::{
     AccessToken, Fault, GroupId, Now, Person,
+    command::MAX_TITLE_LEN,
     frame::{self, Frame, KeyPackageOffer},
     records::{PersonRecord, Work},
 };
@@ -265,19 +266,17 @@ pub(crate) fn rejoin_package(
     Ok(seat.rejoin_package()?)
 }
 
-pub(crate) fn cancel_rejoin(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
-    Ok(seat.cancel_rejoin()?)
-}
-
 /// Whether a bundle is of a member that asks to be added anew.
 pub(crate) fn may_rejoin(seat: &CascadingCipherManager, bundle: &[u8]) -> bool {
     let view = seat.inspect_key_package(bundle);
     view.is_ok_and(|view| member_ids(seat).contains(&view.id))
 }
 
-/// When a key package expires, in seconds since 1970, where it says so.
-pub(crate) fn expires(seat: &CascadingCipherManager, bundle: &[u8]) -> Option<u64> {
-    seat.inspect_key_package(bundle).ok()?.expires
+/// Whether a key package is of no use any more, or not yet.
+pub(crate) fn is_expired(seat: &mut CascadingCipherManager, bundle: &[u8], now: Now) -> bool {
+    seat.set_time(Some(now.seconds()));
+    let view = seat.inspect_key_package(bundle);
+    view.map_or(true, |view| view.expires.is_some_and(|expires| expires <= now.seconds()))
 }
 
 /// Key packages that are made from now on are of last resort, in the layer that marks them.
@@ -335,7 +334,8 @@ pub(crate) fn next_access(
 
 /// What the group is called, as far as a layer knows.
 pub(crate) fn title(seat: &CascadingCipherManager) -> String {
-    seat.find::<MlsLayer>().and_then(MlsLayer::group_name).unwrap_or_default()
+    let title = seat.find::<MlsLayer>().and_then(MlsLayer::group_name);
+    title.filter(|title| title.len() <= MAX_TITLE_LEN).unwrap_or_default()
 }
 
 fn outcome(before: &[Person], seat: &CascadingCipherManager, summary: &ChangeSummary) -> Outcome {

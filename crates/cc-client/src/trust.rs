@@ -148,20 +148,24 @@ impl Client {
         contact.keys = frame::encode(&keys)?;
         self.state.put_secret(PERSON_KEY, SecretBytes::new(new.to_bytes().to_vec()))?;
         let id = self.state.own.id;
-        self.state.put_contact(&id, &contact)?;
         let generation = keys.generation();
         for member in &contact.devices {
             let Some(mut device) = self.state.device(member)? else { continue };
-            if let Some(certificate) = device.certificate()? {
-                let body = DeviceBody { generation, serial, ..certificate.body.clone() };
-                device.certificate = frame::encode(&certificate.renew(&new, body)?)?;
-            }
+            let certificate = device.certificate()?;
+            let body = DeviceBody { generation, serial, ..certificate.body.clone() };
+            device.certificate = frame::encode(&certificate.renew(&new, body)?)?;
             if let Some(revocation) = device.revocation()? {
                 let body = RevocationBody { generation, ..revocation.body };
                 device.revocation = Some(frame::encode(&body.sign(&new)?)?);
             }
             self.state.put_device(member, &device)?;
         }
+        for (revocation, (_, stored)) in contact.unclaimed()?.into_iter().zip(&mut contact.revoked)
+        {
+            let body = RevocationBody { generation, ..revocation.body };
+            *stored = frame::encode(&body.sign(&new)?)?;
+        }
+        self.state.put_contact(&id, &contact)?;
         self.introduce_everywhere()
     }
 
@@ -201,8 +205,9 @@ impl State {
         let mut latest = 0;
         for member in self.own_contact()?.devices {
             let Some(device) = self.device(&member)? else { continue };
-            latest = latest.max(device.certificate()?.map_or(0, |known| known.body.serial));
+            latest = latest.max(device.certificate()?.body.serial);
         }
-        Ok(latest + 1)
+        // Who has stolen the key may have used the greatest one.
+        Ok(latest.saturating_add(1))
     }
 }

@@ -3,7 +3,7 @@
 use super::PeopleUpdate;
 use crate::{
     Client, Event, Fate, GroupId, Trust,
-    device::{DeviceBody, DeviceCertificate},
+    device::{DeviceBody, DeviceCertificate, RevocationBody},
     frame::{self, Frame, List},
     person::{PersonKeys, new_key},
     testing::{Stage, client, events, id},
@@ -37,7 +37,7 @@ impl Scene {
 
     fn bobs_certificate(&self) -> DeviceCertificate {
         let device = self.mallory.state.device(self.bob.identity.id.as_bytes()).unwrap().unwrap();
-        device.certificate().unwrap().unwrap()
+        device.certificate().unwrap()
     }
 
     fn keys_of(&self, of: &Client) -> PersonKeys {
@@ -224,7 +224,7 @@ fn a_device_of_two_persons_is_told() {
     let device = scene.mallory.identity.device_key().unwrap();
     let member = *scene.mallory.identity.id.as_bytes();
     let known = scene.mallory.state.device(&member).unwrap().unwrap();
-    let body = known.certificate().unwrap().unwrap().body;
+    let body = known.certificate().unwrap().body;
     let body = DeviceBody { person: keys.id(), serial: 9, ..body };
     let certificate = body.certify(&second).unwrap().consent(&device).unwrap();
     let update = update(keys.clone(), vec![certificate]);
@@ -237,6 +237,31 @@ fn a_device_of_two_persons_is_told() {
     // Once.
     scene.hear(update);
     assert!(events(&mut scene.alice).is_empty());
+}
+
+#[test]
+fn nobody_revokes_the_device_of_another_before_it_is_seen() {
+    let mut scene = Scene::new();
+    let mut dora = client("Dora");
+    // Mallory knows Dora's key package, and calls the device in it her own lost one.
+    let keys = scene.keys_of(&scene.mallory);
+    let member = *dora.identity.id.as_bytes();
+    let body = RevocationBody { person: keys.id(), generation: 0, member };
+    let revocation = body.sign(&scene.mallory.person_key().unwrap()).unwrap();
+    let update = PeopleUpdate { revocations: List(vec![revocation; 3]), ..PeopleUpdate::default() };
+    assert_eq!(scene.hear(update), [Fate::Request]);
+    assert!(events(&mut scene.alice).is_empty());
+    let package = dora.key_packages(scene.stage.now, 1).unwrap().remove(0);
+    let Scene { stage, alice, bob, mallory, group } = &mut scene;
+    alice.invite(*group, package).unwrap();
+    stage.settle(&mut [alice, bob, mallory, &mut dora]);
+    let view = alice.person(&id(&dora)).unwrap();
+    assert_eq!((view.devices.len(), view.name.as_str()), (1, "Dora"));
+    assert!(!alice.is_revoked(&dora.identity.id).unwrap());
+    assert_eq!(alice.person(&id(mallory)).unwrap().devices.len(), 1);
+    // It is kept, once, for the case that the device says that it is Mallory's.
+    let known = alice.state.contact(&id(mallory)).unwrap().unwrap();
+    assert_eq!(known.unclaimed().unwrap().len(), 1);
 }
 
 #[test]
