@@ -2,6 +2,7 @@
 
 use cc_core::{MemberId, SecretBytes, store::StoreError};
 use cc_dh_layer::{Curve, DhKeyPair};
+use cc_mlkem_layer::{HybridKeyPair, ParameterSet};
 use cc_mls_layer::MlsIdentity;
 use cc_signal_layer::{Account, IdentityKeyPair};
 use ed25519_dalek::SigningKey;
@@ -54,6 +55,7 @@ struct Stored {
     id: [u8; 32],
     mailbox: [u8; 32],
     dh: Option<(bool, [u8; 32])>,
+    mlkem: Option<Vec<u8>>,
     signal: Option<Vec<u8>>,
     mls: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -65,6 +67,7 @@ impl Drop for Stored {
         if let Some((_, key)) = &mut self.dh {
             key.zeroize();
         }
+        self.mlkem.zeroize();
         self.signal.zeroize();
         if let Some((private, _)) = &mut self.mls {
             private.zeroize();
@@ -86,7 +89,7 @@ impl Identity {
     }
 
     pub(crate) fn encode(&self) -> Result<SecretBytes, Fault> {
-        let Keys { dh, signal, mls } = &self.keys;
+        let Keys { dh, mlkem, signal, mls } = &self.keys;
         let stored = Stored {
             name: self.profile.name.clone(),
             device: self.profile.device.clone(),
@@ -96,6 +99,7 @@ impl Identity {
             dh: dh.as_ref().map(|pair| {
                 (pair.public_key().curve() == Curve::P256, *pair.private_key().expose())
             }),
+            mlkem: mlkem.as_ref().map(|pair| pair.private_key().expose().to_vec()),
             signal: signal.as_ref().map(|pair| pair.export().expose().to_vec()),
             mls: match mls {
                 Some(mls) => {
@@ -118,6 +122,11 @@ impl Identity {
             }
             None => None,
         };
+        let mlkem = stored
+            .mlkem
+            .as_deref()
+            .map(|key| HybridKeyPair::from_private_key(ParameterSet::MlKem768, key))
+            .transpose()?;
         let signal = stored.signal.as_deref().map(IdentityKeyPair::load).transpose()?;
         let mls = match &stored.mls {
             Some((private, public)) => Some(MlsIdentity::basic(
@@ -135,13 +144,19 @@ impl Identity {
             mailbox: MailboxKey::from_seed(
                 &cc_core::Secret::copy_from(&stored.mailbox).ok_or_else(damaged)?,
             ),
-            keys: Keys { dh, signal, mls },
+            keys: Keys { dh, mlkem, signal, mls },
         })
     }
 
     pub(crate) fn dh(&self, curve: Curve) -> Result<DhKeyPair, Fault> {
         let pair = self.keys.dh.as_ref().ok_or_else(missing)?;
         Ok(DhKeyPair::from_private_key(curve, pair.private_key().duplicate())?)
+    }
+
+    pub(crate) fn mlkem(&self) -> Result<HybridKeyPair, Fault> {
+        let pair = self.keys.mlkem.as_ref().ok_or_else(missing)?;
+        let private = pair.private_key();
+        Ok(HybridKeyPair::from_private_key(ParameterSet::MlKem768, private.expose())?)
     }
 
     /// An account of the same identity, with prekeys of its own.
