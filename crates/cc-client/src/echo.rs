@@ -90,7 +90,7 @@ impl Client {
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
             for offer in offers {
                 let offer = seat::read_offer(&offer)?;
-                let id = seat::inspect(self.group_seat(group)?, offer.bundle.as_slice())?;
+                let id = seat::package_member(self.group_seat(group)?, offer.bundle.as_slice())?;
                 if !added.contains(id.as_bytes()) {
                     continue;
                 }
