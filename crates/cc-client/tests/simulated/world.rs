@@ -92,13 +92,13 @@ impl World {
         let at = self.dice.below(self.members.len());
         match self.dice.below(1000) {
             0..110 => self.send(at),
-            110..125 => self.change(at, |group, _| Command::Refresh(group)),
-            125..155 => self.invite(at),
-            155..160 => self.remove(at),
-            160..164 => self.leave(at),
-            164..170 => self.cancel(at),
-            170..190 => self.members[at].restart(),
-            190..230 => {
+            110..120 => self.change(at, |group, _| Command::Refresh(group)),
+            120..180 => self.invite(at),
+            180..184 => self.remove(at),
+            184..187 => self.leave(at),
+            187..195 => self.cancel(at),
+            195..205 => self.members[at].restart(),
+            205..230 => {
                 let failures = [Failure::Full, Failure::Lost, Failure::Kept];
                 let failure = failures[self.dice.below(3)];
                 let commits = self.dice.below(6) as u64;
@@ -106,7 +106,7 @@ impl World {
             }
             230..260 => self.set_clock(at),
             260..330 => {
-                let milliseconds = self.dice.below(8_000) as u64;
+                let milliseconds = self.dice.below(20_000) as u64;
                 self.members[at].pass(milliseconds);
                 self.moment += milliseconds / self.members.len() as u64;
             }
@@ -122,14 +122,20 @@ impl World {
             }
             500..502 => self.forget(at),
             _ => {
-                self.members[at].step(&mut self.network);
+                // Now and then all that is to be done, or who is never caught up sends nothing.
+                let steps = if self.dice.below(4) == 0 { 40 } else { 3 };
+                for _ in 0..steps {
+                    if !self.members[at].step(&mut self.network) {
+                        break;
+                    }
+                }
             }
         }
         self.found_if_due();
     }
 
     fn found_if_due(&mut self) {
-        let due = self.plan.steps / 2 * self.groups.len() as u64 / self.plan.groups as u64;
+        let due = self.plan.steps / 4 * self.groups.len() as u64 / self.plan.groups as u64;
         if self.groups.len() >= self.plan.groups || self.steps < due {
             return;
         }
