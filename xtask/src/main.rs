@@ -1,4 +1,4 @@
-//! Maintainers' commands: `cargo xtask ci|bench|book|crash|fuzz|no-std|publish-check|wasm`.
+//! Maintainers' commands: `cargo xtask ci|bench|book|bot-kills|crash|fuzz|no-std|publish-check|simulate|wasm`.
 
 use std::{
     env,
@@ -43,14 +43,17 @@ fn main() -> ExitCode {
         "ci" => ci(),
         "bench" => bench(rest),
         "book" => book(),
+        "bot-kills" => bot_kills(rest),
         "crash" => crash(rest),
         "fuzz" => fuzz(rest),
         "publish-check" => publish_check(),
         "no-std" => no_std(),
+        "simulate" => simulate(rest),
         "wasm" => wasm(rest),
         _ => Err(
-            "usage: cargo xtask ci | bench [NAME] | book | crash [KILLS] | fuzz TARGET [SECONDS] | \
-             no-std | publish-check | wasm [check | build]"
+            "usage: cargo xtask ci | bench [NAME] | book | bot-kills [KILLS] | crash [KILLS] | \
+             fuzz TARGET [SECONDS] | no-std | publish-check | simulate [--people N] [--groups N] \
+             [--steps N] [--seed N] | wasm [check | build]"
                 .into(),
         ),
     };
@@ -134,6 +137,47 @@ fn crash(arguments: &[String]) -> Outcome {
         .args(["test", "--release", "--package", "cc-manager", "--test", "crash"])
         .args(["--", "--nocapture", "--test-threads", "1"])
         .env("CC_CRASH_KILLS", kills))
+}
+
+/// Kills the bot of the examples 1000 times unless told otherwise, while ten messages come between two kills, and
+/// members come, go and renew their keys. The test does it 12 times.
+fn bot_kills(arguments: &[String]) -> Outcome {
+    let kills = match arguments {
+        [] => "1000",
+        [kills] => kills.as_str(),
+        _ => return Err("usage: cargo xtask bot-kills [KILLS]".into()),
+    };
+    cargo(&["build", "--release", "--package", "cc-client", "--example", "durable_bot"])?;
+    run(Command::new("cargo")
+        .args(["test", "--release", "--package", "cc-client", "--test", "bot"])
+        .args(["--", "--nocapture"])
+        .env("CC_BOT_KILLS", kills)
+        .env("CC_BOT_MESSAGES", "10"))
+}
+
+/// A network of 100 people in 30 groups for 100,000 steps, unless told otherwise; and one thing that goes wrong in
+/// the life of a group, at every place at which it can. The tests do less of both.
+fn simulate(arguments: &[String]) -> Outcome {
+    let mut command = Command::new("cargo");
+    command
+        .args(["test", "--release", "--package", "cc-client", "--test", "simulation"])
+        .args(["--", "--nocapture"])
+        .env("CC_SIMULATE_PEOPLE", "100")
+        .env("CC_SIMULATE_GROUPS", "30")
+        .env("CC_SIMULATE_STEPS", "100000")
+        .env("CC_SIMULATE_SEED", "1")
+        .env("CC_SIMULATE_STRIDE", "1");
+    for pair in arguments.chunks(2) {
+        let [option, value] = pair else { return Err(format!("{pair:?} has no value")) };
+        match option.as_str() {
+            "--people" => command.env("CC_SIMULATE_PEOPLE", value),
+            "--groups" => command.env("CC_SIMULATE_GROUPS", value),
+            "--steps" => command.env("CC_SIMULATE_STEPS", value),
+            "--seed" => command.env("CC_SIMULATE_SEED", value),
+            _ => return Err(format!("simulate knows no {option}")),
+        };
+    }
+    run(&mut command)
 }
 
 /// One target under libFuzzer, for an hour unless told otherwise. Needs cargo-fuzz and a C++ compiler; the

@@ -90,9 +90,8 @@ impl Client {
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
             for offer in offers {
                 let offer = seat::read_offer(&offer)?;
-                // One that has expired on the way says no more whose it is, and was added all the same.
-                let id = seat::inspect(self.group_seat(group)?, offer.bundle.as_slice());
-                if id.is_ok_and(|id| !added.contains(id.as_bytes())) {
+                let id = seat::package_member(self.group_seat(group)?, offer.bundle.as_slice())?;
+                if !added.contains(id.as_bytes()) {
                     continue;
                 }
                 let item = frame::encode(&MailItem::Invitation(Invitation {

@@ -41,7 +41,7 @@ impl Client {
             let mut waits = Vec::new();
             for offer in offers {
                 let bundle = seat::read_offer(&offer)?.bundle;
-                let id = seat::inspect(self.group_seat(group)?, bundle.as_slice());
+                let id = seat::package_member(self.group_seat(group)?, bundle.as_slice());
                 if id.is_ok_and(|id| added.iter().all(|person| person.id != *id.as_bytes())) {
                     waits.push(offer);
                 }
@@ -210,7 +210,7 @@ impl Client {
         }
         let seat = self.group_seat(&group)?;
         seat.set_time(Some(now.seconds()));
-        let Ok(member) = seat::inspect(seat, body.offer.bundle.as_slice()) else {
+        let Ok(member) = seat::package_member(seat, body.offer.bundle.as_slice()) else {
             return Ok(Fate::Malformed);
         };
         let Some(key) = seat::device_key(seat, &member) else { return Ok(Fate::Malformed) };

@@ -302,9 +302,12 @@ pub(crate) fn forget_last_resort(seat: &mut CascadingCipherManager) -> Result<()
     })?)
 }
 
-/// Whose key package a bundle is.
-pub(crate) fn inspect(seat: &CascadingCipherManager, bundle: &[u8]) -> Result<MemberId, Fault> {
-    Ok(seat.inspect_key_package(bundle)?.id)
+/// Whose key package a bundle says it is, also where it has expired since it was verified.
+pub(crate) fn package_member(
+    seat: &CascadingCipherManager,
+    bundle: &[u8],
+) -> Result<MemberId, Fault> {
+    Ok(seat.key_package_member(bundle)?)
 }
 
 /// The key with which a member signs in the MLS layer, if it is Ed25519.

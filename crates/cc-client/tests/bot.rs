@@ -1,7 +1,7 @@
 //! The bot of the examples as a process that is killed, while members write to it, come, go and renew
 //! their keys: it answers every message, and each once.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 #[path = "../examples/socket/mod.rs"]
@@ -15,15 +15,14 @@ use std::{
     time::Duration,
 };
 
-use cc_client::{Command, LogId, MemoryService, OperationId, SystemTimeSource};
+use cc_client::{
+    Command, Event, GroupId, LogId, MemoryService, OperationId, SystemTimeSource, Verdict,
+};
 use common::Person;
 
-/// Kills, and messages between two of them. `CC_BOT_KILLS` for more.
-fn kills() -> usize {
-    std::env::var("CC_BOT_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12)
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
-
-const MESSAGES: usize = 5;
 
 /// The example, which `cargo test` builds, but not if it is told to build this test alone.
 fn example() -> PathBuf {
@@ -97,41 +96,99 @@ fn a_bot_that_is_killed_answers_every_message_once() {
         }
     }
     assert_eq!(alice.client.group(&group).unwrap().members.len(), 3);
-    let mut sent = Vec::new();
-    for kill in 0..kills() {
-        for message in 0..MESSAGES {
-            let text = format!("{kill}.{message}");
-            let person = if message % 2 == 0 { &mut alice } else { &mut bob };
-            person.client.send(group, &text).unwrap();
-            sent.push(text);
+    // `cargo xtask bot-kills` asks for more.
+    let (kills, messages) = (number("CC_BOT_KILLS", 12), number("CC_BOT_MESSAGES", 5));
+    let mut charlie = Person::new("Charlie");
+    charlie.now.wall = alice.now.wall;
+    let mut people = [alice, bob, charlie];
+    let mut sent: Vec<Sent> = Vec::new();
+    for kill in 0..kills {
+        for message in 0..messages {
+            let (text, by) = (format!("{kill}.{message}"), message % 3);
+            let by = if is_member(&people[by], &group) { by } else { 0 };
+            let id = people[by].client.send(group, &text).unwrap();
+            sent.push(Sent { by, id, text });
         }
-        if kill % 3 == 0 {
-            let refresh = Command::Refresh(group);
-            bob.client.submit(OperationId::random().unwrap(), refresh).unwrap();
-        }
+        come_and_go(&mut people, &group, kill);
         // Not always at the same point of its work.
-        wait(&mut [&mut alice, &mut bob], &mut service, (kill as u64 * 7) % 60);
+        let [alice, bob, charlie] = &mut people;
+        wait(&mut [alice, bob, charlie], &mut service, (kill as u64 * 7) % 60);
         bot.kill().unwrap();
         bot.wait().unwrap();
         bot = start(&store, &address).0;
     }
-    let mut answers = BTreeMap::new();
-    for _ in 0..600 {
-        wait(&mut [&mut alice, &mut bob], &mut service, 20);
-        answers.clear();
-        for (from, text) in alice.read(&group) {
+    // As long as something still comes.
+    let (mut answers, mut quiet) = (BTreeMap::new(), 0);
+    while quiet < 600 && !is_done(&people, &sent, &answers) {
+        let [alice, bob, charlie] = &mut people;
+        wait(&mut [alice, bob, charlie], &mut service, 20);
+        let before = std::mem::take(&mut answers);
+        for (from, text) in people[0].read(&group) {
             if let Some(of) = text.strip_prefix("you said: ").filter(|_| from == "Bot") {
                 *answers.entry(of.to_owned()).or_insert(0) += 1;
             }
         }
-        if sent.iter().all(|text| answers.contains_key(text)) {
-            break;
-        }
+        quiet = if before == answers { quiet + 1 } else { 0 };
     }
     bot.kill().unwrap();
     bot.wait().unwrap();
-    for text in &sent {
-        assert_eq!(answers.get(text), Some(&1), "answers to {text}");
+    let mut done = 0;
+    for message in &sent {
+        // Who was removed before a message went out is told so.
+        let expected = match verdict(&people[message.by], message.id) {
+            Some(Verdict::Done(_)) => Some(&1),
+            Some(Verdict::Refused(_)) => None,
+            verdict => panic!("{}: {verdict:?}", message.text),
+        };
+        done += usize::from(expected.is_some());
+        assert_eq!(answers.get(&message.text), expected, "answers to {}", message.text);
     }
-    assert_eq!(answers.len(), sent.len());
+    assert_eq!(answers.len(), done);
+    let epoch = people[0].client.group(&group).unwrap().epoch;
+    eprintln!("{kills} kills, {done} messages, each answered once, in {epoch:?} epochs");
+    assert!(done * 10 >= sent.len() * 9);
+}
+
+/// A message to the bot.
+struct Sent {
+    by: usize,
+    id: OperationId,
+    text: String,
+}
+
+fn verdict(person: &Person, id: OperationId) -> Option<Verdict> {
+    person.events.iter().rev().find_map(|event| match event {
+        Event::Settled { operation, verdict } if *operation == id => Some(verdict.clone()),
+        _ => None,
+    })
+}
+
+fn is_done(people: &[Person; 3], sent: &[Sent], answers: &BTreeMap<String, u32>) -> bool {
+    sent.iter().rev().all(|message| {
+        answers.contains_key(&message.text)
+            || matches!(verdict(&people[message.by], message.id), Some(Verdict::Refused(_)))
+    })
+}
+
+fn is_member(person: &Person, group: &GroupId) -> bool {
+    person.client.group(group).is_ok_and(|view| view.epoch.is_some())
+}
+
+/// Bob renews his keys, Charlie is invited, and is removed or leaves.
+fn come_and_go([alice, bob, charlie]: &mut [Person; 3], group: &GroupId, kill: usize) {
+    let group = *group;
+    let (who, command) = match kill % 6 {
+        0 => (bob, Command::Refresh(group)),
+        2 if !is_member(charlie, &group) => {
+            let packages = charlie.client.key_packages(charlie.now, 1).unwrap();
+            (alice, Command::Add { group, packages })
+        }
+        5 if is_member(charlie, &group) && kill % 12 == 5 => {
+            let members = vec![charlie.client.me().id];
+            (alice, Command::Remove { group, members })
+        }
+        5 if is_member(charlie, &group) => (charlie, Command::Leave(group)),
+        _ => return,
+    };
+    who.client.submit(OperationId::random().unwrap(), command).unwrap();
 }

@@ -35,6 +35,18 @@ impl CascadingCipherManager {
         self.expect_group_layer()?;
         inspect(&self.stack, bundle.as_ref()).map_err(|error| Error::of_key_package(0, error))
     }
+
+    /// Whose a key package bundle says it is. Nothing of it is verified, so that the answer for one that was
+    /// [looked at](Self::inspect_key_package) before is the same whatever the time is.
+    ///
+    /// # Errors
+    /// [`Error::NoGroupLayer`]; [`Error::KeyPackage`] with index 0 for bytes that are malformed or of another
+    /// stack.
+    pub fn key_package_member(&self, bundle: impl AsRef<[u8]>) -> Result<MemberId, Error> {
+        self.expect_group_layer()?;
+        let read = NewBundle::read(&self.stack, bundle.as_ref());
+        Ok(read.map_err(|error| Error::of_key_package(0, error))?.id)
+    }
 }
 
 fn inspect(stack: &Stack, bundle: &[u8]) -> Result<KeyPackageView, Error> {

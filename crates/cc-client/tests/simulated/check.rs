@@ -1,0 +1,173 @@
+//! What must hold when all is quiet.
+
+use std::collections::BTreeMap;
+
+use cc_client::{GroupId, OperationId, Position, Verdict};
+
+use super::world::{What, World};
+
+/// What happened, in numbers.
+#[derive(Debug, Default)]
+pub struct Figures {
+    pub commands: usize,
+    pub messages: usize,
+    pub readings: usize,
+    pub items: u64,
+    pub crashes: u64,
+    pub full_stores: u64,
+    pub entered: usize,
+    pub repaired: u32,
+    pub missed_readings: usize,
+    pub commits: usize,
+    pub refused: usize,
+}
+
+impl World {
+    /// All who are in a group see the same of it, and nobody else is seen in it.
+    pub fn check_agreement(&self, group: &GroupId) -> Result<(), String> {
+        let inside: Vec<_> = self.members.iter().filter(|member| member.is_in(group)).collect();
+        let Some(first) = inside.first() else { return Err(format!("{group} is empty")) };
+        let expected = first.client.group(group).unwrap();
+        for member in &inside {
+            let view = member.client.group(group).unwrap();
+            let same = view.epoch == expected.epoch && view.authenticator == expected.authenticator;
+            if !same || !view.in_step {
+                let (name, of) = (&member.name, &first.name);
+                let (epoch, other) = (view.epoch, expected.epoch);
+                return Err(format!(
+                    "{group}: {name} is in {epoch:?} (in step: {}, cursor {:?}), {of} in {other:?} \
+                     (cursor {:?})",
+                    view.in_step, view.cursor, expected.cursor
+                ));
+            }
+        }
+        for person in expected.members.iter() {
+            let member = self.members.iter().find(|member| member.client.me().id == person.id);
+            let member = member.ok_or_else(|| format!("{group} has a stranger"))?;
+            // By its clock the key package was over: it is told, and can do nothing.
+            if !member.is_in(group) && member.told.orphans == 0 {
+                return Err(format!("{} is seen in {group}, and is not", member.name));
+            }
+        }
+        if expected.members.len() < inside.len() {
+            return Err(format!("{group}: somebody is in it who is not seen"));
+        }
+        Ok(())
+    }
+
+    pub fn check(&self) -> Figures {
+        for group in &self.groups {
+            self.check_agreement(group).unwrap();
+        }
+        let mut figures = Figures::default();
+        for at in 0..self.members.len() {
+            assert_eq!(self.open_commands(at), [], "{at} hears nothing of these");
+            self.check_fates(at);
+            let told = &self.members[at].told;
+            figures.items += told.items;
+            figures.crashes += self.members[at].crashes;
+            figures.full_stores += self.members[at].full;
+            figures.entered += told.stays.values().map(Vec::len).sum::<usize>();
+            figures.repaired += told.repaired.values().sum::<u32>();
+        }
+        figures.commands = self.asked.len();
+        for group in &self.groups {
+            let log = self.network.service.log(group);
+            figures.commits += log.iter().filter(|item| item.commit).count();
+        }
+        self.check_messages(&mut figures);
+        figures
+    }
+
+    /// Every position of a group that somebody was in has a fate, or it was told that it was missed.
+    fn check_fates(&self, at: usize) {
+        let member = &self.members[at];
+        for (group, stays) in &member.told.stays {
+            let cursor = member.client.group(group).unwrap().cursor;
+            for stay in stays {
+                let last = stay.to.unwrap_or(cursor);
+                for position in stay.from.0 + 1..=last.0 {
+                    let position = Position(position);
+                    let (place, told) = ((*group, position), &member.told);
+                    let known = told.fates.contains_key(&place)
+                        || told.again.contains(&place)
+                        || told.early.contains(&place)
+                        || told.untold.contains(&place)
+                        || told.was_missed(group, position);
+                    assert!(known, "{} of {group} is nothing to {}", position.0, member.name);
+                }
+            }
+        }
+    }
+
+    /// What was sent is read once by all who were members, and what was not is read by nobody.
+    fn check_messages(&self, figures: &mut Figures) {
+        let ids: BTreeMap<_, _> =
+            self.members.iter().map(|member| (member.client.me().id, member.at)).collect();
+        for reader in &self.members {
+            for ((group, id), readings) in &reader.told.read {
+                let asked = self.asked.get(id);
+                let asked =
+                    asked.unwrap_or_else(|| panic!("{} read what nobody sent", reader.name));
+                assert_eq!(readings.len(), 1, "{} read {id:?} at {readings:?}", reader.name);
+                let from = ids.get(&readings[0].0);
+                assert_eq!((Some(&asked.member), asked.group), (from, *group), "of somebody else");
+                figures.readings += 1;
+            }
+        }
+        for (id, asked) in &self.asked {
+            let sender = &self.members[asked.member];
+            let verdicts = sender.told.verdicts.get(id).cloned().unwrap_or_default();
+            if asked.what == What::Leave && verdicts.is_empty() {
+                continue;
+            }
+            assert_eq!(verdicts.len(), 1, "{}: {id:?} is {verdicts:?}", sender.name);
+            if asked.what != What::Message {
+                continue;
+            }
+            figures.messages += 1;
+            match &verdicts[0] {
+                Verdict::Done(position) => {
+                    self.check_read_by_all(id, asked.member, &asked.group, *position, figures);
+                }
+                verdict => {
+                    figures.refused += 1;
+                    for reader in &self.members {
+                        let read = reader.told.read.contains_key(&(asked.group, *id));
+                        assert!(!read, "{} read what was {verdict:?}", reader.name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_read_by_all(
+        &self,
+        id: &OperationId,
+        sender: usize,
+        group: &GroupId,
+        position: Position,
+        figures: &mut Figures,
+    ) {
+        for reader in self.members.iter().filter(|reader| reader.at != sender) {
+            let Some(stays) = reader.told.stays.get(group) else { continue };
+            if !stays.iter().any(|stay| stay.covers(position)) {
+                continue;
+            }
+            if reader.told.read.contains_key(&(*group, *id)) {
+                continue;
+            }
+            if reader.told.was_missed(group, position) {
+                figures.missed_readings += 1;
+                continue;
+            }
+            let fate = reader.told.fates.get(&(*group, position));
+            let again = reader.told.again.contains(&(*group, position));
+            panic!(
+                "{} lost {id:?} of person {sender} at {} of {group}, which is {fate:?} (again: {again}), \
+                 {stays:?}",
+                reader.name, position.0
+            );
+        }
+    }
+}
