@@ -243,8 +243,10 @@ impl Client {
                     seats.open.remove(&oldest);
                 }
             }
-            let manager =
+            let mut manager =
                 CascadingCipherManager::open(self.store.clone(), name, &Recipe::catalog())?;
+            // The client has an inbox and an outbox of its own, in the same commit.
+            manager.set_mailbox(false);
             seats.open.insert(name.to_owned(), (used, manager));
         }
         let seat = seats.open.get_mut(name);
@@ -270,8 +272,9 @@ impl Client {
     pub(crate) fn new_seat(&mut self, role: Role<'_>) -> Result<String, Fault> {
         let name = format!("seat {}", self.state.meta.next_seat);
         self.state.meta.next_seat += 1;
-        let manager =
+        let mut manager =
             self.identity.recipe.build(&self.identity, role)?.create(self.store.clone(), &name)?;
+        manager.set_mailbox(false);
         self.seats.used += 1;
         self.seats.open.insert(name.clone(), (self.seats.used, manager));
         Ok(name)
