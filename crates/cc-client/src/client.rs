@@ -46,6 +46,8 @@ pub struct Client {
     pub(crate) view_state: ViewState,
     /// What the layers did with the last messages.
     pub(crate) reports: VecDeque<(OperationId, Vec<LayerReport>)>,
+    /// More messages were opened after the one that is told of: what the layers did last is not its own.
+    pub(crate) more_in_run: bool,
 }
 
 /// What the store has, and what one transaction makes of it.
@@ -150,8 +152,17 @@ impl Client {
         let timers = Timers::default();
         let view_state = ViewState::default();
         let reports = VecDeque::new();
-        let mut client =
-            Self { store, identity, state, seats, timers, stale: false, view_state, reports };
+        let mut client = Self {
+            store,
+            identity,
+            state,
+            seats,
+            timers,
+            stale: false,
+            view_state,
+            reports,
+            more_in_run: false,
+        };
         client.touch_all();
         Ok(client)
     }
@@ -248,8 +259,10 @@ impl Client {
                     seats.open.remove(&oldest);
                 }
             }
-            let manager =
+            let mut manager =
                 CascadingCipherManager::open(self.store.clone(), name, &Recipe::catalog())?;
+            // The client has an inbox and an outbox of its own, in the same commit.
+            manager.set_mailbox(false);
             seats.open.insert(name.to_owned(), (used, manager));
         }
         let seat = seats.open.get_mut(name);
@@ -275,8 +288,9 @@ impl Client {
     pub(crate) fn new_seat(&mut self, role: Role<'_>) -> Result<String, Fault> {
         let name = format!("seat {}", self.state.meta.next_seat);
         self.state.meta.next_seat += 1;
-        let manager =
+        let mut manager =
             self.identity.recipe.build(&self.identity, role)?.create(self.store.clone(), &name)?;
+        manager.set_mailbox(false);
         self.seats.used += 1;
         self.seats.open.insert(name.clone(), (self.seats.used, manager));
         Ok(name)

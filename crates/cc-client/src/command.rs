@@ -5,8 +5,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppRecord, Client, EventId, Fault, GroupId, LogId, OperationId, PersonId, Position,
-    SafetyNumber,
+    AppRecord, Client, EventId, Fault, GroupId, LogId, Now, OperationId, PersonId, Position,
+    Request, SafetyNumber,
     recipe::Role,
     records::{
         self, EventRecord, GroupRecord, OperationPlace, OperationRecord, Queued, RequestRecord,
@@ -146,6 +146,35 @@ impl Client {
     /// [`Fault::NoPersonKey`] on a device that cannot sign for its person.
     pub fn submit(&mut self, id: OperationId, command: Command) -> Result<(), Fault> {
         self.transact(|client| client.submit_now(id, command))
+    }
+
+    /// Takes a command as [`submit`](Self::submit) does, and gives what [`poll_request`](Self::poll_request)
+    /// would, that of the command first, in one commit. Where nothing else is to be done before, a message is
+    /// sealed with it, and so is on its way after one commit in place of two.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit) and [`poll_request`](Self::poll_request).
+    pub fn submit_and_poll(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        command: Command,
+    ) -> Result<Option<Request>, Fault> {
+        self.transact(|client| {
+            let group = match &command {
+                Command::Send { group, .. } => Some(*group),
+                _ => None,
+            };
+            client.submit_now(id, command)?;
+            let first = match group {
+                Some(group) => client.poll_group(&group, now)?,
+                None => None,
+            };
+            match first {
+                Some(request) => Ok(Some(request)),
+                None => client.poll_now(now),
+            }
+        })
     }
 
     /// Takes several commands as [`submit`](Self::submit) does, all or none of them, in one commit.

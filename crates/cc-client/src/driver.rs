@@ -63,4 +63,26 @@ impl Client {
         self.submit(id, Command::Send { group, content: content.as_ref().to_vec() })?;
         Ok(id)
     }
+
+    /// Sends a message, and does at once what the network is to do for it. Durable before it goes out, as by
+    /// [`send`](Self::send) and [`turn`], in fewer commits of the store.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit). A message that the network did not take is sent later.
+    pub fn send_now<D: DeliveryService + ?Sized>(
+        &mut self,
+        service: &mut D,
+        now: Now,
+        group: GroupId,
+        content: impl AsRef<[u8]>,
+    ) -> Result<OperationId, Fault> {
+        let id = OperationId::random()?;
+        let command = Command::Send { group, content: content.as_ref().to_vec() };
+        if let Some(request) = self.submit_and_poll(now, id, command)? {
+            let result = request.perform(service);
+            let _ledger = self.handle(now, Input::Response { id: request.id, result })?;
+            turn(self, service, now)?;
+        }
+        Ok(id)
+    }
 }

@@ -3,7 +3,7 @@
 use cc_core::Opaque;
 
 use crate::{
-    Client, Fault, GroupId, Position,
+    Client, Fault, GroupId, Item, Position,
     frame::{self, GroupItem, Invitation, MailItem},
     records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Work},
     seat,
@@ -14,19 +14,11 @@ const READABLE: u64 = 2;
 
 impl Client {
     /// Whether an item is what this person handed to the service; brings it into force then.
-    pub(crate) fn own_echo(
-        &mut self,
-        group: &GroupId,
-        digest: &[u8; 32],
-        position: Position,
-    ) -> Result<bool, Fault> {
+    pub(crate) fn own_echo(&mut self, group: &GroupId, item: &Item) -> Result<bool, Fault> {
         let record = self.state.group(group)?;
         let Some(in_flight) = &record.in_flight else { return Ok(false) };
-        let at = match &in_flight.what {
-            Sent::Messages(sent) => sent.iter().position(|(known, _)| known == digest),
-            Sent::Commit { digest: known, .. } => (known == digest).then_some(0),
-        };
-        let Some(at) = at else { return Ok(false) };
+        let Some(at) = in_flight.what.place_of(&item.bytes) else { return Ok(false) };
+        let position = item.position;
         if let Sent::Messages(_) = in_flight.what {
             self.own_message(group, at, position)?;
             return Ok(true);

@@ -1,5 +1,7 @@
 //! What came: every item of a log gets one fate.
 
+use std::collections::VecDeque;
+
 use cc_core::Kind;
 
 use crate::{
@@ -75,7 +77,8 @@ impl Client {
         let mut retry = false;
         let before = self.cursor(log);
         self.skip_forgotten(log, page)?;
-        for item in &page.items {
+        let mut run = VecDeque::new();
+        for (index, item) in page.items.iter().enumerate() {
             let Some(cursor) = self.cursor(log) else { break };
             let fate = if item.position <= cursor {
                 Fate::Duplicate
@@ -88,7 +91,18 @@ impl Client {
                     self.mail(item, now)?
                 } else {
                     self.state.group_mut(log)?.cursor = item.position;
-                    self.group_item(log, item, now)?
+                    if run.is_empty() {
+                        run = self.open_run(log, page.items.get(index..).unwrap_or_default())?;
+                    }
+                    match run.pop_front() {
+                        Some(opened) => {
+                            self.more_in_run = !run.is_empty();
+                            let fate = self.opened_item(log, opened, item, now);
+                            self.more_in_run = false;
+                            fate?
+                        }
+                        None => self.group_item(log, item, now)?,
+                    }
                 };
                 retry |= matches!(fate, Fate::Change | Fate::Message | Fate::OwnEcho);
                 self.tell(log, item.position, fate)?;
@@ -177,6 +191,39 @@ impl Client {
         }
     }
 
+    /// Opens the messages of others with which `items` begins, up to the first item that is anything else:
+    /// no message changes what the next one is opened with. A single one is left to [`group_item`].
+    ///
+    /// [`group_item`]: Self::group_item
+    fn open_run(&mut self, group: &GroupId, items: &[Item]) -> Result<VecDeque<Opened>, Fault> {
+        let record = self.state.group(group)?;
+        if record.standing == Standing::Removed {
+            return Ok(VecDeque::new());
+        }
+        let in_flight = record.in_flight.as_ref();
+        let mut wires = Vec::new();
+        let mut position = items.first().map(|item| item.position);
+        for item in items {
+            if Some(item.position) != position || item.commit {
+                break;
+            }
+            position = Some(item.position.next());
+            let own = in_flight.is_some_and(|sent| sent.what.place_of(&item.bytes).is_some());
+            match frame::decode(&item.bytes) {
+                Ok(GroupItem::Sealed(wire))
+                    if !own && Kind::of(wire.as_slice()) == Ok(Kind::Application) =>
+                {
+                    wires.push(wire);
+                }
+                _ => break,
+            }
+        }
+        if wires.len() < 2 {
+            return Ok(VecDeque::new());
+        }
+        Ok(seat::open_messages(self.group_seat(group)?, group, &wires)?.into())
+    }
+
     fn group_item(&mut self, group: &GroupId, item: &Item, now: Now) -> Result<Fate, Fault> {
         if item.commit {
             self.state.group_mut(group)?.last_commit = item.position;
@@ -190,8 +237,7 @@ impl Client {
             // with it. Were it taken, nobody could use the log any more.
             return Ok(Fate::Malformed);
         }
-        let digest = frame::item_digest(&item.bytes);
-        if self.own_echo(group, &digest, item.position)? {
+        if self.own_echo(group, item)? {
             return Ok(Fate::OwnEcho);
         }
         if self.state.group(group)?.standing == Standing::Removed {
@@ -201,30 +247,40 @@ impl Client {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
             Ok(GroupItem::Sealed(wire)) => {
-                let fate = self.open_sealed(group, wire.as_slice(), item, now)?;
-                if fate == Fate::Early {
-                    self.hold(group, item)?;
-                }
-                if item.commit && matches!(fate, Fate::Early | Fate::Forged) {
-                    // The service says that it follows the last commit, and here it does not. But anybody
-                    // with access to the log can make such an item: what comes next decides.
-                    self.state.group_mut(group)?.suspect = true;
-                }
-                Ok(fate)
+                let opened = seat::open(self.group_seat(group)?, group, wire.as_slice())?;
+                self.opened_item(group, opened, item, now)
             }
         }
     }
 
-    fn open_sealed(
+    /// What follows from an item that is the next one of the log.
+    fn opened_item(
         &mut self,
         group: &GroupId,
-        wire: &[u8],
+        opened: Opened,
+        item: &Item,
+        now: Now,
+    ) -> Result<Fate, Fault> {
+        let fate = self.take_opened(group, opened, item, now)?;
+        if fate == Fate::Early {
+            self.hold(group, item)?;
+        }
+        if item.commit && matches!(fate, Fate::Early | Fate::Forged) {
+            // The service says that it follows the last commit, and here it does not. But anybody
+            // with access to the log can make such an item: what comes next decides.
+            self.state.group_mut(group)?.suspect = true;
+        }
+        Ok(fate)
+    }
+
+    fn take_opened(
+        &mut self,
+        group: &GroupId,
+        opened: Opened,
         item: &Item,
         now: Now,
     ) -> Result<Fate, Fault> {
         let joined_at = self.state.group(group)?.joined_at;
-        let seat = self.group_seat(group)?;
-        let opened = seat::open(seat, group, wire)?;
         Ok(match opened {
             Opened::Message { sender, epoch, bytes } => {
                 if epoch == Some(seat::epoch(self.group_seat(group)?)) {
@@ -285,7 +341,9 @@ impl Client {
                     return Ok(Fate::Duplicate);
                 }
                 self.state.put(&scope, sender.id, &seen)?;
-                self.note_report(group, content.id)?;
+                if !self.more_in_run {
+                    self.note_report(group, content.id)?;
+                }
                 self.state.emit(&EventRecord::Message {
                     group: *group,
                     from: sender,
@@ -392,7 +450,8 @@ impl Client {
                 Some(HeldItem { commit, bytes }) => match frame::decode(&bytes) {
                     Ok(GroupItem::Sealed(wire)) => {
                         let item = Item { position, commit, bytes: Vec::new() };
-                        self.open_sealed(log, wire.as_slice(), &item, now)?
+                        let opened = seat::open(self.group_seat(log)?, log, wire.as_slice())?;
+                        self.take_opened(log, opened, &item, now)?
                     }
                     Err(_) => Fate::Malformed,
                 },

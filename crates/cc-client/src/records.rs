@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, PersonId, Position,
-    RequestId, Trust,
+    RequestId, Trust, frame::item_digest,
 };
 
 /// The version of all records of this file.
@@ -191,6 +191,15 @@ pub(crate) enum Sent {
 }
 
 impl Sent {
+    /// Which one of it an item of the log is, if it is of it.
+    pub(crate) fn place_of(&self, item: &[u8]) -> Option<usize> {
+        let digest = item_digest(item);
+        match self {
+            Self::Messages(sent) => sent.iter().position(|(known, _)| *known == digest),
+            Self::Commit { digest: known, .. } => (*known == digest).then_some(0),
+        }
+    }
+
     /// Whether the command of this number is on its way with it.
     pub(crate) fn concerns(&self, number: u64) -> bool {
         match self {

@@ -57,7 +57,7 @@ impl Client {
         self.timers.poll = milliseconds.max(1);
     }
 
-    fn poll_now(&mut self, now: Now) -> Result<Option<Request>, Fault> {
+    pub(crate) fn poll_now(&mut self, now: Now) -> Result<Option<Request>, Fault> {
         while let Some(target) = self.timers.agenda.take_due(now.mono) {
             let request = match target {
                 Target::Log(log) if log == self.state.meta.mailbox => {
@@ -101,7 +101,11 @@ impl Client {
         if waits { self.stored_request(id).map(Some) } else { Ok(None) }
     }
 
-    fn poll_group(&mut self, group: &GroupId, now: Now) -> Result<Option<Request>, Fault> {
+    pub(crate) fn poll_group(
+        &mut self,
+        group: &GroupId,
+        now: Now,
+    ) -> Result<Option<Request>, Fault> {
         let Some(record) = self.state.groups.get(group) else { return Ok(None) };
         let (cursor, standing) = (record.cursor, record.standing);
         if standing == Standing::Removed {
@@ -242,7 +246,8 @@ impl Client {
         first: (u64, Queued),
         rest: impl Iterator<Item = (Vec<u8>, Queued)>,
     ) -> Result<RequestId, Fault> {
-        let (mut items, mut sent, mut len) = (Vec::new(), Vec::new(), 0);
+        let (mut wires, mut frames, mut commands, mut len) = (vec![], vec![], vec![], 0);
+        let mut last_content = None;
         let rest = rest.map(|(key, queued)| queue_number(&key).map(|number| (number, queued)));
         for next in core::iter::once(Ok(first)).chain(rest) {
             let (number, queued) = next?;
@@ -250,34 +255,43 @@ impl Client {
             if !queued.work.is_message() || len > MAX_SEALED_LEN {
                 break;
             }
-            let sealed = Sealed { number, operation: queued.operation };
-            let title = self.state.group(group)?.title.clone();
-            let seat = self.group_seat(group)?;
-            let wire = match queued.work {
+            let operation = queued.operation;
+            commands.push(Sealed { number, operation });
+            last_content = None;
+            let frame = match queued.work {
                 Work::Content { number, bytes } => {
-                    let id = match sealed.operation {
+                    let id = match operation {
                         Some(id) => id,
                         None => OperationId::random()?,
                     };
-                    let content = Content { number, id, bytes: Opaque(bytes) };
-                    let wire = seat::seal(seat, group, &Frame::Content(content))?;
-                    self.note_report(group, id)?;
-                    wire
+                    last_content = Some(id);
+                    Frame::Content(Content { number, id, bytes: Opaque(bytes) })
                 }
-                Work::Introduction => {
-                    let introduction = self.introduction()?;
-                    seat::seal(self.group_seat(group)?, group, &introduction)?
+                Work::Introduction => self.introduction()?,
+                Work::Roster(chunk) => self.roster(group, chunk)?,
+                Work::Leave => {
+                    let seat = self.group_seat(group)?;
+                    wires.extend(seat::seal_all(seat, group, core::mem::take(&mut frames))?);
+                    wires.push(seat::leave(seat)?);
+                    continue;
                 }
-                Work::Roster(chunk) => {
-                    let roster = self.roster(group, chunk)?;
-                    seat::seal(self.group_seat(group)?, group, &roster)?
+                _ => {
+                    let title = self.state.group(group)?.title.clone();
+                    Frame::Title(Opaque(title.into_bytes()))
                 }
-                Work::Leave => seat::leave(seat)?,
-                _ => seat::seal(seat, group, &Frame::Title(Opaque(title.into_bytes())))?,
             };
+            let frame = frame::encode(&frame)?;
+            len += frame.len();
+            frames.push(frame);
+        }
+        wires.extend(seat::seal_all(self.group_seat(group)?, group, frames)?);
+        if let Some(id) = last_content {
+            self.note_report(group, id)?;
+        }
+        let (mut items, mut sent) = (Vec::new(), Vec::new());
+        for (wire, command) in wires.into_iter().zip(commands) {
             let item = frame::encode(&GroupItem::Sealed(Opaque(wire)))?;
-            len += item.len();
-            sent.push((item_digest(&item), sealed));
+            sent.push((item_digest(&item), command));
             items.push(item);
         }
         let epoch = seat::epoch(self.group_seat(group)?);
@@ -546,7 +560,7 @@ impl Client {
             return Ok(true);
         };
         let bundle = seat::read_offer(offer)?.bundle;
-        let offered = seat::inspect(self.group_seat(group)?, bundle.as_slice());
+        let offered = seat::package_member(self.group_seat(group)?, bundle.as_slice());
         Ok(offered.is_ok_and(|offered| *offered.as_bytes() == member))
     }
 

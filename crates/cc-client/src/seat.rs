@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cc_core::{Kind, MemberId, store::StoreError};
+use cc_core::{Kind, MemberId, Opaque, store::StoreError};
 use cc_manager::{
     CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, LayerReport,
     Proposal,
@@ -12,7 +12,7 @@ use cc_mls_layer::MlsLayer;
 use crate::{
     AccessToken, Fault, GroupId, Now, Person,
     command::MAX_TITLE_LEN,
-    frame::{self, Frame, KeyPackageOffer},
+    frame::{self, KeyPackageOffer},
     records::{PersonRecord, Work},
 };
 
@@ -79,17 +79,14 @@ pub(crate) fn member_ids(seat: &CascadingCipherManager) -> Vec<MemberId> {
     seat.members().into_iter().map(|member| member.id).collect()
 }
 
-/// Seals what the client has to say. The group's id is authenticated with it, so that nothing of one
-/// group's log opens in another's.
-pub(crate) fn seal(
+/// Seals encoded frames that the client has to say. The group's id is authenticated with each, so that
+/// nothing of one group's log opens in another's.
+pub(crate) fn seal_all(
     seat: &mut CascadingCipherManager,
     group: &GroupId,
-    frame: &Frame,
-) -> Result<Vec<u8>, Fault> {
-    let wire = seat.encrypt_with(frame::encode(frame)?, group.as_bytes())?;
-    // The client keeps what is to be sent itself.
-    seat.sent([&wire])?;
-    Ok(wire)
+    frames: Vec<Vec<u8>>,
+) -> Result<Vec<Vec<u8>>, Fault> {
+    Ok(seat.encrypt_all_with(frames, group.as_bytes())?)
 }
 
 /// What each layer did with the last message.
@@ -98,9 +95,7 @@ pub(crate) fn last_report(seat: &CascadingCipherManager) -> Vec<LayerReport> {
 }
 
 pub(crate) fn leave(seat: &mut CascadingCipherManager) -> Result<Vec<u8>, Fault> {
-    let wire = seat.leave()?;
-    seat.sent([&wire])?;
-    Ok(wire)
+    Ok(seat.leave()?)
 }
 
 /// Opens what the group's log has. Errors are of this machine only.
@@ -114,19 +109,34 @@ pub(crate) fn open(
         Ok(Kind::Commit) => members(seat),
         _ => Vec::new(),
     };
-    Ok(match seat.receive_with(wire, group.as_bytes())? {
+    let incoming = seat.receive_with(wire, group.as_bytes())?;
+    Ok(opened(seat, &before, incoming))
+}
+
+/// Opens messages that follow one another in the group's log, as [`open`] does one by one, and has the stack
+/// write once what they change.
+pub(crate) fn open_messages(
+    seat: &mut CascadingCipherManager,
+    group: &GroupId,
+    wires: &[Opaque],
+) -> Result<Vec<Opened>, Fault> {
+    let wires = wires.iter().map(Opaque::as_slice);
+    let received = seat.receive_all_with(wires, group.as_bytes())?;
+    received.into_iter().map(|incoming| Ok(opened(seat, &[], incoming?))).collect()
+}
+
+fn opened(seat: &CascadingCipherManager, before: &[Person], incoming: Incoming) -> Opened {
+    match incoming {
         Incoming::Message(message) => {
-            // The client has an inbox of its own, in the same commit.
-            seat.acknowledge(message.id())?;
-            let Some(sender) = message.sender() else { return Ok(Opened::Forged) };
+            let Some(sender) = message.sender() else { return Opened::Forged };
             if Some(sender) == seat.member_id() {
-                return Ok(Opened::Own);
+                return Opened::Own;
             }
             let name = message.sender_name().map(str::to_owned);
             let (sender, epoch) = (PersonRecord::new(&sender, name), message.epoch());
             Opened::Message { sender, epoch, bytes: message.into_bytes() }
         }
-        Incoming::Commit(summary) => Opened::Change(outcome(&before, seat, &summary)),
+        Incoming::Commit(summary) => Opened::Change(outcome(before, seat, &summary)),
         Incoming::Proposal(proposed) => match proposed.proposal {
             Proposal::Leave => Opened::LeaveRequest,
             _ => Opened::OtherRequest,
@@ -138,7 +148,7 @@ pub(crate) fn open(
         Incoming::Foreign(_) => Opened::Foreign,
         Incoming::Forged(_) => Opened::Forged,
         _ => Opened::Foreign,
-    })
+    }
 }
 
 /// Stages what is left to do of a command.
@@ -223,9 +233,6 @@ pub(crate) fn confirm(
     let staged = seat.staged_change().map(Change::id).filter(|id| *id.as_bytes() == change);
     let staged = staged.ok_or_else(|| StoreError::corrupt("the staged change is another one"))?;
     let confirmed = seat.confirm(staged)?;
-    if let Some(welcome) = &confirmed.welcome {
-        seat.sent([welcome])?;
-    }
     Ok((outcome(&before, seat, &confirmed.summary), confirmed.welcome))
 }
 

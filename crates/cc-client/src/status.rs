@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// What each layer did with a message that was sealed or opened since the client was opened, bottom
-    /// first; the last 1024 are remembered.
+    /// first; the last 1024 are remembered, and of messages that were sealed or opened in one go the last one.
     #[must_use]
     pub fn layer_report(&self, message: &OperationId) -> Option<&[LayerReport]> {
         let mut reports = self.reports.iter().rev();

@@ -56,7 +56,9 @@ impl Stage {
         frame: &Frame,
         readers: &mut [&mut Client],
     ) -> Vec<Fate> {
-        let wire = liar.transact(|liar| seat::seal(liar.group_seat(group)?, group, frame)).unwrap();
+        let frames = vec![frame::encode(frame).unwrap()];
+        let sealed = |liar: &mut Client| seat::seal_all(liar.group_seat(group)?, group, frames);
+        let wire = liar.transact(sealed).unwrap().remove(0);
         let item = frame::encode(&GroupItem::Sealed(Opaque(wire))).unwrap();
         self.service.inject(group, false, item);
         let fates = self.settle(readers);

@@ -10,6 +10,16 @@ use crate::{
 };
 
 impl CascadingCipherManager {
+    /// Whether what is received and what is made to be sent goes into the inbox and the outbox, as it does
+    /// at first. Who says `false` keeps it itself, in a transaction of the store around these calls, or a
+    /// crash between the two loses messages. What is there already stays. It is not kept: set it after
+    /// opening.
+    pub fn set_mailbox(&mut self, kept: bool) {
+        if let Some(persistence) = &mut self.persistence {
+            persistence.without_mailbox = !kept;
+        }
+    }
+
     /// Encrypts many messages, and makes them durable at once.
     ///
     /// # Errors
@@ -19,10 +29,22 @@ impl CascadingCipherManager {
         &mut self,
         plaintexts: impl IntoIterator<Item = P>,
     ) -> Result<Vec<Vec<u8>>, Error> {
+        self.encrypt_all_with(plaintexts, [])
+    }
+
+    /// As [`encrypt_all`](Self::encrypt_all), and authenticates `associated_data` with each of them.
+    ///
+    /// # Errors
+    /// As [`encrypt_all`](Self::encrypt_all).
+    pub fn encrypt_all_with<P: AsRef<[u8]>>(
+        &mut self,
+        plaintexts: impl IntoIterator<Item = P>,
+        associated_data: impl AsRef<[u8]>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
         self.prepare()?;
-        let mut wires = Vec::new();
+        let (mut wires, associated_data) = (Vec::new(), associated_data.as_ref());
         let sealed = plaintexts.into_iter().try_for_each(|plaintext| {
-            wires.push(self.encrypt_one(plaintext.as_ref(), &[], When::Flushed)?);
+            wires.push(self.encrypt_one(plaintext.as_ref(), associated_data, When::Flushed)?);
             Ok(())
         });
         match sealed.and_then(|()| self.flush()) {

@@ -51,6 +51,8 @@ pub(crate) struct Persistence {
     /// Bytes of a commit that found no room: nothing is sealed until there is.
     refused: Option<usize>,
     ended: Option<Ended>,
+    /// Nothing goes into the inbox and the outbox.
+    pub(crate) without_mailbox: bool,
 }
 
 /// Why nothing more is done until the store is opened anew.
@@ -124,6 +126,7 @@ impl Persistence {
             next_entry: 0,
             refused: None,
             ended: None,
+            without_mailbox: false,
         })
     }
 
@@ -159,6 +162,7 @@ impl Persistence {
             next_entry: counters.next_entry,
             refused: None,
             ended: None,
+            without_mailbox: false,
         };
         Ok((persistence, shape.layers))
     }
@@ -168,9 +172,9 @@ impl Persistence {
         self.slots.list.iter().map(|slot| self.place.layer(slot.number))
     }
 
-    /// For what one operation puts into the inbox and the outbox.
-    pub(crate) fn entries(&self) -> Entries {
-        Entries::new(&self.place)
+    /// For what one operation puts into the inbox and the outbox, where they are kept.
+    fn entries(&self) -> Option<Entries> {
+        (!self.without_mailbox).then(|| Entries::new(&self.place))
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -410,14 +414,14 @@ impl Persistence {
 /// The state that an operation leads to, and what it puts into the inbox and outbox.
 pub(crate) struct Draft {
     pub(crate) state: State,
-    /// `None` where no store keeps them.
+    /// `None` where nothing keeps them.
     pub(crate) entries: Option<Entries>,
 }
 
 impl Draft {
     /// The state as it is, for an operation to change.
     pub(crate) fn new(state: &State, persistence: Option<&Persistence>) -> Self {
-        Self { state: state.clone(), entries: persistence.map(Persistence::entries) }
+        Self { state: state.clone(), entries: persistence.and_then(Persistence::entries) }
     }
 
     /// Puts a message into the inbox, where there is one.

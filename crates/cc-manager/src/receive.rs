@@ -137,11 +137,25 @@ impl CascadingCipherManager {
         &mut self,
         wires: impl IntoIterator<Item = W>,
     ) -> Result<Vec<Result<Incoming, Error>>, Error> {
+        self.receive_all_with(wires, [])
+    }
+
+    /// As [`receive_all`](Self::receive_all), for messages that were encrypted with `associated_data`.
+    ///
+    /// # Errors
+    /// As [`receive_all`](Self::receive_all).
+    pub fn receive_all_with<W: AsRef<[u8]>>(
+        &mut self,
+        wires: impl IntoIterator<Item = W>,
+        associated_data: impl AsRef<[u8]>,
+    ) -> Result<Vec<Result<Incoming, Error>>, Error> {
         self.prepare()?;
+        let associated_data = associated_data.as_ref();
         let received = wires
             .into_iter()
             .map(|wire| {
-                let received = self.receive_one(wire.as_ref(), &[], When::Flushed, |_| true);
+                let wire = wire.as_ref();
+                let received = self.receive_one(wire, associated_data, When::Flushed, |_| true);
                 received.map(|incoming| incoming.unwrap_or_else(|declined| declined))
             })
             .collect();

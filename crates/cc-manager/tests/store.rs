@@ -573,6 +573,38 @@ fn many_messages_are_one_commit() {
     assert_eq!(charlie.texts(), texts);
 }
 
+/// For who keeps them itself, in one transaction with what the manager writes.
+#[test]
+fn without_a_mailbox_nothing_is_kept_of_what_is_said() {
+    let [mut alice, mut bob, _] = three();
+    alice.manager.encrypt("before").unwrap();
+    for person in [&mut alice, &mut bob] {
+        person.manager.set_mailbox(false);
+    }
+    let wires = alice.manager.encrypt_all_with(["one", "two"], b"bound").unwrap();
+    let leaves = alice.manager.leave().unwrap();
+    assert_eq!(alice.manager.outbox().unwrap().len(), 1, "what was there");
+    let before = bob.commits();
+    for other in bob.manager.receive_all_with(&wires, b"other").unwrap() {
+        assert!(matches!(other.unwrap(), Incoming::Forged(_)));
+    }
+    let received = bob.manager.receive_all_with(&wires, b"bound").unwrap();
+    let opened: Vec<_> =
+        received.into_iter().map(|it| it.unwrap().into_message().unwrap()).collect();
+    assert!(opened[0] == "one" && opened[1] == "two");
+    assert!(opened.iter().all(|message| message.id().is_none()));
+    assert_eq!(bob.commits(), before + 1);
+    assert!(matches!(bob.manager.receive(&leaves).unwrap(), Incoming::Proposal(_)));
+    assert!(bob.manager.inbox().unwrap().is_empty());
+    // The ratchets are where they were left, and a manager that is opened keeps a mailbox again.
+    bob.restart();
+    for again in bob.manager.receive_all_with(&wires, b"bound").unwrap() {
+        assert!(matches!(again.unwrap(), Incoming::Duplicate));
+    }
+    bob.manager.receive(alice.manager.encrypt("kept").unwrap()).unwrap();
+    assert_eq!(bob.texts(), ["kept"]);
+}
+
 #[test]
 fn a_batch_that_the_store_refuses_is_not_handed_out() {
     let [mut alice, mut bob, _] = three();

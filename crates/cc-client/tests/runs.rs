@@ -1,0 +1,213 @@
+//! Messages that come and go together: opened and sealed at once, with what they are one by one.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use cc_client::{
+    Call, Client, Command, Event, Fate, GroupId, Input, Item, MemoryService, OperationId, Page,
+    Position, Request, Verdict,
+};
+use cc_core::store::Failure;
+use common::{Disk, Person, group_of, settle};
+use proptest::prelude::*;
+
+fn id() -> OperationId {
+    OperationId::random().unwrap()
+}
+
+fn commits(person: &Person) -> u64 {
+    person.disk.lock().unwrap().commits()
+}
+
+/// The reader as it was, from a copy of its store.
+fn twin(person: &Person) -> Person {
+    let disk = Disk::new(std::sync::Mutex::new(person.disk.lock().unwrap().reopened()));
+    let client = Client::open(Disk::clone(&disk)).unwrap();
+    Person::restored(&person.name, disk, client, person.now)
+}
+
+fn feed(reader: &mut Person, group: GroupId, items: &[Item], head: Position) {
+    let page = Page { items: items.to_vec(), head, forgotten: Position::START };
+    let ledger = reader.client.handle(reader.now, Input::Page { log: group, page }).unwrap();
+    reader.fates.extend(ledger.fates);
+}
+
+/// Polls until there is something to append to the group.
+fn append_of(person: &mut Person, service: &mut MemoryService) -> Request {
+    loop {
+        let request = person.client.poll_request(person.now).unwrap().unwrap();
+        if matches!(request.call, Call::Append(_)) {
+            return request;
+        }
+        let result = request.perform(service);
+        let input = Input::Response { id: request.id, result };
+        let _ledger = person.client.handle(person.now, input).unwrap();
+    }
+}
+
+/// What comes into the log.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    /// A message of Alice, or of Carol.
+    Text(bool),
+    /// Those that the reader has on their way.
+    Own,
+    Noise,
+    Commit,
+    /// An item of before once more.
+    Again(usize),
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    prop_oneof![
+        8 => any::<bool>().prop_map(Said::Text),
+        1 => Just(Said::Own),
+        1 => Just(Said::Noise),
+        1 => Just(Said::Commit),
+        1 => (0usize..100).prop_map(Said::Again),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    /// A page gives the fates and the events that its items give one by one.
+    #[test]
+    fn a_page_is_what_its_items_are(script in proptest::collection::vec(said(), 1..25)) {
+        let mut service = MemoryService::new();
+        let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(Person::new);
+        let group = group_of(&mut [&mut alice, &mut bob, &mut carol], &mut service);
+        for text in ["mine", "mine too", "and mine"] {
+            bob.client.send(group, text).unwrap();
+        }
+        let own = append_of(&mut bob, &mut service);
+        let start = service.log(&group).len();
+        for said in script {
+            match said {
+                Said::Text(by_alice) => {
+                    let author = if by_alice { &mut alice } else { &mut carol };
+                    author.client.send(group, "text").unwrap();
+                    author.turn(&mut service);
+                }
+                Said::Own => drop(own.perform(&mut service)),
+                Said::Noise => service.inject(&group, false, vec![1; 40]),
+                Said::Commit => {
+                    alice.client.submit(id(), Command::Refresh(group)).unwrap();
+                    alice.turn(&mut service);
+                }
+                Said::Again(at) => {
+                    let log = service.log(&group);
+                    let item = log[at % log.len()].bytes.clone();
+                    service.inject(&group, false, item);
+                }
+            }
+            for person in [&mut alice, &mut carol] {
+                person.pass(2_500);
+            }
+        }
+        let (mut whole, mut single) = (twin(&bob), twin(&bob));
+        let log = service.log(&group);
+        let (items, head) = (&log[start..], log.last().unwrap().position);
+        feed(&mut whole, group, items, head);
+        for item in items {
+            feed(&mut single, group, std::slice::from_ref(item), head);
+        }
+        prop_assert_eq!(whole.fates.len(), items.len());
+        prop_assert_eq!(&whole.fates, &single.fates);
+        whole.take_events();
+        single.take_events();
+        prop_assert_eq!(&whole.events, &single.events);
+        // Both are where the group is.
+        settle(&mut [&mut alice, &mut whole], &mut service);
+        alice.client.send(group, "after it").unwrap();
+        settle(&mut [&mut alice, &mut whole], &mut service);
+        prop_assert_eq!(whole.read(&group).last().unwrap().1.as_str(), "after it");
+    }
+}
+
+/// A page is one commit, however many messages it has, and one that fails leaves nothing.
+#[test]
+fn a_page_is_one_commit_and_one_that_fails_comes_again() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    let start = service.log(&group).len();
+    let texts: Vec<_> = (0..50).map(|number| format!("text {number}")).collect();
+    for text in &texts {
+        alice.client.send(group, text).unwrap();
+    }
+    alice.turn(&mut service);
+    let log = service.log(&group);
+    let (items, head) = (&log[start..], log.last().unwrap().position);
+    assert_eq!(items.len(), 50);
+    bob.disk.lock().unwrap().fail_after(0, Failure::Full);
+    let page = Page { items: items.to_vec(), head, forgotten: Position::START };
+    let input = Input::Page { log: group, page };
+    bob.client.handle(bob.now, input.clone()).unwrap_err();
+    let before = commits(&bob);
+    let ledger = bob.client.handle(bob.now, input).unwrap();
+    assert!(ledger.fates.iter().all(|(_, _, fate)| *fate == Fate::Message));
+    assert_eq!(commits(&bob), before + 1);
+    bob.restart();
+    bob.take_events();
+    let read: Vec<_> = bob.read(&group).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(read, texts);
+}
+
+#[test]
+fn a_message_that_goes_at_once_is_one_commit_and_its_echo_another() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.client.set_poll_interval(600_000);
+    alice.turn(&mut service);
+    alice.pass(2_000);
+    alice.turn(&mut service);
+    let (before, operation) = (commits(&alice), id());
+    let send = Command::Send { group, content: b"at once".to_vec() };
+    let request = alice.client.submit_and_poll(alice.now, operation, send.clone()).unwrap();
+    let request = request.unwrap();
+    assert!(matches!(&request.call, Call::Append(append) if append.log == group));
+    assert_eq!(commits(&alice), before + 1);
+    // It is durable: a crash costs nothing, and asking again says nothing twice.
+    alice.restart();
+    alice.client.submit_and_poll(alice.now, operation, send.clone()).unwrap();
+    assert!(request.perform(&mut service).is_ok());
+    settle(&mut [&mut alice, &mut bob], &mut service);
+    assert_eq!(bob.read(&group), [("Alice".to_owned(), "at once".to_owned())]);
+    let verdicts = alice.events.iter().filter(|event| {
+        matches!(event, Event::Settled { operation: of, verdict: Verdict::Done(_) }
+            if *of == operation)
+    });
+    assert_eq!(verdicts.count(), 1);
+
+    alice.client.set_poll_interval(600_000);
+    alice.turn(&mut service);
+    let before = commits(&alice);
+    alice.client.send_now(&mut service, alice.now, group, "and again").unwrap();
+    assert_eq!(commits(&alice), before + 2, "the message, and its echo");
+    // A store that is full refuses all of it.
+    alice.disk.lock().unwrap().fail_after(0, Failure::Full);
+    alice.client.submit_and_poll(alice.now, id(), send).unwrap_err();
+    settle(&mut [&mut alice, &mut bob], &mut service);
+    assert_eq!(bob.read(&group).len(), 2);
+}
+
+/// What was said meanwhile is read first, also where the message is not to wait.
+#[test]
+fn nothing_goes_at_once_before_all_is_read() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.restart();
+    bob.client.submit(id(), Command::Refresh(group)).unwrap();
+    settle(&mut [&mut bob], &mut service);
+    let send = Command::Send { group, content: b"in the new epoch".to_vec() };
+    let first = alice.client.submit_and_poll(alice.now, id(), send).unwrap().unwrap();
+    assert!(matches!(&first.call, Call::Read(read) if read.log == group), "{:?}", first.call);
+    let input = Input::Response { id: first.id, result: first.perform(&mut service) };
+    let _ledger = alice.client.handle(alice.now, input).unwrap();
+    settle(&mut [&mut alice, &mut bob], &mut service);
+    assert_eq!(bob.read(&group).len(), 1);
+}
