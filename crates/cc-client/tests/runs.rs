@@ -122,7 +122,8 @@ proptest! {
         settle(&mut [&mut alice, &mut whole], &mut service);
         alice.client.send(group, "after it").unwrap();
         settle(&mut [&mut alice, &mut whole], &mut service);
-        prop_assert_eq!(whole.read(&group).last().unwrap().1.as_str(), "after it");
+        let read = whole.read(&group);
+        prop_assert_eq!(read.last().unwrap().1.as_str(), "after it");
     }
 }
 
