@@ -7,6 +7,10 @@ mod conversation;
 mod input;
 mod order;
 mod pages;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod sample;
+mod seen;
 mod ui;
 mod worker;
 
