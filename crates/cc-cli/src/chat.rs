@@ -9,6 +9,9 @@ mod order;
 mod pages;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod picture;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod sample;
 mod seen;
 mod ui;
@@ -79,7 +82,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// What the loop is woken by.
 enum Happening {
     Terminal(Event),
-    Report(Report),
+    Report(Box<Report>),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -135,7 +138,7 @@ fn show(mut terminal: DefaultTerminal, session: Session) -> Result<(), CliError>
         let over = Over(reports.clone());
         let tell = move |report| {
             // A screen that is gone has nobody to tell.
-            let _ = reports.send(Happening::Report(report));
+            let _ = reports.send(Happening::Report(Box::new(report)));
         };
         Worker::new(session, order_receiver, tell).run();
         drop(over);
@@ -191,7 +194,7 @@ fn take(app: &mut App, happening: Happening) {
         Happening::Terminal(Event::Key(key)) => app.key(key),
         Happening::Terminal(Event::Paste(text)) => app.paste(&text),
         Happening::Terminal(_) => {}
-        Happening::Report(report) => app.report(report),
+        Happening::Report(report) => app.report(*report),
     }
 }
 
@@ -202,7 +205,7 @@ impl Drop for Over {
     fn drop(&mut self) {
         if thread::panicking() {
             let why = "the program has a fault".to_owned();
-            let _ = self.0.send(Happening::Report(Report::Ended(Some(why))));
+            let _ = self.0.send(Happening::Report(Box::new(Report::Ended(Some(why)))));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The program `cascade`: files that open only with the right keys, and conversations over a relay.
 
 mod chat;
+mod demo;
 mod error;
 mod files;
 mod shell;
@@ -49,6 +50,7 @@ enum Command {
     Report(messages::Report),
     Tree(tree::Arguments),
     Relay(relay::Arguments),
+    Demo(demo::Arguments),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => messages::report(&arguments),
         Command::Tree(arguments) => tree::run(&arguments),
         Command::Relay(arguments) => relay::run(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
     };

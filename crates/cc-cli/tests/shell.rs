@@ -5,8 +5,34 @@ mod common;
 
 use common::{Folder, text};
 
-const COMMANDS: [&str; 7] =
-    ["encrypt", "decrypt", "keygen", "fingerprint", "inspect", "completions", "man"];
+const COMMANDS: [&str; 26] = [
+    "chat",
+    "encrypt",
+    "decrypt",
+    "keygen",
+    "fingerprint",
+    "inspect",
+    "init",
+    "me",
+    "link",
+    "groups",
+    "found",
+    "invite",
+    "members",
+    "verify",
+    "remove",
+    "leave",
+    "send",
+    "receive",
+    "history",
+    "save",
+    "report",
+    "tree",
+    "relay",
+    "demo",
+    "completions",
+    "man",
+];
 
 #[test]
 fn every_command_has_help_with_examples() {

@@ -118,6 +118,28 @@ fn a_directory_hands_out_key_packages_and_they_are_replaced() {
         Event::Settled { operation: of, verdict: Verdict::Refused(_) } if *of == operation)));
 }
 
+/// The directory is the liar: it has the key packages of one person in the place of another's.
+#[test]
+fn a_directory_that_hands_out_somebody_else_is_refused() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(Person::new);
+    mallory.client.publish_key_packages(4).unwrap();
+    mallory.turn(&mut service);
+    let group = alice.client.found("A group").unwrap();
+    let mailbox = mallory.client.mailbox();
+    let (refused, taken) = (OperationId::random().unwrap(), OperationId::random().unwrap());
+    let member = Some(bob.client.me().id);
+    alice.client.submit(refused, Command::Invite { group, mailbox, member }).unwrap();
+    settle(&mut [&mut alice, &mut bob, &mut mallory], &mut service);
+    assert_eq!(alice.client.group(&group).unwrap().members.len(), 1);
+    assert!(alice.events.iter().any(|event| matches!(event,
+        Event::Settled { operation, verdict: Verdict::Refused(_) } if *operation == refused)));
+    let member = Some(mallory.client.me().id);
+    alice.client.submit(taken, Command::Invite { group, mailbox, member }).unwrap();
+    settle(&mut [&mut alice, &mut bob, &mut mallory], &mut service);
+    assert_eq!(alice.client.group(&group).unwrap().members.len(), 2);
+}
+
 #[test]
 fn asking_twice_does_it_once() {
     let mut service = MemoryService::new();

@@ -1,7 +1,7 @@
 //! Draws the state. Everything that others wrote passes [`clean`] here, wherever it is shown.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use ratatui::{
     Frame,

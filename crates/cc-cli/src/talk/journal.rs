@@ -445,3 +445,63 @@ pub(crate) fn get<T: DeserializeOwned>(client: &Client, key: &[u8]) -> Result<Op
 fn damaged() -> Fault {
     cc_core::store::StoreError::corrupt("a record of the program is not one of this version").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use cc_client::{Command, MemoryService, Now, Profile, Recipe, turn};
+    use cc_core::store::MemoryStore;
+
+    use super::*;
+
+    fn take_all(client: &mut Client) -> Draft {
+        let mut draft = Draft::default();
+        let events = client.events(EventId(0), 100).unwrap();
+        let through = events.last().map_or(EventId(0), |(id, _)| *id);
+        for (_, event) in events {
+            draft.take(client, 0, event).unwrap();
+        }
+        client.acknowledge(through, &draft.records().unwrap()).unwrap();
+        draft
+    }
+
+    #[test]
+    fn entries_are_numbered_and_what_was_sent_becomes_another() {
+        let (store, profile) = (MemoryStore::new(), Profile::new("Alice"));
+        let mut client = Client::create(store, profile, Recipe::group()).unwrap();
+        let group = client.found("A group").unwrap();
+        let draft = take_all(&mut client);
+        assert_eq!(draft.added.len(), 1);
+        assert_eq!(draft.settled.len(), 1);
+        assert!(take_all(&mut client).added.is_empty(), "taken once");
+
+        let id = OperationId::random().unwrap();
+        let from = Who::from(&client.me());
+        let (state, content) = (MessageState::Waiting, b"hello".to_vec());
+        let message =
+            Message { from, mine: true, id, state, content: content.clone(), layers: Vec::new() };
+        let mut draft = Draft::default();
+        let number = draft.add(&client, 0, Some(group), What::Message(message)).unwrap();
+        let records = draft.records().unwrap();
+        client.answer(EventId(0), &records, id, Command::Send { group, content }).unwrap();
+        assert_eq!((number, last(&client).unwrap()), (2, 2));
+        let state = |client: &Client| match entry(client, number).unwrap().unwrap().what {
+            What::Message(message) => message.state,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(state(&client), MessageState::Waiting);
+
+        let mut service = MemoryService::new();
+        for mono in [0, 2_000, 4_000] {
+            let _next = turn(&mut client, &mut service, Now { wall: 0, mono }).unwrap();
+        }
+        let draft = take_all(&mut client);
+        assert_eq!((draft.added.len(), draft.changed.len()), (0, 1));
+        assert!(matches!(state(&client), MessageState::Sent(_)));
+        assert_eq!(of_group(&client, &group, 10).unwrap().len(), 2);
+        assert_eq!(of_group(&client, &group, 1).unwrap()[0].number, 2);
+        assert_eq!(unread(&client, &group).unwrap(), 0, "one's own is not unread");
+        set_printed(&mut client, 1).unwrap();
+        set_printed(&mut client, 0).unwrap();
+        assert_eq!(printed(&client).unwrap(), 1, "never back");
+    }
+}

@@ -11,7 +11,7 @@ use crate::{
     talk::journal::What,
 };
 
-fn drawn(app: &mut App, width: u16, height: u16) -> Buffer {
+pub(crate) fn drawn(app: &mut App, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, app)).unwrap();
     terminal.backend().buffer().clone()
@@ -29,7 +29,7 @@ fn lines(buffer: &Buffer) -> Vec<String> {
 }
 
 /// A conversation with a bit of everything.
-fn conversation() -> App {
+pub(crate) fn conversation() -> App {
     let mut app = sample::app();
     let mut members: Vec<_> = [(ALICE, "Alice"), (BOB, "Bob"), (CAROL, "Carol")]
         .map(|(id, name)| sample::member(id, name))
