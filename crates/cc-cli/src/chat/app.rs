@@ -143,6 +143,7 @@ impl App {
                 self.conversation = Conversation::default();
                 self.conversation.complete = complete;
                 self.conversation.load(entries, unread, self.now);
+                self.conversation.expire(self.now);
             }
             Report::Members(..) | Report::Opened { .. } => {}
             Report::New(entry) => {

@@ -113,6 +113,18 @@ fn what_disappears_is_gone_after_it_was_read() {
     assert!(said(&app)[0].expires.is_some());
     assert!(!app.tick(1_059_999) && texts(&app) == ["soon gone"]);
     assert!(app.tick(1_060_000) && texts(&app).is_empty());
+    // After a restart it does not come back, and what was never read has its time yet.
+    let content = Content::text("soon gone").disappearing_after(60);
+    let entry = sample::message(1, BOB, Some(1), content);
+    app.tick(entry.at + 60_000);
+    let opened = |unread| {
+        let entries = vec![entry.clone()];
+        Report::Opened { group: GROUP, entries, unread, complete: true }
+    };
+    app.report(opened(0));
+    assert!(texts(&app).is_empty());
+    app.report(opened(1));
+    assert_eq!(texts(&app), ["soon gone"]);
 }
 
 #[test]
