@@ -153,7 +153,7 @@ fn show(mut terminal: DefaultTerminal, session: Session) -> Result<(), CliError>
     });
     let mut app = App::new(wall());
     let mut draw = true;
-    while app.ended.is_none() {
+    while app.ended.is_none() && !app.hurry {
         if draw {
             terminal.draw(|frame| ui::draw(frame, &mut app)).map_err(TalkError::Terminal)?;
         }
@@ -181,8 +181,10 @@ fn show(mut terminal: DefaultTerminal, session: Session) -> Result<(), CliError>
     }
     drop(orders);
     waker.wake();
-    // The store is closed when the thread has ended.
-    let _ = worker.join();
+    if !app.hurry {
+        // The store is closed when the thread has ended.
+        let _ = worker.join();
+    }
     match app.ended {
         Some(Some(why)) => Err(TalkError::SessionEnded(why).into()),
         _ => Ok(()),

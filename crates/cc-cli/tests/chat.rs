@@ -129,7 +129,9 @@ impl Person {
         let id = running.child.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
         let of_program = children.split_whitespace().next().unwrap_or_default();
-        let id = of_program.parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        // It is no child where setsid had no need to fork.
+        let id = of_program.parse().unwrap_or_else(|_| i32::try_from(id).unwrap());
+        let id = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
         running.child.wait().unwrap();
     }
@@ -240,9 +242,11 @@ fn what_there_is_to_see_and_do() {
     bob.sees("19 bytes are in copy.txt");
     assert_eq!(folder.read("copy.txt"), b"what is in the file");
     // The name that the sender chose replaces nothing.
+    folder.write("notes.txt", "other notes");
     bob.types(&format!("/save {number}"));
-    bob.sees("notes.txt");
-    assert_eq!(folder.read("notes.txt"), b"what is in the file");
+    bob.sees("exists");
+    assert_eq!(folder.read("notes.txt"), b"other notes");
+    bob.presses("\x15");
 
     // Edits, deletions, reactions.
     alice.types("teh text");
@@ -315,6 +319,8 @@ fn number_of(screen: &str, text: &str) -> u64 {
 
 /// The rows of five digits each.
 fn digits(screen: &str) -> String {
-    let words = screen.split(|c: char| !c.is_ascii_digit());
+    // The first line has the relay's port.
+    let page = screen.split_once('\n').unwrap().1;
+    let words = page.split(|c: char| !c.is_ascii_digit());
     words.filter(|word| word.len() == 5).collect()
 }

@@ -48,6 +48,9 @@ pub(crate) struct App {
     pub(crate) seen: VecDeque<Seen>,
     /// Whether the program is to end, and why if nobody asked.
     pub(crate) ended: Option<Option<String>>,
+    /// Somebody asked to leave, and once more.
+    leaving: bool,
+    pub(crate) hurry: bool,
     /// Entries of the open group that were asked for.
     asked: u64,
     orders: Vec<Order>,
@@ -96,6 +99,8 @@ impl App {
             now,
             seen: VecDeque::new(),
             ended: None,
+            leaving: false,
+            hurry: false,
             asked: 0,
             orders: Vec::new(),
         }
@@ -138,6 +143,7 @@ impl App {
                     self.show(first.id);
                 }
             }
+            Report::Founded(group) => self.show(group),
             Report::Members(group, members) if Some(group) == self.open => self.members = members,
             Report::Opened { group, entries, unread, complete } if Some(group) == self.open => {
                 self.conversation = Conversation::default();
@@ -192,6 +198,8 @@ impl App {
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && matches!(key.code, KeyCode::Char('c' | 'q')) {
+            // What takes long is not waited for by who asks twice: everything is kept.
+            self.hurry = core::mem::replace(&mut self.leaving, true);
             return self.orders.push(Order::Quit);
         }
         if self.question.is_some() {

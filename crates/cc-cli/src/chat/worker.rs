@@ -200,7 +200,8 @@ impl<F: Fn(Report)> Worker<F> {
             Order::Open { group, entries } => self.open(group, entries)?,
             Order::Read(group) => self.session.mark_read(&group)?,
             Order::Found(title) => {
-                self.session.found(&title)?;
+                let group = self.session.found(&title)?;
+                (self.tell)(Report::Founded(group));
                 self.note(format!("{title} is made. /invite LINK brings somebody in."));
             }
             Order::Invite { group, link } => self.ask_to_invite(group, &link)?,

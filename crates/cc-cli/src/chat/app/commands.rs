@@ -25,6 +25,7 @@ impl App {
 
     fn obey(&mut self, line: Line, typed: &str) -> Result<(), String> {
         let group = || self.open.ok_or_else(|| "make a group first: /new TITLE".to_owned());
+        let verify = matches!(line, Line::Verify(_));
         let order = match line {
             Line::Nothing => return Ok(()),
             Line::Say(text) => return self.send(Content::text(text), typed),
@@ -66,7 +67,6 @@ impl App {
                 return Ok(());
             }
             Line::Safety(name) | Line::Verify(name) => {
-                let verify = typed.trim_start().starts_with("/verify");
                 let (person, name) = self.find_person(&name)?;
                 Order::Safety { person, name, verify }
             }
