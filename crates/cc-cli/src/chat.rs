@@ -7,6 +7,13 @@ mod conversation;
 mod input;
 mod order;
 mod pages;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod picture;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod sample;
+mod seen;
 mod ui;
 mod worker;
 
@@ -75,7 +82,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// What the loop is woken by.
 enum Happening {
     Terminal(Event),
-    Report(Report),
+    Report(Box<Report>),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -131,7 +138,7 @@ fn show(mut terminal: DefaultTerminal, session: Session) -> Result<(), CliError>
         let over = Over(reports.clone());
         let tell = move |report| {
             // A screen that is gone has nobody to tell.
-            let _ = reports.send(Happening::Report(report));
+            let _ = reports.send(Happening::Report(Box::new(report)));
         };
         Worker::new(session, order_receiver, tell).run();
         drop(over);
@@ -146,7 +153,7 @@ fn show(mut terminal: DefaultTerminal, session: Session) -> Result<(), CliError>
     });
     let mut app = App::new(wall());
     let mut draw = true;
-    while app.ended.is_none() {
+    while app.ended.is_none() && !app.hurry {
         if draw {
             terminal.draw(|frame| ui::draw(frame, &mut app)).map_err(TalkError::Terminal)?;
         }
@@ -174,8 +181,10 @@ fn show(mut terminal: DefaultTerminal, session: Session) -> Result<(), CliError>
     }
     drop(orders);
     waker.wake();
-    // The store is closed when the thread has ended.
-    let _ = worker.join();
+    if !app.hurry {
+        // The store is closed when the thread has ended.
+        let _ = worker.join();
+    }
     match app.ended {
         Some(Some(why)) => Err(TalkError::SessionEnded(why).into()),
         _ => Ok(()),
@@ -187,7 +196,7 @@ fn take(app: &mut App, happening: Happening) {
         Happening::Terminal(Event::Key(key)) => app.key(key),
         Happening::Terminal(Event::Paste(text)) => app.paste(&text),
         Happening::Terminal(_) => {}
-        Happening::Report(report) => app.report(report),
+        Happening::Report(report) => app.report(*report),
     }
 }
 
@@ -198,7 +207,7 @@ impl Drop for Over {
     fn drop(&mut self) {
         if thread::panicking() {
             let why = "the program has a fault".to_owned();
-            let _ = self.0.send(Happening::Report(Report::Ended(Some(why))));
+            let _ = self.0.send(Happening::Report(Box::new(Report::Ended(Some(why)))));
         }
     }
 }

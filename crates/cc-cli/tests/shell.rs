@@ -5,7 +5,8 @@ mod common;
 
 use common::{Folder, text};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
+    "chat",
     "encrypt",
     "decrypt",
     "keygen",

@@ -83,6 +83,8 @@ pub(crate) enum Report {
         link: String,
     },
     Groups(Vec<GroupRow>),
+    /// A group that this screen asked for.
+    Founded(GroupId),
     Members(GroupId, Vec<MemberRow>),
     Opened {
         group: GroupId,

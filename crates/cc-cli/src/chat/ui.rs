@@ -1,5 +1,8 @@
 //! Draws the state. Everything that others wrote passes [`clean`] here, wherever it is shown.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},

@@ -12,15 +12,15 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cc_client::{
-    Attachment, Call, Command, GroupId, OperationId, PersonId, Reply, Snapshot, SystemTimeSource,
-    Verdict,
+    Attachment, Command, GroupId, OperationId, PersonId, Snapshot, SystemTimeSource, Verdict,
 };
 use cc_core::MemberId;
 
 use super::{
     clean::file_name,
-    order::{GroupRow, MemberRow, Order, Report, Seen},
+    order::{GroupRow, MemberRow, Order, Report},
     pages,
+    seen::seen,
 };
 use crate::{
     error::CliError,
@@ -106,7 +106,7 @@ impl<F: Fn(Report)> Worker<F> {
             let updates = self.session.wait(WAIT)?;
             changed = !updates.is_empty();
             for exchange in self.exchanges.try_iter().collect::<Vec<_>>() {
-                (self.tell)(Report::Seen(seen(&exchange)));
+                (self.tell)(Report::Seen(seen(&exchange, wall())));
             }
             for update in updates {
                 self.update(update);
@@ -200,7 +200,8 @@ impl<F: Fn(Report)> Worker<F> {
             Order::Open { group, entries } => self.open(group, entries)?,
             Order::Read(group) => self.session.mark_read(&group)?,
             Order::Found(title) => {
-                self.session.found(&title)?;
+                let group = self.session.found(&title)?;
+                (self.tell)(Report::Founded(group));
                 self.note(format!("{title} is made. /invite LINK brings somebody in."));
             }
             Order::Invite { group, link } => self.ask_to_invite(group, &link)?,
@@ -401,66 +402,6 @@ fn read_text(path: &Path, most: u64) -> Result<String, CliError> {
         Ok(text)
     };
     read().map_err(|error| CliError::read(&name, error))
-}
-
-/// An exchange as the relay sees it.
-fn seen(exchange: &Exchange) -> Seen {
-    let at = wall();
-    let short = |log: &GroupId| log.to_string().chars().take(8).collect::<String>();
-    let (what, items) = match (&exchange.call, &exchange.result) {
-        (Call::Append(append), Ok(Reply::Appended(last))) => {
-            let count = u64::try_from(append.items.len()).unwrap_or(u64::MAX);
-            let first = last.0.saturating_sub(count).saturating_add(1);
-            let lengths = append.items.iter().map(Vec::len);
-            let items: Vec<(u64, usize)> = (first..).zip(lengths).collect();
-            let kind = if append.commit.is_some() { "a commit" } else { "an append" };
-            let text = format!("{kind} to log {}: {}", short(&append.log), describe(&items));
-            (text, Some((append.log, items)))
-        }
-        (Call::Append(append), result) => {
-            let bytes: usize = append.items.iter().map(Vec::len).sum();
-            let text = format!("an append of {bytes} bytes to log {}", short(&append.log));
-            (format!("{text}: {}", outcome(result)), None)
-        }
-        (Call::Read(read), Ok(Reply::Page(page))) => {
-            let items = page.items.iter().map(|item| (item.position.0, item.bytes.len()));
-            let items: Vec<(u64, usize)> = items.collect();
-            let text = format!("a read of log {} behind {}", short(&read.log), read.after.0);
-            (format!("{text}: {}", describe(&items)), Some((read.log, items)))
-        }
-        (Call::Read(read), result) => {
-            (format!("a read of log {}: {}", short(&read.log), outcome(result)), None)
-        }
-        (Call::Publish(publish), result) => {
-            let bytes: usize = publish.packages.iter().map(|package| package.bytes.len()).sum();
-            let (count, mailbox) = (publish.packages.len(), short(&publish.mailbox));
-            let text = format!("{count} key packages, {bytes} bytes, of mailbox {mailbox}");
-            (format!("{text}: {}", outcome(result)), None)
-        }
-        (Call::Claim(mailbox), result) => {
-            (format!("a claim of a key package of {}: {}", short(mailbox), outcome(result)), None)
-        }
-    };
-    Seen { at, what, items }
-}
-
-fn describe(items: &[(u64, usize)]) -> String {
-    match items {
-        [] => "nothing".into(),
-        [(position, len)] => format!("{len} bytes at position {position}"),
-        [(first, _), .., (last, _)] => {
-            let bytes: usize = items.iter().map(|(_, len)| len).sum();
-            format!("{} items, {bytes} bytes, at positions {first} to {last}", items.len())
-        }
-    }
-}
-
-const fn outcome(result: &Result<Reply, cc_client::Failure>) -> &'static str {
-    match result {
-        Ok(_) => "done",
-        Err(cc_client::Failure::Refused(_)) => "refused",
-        Err(cc_client::Failure::Unknown) => "no answer",
-    }
 }
 
 /// Milliseconds since 1970.
