@@ -107,7 +107,7 @@ fn pages_come_twice_and_in_every_order_of_four() {
     let group = world.found(0);
     let mailbox = world.members[1].client.mailbox();
     world.members[1].turn(&mut world.network);
-    world.ask(0, group, What::Other, &Command::Invite { group, mailbox });
+    world.ask(0, group, What::Other, &Command::Invite { group, mailbox, member: None });
     world.settle();
     assert!(world.members[1].is_in(&group));
     let before = world.members[1].disk.lock().unwrap().reopened();

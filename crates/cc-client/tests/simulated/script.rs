@@ -61,7 +61,7 @@ impl Script {
         self.rounds(2);
         for newcomer in [BOB, CHARLIE] {
             let mailbox = self.world.members[newcomer].client.mailbox();
-            self.ask(ALICE, group, What::Other, &Command::Invite { group, mailbox });
+            self.ask(ALICE, group, What::Other, &Command::Invite { group, mailbox, member: None });
         }
         // A late answer is waited for; without it nobody is there who could write.
         for _ in 0..20 {

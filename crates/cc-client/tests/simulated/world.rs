@@ -207,7 +207,7 @@ impl World {
             let Some(packages) = made else { return };
             Command::Add { group, packages }
         } else {
-            Command::Invite { group, mailbox: newcomer.client.mailbox() }
+            Command::Invite { group, mailbox: newcomer.client.mailbox(), member: None }
         };
         self.ask(at, group, What::Other, &command);
     }
