@@ -208,3 +208,28 @@ fn who_is_removed_and_invited_again_comes_in_whatever_is_read_first() {
         assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
     }
 }
+
+#[test]
+fn who_asks_for_ever_fills_no_queue() {
+    let mut stage = Stage::new();
+    let [mut alice, mut mallory] = ["Alice", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut mallory]);
+    let package = mallory.key_packages(stage.now, 1).unwrap().remove(0);
+    let bundle = seat::read_offer(&package).unwrap().bundle.0;
+    let key = mallory.identity.device_key().unwrap();
+    let mailbox = alice.mailbox();
+    for time in 1..=50 {
+        let body = request(&mallory, &alice, group, bundle.clone(), time);
+        let signature = person::sign(&key, REJOIN, &body).unwrap();
+        let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature })).unwrap();
+        stage.service.inject(&mailbox, false, item);
+    }
+    let items = stage.service.log(&mailbox);
+    let head = items.last().unwrap().position;
+    let page = crate::Page { items, forgotten: Position::START, head };
+    let _ledger = alice.handle(stage.now, crate::Input::Page { log: mailbox, page }).unwrap();
+    assert_eq!(alice.state.group(&group).unwrap().queued, 1);
+    let epoch = alice.group(&group).unwrap().epoch.unwrap();
+    stage.settle(&mut [&mut alice]);
+    assert_eq!(alice.group(&group).unwrap().epoch, Some(epoch + 1));
+}
