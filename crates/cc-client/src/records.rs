@@ -423,6 +423,8 @@ pub(crate) struct ReturnRecord {
     pub(crate) asked: u64,
     /// A request was seen since the member was added last.
     pub(crate) asked_since: bool,
+    /// The command that answers the latest request, where one was made.
+    pub(crate) queued: Option<u64>,
 }
 
 /// Which messages of one sender were read.

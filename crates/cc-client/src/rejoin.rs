@@ -230,10 +230,19 @@ impl Client {
         // may be lost, or its state.
         let answered = body.joined_at < record.added_at && !record.asked_since;
         (record.asked, record.asked_since) = (body.time, true);
-        self.state.put(&scope, *member.as_bytes(), &record)?;
-        if answered {
-            return Ok(Fate::Duplicate);
+        let under_way = self.state.group(&group)?.in_flight.as_ref();
+        let under_way = under_way
+            .is_some_and(|sent| record.queued.is_some_and(|number| sent.what.concerns(number)));
+        if answered || under_way {
+            self.state.put(&scope, *member.as_bytes(), &record)?;
+            return Ok(if answered { Fate::Duplicate } else { Fate::Request });
         }
+        // The latest request is answered: who asks for ever fills no queue.
+        let next = self.state.group(&group)?.next_queued;
+        if let Some(waits) = record.queued.replace(next) {
+            self.dequeue(&group, waits)?;
+        }
+        self.state.put(&scope, *member.as_bytes(), &record)?;
         let offer = frame::encode(&body.offer)?;
         self.take_turn(&group, Work::Readmit(vec![offer]), body.turn.into(), now)?;
         Ok(Fate::Request)
@@ -250,7 +259,8 @@ impl Client {
         for person in added {
             let known: Option<ReturnRecord> = self.state.get(&scope, &person.id)?;
             let asked = known.map_or(0, |known| known.asked);
-            let record = ReturnRecord { added_at: position, asked, asked_since: false };
+            let added_at = position;
+            let record = ReturnRecord { added_at, asked, asked_since: false, queued: None };
             self.state.put(&scope, person.id, &record)?;
         }
         Ok(())

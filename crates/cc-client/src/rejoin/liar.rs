@@ -100,6 +100,12 @@ fn remove(from: &mut Client, group: GroupId, member: &Client) {
 
 #[test]
 fn who_is_in_step_again_before_it_is_readmitted_comes_back() {
+    for log_first in [false, true] {
+        in_step_and_readmitted(log_first);
+    }
+}
+
+fn in_step_and_readmitted(log_first: bool) {
     let mut stage = Stage::new();
     let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
     let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
@@ -115,9 +121,14 @@ fn who_is_in_step_again_before_it_is_readmitted_comes_back() {
     stage.say(&mut carol, &group, &title, &mut [&mut bob]);
     assert!(bob.group(&group).unwrap().in_step);
     let epoch = bob.group(&group).unwrap().epoch;
-    for _ in 0..2 {
-        stage.settle(&mut [&mut alice, &mut carol, &mut bob]);
-    }
+    stage.settle(&mut [&mut alice, &mut carol]);
+    // Bob reads his removal before the welcome, or after it.
+    let log = if log_first { group } else { bob.mailbox() };
+    let items = stage.service.log(&log);
+    let head = items.last().unwrap().position;
+    let page = crate::Page { items, forgotten: Position::START, head };
+    let _ledger = bob.handle(stage.now, crate::Input::Page { log, page }).unwrap();
+    stage.settle(&mut [&mut alice, &mut carol, &mut bob]);
     let view = bob.group(&group).unwrap();
     assert!(view.in_step && view.epoch > epoch, "Bob was added anew");
     assert_eq!(view.authenticator, alice.group(&group).unwrap().authenticator);
@@ -207,4 +218,29 @@ fn who_is_removed_and_invited_again_comes_in_whatever_is_read_first() {
         let (of_bob, of_alice) = (bob.group(&group).unwrap(), alice.group(&group).unwrap());
         assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
     }
+}
+
+#[test]
+fn who_asks_for_ever_fills_no_queue() {
+    let mut stage = Stage::new();
+    let [mut alice, mut mallory] = ["Alice", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut mallory]);
+    let package = mallory.key_packages(stage.now, 1).unwrap().remove(0);
+    let bundle = seat::read_offer(&package).unwrap().bundle.0;
+    let key = mallory.identity.device_key().unwrap();
+    let mailbox = alice.mailbox();
+    for time in 1..=50 {
+        let body = request(&mallory, &alice, group, bundle.clone(), time);
+        let signature = person::sign(&key, REJOIN, &body).unwrap();
+        let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature })).unwrap();
+        stage.service.inject(&mailbox, false, item);
+    }
+    let items = stage.service.log(&mailbox);
+    let head = items.last().unwrap().position;
+    let page = crate::Page { items, forgotten: Position::START, head };
+    let _ledger = alice.handle(stage.now, crate::Input::Page { log: mailbox, page }).unwrap();
+    assert_eq!(alice.state.group(&group).unwrap().queued, 1);
+    let epoch = alice.group(&group).unwrap().epoch.unwrap();
+    stage.settle(&mut [&mut alice]);
+    assert_eq!(alice.group(&group).unwrap().epoch, Some(epoch + 1));
 }
