@@ -118,10 +118,19 @@ impl Buckets {
         self.client_bytes.charge(client, length, Instant::now());
     }
 
+    /// Whether so much may be appended to a group's log now. Nothing is taken: who has no right to append
+    /// would take it from those who have.
     pub(crate) fn append(&self, log: LogId, items: usize, length: usize) -> Result<(), Duration> {
         let now = Instant::now();
-        self.log_items.take(log, items, now)?;
-        self.log_bytes.take(log, length, now)
+        self.log_items.check(log, items, now)?;
+        self.log_bytes.check(log, length, now)
+    }
+
+    /// So much was appended to a group's log.
+    pub(crate) fn appended(&self, log: LogId, items: usize, length: usize) {
+        let now = Instant::now();
+        self.log_items.charge(log, items, now);
+        self.log_bytes.charge(log, length, now);
     }
 
     pub(crate) fn mailbox(&self, mailbox: LogId, items: usize) -> Result<(), Duration> {
@@ -151,15 +160,16 @@ impl<K: Eq + Hash + Copy> Table<K> {
     fn take(&self, key: K, amount: usize, now: Instant) -> Result<(), Duration> {
         let amount = as_f64(amount);
         self.with(key, now, |bucket, rate| {
-            let wanted = amount.min(f64::from(rate.burst));
-            if bucket.level >= wanted {
-                bucket.level -= amount;
-                return Ok(());
-            }
-            let seconds = (wanted - bucket.level) / f64::from(rate.per_second);
-            Err(Duration::from_secs_f64(seconds.clamp(0.05, 3600.0)))
+            bucket.has(amount, rate)?;
+            bucket.level -= amount;
+            Ok(())
         })
         .unwrap_or(Ok(()))
+    }
+
+    /// Whether [`take`](Self::take) would take so much.
+    fn check(&self, key: K, amount: usize, now: Instant) -> Result<(), Duration> {
+        self.with(key, now, |bucket, rate| bucket.has(as_f64(amount), rate)).unwrap_or(Ok(()))
     }
 
     fn charge(&self, key: K, amount: usize, now: Instant) {
@@ -191,6 +201,15 @@ impl<K: Eq + Hash + Copy> Table<K> {
 }
 
 impl Bucket {
+    fn has(&self, amount: f64, rate: Rate) -> Result<(), Duration> {
+        let wanted = amount.min(f64::from(rate.burst));
+        if self.level >= wanted {
+            return Ok(());
+        }
+        let seconds = (wanted - self.level) / f64::from(rate.per_second);
+        Err(Duration::from_secs_f64(seconds.clamp(0.05, 3600.0)))
+    }
+
     fn fill(&mut self, rate: Rate, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         let level = self.level + passed * f64::from(rate.per_second);
