@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cc_client::LogId;
+use cc_client::{LogId, Position};
 
 /// Buckets of one kind that are remembered. When there are more, those that are full again are forgotten, and
 /// if that is not enough, all newcomers share one.
@@ -126,11 +126,12 @@ impl Buckets {
         self.log_bytes.check(log, length, now)
     }
 
-    /// So much was appended to a group's log.
-    pub(crate) fn appended(&self, log: LogId, items: usize, length: usize) {
+    /// So much was appended to a group's log, up to this position. A request that comes again, also from
+    /// somebody who was removed since, has the position of the first time and takes nothing.
+    pub(crate) fn appended(&self, log: LogId, position: Position, items: usize, length: usize) {
         let now = Instant::now();
-        self.log_items.charge(log, items, now);
-        self.log_bytes.charge(log, length, now);
+        self.log_items.charge_once(log, position, items, now);
+        self.log_bytes.charge_once(log, position, length, now);
     }
 
     pub(crate) fn mailbox(&self, mailbox: LogId, items: usize) -> Result<(), Duration> {
@@ -149,6 +150,8 @@ struct Bucket {
     /// What may be taken; negative after a charge.
     level: f64,
     at: Instant,
+    /// What was charged for last.
+    position: Position,
 }
 
 impl<K: Eq + Hash + Copy> Table<K> {
@@ -176,6 +179,16 @@ impl<K: Eq + Hash + Copy> Table<K> {
         let _unlimited = self.with(key, now, |bucket, _| bucket.level -= as_f64(amount));
     }
 
+    /// Charges for what is behind all that was charged for before.
+    fn charge_once(&self, key: K, position: Position, amount: usize, now: Instant) {
+        let _unlimited = self.with(key, now, |bucket, _| {
+            if position > bucket.position {
+                bucket.position = position;
+                bucket.level -= as_f64(amount);
+            }
+        });
+    }
+
     /// `None` where there is no limit.
     fn with<T>(&self, key: K, now: Instant, act: impl FnOnce(&mut Bucket, Rate) -> T) -> Option<T> {
         let rate = self.rate;
@@ -193,7 +206,7 @@ impl<K: Eq + Hash + Copy> Table<K> {
                 key = None;
             }
         }
-        let full = Bucket { level: f64::from(rate.burst), at: now };
+        let full = Bucket { level: f64::from(rate.burst), at: now, position: Position::START };
         let bucket = buckets.entry(key).or_insert(full);
         bucket.fill(rate, now);
         Some(act(bucket, rate))

@@ -217,9 +217,9 @@ impl Relay {
         let result = self.0.storage.append(id, append, now()).await?;
         if let Ok(position) = result {
             if access.is_some() {
-                self.0.buckets.appended(*log, items.len(), length);
+                self.0.buckets.appended(*log, position, items.len(), length);
             }
-            let ended = commit.is_some_and(|commit| commit.next.is_some());
+            let ended = access.is_some() && commit.is_some_and(|commit| commit.next.is_some());
             self.0.followers.moved(*log, position, access, ended);
         }
         Ok(result.map(Reply::Appended))
