@@ -45,7 +45,6 @@ impl Followers {
     }
 
     pub(crate) fn unfollow(&self, follower: &Arc<Follower>, log: &LogId) {
-        follower.pending().remove(log);
         let mut logs = self.logs();
         if let Some(entries) = logs.get_mut(log) {
             entries.retain(|entry| {
@@ -56,18 +55,30 @@ impl Followers {
                 logs.remove(log);
             }
         }
+        drop(logs);
+        // Only now: until here it may have been told something.
+        follower.pending().remove(log);
     }
 
-    /// The log has something up to `head`. If that is a commit that ended the epoch of the token of hash
-    /// `ended`, who follows with it is told no more.
-    pub(crate) fn moved(&self, log: LogId, head: Position, ended: Option<AccessHash>) {
+    /// Something was appended to the log with `access`, up to `head`; `ended` if it is a commit that ended the
+    /// epoch of that access. Who follows with another access is not told: it waits for a log that did not exist
+    /// and is not its own, or it is of the epoch before or after, and its own epoch is told apart.
+    pub(crate) fn moved(
+        &self,
+        log: LogId,
+        head: Position,
+        access: Option<AccessHash>,
+        ended: bool,
+    ) {
         let mut logs = self.logs();
         let Some(entries) = logs.get_mut(&log) else { return };
         entries.retain(|entry| {
             let Some(follower) = entry.follower.upgrade() else { return false };
-            let over = ended.is_some() && entry.access == ended;
-            follower.tell(log, Some(head), over.then_some(Ended::EpochOver));
-            !over
+            if entry.access != access {
+                return true;
+            }
+            follower.tell(log, Some(head), ended.then_some(Ended::EpochOver));
+            !ended
         });
         if entries.is_empty() {
             logs.remove(&log);

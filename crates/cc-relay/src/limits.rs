@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cc_client::LogId;
+use cc_client::{LogId, Position};
 
 /// Buckets of one kind that are remembered. When there are more, those that are full again are forgotten, and
 /// if that is not enough, all newcomers share one.
@@ -118,10 +118,20 @@ impl Buckets {
         self.client_bytes.charge(client, length, Instant::now());
     }
 
+    /// Whether so much may be appended to a group's log now. Nothing is taken: who has no right to append
+    /// would take it from those who have.
     pub(crate) fn append(&self, log: LogId, items: usize, length: usize) -> Result<(), Duration> {
         let now = Instant::now();
-        self.log_items.take(log, items, now)?;
-        self.log_bytes.take(log, length, now)
+        self.log_items.check(log, items, now)?;
+        self.log_bytes.check(log, length, now)
+    }
+
+    /// So much was appended to a group's log, up to this position. A request that comes again, also from
+    /// somebody who was removed since, has the position of the first time and takes nothing.
+    pub(crate) fn appended(&self, log: LogId, position: Position, items: usize, length: usize) {
+        let now = Instant::now();
+        self.log_items.charge_once(log, position, items, now);
+        self.log_bytes.charge_once(log, position, length, now);
     }
 
     pub(crate) fn mailbox(&self, mailbox: LogId, items: usize) -> Result<(), Duration> {
@@ -140,6 +150,8 @@ struct Bucket {
     /// What may be taken; negative after a charge.
     level: f64,
     at: Instant,
+    /// What was charged for last.
+    position: Position,
 }
 
 impl<K: Eq + Hash + Copy> Table<K> {
@@ -151,19 +163,30 @@ impl<K: Eq + Hash + Copy> Table<K> {
     fn take(&self, key: K, amount: usize, now: Instant) -> Result<(), Duration> {
         let amount = as_f64(amount);
         self.with(key, now, |bucket, rate| {
-            let wanted = amount.min(f64::from(rate.burst));
-            if bucket.level >= wanted {
-                bucket.level -= amount;
-                return Ok(());
-            }
-            let seconds = (wanted - bucket.level) / f64::from(rate.per_second);
-            Err(Duration::from_secs_f64(seconds.clamp(0.05, 3600.0)))
+            bucket.has(amount, rate)?;
+            bucket.level -= amount;
+            Ok(())
         })
         .unwrap_or(Ok(()))
     }
 
+    /// Whether [`take`](Self::take) would take so much.
+    fn check(&self, key: K, amount: usize, now: Instant) -> Result<(), Duration> {
+        self.with(key, now, |bucket, rate| bucket.has(as_f64(amount), rate)).unwrap_or(Ok(()))
+    }
+
     fn charge(&self, key: K, amount: usize, now: Instant) {
         let _unlimited = self.with(key, now, |bucket, _| bucket.level -= as_f64(amount));
+    }
+
+    /// Charges for what is behind all that was charged for before.
+    fn charge_once(&self, key: K, position: Position, amount: usize, now: Instant) {
+        let _unlimited = self.with(key, now, |bucket, _| {
+            if position > bucket.position {
+                bucket.position = position;
+                bucket.level -= as_f64(amount);
+            }
+        });
     }
 
     /// `None` where there is no limit.
@@ -183,7 +206,7 @@ impl<K: Eq + Hash + Copy> Table<K> {
                 key = None;
             }
         }
-        let full = Bucket { level: f64::from(rate.burst), at: now };
+        let full = Bucket { level: f64::from(rate.burst), at: now, position: Position::START };
         let bucket = buckets.entry(key).or_insert(full);
         bucket.fill(rate, now);
         Some(act(bucket, rate))
@@ -191,6 +214,15 @@ impl<K: Eq + Hash + Copy> Table<K> {
 }
 
 impl Bucket {
+    fn has(&self, amount: f64, rate: Rate) -> Result<(), Duration> {
+        let wanted = amount.min(f64::from(rate.burst));
+        if self.level >= wanted {
+            return Ok(());
+        }
+        let seconds = (wanted - self.level) / f64::from(rate.per_second);
+        Err(Duration::from_secs_f64(seconds.clamp(0.05, 3600.0)))
+    }
+
     fn fill(&mut self, rate: Rate, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         let level = self.level + passed * f64::from(rate.per_second);

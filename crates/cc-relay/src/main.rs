@@ -1,6 +1,6 @@
 //! The program `cc-relay`.
 
-use std::{error::Error as _, process::ExitCode};
+use std::process::ExitCode;
 
 use cc_relay::program::{self, EXAMPLES, Options};
 use clap::Parser;

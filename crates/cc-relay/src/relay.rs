@@ -216,8 +216,11 @@ impl Relay {
         let append = StoredAppend { log: *log, access, commit: *commit, items: items.clone() };
         let result = self.0.storage.append(id, append, now()).await?;
         if let Ok(position) = result {
-            let ended = commit.and_then(|commit| commit.next).and(access);
-            self.0.followers.moved(*log, position, ended);
+            if access.is_some() {
+                self.0.buckets.appended(*log, position, items.len(), length);
+            }
+            let ended = access.is_some() && commit.is_some_and(|commit| commit.next.is_some());
+            self.0.followers.moved(*log, position, access, ended);
         }
         Ok(result.map(Reply::Appended))
     }

@@ -1,6 +1,7 @@
 //! The relay on a network: connections, TLS, and the end of it all.
 
 mod http;
+mod memory;
 mod patience;
 mod tls;
 mod websocket;
@@ -21,7 +22,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::timeout,
 };
@@ -31,6 +32,7 @@ use crate::{
     ClientAddress, Relay,
     metrics::{Gauge, add},
 };
+use memory::Memory;
 use patience::Patient;
 
 pub use tls::TlsError;
@@ -41,9 +43,10 @@ pub struct ServerOptions {
     /// Connections at the same time, of all clients.
     pub connections: usize,
     /// For a TLS handshake, for the head of a request, and for a client that reads nothing of its answer. A
-    /// body has as long, and a second more for each 16 KiB.
+    /// body has as long, and a second more for each 16 KiB that have come; an answer is read as fast.
     pub patience: Duration,
-    /// Bytes of requests and answers in memory at the same time. It should be more than 64 MiB.
+    /// Bytes of requests and answers in memory at the same time, of which one client has a quarter at the most
+    /// (or as much as it takes for two requests). It should be more than 64 MiB.
     pub memory: usize,
     /// For requests under way when the server is to end.
     pub grace: Duration,
@@ -81,7 +84,7 @@ struct Shared {
     relay: Relay,
     options: ServerOptions,
     address_header: Option<HeaderName>,
-    memory: Arc<Semaphore>,
+    memory: Memory,
     /// Open connections, by client.
     open: Mutex<HashMap<ClientAddress, u32>>,
     ending: watch::Receiver<bool>,
@@ -105,7 +108,7 @@ impl Server {
         let address_header = header.map_err(io::Error::other)?;
         let listener = TcpListener::bind(address).await?;
         let (end, ending) = watch::channel(false);
-        let memory = Arc::new(Semaphore::new(options.memory.min(Semaphore::MAX_PERMITS)));
+        let memory = Memory::new(options.memory);
         let open = Mutex::default();
         let shared = Shared { relay, options, address_header, memory, open, ending, end };
         Ok(Self { listener, shared: Arc::new(shared), tls })

@@ -30,6 +30,31 @@ async fn sqlite_does_what_a_storage_must() {
     .await;
 }
 
+/// Nobody waits for all that a busy log has to forget.
+#[tokio::test]
+async fn a_step_of_expiry_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage =
+        SqliteStorage::open(&folder.path().join("relay.db"), Retention::default()).unwrap();
+    let (log, access) = (LogId::random().unwrap(), AccessHash([1; 32]));
+    for _ in 0..40 {
+        let items = vec![Vec::new(); 64];
+        let append = StoredAppend { log, access: Some(access), commit: None, items };
+        let id = RequestId::random().unwrap();
+        storage.append(id, append, Hour(0)).await.unwrap().unwrap();
+    }
+    let later = Hour(Retention::default().age + 1);
+    let forgotten = async || {
+        let read = storage.read(log, Position(2560), Reader::Token(access), later).await;
+        read.unwrap().unwrap().page.forgotten
+    };
+    assert!(storage.expire(later).await.unwrap());
+    let after_one = forgotten().await;
+    assert!(Position(0) < after_one && after_one < Position(2560), "{after_one:?}");
+    while storage.expire(later).await.unwrap() {}
+    assert_eq!(forgotten().await, Position(2560));
+}
+
 #[tokio::test]
 async fn one_relay_has_a_file() {
     let folder = tempfile::tempdir().unwrap();

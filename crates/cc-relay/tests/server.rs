@@ -198,9 +198,9 @@ fn who_is_slow_is_let_go() {
     let relay = start(memory(), common::unlimited(), impatient());
     let address = relay.address();
     let start = Instant::now();
-    // Half a head; half a body; nothing at all.
+    // Half a head; half a body; nothing at all; a head that announces much.
     let half = http(&append(LogId::random().unwrap(), None, &[b"x"]).to_bytes().unwrap());
-    for bytes in [&half[..20], &half[..half.len() - 5], b""] {
+    for bytes in [&half[..20], &half[..half.len() - 5], b"", ANNOUNCED] {
         let answer = raw(&address, bytes);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
@@ -216,6 +216,52 @@ fn who_is_slow_is_let_go() {
         sent += 1;
     }
     assert!(sent < 60, "{sent} bytes in as many twentieths of a second");
+}
+
+/// The head of a request of 16 MiB.
+const ANNOUNCED: &[u8] =
+    b"POST /v1/request HTTP/1.1\r\nhost: r\r\nx-client: 192.0.2.1\r\ncontent-length: 16777216\r\n\r\n";
+
+#[test]
+fn one_client_does_not_take_all_memory() {
+    let options = ServerOptions {
+        memory: 64 << 20,
+        address_header: Some("x-client".into()),
+        ..ServerOptions::default()
+    };
+    let relay = start(memory(), common::unlimited(), options);
+    let greedy: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(relay.address()).unwrap();
+            stream.write_all(ANNOUNCED).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    // Of another address: that of the connection.
+    let request = http(&read(LogId::random().unwrap(), 0, &token(1)).to_bytes().unwrap());
+    let answer = raw(&relay.address(), &request);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(greedy);
+}
+
+#[test]
+fn who_may_not_append_takes_nothing_from_who_may() {
+    let log_items = Rate { per_second: 1, burst: 5 };
+    let limits = Limits { log_items, ..common::unlimited() };
+    let relay = start(memory(), limits, ServerOptions::default());
+    let service = HttpService::new(&relay.url);
+    let log = LogId::random().unwrap();
+    // What comes again takes nothing either.
+    let first = append(log, Some(&token(1)), &[b"one"]);
+    for _ in 0..8 {
+        assert_eq!(service.perform(&first), appended(1));
+    }
+    for _ in 0..4 {
+        let flood = append(log, Some(&token(2)), &[&b"flood"[..]; 4]);
+        assert_eq!(service.perform(&flood), DENIED);
+    }
+    assert_eq!(service.perform(&append(log, Some(&token(1)), &[b"two"])), appended(2));
 }
 
 #[test]
@@ -274,6 +320,12 @@ fn limits_are_told_with_the_time_to_wait() {
     assert!(refused_at(Limits { mailbox_items: small, ..none }, &mail));
     assert!(refused_at(Limits { mailbox_items: small, ..none }, &claim));
     assert!(!refused_at(Limits::default(), &post), "a client notices nothing of the defaults");
+    let limits = Limits { client_requests: small, ..none };
+    let relay = start(memory(), limits, ServerOptions::default());
+    let health = b"GET /health HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n";
+    let answers: Vec<_> = (0..8).map(|_| raw(&relay.address(), health)).collect();
+    assert!(answers[0].starts_with("HTTP/1.1 200"), "{}", answers[0]);
+    assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429")), "{answers:?}");
 }
 
 #[test]
@@ -395,6 +447,40 @@ async fn followers_are_told_as_long_as_they_may_read() {
     let end = std::thread::spawn(move || relay.stop());
     assert!(matches!(member.next().await, Err(FollowError::Closed)));
     end.join().unwrap();
+}
+
+/// Nobody knows what a log that does not exist yet will be.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_before_there_is_a_log_is_told_of_its_own_alone() {
+    let (relay, service) = open_relay();
+    let (log, other) = (LogId::random().unwrap(), LogId::random().unwrap());
+    let key = MailboxKey::generate().unwrap();
+    let (member, outsider) = (token(1), token(2));
+    let mut stranger = FollowStream::connect(&relay.url, None).await.unwrap();
+    for log in [log, key.address(), other] {
+        stranger.follow(&read(log, 0, &outsider)).await.unwrap();
+    }
+    let mut early = FollowStream::connect(&relay.url, None).await.unwrap();
+    early.follow(&read(log, 0, &member)).await.unwrap();
+    while !relay.relay.metrics_text().contains("relay_followed_logs 3") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What a client says is done in order: this is answered after the others were.
+    early.follow(&read(log, 0, &member)).await.unwrap();
+    let requests = [
+        append(log, Some(&member), &[b"one"]),
+        append(key.address(), None, &[b"welcome"]),
+        append(other, Some(&outsider), &[b"its own"]),
+    ];
+    let perform = tokio::task::spawn_blocking(move || {
+        requests.map(|request| service.perform(&request).unwrap())
+    });
+    perform.await.unwrap();
+    assert_eq!(early.next().await.unwrap(), Notice::Moved { log, head: Position(1) });
+    let own = Notice::Moved { log: other, head: Position(1) };
+    assert_eq!(stranger.next().await.unwrap(), own);
+    let told = tokio::time::timeout(Duration::from_millis(300), stranger.next()).await;
+    assert!(told.is_err(), "{told:?}");
 }
 
 /// Who does not read is told the last position only, when it reads again: nothing waits for it but that.

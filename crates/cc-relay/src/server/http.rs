@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes},
     extract::{Request as HttpRequest, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
@@ -12,15 +12,14 @@ use axum::{
     routing::{any, get, post},
 };
 use cc_client::{Answer, MAX_ANSWER_LEN, MAX_REQUEST_LEN, Reply, Request, WireError};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout_at};
 
-use super::{Shared, websocket};
+use super::{Shared, memory::Taken, patience::BYTES_PER_SECOND, websocket};
 use crate::{ClientAddress, metrics::add};
 
 /// Bytes of an answer that are given to the connection at once.
 const CHUNK: usize = 64 << 10;
-/// Bytes that a body has a second for, beyond the time that each has.
-const BYTES_PER_SECOND: usize = 16 << 10;
 /// What requests and answers are.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -67,18 +66,15 @@ async fn request(State(connection): State<Connection>, http: HttpRequest) -> Res
     if let Err(wait) = relay.admit(client, length) {
         return too_many(wait);
     }
-    let body_permit = memory(shared, length).await;
+    let body_permit = shared.memory.take(client, length).await;
     let Some(body_permit) = body_permit else { return too_many(Duration::from_secs(1)) };
-    let seconds = u64::try_from(length / BYTES_PER_SECOND).unwrap_or(u64::MAX);
-    let patience = shared.options.patience + Duration::from_secs(seconds);
-    let body = match timeout(patience, to_bytes(http.into_body(), length)).await {
-        Ok(Ok(body)) => body,
-        // The client went away, or sent more than it said.
-        Ok(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
-        Err(_) => {
+    let body = match read_body(http.into_body(), length, shared.options.patience).await {
+        Ok(body) => body,
+        Err(StatusCode::REQUEST_TIMEOUT) => {
             add(&relay.metrics().timed_out, 1);
             return closing(StatusCode::REQUEST_TIMEOUT);
         }
+        Err(status) => return status.into_response(),
     };
     let request = match Request::from_bytes(&body) {
         Ok(request) => request,
@@ -95,11 +91,31 @@ async fn request(State(connection): State<Connection>, http: HttpRequest) -> Res
     answer(shared, client, request).await
 }
 
+/// The body, if it comes fast enough: who announces much and sends nothing is let go as soon as anybody else.
+async fn read_body(body: Body, length: usize, patience: Duration) -> Result<Vec<u8>, StatusCode> {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = Vec::with_capacity(length);
+    let start = Instant::now();
+    loop {
+        let seconds = u64::try_from(bytes.len() / BYTES_PER_SECOND).unwrap_or(u64::MAX);
+        let deadline = start + patience + Duration::from_secs(seconds);
+        match timeout_at(deadline, pieces.next()).await {
+            Ok(None) => return Ok(bytes),
+            Ok(Some(Ok(piece))) if piece.len() <= length - bytes.len() => {
+                bytes.extend_from_slice(&piece);
+            }
+            // The client went away, or sent more than it said.
+            Ok(Some(_)) => return Err(StatusCode::BAD_REQUEST),
+            Err(_) => return Err(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+}
+
 async fn answer(shared: &Arc<Shared>, client: ClientAddress, request: Request) -> Response {
     // The largest answer is a page: its memory is there before it is read.
     let permit = match &request.call {
-        cc_client::Call::Read(_) => memory(shared, MAX_ANSWER_LEN).await,
-        _ => memory(shared, CHUNK).await,
+        cc_client::Call::Read(_) => shared.memory.take(client, MAX_ANSWER_LEN).await,
+        _ => shared.memory.take(client, CHUNK).await,
     };
     let Some(mut permit) = permit else { return too_many(Duration::from_secs(1)) };
     let id = request.id;
@@ -113,7 +129,7 @@ async fn answer(shared: &Arc<Shared>, client: ClientAddress, request: Request) -
     };
     shared.relay.answered(client, bytes.len());
     if page {
-        drop(permit.split(MAX_ANSWER_LEN.saturating_sub(bytes.len())));
+        permit.give_back(MAX_ANSWER_LEN.saturating_sub(bytes.len()));
     }
     let headers = [
         (header::CONTENT_TYPE, MEDIA_TYPE),
@@ -124,7 +140,7 @@ async fn answer(shared: &Arc<Shared>, client: ClientAddress, request: Request) -
 }
 
 /// A body that is handed over a piece at a time, and whose memory counts until the last one is.
-fn chunks(bytes: Bytes, permit: OwnedSemaphorePermit) -> Body {
+fn chunks(bytes: Bytes, permit: Taken) -> Body {
     let stream = futures_util::stream::unfold((bytes, permit), |(mut bytes, permit)| async move {
         if bytes.is_empty() {
             return None;
@@ -133,13 +149,6 @@ fn chunks(bytes: Bytes, permit: OwnedSemaphorePermit) -> Body {
         Some((Ok::<_, std::convert::Infallible>(chunk), (bytes, permit)))
     });
     Body::from_stream(stream)
-}
-
-/// `None` where there is no room for so many bytes, and none comes.
-async fn memory(shared: &Arc<Shared>, length: usize) -> Option<OwnedSemaphorePermit> {
-    let count = u32::try_from(length).ok()?;
-    let permit = Arc::clone(&shared.memory).acquire_many_owned(count);
-    timeout(Duration::from_secs(2), permit).await.ok()?.ok()
 }
 
 /// `429`, with whole seconds in `Retry-After` (RFC 9110 section 10.2.3).
@@ -155,7 +164,11 @@ fn closing(status: StatusCode) -> Response {
     (status, [(header::CONNECTION, HeaderValue::from_static("close"))]).into_response()
 }
 
-async fn health(State(connection): State<Connection>) -> Response {
+async fn health(State(connection): State<Connection>, headers: HeaderMap) -> Response {
+    // It asks the thread that writes, as requests do.
+    if let Err(wait) = connection.shared.relay.admit(connection.client(&headers), 0) {
+        return too_many(wait);
+    }
     match connection.shared.relay.check().await {
         Ok(()) => "ok\n".into_response(),
         Err(error) => {

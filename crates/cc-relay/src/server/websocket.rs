@@ -32,6 +32,8 @@ pub(super) async fn follow(
     upgrade
         .max_message_size(MAX_NOTICE_LEN)
         .max_frame_size(MAX_NOTICE_LEN)
+        // For each connection, and messages are short.
+        .read_buffer_size(1 << 10)
         .write_buffer_size(0)
         .max_write_buffer_size(64 << 10)
         .on_upgrade(move |socket| async move { serve(&connection, client, socket).await })

@@ -1,5 +1,7 @@
 //! Answers, and what is kept no longer.
 
+use std::cell::Cell;
+
 use cc_client::RequestId;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -38,10 +40,11 @@ pub(super) fn expire(
     retention: &Retention,
 ) -> Result<bool, SqliteError> {
     let (oldest, idle) = (now.minus(retention.age), now.minus(retention.idle));
-    let mut more = false;
+    let (mut more, left) = (false, Cell::new(ROWS));
     for number in numbers(connection, "SELECT number FROM logs WHERE oldest < ?1 LIMIT ?2", oldest)?
     {
-        logs::forget(connection, number, |_, hour, _| hour < oldest)?;
+        let takes = |hour| hour < oldest && left.replace(left.get().saturating_sub(1)) > 0;
+        logs::forget(connection, number, |_, hour, _| takes(hour))?;
         more = true;
     }
     let silent = "SELECT number FROM logs WHERE kind = 1 AND touched < ?1 LIMIT ?2";
