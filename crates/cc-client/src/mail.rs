@@ -1,11 +1,14 @@
 //! The mailbox: welcomes, requests of members that come back, and what makes a device another person's.
 
 use crate::{
-    Client, Fate, Fault, Item, Now,
+    Client, Fate, Fault, GroupId, Item, Ledger, Now, Position,
     frame::{self, FrameError, Invitation, MailItem},
     records::{self, EventRecord, GroupRecord, PackageRecord, Standing},
     seat,
 };
+
+/// Welcomes to one group that are kept until this person is removed from it.
+const MAX_WAITING: usize = 4;
 
 impl Client {
     /// An item of the mailbox.
@@ -13,17 +16,21 @@ impl Client {
         match frame::decode(&item.bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
-            Ok(MailItem::Invitation(invitation)) => self.invited(invitation, now),
+            Ok(MailItem::Invitation(invitation)) => self.invited(invitation, item.position, now),
             Ok(MailItem::Rejoin(request)) => self.rejoin_request(request, now),
             Ok(MailItem::Link(sealed)) => self.linked(sealed.as_slice()),
         }
     }
 
-    fn invited(&mut self, invitation: Invitation, now: Now) -> Result<Fate, Fault> {
+    /// A welcome, which came at this position of the mailbox.
+    fn invited(&mut self, invitation: Invitation, at: Position, now: Now) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &invitation.package)?;
         let Some(package) = package else {
             return Ok(Fate::OrphanWelcome);
+        };
+        let Some(invitation) = self.wait_for_removal(&package, invitation, at)? else {
+            return Ok(Fate::Early);
         };
         let Invitation { log, position, welcome, .. } = invitation;
         let known = self.state.groups.get(&log);
@@ -66,10 +73,20 @@ impl Client {
                     }
                     Standing::Member | Standing::Removed => record.cursor,
                 };
-                // What was sent since the commit by which this member came back is held, or not read yet.
+                // What was sent since the commit by which this member came back is to be read. Whatever was
+                // read behind it so far was too early, or of another log that the service showed.
+                let held = if record.cursor > position {
+                    (record.cursor, record.last_commit) = (position, position);
+                    core::mem::take(&mut record.held)
+                } else {
+                    Vec::new()
+                };
                 (record.standing, record.joined_at) = (Standing::Member, position);
                 (record.suspect, record.rejoins, record.access) = (false, 0, None);
                 record.next_message = record.next_message.max(first_message(now));
+                for (held, _) in held {
+                    self.state.delete(&records::held(&group), records::key(held.0))?;
+                }
                 self.timers.suspects.remove(&group);
                 self.ground(&group)?;
                 self.state.delete(&records::restored(), *group.as_bytes())?;
@@ -81,6 +98,63 @@ impl Client {
         timer.caught_up = false;
         timer.next_poll = now.mono;
         Ok(Fate::Joined)
+    }
+
+    /// Keeps a welcome to a group that this person is in, if it is of a commit that was not read yet: who was
+    /// removed and added again may read its mailbox first. Only the group's log can tell that it is so, or
+    /// anybody with a key package could put another group in the place of this one. Gives back what need not
+    /// wait.
+    fn wait_for_removal(
+        &mut self,
+        package: &PackageRecord,
+        invitation: Invitation,
+        at: Position,
+    ) -> Result<Option<Invitation>, Fault> {
+        let known = self.state.groups.get(&invitation.log);
+        let inside = |group: &&GroupRecord| {
+            let inside = matches!(group.standing, Standing::Member | Standing::Rejoining(_));
+            inside && invitation.position > group.cursor
+        };
+        if package.rejoins.is_some() || known.filter(inside).is_none() {
+            return Ok(Some(invitation));
+        }
+        let scope = records::waiting(&invitation.log);
+        let kept: Vec<(Vec<u8>, Vec<u8>)> = self.state.list(&scope, usize::MAX)?;
+        if let Some(surplus) = (kept.len() + 1).checked_sub(MAX_WAITING) {
+            let mailbox = self.state.meta.mailbox;
+            for (key, _) in kept.into_iter().take(surplus) {
+                let oldest = Position(crate::request::queue_number(&key)?);
+                self.state.delete(&scope, key)?;
+                self.tell(&mailbox, oldest, Fate::TooLate)?;
+            }
+        }
+        let bytes = frame::encode(&invitation)?;
+        self.state.put(&scope, records::key(at.0), &bytes)?;
+        Ok(None)
+    }
+
+    /// This person was removed from a group: the welcomes that waited for that may be of use now.
+    pub(crate) fn retry_invitations(
+        &mut self,
+        group: &GroupId,
+        now: Now,
+        ledger: &mut Ledger,
+    ) -> Result<(), Fault> {
+        let scope = records::waiting(group);
+        for (key, bytes) in self.state.list::<Vec<u8>>(&scope, usize::MAX)? {
+            let at = Position(crate::request::queue_number(&key)?);
+            self.state.delete(&scope, key)?;
+            let fate = match frame::decode::<Invitation>(&bytes) {
+                Ok(invitation) => self.invited(invitation, at, now)?,
+                Err(_) => Fate::Malformed,
+            };
+            if fate.is_final() {
+                let mailbox = self.state.meta.mailbox;
+                self.tell(&mailbox, at, fate)?;
+                ledger.fates.push((mailbox, at, fate));
+            }
+        }
+        Ok(())
     }
 }
 

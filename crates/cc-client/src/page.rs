@@ -96,6 +96,10 @@ impl Client {
         if retry {
             self.retry_held(log, now, ledger)?;
         }
+        let group = self.state.groups.get(log);
+        if group.is_some_and(|group| group.standing == Standing::Removed) {
+            self.retry_invitations(log, now, ledger)?;
+        }
         let Some(cursor) = self.cursor(log) else { return Ok(()) };
         self.timers.answered(log, page.head, cursor, before != Some(cursor), now);
         if *log == self.state.meta.mailbox {

@@ -42,6 +42,11 @@ pub(crate) fn held(log: &LogId) -> Scope {
     root().child("held").child(log.as_bytes())
 }
 
+/// Welcomes to a group that this person is still in, by their positions in the mailbox.
+pub(crate) fn waiting(group: &GroupId) -> Scope {
+    root().child("waiting").child(group.as_bytes())
+}
+
 /// Which messages of a group were read, by sender.
 pub(crate) fn seen(group: &GroupId) -> Scope {
     root().child("seen").child(group.as_bytes())
