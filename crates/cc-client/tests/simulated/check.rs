@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cc_client::{GroupId, OperationId, Position, Verdict};
 
-use super::world::{What, World};
+use super::world::{Asked, What, World};
 
 /// What happened, in numbers.
 #[derive(Debug, Default)]
@@ -20,12 +20,27 @@ pub struct Figures {
     pub missed_readings: usize,
     pub commits: usize,
     pub refused: usize,
+    /// Members that were shown another log, and what they sent into it.
+    pub forks: usize,
+    pub forked: usize,
 }
 
 impl World {
     /// All who are in a group see the same of it, and nobody else is seen in it.
     pub fn check_agreement(&self, group: &GroupId) -> Result<(), String> {
         let inside: Vec<_> = self.members.iter().filter(|member| member.is_in(group)).collect();
+        // Who was removed while it was shown another log is never told.
+        let ids = inside.iter().filter(|member| !member.forked.contains(group)).map(|member| {
+            let view = member.client.group(group).unwrap();
+            view.members.iter().map(|person| person.id).collect::<Vec<_>>()
+        });
+        let seen: Vec<_> = ids.flatten().collect();
+        let inside: Vec<_> = inside
+            .into_iter()
+            .filter(|member| {
+                !member.forked.contains(group) || seen.contains(&member.client.me().id)
+            })
+            .collect();
         let Some(first) = inside.first() else { return Err(format!("{group} is empty")) };
         let expected = first.client.group(group).unwrap();
         for member in &inside {
@@ -70,7 +85,7 @@ impl World {
             figures.entered += told.stays.values().map(Vec::len).sum::<usize>();
             figures.repaired += told.repaired.values().sum::<u32>();
         }
-        figures.commands = self.asked.len();
+        (figures.commands, figures.forks) = (self.asked.len(), self.forks.len());
         for group in &self.groups {
             let log = self.network.service.log(group);
             figures.commits += log.iter().filter(|item| item.commit).count();
@@ -85,8 +100,8 @@ impl World {
         for (group, stays) in &member.told.stays {
             let cursor = member.client.group(group).unwrap().cursor;
             for stay in stays {
-                let last = stay.to.unwrap_or(cursor);
-                for position in stay.from.0 + 1..=last.0 {
+                let end = stay.to.unwrap_or(cursor.next());
+                for position in stay.from.0 + 1..end.0 {
                     let position = Position(position);
                     let (place, told) = ((*group, position), &member.told);
                     let known = told.fates.contains_key(&place)
@@ -126,6 +141,12 @@ impl World {
                 continue;
             }
             figures.messages += 1;
+            if sender.forked.contains(&asked.group)
+                && self.is_of_fork(asked.member, asked, &verdicts)
+            {
+                figures.forked += 1;
+                continue;
+            }
             match &verdicts[0] {
                 Verdict::Done(position) => {
                     self.check_read_by_all(id, asked.member, &asked.group, *position, figures);
@@ -138,6 +159,25 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether a member saw something else at this position than the others.
+    fn was_forked(&self, at: usize, group: &GroupId, position: Position) -> bool {
+        self.forks.iter().any(|fork| {
+            let told = &self.members[at].told;
+            let missed = told.missed.get(group).and_then(|missed| missed.last());
+            let back = missed.map_or(fork.read, |missed| missed.end.max(fork.read));
+            let removed = !told.repaired.contains_key(group);
+            let of = fork.member == at && fork.group == *group;
+            of && position > fork.common && (removed || position <= back)
+        })
+    }
+
+    fn is_of_fork(&self, at: usize, asked: &Asked, verdicts: &[Verdict]) -> bool {
+        match verdicts {
+            [Verdict::Done(position)] => self.was_forked(at, &asked.group, *position),
+            _ => true,
         }
     }
 
@@ -157,7 +197,9 @@ impl World {
             if reader.told.read.contains_key(&(*group, *id)) {
                 continue;
             }
-            if reader.told.was_missed(group, position) {
+            if self.was_forked(reader.at, group, position)
+                || reader.told.was_missed(group, position)
+            {
                 figures.missed_readings += 1;
                 continue;
             }
