@@ -12,7 +12,9 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cc_client::{Command, Event, Fate, Faults, GroupId, MemoryService, OperationId, Verdict};
+use cc_client::{
+    Command, Event, Fate, Faults, GroupId, MemoryService, OperationId, Position, Verdict,
+};
 use common::{Person, group_of, settle};
 use proptest::prelude::*;
 
@@ -325,4 +327,28 @@ fn who_is_removed_and_added_again_meanwhile_is_in_the_group() {
     let said = ["before", "after"].map(|text| ("Alice".to_owned(), text.to_owned()));
     assert_eq!(bob.read(&group), said);
     check_no_forgeries(&people);
+}
+
+#[test]
+fn who_missed_the_end_of_an_epoch_waits_before_it_sends_again() {
+    let mut service = MemoryService::new();
+    let mut people = ["Alice", "Bob", "Charlie"].map(Person::new);
+    let [alice, bob, charlie] = &mut people;
+    let group = group_of(&mut [alice, bob, charlie], &mut service);
+    let refresh = Command::Refresh(group);
+    alice.client.submit(OperationId::random().unwrap(), refresh).unwrap();
+    settle(&mut [alice, bob], &mut service);
+    service.forget(&group, Position(service.log(&group).len() as u64));
+    charlie.client.send(group, "late").unwrap();
+    let mut requests = 0;
+    while charlie.step(&mut service) {
+        requests += 1;
+        assert!(requests < 20, "the same is sent again and again");
+    }
+    for _ in 0..4 {
+        charlie.pass(40_000);
+        settle(&mut [alice, bob, charlie], &mut service);
+    }
+    assert!(charlie.events.iter().any(|event| matches!(event, Event::Missed { .. })));
+    assert_eq!(bob.read(&group), [("Charlie".to_owned(), "late".to_owned())]);
 }

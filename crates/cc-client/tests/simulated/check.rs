@@ -1,8 +1,10 @@
 //! What must hold when all is quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cc_client::{GroupId, OperationId, Position, Verdict};
+
+use cc_core::MemberId;
 
 use super::world::{Asked, What, World};
 
@@ -29,16 +31,17 @@ impl World {
     /// All who are in a group see the same of it, and nobody else is seen in it.
     pub fn check_agreement(&self, group: &GroupId) -> Result<(), String> {
         let inside: Vec<_> = self.members.iter().filter(|member| member.is_in(group)).collect();
-        // Who was removed while it was shown another log is never told.
-        let ids = inside.iter().filter(|member| !member.forked.contains(group)).map(|member| {
-            let view = member.client.group(group).unwrap();
-            view.members.iter().map(|person| person.id).collect::<Vec<_>>()
-        });
-        let seen: Vec<_> = ids.flatten().collect();
+        let others = inside.iter().filter(|member| !self.is_cut_off(member.at, group));
+        let seen: BTreeSet<MemberId> = others
+            .flat_map(|member| {
+                let view = member.client.group(group).unwrap();
+                view.members.iter().map(|person| person.id).collect::<Vec<_>>()
+            })
+            .collect();
         let inside: Vec<_> = inside
             .into_iter()
             .filter(|member| {
-                !member.forked.contains(group) || seen.contains(&member.client.me().id)
+                !self.is_cut_off(member.at, group) || seen.contains(&member.client.me().id)
             })
             .collect();
         let Some(first) = inside.first() else { return Err(format!("{group} is empty")) };
@@ -50,9 +53,14 @@ impl World {
                 let (name, of) = (&member.name, &first.name);
                 let (epoch, other) = (view.epoch, expected.epoch);
                 return Err(format!(
-                    "{group}: {name} is in {epoch:?} (in step: {}, cursor {:?}), {of} in {other:?} \
-                     (cursor {:?})",
-                    view.in_step, view.cursor, expected.cursor
+                    "{group}: {name} is in {epoch:?} (in step: {}, cursor {:?}, forked: {}), {of} in \
+                     {other:?} (in step: {}, cursor {:?}, forked: {})",
+                    view.in_step,
+                    view.cursor,
+                    member.forked.contains(group),
+                    expected.in_step,
+                    expected.cursor,
+                    first.forked.contains(group),
                 ));
             }
         }
@@ -68,6 +76,14 @@ impl World {
             return Err(format!("{group}: somebody is in it who is not seen"));
         }
         Ok(())
+    }
+
+    /// Whether a member knows that it is out of step, and can do nothing: the commit that removed it was
+    /// forgotten before it was read, or is in a log that the member was not shown.
+    pub fn is_cut_off(&self, at: usize, group: &GroupId) -> bool {
+        let member = &self.members[at];
+        let told = member.told.diverged.contains_key(group);
+        told && member.client.group(group).is_ok_and(|view| !view.in_step)
     }
 
     pub fn check(&self) -> Figures {
@@ -133,7 +149,8 @@ impl World {
         for (id, asked) in &self.asked {
             let sender = &self.members[asked.member];
             let verdicts = sender.told.verdicts.get(id).cloned().unwrap_or_default();
-            if asked.what == What::Leave && verdicts.is_empty() {
+            if verdicts.is_empty() {
+                // It is still open, and may be.
                 continue;
             }
             assert_eq!(verdicts.len(), 1, "{}: {id:?} is {verdicts:?}", sender.name);
@@ -197,7 +214,8 @@ impl World {
             if reader.told.read.contains_key(&(*group, *id)) {
                 continue;
             }
-            if self.was_forked(reader.at, group, position)
+            if self.is_cut_off(reader.at, group)
+                || self.was_forked(reader.at, group, position)
                 || reader.told.was_missed(group, position)
             {
                 figures.missed_readings += 1;

@@ -364,7 +364,9 @@ impl World {
         let view = self.members[fork.member].client.group(&fork.group).unwrap();
         let (one, other) = (&self.network.service, &fork.service);
         let last = other.log(&fork.group).len() as u64;
-        if changed(one) && changed(other) && view.cursor.0 == last {
+        // Who was removed by what both logs have in common changes nothing any more.
+        let over = view.epoch.is_none();
+        if over || changed(one) && changed(other) && view.cursor.0 == last {
             past.read = view.cursor;
             self.members[fork.member].late.clear();
             self.network.fork = None;
@@ -401,6 +403,18 @@ impl World {
             self.members.iter_mut().for_each(|member| member.pass(wait));
             self.moment += wait;
         }
+        if let (Some(fork), Some(past)) = (&self.network.fork, self.forks.last()) {
+            let view = self.members[fork.member].client.group(&fork.group).unwrap();
+            let tell = |service: &MemoryService| {
+                let log = service.log(&fork.group);
+                log.iter().filter(|item| item.position > past.common).count()
+            };
+            let (one, other) = (tell(&self.network.service), tell(&fork.service));
+            panic!(
+                "person {} stays in a fork from {:?} with {other} items, not {one}: {view:?}",
+                fork.member, past.common
+            );
+        }
         300
     }
 
@@ -414,10 +428,7 @@ impl World {
         let open = self.unsettled(at).filter(|(id, group)| {
             // Nobody is there to let go who is alone.
             let alone = self.asked[id].what == What::Leave && self.others(at, group).is_empty();
-            // Who was removed while it was shown another log is never told.
-            let lost = self.is_forked(at, group)
-                && self.members[at].client.group(group).is_ok_and(|view| !view.in_step);
-            !alone && !lost
+            !alone && !self.is_cut_off(at, group)
         });
         open.map(|(id, _)| id).collect()
     }
