@@ -113,10 +113,20 @@ impl Client {
                     }
                     Standing::Member | Standing::Removed => record.cursor,
                 };
-                // What was sent since the commit by which this member came back is held, or not read yet.
+                // What was sent since the commit by which this member came back is to be read. Whatever was
+                // read behind it so far was too early, or of another log that the service showed.
+                let held = if record.cursor > position {
+                    (record.cursor, record.last_commit) = (position, position);
+                    core::mem::take(&mut record.held)
+                } else {
+                    Vec::new()
+                };
                 (record.standing, record.joined_at) = (Standing::Member, position);
                 (record.suspect, record.rejoins, record.access) = (false, 0, None);
                 record.next_message = record.next_message.max(first_message(now));
+                for (held, _) in held {
+                    self.state.delete(&records::held(&group), records::key(held.0))?;
+                }
                 self.timers.suspects.remove(&group);
                 self.ground(&group)?;
                 self.forget_requests(&group)?;

@@ -472,8 +472,11 @@ impl Client {
         };
         match refusal {
             Refusal::Conflict { head } if head > cursor => {
+                // What is read next brings another epoch, which ends the wait. If the service no longer has
+                // it, the same is not sent again and again.
                 let timer = self.timers.log(group);
                 timer.head = timer.head.max(head);
+                timer.refused(now);
                 return Ok(());
             }
             Refusal::Conflict { .. } | Refusal::Denied => {

@@ -12,7 +12,9 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cc_client::{Command, Event, Fate, Faults, GroupId, MemoryService, OperationId, Verdict};
+use cc_client::{
+    Command, Event, Fate, Faults, GroupId, MemoryService, OperationId, Position, Verdict,
+};
 use common::{Person, group_of, settle};
 use proptest::prelude::*;
 
@@ -232,4 +234,121 @@ fn a_fork_is_told_and_healed() {
     let last = ("Alice".to_owned(), "all together again".to_owned());
     assert_eq!(charlie.read(&group).last(), Some(&last));
     assert_eq!(bob.read(&group).last(), Some(&last));
+}
+
+#[test]
+fn who_comes_back_from_a_longer_fork_reads_all_that_follows() {
+    let mut service = MemoryService::new();
+    let mut people = ["Alice", "Bob", "Charlie"].map(Person::new);
+    let [alice, bob, charlie] = &mut people;
+    let group = group_of(&mut [alice, bob, charlie], &mut service);
+    let mut other = service.fork();
+    for number in 0..30 {
+        charlie.client.send(group, format!("to nobody {number}")).unwrap();
+        charlie.turn(&mut other);
+        charlie.pass(2_500);
+    }
+    for person in [&mut *alice, charlie] {
+        let refresh = Command::Refresh(group);
+        person.client.submit(OperationId::random().unwrap(), refresh).unwrap();
+    }
+    settle(&mut [alice, bob], &mut service);
+    settle(&mut [charlie], &mut other);
+    assert!(service.log(&group).len() + 20 < other.log(&group).len());
+    // The one log is shorter than what Charlie has read, also when he is back.
+    charlie.client.send(group, "to all").unwrap();
+    let mut sent = Vec::new();
+    for number in 0..12 {
+        let text = format!("message {number}");
+        alice.client.send(group, &text).unwrap();
+        sent.push(("Alice".to_owned(), text));
+        charlie.pass(40_000);
+        settle(&mut [alice, bob, charlie], &mut service);
+    }
+    assert!(charlie.events.iter().any(|event| matches!(event, Event::Repaired { .. })));
+    let repaired = charlie.client.group(&group).unwrap().joined_at;
+    let followed = service.log(&group).len() as u64 - repaired.0;
+    assert!(followed > 5);
+    // All that came behind the commit by which he is back.
+    let read = charlie.read(&group);
+    let first = sent.iter().position(|message| read.contains(message)).unwrap();
+    assert_eq!(read, sent[first..]);
+    assert!(first <= 2, "{first}");
+    let from_charlie = |person: &Person| {
+        person.read(&group).into_iter().filter(|(from, _)| from == "Charlie").collect::<Vec<_>>()
+    };
+    assert_eq!(from_charlie(bob), [("Charlie".to_owned(), "to all".to_owned())]);
+    let epochs = [alice, bob, charlie].map(|person| person.client.group(&group).unwrap().epoch);
+    assert_eq!(epochs[0], epochs[2]);
+}
+
+#[test]
+fn an_addition_comes_into_force_when_its_key_package_is_over() {
+    let mut service = MemoryService::new();
+    let mut people = ["Alice", "Bob"].map(Person::new);
+    let [alice, bob] = &mut people;
+    for person in [&mut *alice, bob] {
+        // In 2001 by their clocks. A stack that is opened has the system's, until it is told otherwise.
+        person.now.wall = 1_000_000_000_000;
+    }
+    let group = alice.client.found("Dev Team").unwrap();
+    let package = bob.client.key_packages(bob.now, 1).unwrap().remove(0);
+    alice.client.invite(group, package).unwrap();
+    while service.log(&group).is_empty() {
+        assert!(alice.step(&mut service));
+    }
+    alice.restart();
+    settle(&mut [alice, bob], &mut service);
+    for person in [alice, bob] {
+        assert_eq!(person.client.group(&group).unwrap().members.len(), 2, "{}", person.name);
+    }
+}
+
+#[test]
+fn who_is_removed_and_added_again_meanwhile_is_in_the_group() {
+    let mut service = MemoryService::new();
+    let mut people = ["Alice", "Bob", "Charlie"].map(Person::new);
+    let [alice, bob, charlie] = &mut people;
+    let group = group_of(&mut [alice, bob, charlie], &mut service);
+    alice.client.send(group, "before").unwrap();
+    alice.turn(&mut service);
+    let members = vec![bob.client.me().id];
+    let remove = Command::Remove { group, members };
+    alice.client.submit(OperationId::random().unwrap(), remove).unwrap();
+    let package = bob.client.key_packages(bob.now, 1).unwrap().remove(0);
+    settle(&mut [alice, charlie], &mut service);
+    alice.client.invite(group, package).unwrap();
+    settle(&mut [alice, charlie], &mut service);
+    // Bob reads his mailbox before the group.
+    bob.restart();
+    alice.client.send(group, "after").unwrap();
+    settle(&mut [alice, bob, charlie], &mut service);
+    assert!(bob.client.group(&group).unwrap().in_step);
+    let said = ["before", "after"].map(|text| ("Alice".to_owned(), text.to_owned()));
+    assert_eq!(bob.read(&group), said);
+    check_no_forgeries(&people);
+}
+
+#[test]
+fn who_missed_the_end_of_an_epoch_waits_before_it_sends_again() {
+    let mut service = MemoryService::new();
+    let mut people = ["Alice", "Bob", "Charlie"].map(Person::new);
+    let [alice, bob, charlie] = &mut people;
+    let group = group_of(&mut [alice, bob, charlie], &mut service);
+    let refresh = Command::Refresh(group);
+    alice.client.submit(OperationId::random().unwrap(), refresh).unwrap();
+    settle(&mut [alice, bob], &mut service);
+    service.forget(&group, Position(service.log(&group).len() as u64));
+    charlie.client.send(group, "late").unwrap();
+    let mut requests = 0;
+    while charlie.step(&mut service) {
+        requests += 1;
+        assert!(requests < 20, "the same is sent again and again");
+    }
+    for _ in 0..4 {
+        charlie.pass(40_000);
+        settle(&mut [alice, bob, charlie], &mut service);
+    }
+    assert!(charlie.events.iter().any(|event| matches!(event, Event::Missed { .. })));
+    assert_eq!(bob.read(&group), [("Charlie".to_owned(), "late".to_owned())]);
 }

@@ -45,7 +45,7 @@ fn all_agree_and_everything_is_read_once() {
     let plan = Plan {
         people: number("CC_SIMULATE_PEOPLE", 6) as usize,
         groups: number("CC_SIMULATE_GROUPS", 2) as usize,
-        steps: number("CC_SIMULATE_STEPS", 1_500),
+        steps: number("CC_SIMULATE_STEPS", 3_000),
         members: 40,
     };
     match std::env::var("CC_SIMULATE_SEED").ok().and_then(|seed| seed.parse().ok()) {

@@ -1,10 +1,12 @@
 //! What must hold when all is quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cc_client::{GroupId, OperationId, Position, Verdict};
 
-use super::world::{What, World};
+use cc_core::MemberId;
+
+use super::world::{Asked, What, World};
 
 /// What happened, in numbers.
 #[derive(Debug, Default)]
@@ -20,12 +22,28 @@ pub struct Figures {
     pub missed_readings: usize,
     pub commits: usize,
     pub refused: usize,
+    /// Members that were shown another log, and what they sent into it.
+    pub forks: usize,
+    pub forked: usize,
 }
 
 impl World {
     /// All who are in a group see the same of it, and nobody else is seen in it.
     pub fn check_agreement(&self, group: &GroupId) -> Result<(), String> {
         let inside: Vec<_> = self.members.iter().filter(|member| member.is_in(group)).collect();
+        let others = inside.iter().filter(|member| !self.is_cut_off(member.at, group));
+        let seen: BTreeSet<MemberId> = others
+            .flat_map(|member| {
+                let view = member.client.group(group).unwrap();
+                view.members.iter().map(|person| person.id).collect::<Vec<_>>()
+            })
+            .collect();
+        let inside: Vec<_> = inside
+            .into_iter()
+            .filter(|member| {
+                !self.is_cut_off(member.at, group) || seen.contains(&member.client.me().id)
+            })
+            .collect();
         let Some(first) = inside.first() else { return Err(format!("{group} is empty")) };
         let expected = first.client.group(group).unwrap();
         for member in &inside {
@@ -35,9 +53,14 @@ impl World {
                 let (name, of) = (&member.name, &first.name);
                 let (epoch, other) = (view.epoch, expected.epoch);
                 return Err(format!(
-                    "{group}: {name} is in {epoch:?} (in step: {}, cursor {:?}), {of} in {other:?} \
-                     (cursor {:?})",
-                    view.in_step, view.cursor, expected.cursor
+                    "{group}: {name} is in {epoch:?} (in step: {}, cursor {:?}, forked: {}), {of} in \
+                     {other:?} (in step: {}, cursor {:?}, forked: {})",
+                    view.in_step,
+                    view.cursor,
+                    member.forked.contains(group),
+                    expected.in_step,
+                    expected.cursor,
+                    first.forked.contains(group),
                 ));
             }
         }
@@ -55,6 +78,14 @@ impl World {
         Ok(())
     }
 
+    /// Whether a member knows that it is out of step, and can do nothing: the commit that removed it was
+    /// forgotten before it was read, or is in a log that the member was not shown.
+    pub fn is_cut_off(&self, at: usize, group: &GroupId) -> bool {
+        let member = &self.members[at];
+        let told = member.told.diverged.contains_key(group);
+        told && member.client.group(group).is_ok_and(|view| !view.in_step)
+    }
+
     pub fn check(&self) -> Figures {
         for group in &self.groups {
             self.check_agreement(group).unwrap();
@@ -70,7 +101,7 @@ impl World {
             figures.entered += told.stays.values().map(Vec::len).sum::<usize>();
             figures.repaired += told.repaired.values().sum::<u32>();
         }
-        figures.commands = self.asked.len();
+        (figures.commands, figures.forks) = (self.asked.len(), self.forks.len());
         for group in &self.groups {
             let log = self.network.service.log(group);
             figures.commits += log.iter().filter(|item| item.commit).count();
@@ -85,8 +116,8 @@ impl World {
         for (group, stays) in &member.told.stays {
             let cursor = member.client.group(group).unwrap().cursor;
             for stay in stays {
-                let last = stay.to.unwrap_or(cursor);
-                for position in stay.from.0 + 1..=last.0 {
+                let end = stay.to.unwrap_or(cursor.next());
+                for position in stay.from.0 + 1..end.0 {
                     let position = Position(position);
                     let (place, told) = ((*group, position), &member.told);
                     let known = told.fates.contains_key(&place)
@@ -118,7 +149,8 @@ impl World {
         for (id, asked) in &self.asked {
             let sender = &self.members[asked.member];
             let verdicts = sender.told.verdicts.get(id).cloned().unwrap_or_default();
-            if asked.what == What::Leave && verdicts.is_empty() {
+            if verdicts.is_empty() {
+                // It is still open, and may be.
                 continue;
             }
             assert_eq!(verdicts.len(), 1, "{}: {id:?} is {verdicts:?}", sender.name);
@@ -126,6 +158,12 @@ impl World {
                 continue;
             }
             figures.messages += 1;
+            if sender.forked.contains(&asked.group)
+                && self.is_of_fork(asked.member, asked, &verdicts)
+            {
+                figures.forked += 1;
+                continue;
+            }
             match &verdicts[0] {
                 Verdict::Done(position) => {
                     self.check_read_by_all(id, asked.member, &asked.group, *position, figures);
@@ -138,6 +176,25 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether a member saw something else at this position than the others.
+    fn was_forked(&self, at: usize, group: &GroupId, position: Position) -> bool {
+        self.forks.iter().any(|fork| {
+            let told = &self.members[at].told;
+            let missed = told.missed.get(group).and_then(|missed| missed.last());
+            let back = missed.map_or(fork.read, |missed| missed.end.max(fork.read));
+            let removed = !told.repaired.contains_key(group);
+            let of = fork.member == at && fork.group == *group;
+            of && position > fork.common && (removed || position <= back)
+        })
+    }
+
+    fn is_of_fork(&self, at: usize, asked: &Asked, verdicts: &[Verdict]) -> bool {
+        match verdicts {
+            [Verdict::Done(position)] => self.was_forked(at, &asked.group, *position),
+            _ => true,
         }
     }
 
@@ -157,7 +214,10 @@ impl World {
             if reader.told.read.contains_key(&(*group, *id)) {
                 continue;
             }
-            if reader.told.was_missed(group, position) {
+            if self.is_cut_off(reader.at, group)
+                || self.was_forked(reader.at, group, position)
+                || reader.told.was_missed(group, position)
+            {
                 figures.missed_readings += 1;
                 continue;
             }

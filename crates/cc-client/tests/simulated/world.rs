@@ -10,7 +10,7 @@ use cc_core::{MemberId, store::Failure};
 use super::{
     Dice,
     member::{Answer, Member, WALL},
-    network::Network,
+    network::{Fork, Network},
 };
 
 const YEAR: u64 = 365 * 24 * 3_600_000;
@@ -24,7 +24,18 @@ pub struct World {
     /// The moment, by a clock that is right.
     pub moment: u64,
     pub steps: u64,
+    pub forks: Vec<PastFork>,
     plan: Plan,
+}
+
+/// A member was shown another log of a group than the others.
+pub struct PastFork {
+    pub member: usize,
+    pub group: GroupId,
+    /// What both logs have in common.
+    pub common: Position,
+    /// How far the member had read the other one in the end.
+    pub read: Position,
 }
 
 /// How large, and how bad.
@@ -70,7 +81,8 @@ impl World {
             member.client.publish_key_packages([1, 2, 4][at % 3]).unwrap();
         }
         let (groups, asked) = (Vec::new(), BTreeMap::new());
-        Self { dice: Dice::new(seed), network, members, groups, asked, moment: 0, steps: 0, plan }
+        let (dice, forks) = (Dice::new(seed), Vec::new());
+        Self { dice, network, members, groups, asked, moment: 0, steps: 0, forks, plan }
     }
 
     /// A service that does all it should.
@@ -94,9 +106,9 @@ impl World {
             0..110 => self.send(at),
             110..120 => self.change(at, |group, _| Command::Refresh(group)),
             120..180 => self.invite(at),
-            180..184 => self.remove(at),
-            184..187 => self.leave(at),
-            187..195 => self.cancel(at),
+            180..185 => self.remove(at),
+            185..188 => self.leave(at),
+            188..195 => self.cancel(at),
             195..205 => self.members[at].restart(),
             205..230 => {
                 let failures = [Failure::Full, Failure::Lost, Failure::Kept];
@@ -121,6 +133,8 @@ impl World {
                 }
             }
             500..502 => self.forget(at),
+            502..504 => self.fork(at),
+            504..510 => self.end_fork(),
             _ => {
                 // Now and then all that is to be done, or who is never caught up sends nothing.
                 let steps = if self.dice.below(4) == 0 { 40 } else { 3 };
@@ -148,7 +162,7 @@ impl World {
         let title = format!("group {}", self.groups.len());
         self.ask(at, group, What::Other, &Command::Found { group, title });
         self.groups.push(group);
-        self.members[at].note_stay(&group, Position::START);
+        self.members[at].note_stay(&group, None);
         group
     }
 
@@ -180,7 +194,9 @@ impl World {
     }
 
     fn change(&mut self, at: usize, command: impl FnOnce(GroupId, &mut Dice) -> Command) {
-        let Some(group) = self.group_of(at) else { return };
+        let Some(group) = self.group_of(at).filter(|group| !self.is_forked(at, group)) else {
+            return;
+        };
         let command = command(group, &mut self.dice);
         self.ask(at, group, What::Other, &command);
     }
@@ -192,7 +208,9 @@ impl World {
     }
 
     fn invite(&mut self, at: usize) {
-        let Some(group) = self.group_of(at) else { return };
+        let Some(group) = self.group_of(at).filter(|group| !self.is_forked(at, group)) else {
+            return;
+        };
         let known = self.others(at, &group);
         if known.len() + 1 >= self.plan.members {
             return;
@@ -213,7 +231,9 @@ impl World {
     }
 
     fn remove(&mut self, at: usize) {
-        let Some(group) = self.group_of(at) else { return };
+        let Some(group) = self.group_of(at).filter(|group| !self.is_forked(at, group)) else {
+            return;
+        };
         let known = self.others(at, &group);
         if known.len() > 2 {
             let members = vec![known[self.dice.below(known.len())]];
@@ -222,7 +242,9 @@ impl World {
     }
 
     fn leave(&mut self, at: usize) {
-        let Some(group) = self.group_of(at) else { return };
+        let Some(group) = self.group_of(at).filter(|group| !self.is_forked(at, group)) else {
+            return;
+        };
         if self.others(at, &group).len() > 2 {
             self.ask(at, group, What::Leave, &Command::Leave(group));
         }
@@ -254,7 +276,9 @@ impl World {
 
     /// Somebody pushes a piece of a log, in any order, some of it twice.
     fn push(&mut self, at: usize) {
-        let Some(group) = self.group_of(at) else { return };
+        let Some(group) = self.group_of(at).filter(|group| !self.is_forked(at, group)) else {
+            return;
+        };
         let log = self.network.service.log(&group);
         let cursor = self.members[at].client.group(&group).unwrap().cursor.0 as usize;
         let first = cursor.saturating_sub(self.dice.below(3)).min(log.len());
@@ -287,7 +311,9 @@ impl World {
 
     /// The service keeps no longer what only one member has not read.
     fn forget(&mut self, at: usize) {
-        let Some(group) = self.group_of(at) else { return };
+        let Some(group) = self.group_of(at).filter(|group| !self.is_forked(at, group)) else {
+            return;
+        };
         if self.unsettled(at).any(|(_, of)| of == group) {
             return;
         }
@@ -295,6 +321,55 @@ impl World {
         let read = others.map(|other| other.client.group(&group).unwrap().cursor).min();
         if let Some(read) = read {
             self.network.service.forget(&group, read);
+        }
+    }
+
+    /// Whether a member is, or was, shown another log of a group.
+    fn is_forked(&self, at: usize, group: &GroupId) -> bool {
+        self.members[at].forked.contains(group)
+    }
+
+    /// The service shows somebody another log of a group from now on, and something changes in both.
+    fn fork(&mut self, at: usize) {
+        let Some(group) = self.group_of(at) else { return };
+        let waits = self.unsettled(at).any(|(_, of)| of == group);
+        if waits || self.network.fork.is_some() || self.is_forked(at, &group) {
+            return;
+        }
+        let other = self.members.iter().find(|other| {
+            other.at != at && other.is_in(&group) && !self.is_forked(other.at, &group)
+        });
+        let Some(other) = other.map(|other| other.at) else { return };
+        let service = self.network.service.fork();
+        service.set_faults(Faults::default(), 1);
+        let common = Position(service.log(&group).len() as u64);
+        let member = &mut self.members[at];
+        // What is under way is of the one log.
+        member.late.clear();
+        member.forked.insert(group);
+        self.network.fork = Some(Fork { member: at, group, service });
+        self.forks.push(PastFork { member: at, group, common, read: common });
+        for both in [at, other] {
+            self.ask(both, group, What::Other, &Command::Refresh(group));
+        }
+    }
+
+    /// Everybody sees the one log again, if something has changed in both.
+    fn end_fork(&mut self) {
+        let (Some(fork), Some(past)) = (&self.network.fork, self.forks.last_mut()) else { return };
+        let changed = |service: &MemoryService| {
+            let log = service.log(&fork.group);
+            log.iter().any(|item| item.commit && item.position > past.common)
+        };
+        let view = self.members[fork.member].client.group(&fork.group).unwrap();
+        let (one, other) = (&self.network.service, &fork.service);
+        let last = other.log(&fork.group).len() as u64;
+        // Who was removed by what both logs have in common changes nothing any more.
+        let over = view.epoch.is_none();
+        if over || changed(one) && changed(other) && view.cursor.0 == last {
+            past.read = view.cursor;
+            self.members[fork.member].late.clear();
+            self.network.fork = None;
         }
     }
 
@@ -310,12 +385,35 @@ impl World {
             for member in &mut self.members {
                 member.turn(&mut self.network);
             }
-            if round > 20 && self.is_settled() {
+            if let (10, Some(fork)) = (round, &self.network.fork) {
+                let group = fork.group;
+                let other = self
+                    .members
+                    .iter()
+                    .find(|other| other.is_in(&group) && !self.is_forked(other.at, &group));
+                if let Some(other) = other.map(|other| other.at) {
+                    self.ask(other, group, What::Other, &Command::Refresh(group));
+                }
+            }
+            self.end_fork();
+            if round > 20 && self.network.fork.is_none() && self.is_settled() {
                 return round;
             }
             let wait = if round < 40 { 2_500 } else { 60_000 };
             self.members.iter_mut().for_each(|member| member.pass(wait));
             self.moment += wait;
+        }
+        if let (Some(fork), Some(past)) = (&self.network.fork, self.forks.last()) {
+            let view = self.members[fork.member].client.group(&fork.group).unwrap();
+            let tell = |service: &MemoryService| {
+                let log = service.log(&fork.group);
+                log.iter().filter(|item| item.position > past.common).count()
+            };
+            let (one, other) = (tell(&self.network.service), tell(&fork.service));
+            panic!(
+                "person {} stays in a fork from {:?} with {other} items, not {one}: {view:?}",
+                fork.member, past.common
+            );
         }
         300
     }
@@ -329,7 +427,8 @@ impl World {
     pub fn open_commands(&self, at: usize) -> Vec<OperationId> {
         let open = self.unsettled(at).filter(|(id, group)| {
             // Nobody is there to let go who is alone.
-            self.asked[id].what != What::Leave || !self.others(at, group).is_empty()
+            let alone = self.asked[id].what == What::Leave && self.others(at, group).is_empty();
+            !alone && !self.is_cut_off(at, group)
         });
         open.map(|(id, _)| id).collect()
     }
