@@ -430,6 +430,8 @@ impl Session {
         mut done: impl FnMut(&Self) -> bool,
     ) -> Result<bool, CliError> {
         let end = Instant::now().checked_add(patience);
+        // Only then it is known what there is to do.
+        self.pump()?;
         loop {
             if done(self) {
                 return Ok(true);

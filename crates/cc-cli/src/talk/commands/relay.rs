@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::{error::CliError, talk::error::TalkError};
 
-/// Run a relay: it carries sealed messages between members, and knows no names.
+/// Run a relay: it carries sealed messages between members, and has no accounts.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
