@@ -61,8 +61,7 @@ pub(crate) fn conversation() -> App {
 #[test]
 fn a_wide_screen() {
     let shown = lines(&drawn(&mut conversation(), 100, 16));
-    let expected = "\
- cascade  Alice at https://relay.example connected   F1 help
+    let expected = "\x20cascade  Alice at https://relay.example connected   F1 help
 Groups               │Dev Team (3 members)                                  │Members
 1 Dev Team           │  #1 18:00 Alice ✓                                    │· Alice
 2 Friends (2)        │     Shall we ship it?                                │✓ Bob
