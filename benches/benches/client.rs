@@ -1,7 +1,12 @@
 //! The client beside the manager that it drives, both on `cc-store-sqlite`, and a client in many groups.
 //!
 //! `cargo bench -p cc-benches --bench client`. Behind `--`: `messages`, `catching-up` or `groups` for a part.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark fails by panicking"
+)]
 
 use std::{
     env, fs,
@@ -218,7 +223,7 @@ fn messages(directory: &Path) {
             let page = page_of(&mut bob, &mut service, &group);
             let (measured, _) = measure::each([page], |page| {
                 let _ledger = bob.client.handle(bob.now, page).unwrap();
-                assert_eq!(bob.acknowledge(), BATCH);
+                assert!(bob.acknowledge() >= BATCH);
             });
             extend(our_batch_receive, measured);
         }

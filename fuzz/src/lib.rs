@@ -13,7 +13,10 @@ use std::{
 };
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
-use cc_client::{Answer, Body, Content, Download, Request, Upload, read_history, write_history};
+use cc_client::{
+    Answer, Body, Client, Command, Content, Download, GroupId, Input, Item, LogId, Now,
+    OperationId, Page, Position, Profile, Recipe, Request, Upload, read_history, write_history,
+};
 use cc_core::{
     Attachment, Buffer, Bundle, CipherLayer, Envelope, GroupLayer, Header, Kind, LayerContext,
     MemberId, PartContext, PartList, Restore, SecretBytes, StackId,
@@ -34,7 +37,7 @@ use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
@@ -45,6 +48,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("store", store),
     ("content", content),
     ("relay", relay),
+    ("client", client),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -403,3 +407,43 @@ pub fn content(bytes: &[u8]) {
 /// That of the test vectors.
 const FILE_IDENTITY: &str =
     "CASCADE-SECRET-KEY-1QQSFDAJEUU0QJUCGEQ98FVWS4RCAZ6RR9ZUHUCDFZX8P48SCQKWV65QT5Q2PM";
+
+/// What reaches a client from outside: items of its mailbox and of a group's log, offers of devices, and
+/// exports. Nothing comes of any bytes.
+pub fn client(bytes: &[u8]) {
+    thread_local! {
+        static CLIENT: RefCell<(Client, GroupId, u64)> = RefCell::new(founder());
+    }
+    let now = Now { wall: 1_790_000_000_000, mono: 0 };
+    CLIENT.with_borrow_mut(|(client, group, last)| {
+        // As they are, and as an item of each known kind.
+        let mut items = vec![bytes.to_vec()];
+        items.extend((1..=3).map(|kind| [&[1, kind][..], bytes].concat()));
+        let members = client.group(group).unwrap().members;
+        for item in items {
+            for log in [client.mailbox(), *group] {
+                let position = Position(*last + 1);
+                let items = vec![Item { position, commit: false, bytes: item.clone() }];
+                let page = Page { items, forgotten: Position::START, head: position };
+                let ledger = client.handle(now, Input::Page { log, page }).unwrap();
+                assert_eq!(ledger.fates.len(), 1);
+            }
+            *last += 1;
+            let link = Command::Link(item);
+            assert!(client.submit(OperationId::random().unwrap(), link).is_err());
+        }
+        assert_eq!(client.group(group).unwrap().members, members);
+        assert_eq!(client.people().unwrap().len(), 1);
+    });
+    let key = AesKey::copy_from(&[7; 32]).unwrap();
+    assert!(Client::restore(MemoryStore::new(), bytes, &key, now).is_err());
+}
+
+fn founder() -> (Client, GroupId, u64) {
+    let mut client =
+        Client::create(MemoryStore::new(), Profile::new("Alice"), Recipe::group()).unwrap();
+    let group = LogId::random().unwrap();
+    let found = Command::Found { group, title: "A group".to_owned() };
+    client.submit(OperationId::random().unwrap(), found).unwrap();
+    (client, group, 0)
+}

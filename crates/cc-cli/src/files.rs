@@ -10,5 +10,5 @@ mod keys;
 pub(crate) mod output;
 pub(crate) mod passphrase;
 mod progress;
-mod signals;
+pub(crate) mod signals;
 mod terminal;

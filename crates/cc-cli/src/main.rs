@@ -1,5 +1,6 @@
 //! The program `cascade`: files that open only with the right keys, and conversations over a relay.
 
+mod chat;
 mod demo;
 mod error;
 mod files;
@@ -26,6 +27,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Chat(chat::Arguments),
     Encrypt(files::encrypt::Arguments),
     Decrypt(files::decrypt::Arguments),
     Keygen(files::keygen::Arguments),
@@ -55,6 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Chat(arguments) => chat::run(&arguments),
         Command::Encrypt(arguments) => files::encrypt::run(&arguments),
         Command::Decrypt(arguments) => files::decrypt::run(&arguments),
         Command::Keygen(arguments) => files::keygen::run(&arguments),

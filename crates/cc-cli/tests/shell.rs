@@ -5,7 +5,7 @@ mod common;
 
 use common::{Folder, text};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "encrypt",
     "decrypt",
     "keygen",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 25] = [
     "report",
     "tree",
     "relay",
+    "chat",
     "demo",
     "completions",
     "man",

@@ -64,6 +64,12 @@ pub(crate) enum TalkError {
     NoRelay,
     #[error("the relay: {0}")]
     Serve(String),
+    #[error("this is no terminal")]
+    NoTerminal,
+    #[error("the terminal: {0}")]
+    Terminal(std::io::Error),
+    #[error("the session ended: {0}")]
+    SessionEnded(String),
     #[error("the demonstration went wrong: {0}")]
     Demo(String),
 }
@@ -109,6 +115,8 @@ impl TalkError {
             Self::Timeout => {
                 "it is kept, and goes with the next command that reaches the relay; --timeout waits longer"
             }
+            Self::NoTerminal => "`cascade send` and `cascade receive` are for scripts",
+            Self::SessionEnded(_) => "start it again: nothing that was shown is lost",
             Self::NoName => "write --name NAME",
             _ => return None,
         })
