@@ -6,7 +6,6 @@ mod common;
 use common::{Folder, text};
 
 const COMMANDS: [&str; 26] = [
-    "chat",
     "encrypt",
     "decrypt",
     "keygen",
@@ -29,6 +28,7 @@ const COMMANDS: [&str; 26] = [
     "report",
     "tree",
     "relay",
+    "chat",
     "demo",
     "completions",
     "man",
