@@ -47,6 +47,7 @@ fn all_agree_and_everything_is_read_once() {
         groups: number("CC_SIMULATE_GROUPS", 2) as usize,
         steps: number("CC_SIMULATE_STEPS", 3_000),
         members: 40,
+        cuts: number("CC_SIMULATE_CUTS", 0) == 1,
     };
     match std::env::var("CC_SIMULATE_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => simulate(seed, plan),
