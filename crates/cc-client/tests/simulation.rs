@@ -82,7 +82,7 @@ fn any_commit_of_a_store_may_fail() {
     let points = play(Trouble::None);
     for (member, commits) in points.commits.into_iter().enumerate() {
         // Three for each, and there are more commits than calls.
-        for commit in (0..commits).step_by(stride().pow(2).div_ceil(6)) {
+        for commit in (0..commits).step_by(stride().pow(2)) {
             for failure in [Failure::Full, Failure::Lost, Failure::Kept] {
                 play(Trouble::Commit(member, commit, failure));
             }
