@@ -78,7 +78,6 @@ fn anybody_may_be_killed_between_any_two_calls() {
 }
 
 #[test]
-#[ignore = "does not come to an end in a minute"]
 fn any_commit_of_a_store_may_fail() {
     let points = play(Trouble::None);
     for (member, commits) in points.commits.into_iter().enumerate() {
