@@ -87,6 +87,11 @@ impl Client {
                     });
                     if over { None } else { self.timers.next_look(&log, waits, now) }
                 }
+                Target::Request(id) if !self.state.requests.contains_key(&id) => {
+                    // Of a commit that failed: there is no such request.
+                    self.timers.offers.remove(&id);
+                    None
+                }
                 Target::Request(id) => self.timers.offers.get(&id).map(|offer| offer.again),
                 Target::Packages => Some(now.mono.saturating_add(UPKEEP)),
             };

@@ -47,6 +47,7 @@ fn all_agree_and_everything_is_read_once() {
         groups: number("CC_SIMULATE_GROUPS", 2) as usize,
         steps: number("CC_SIMULATE_STEPS", 3_000),
         members: 40,
+        cuts: number("CC_SIMULATE_CUTS", 0) == 1,
     };
     match std::env::var("CC_SIMULATE_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => simulate(seed, plan),
@@ -81,7 +82,7 @@ fn any_commit_of_a_store_may_fail() {
     let points = play(Trouble::None);
     for (member, commits) in points.commits.into_iter().enumerate() {
         // Three for each, and there are more commits than calls.
-        for commit in (0..commits).step_by(stride().pow(2).div_ceil(6)) {
+        for commit in (0..commits).step_by(stride().pow(2)) {
             for failure in [Failure::Full, Failure::Lost, Failure::Kept] {
                 play(Trouble::Commit(member, commit, failure));
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cc_client::{
-    Command, Faults, GroupId, Input, LogId, MemoryService, OperationId, Page, Position,
+    Command, Faults, GroupId, Input, Item, LogId, MemoryService, OperationId, Page, Position,
 };
 use cc_core::{MemberId, store::Failure};
 
@@ -46,6 +46,8 @@ pub struct Plan {
     pub steps: u64,
     /// Members of one group, at the most.
     pub members: usize,
+    /// Logs are cut off, and forked.
+    pub cuts: bool,
 }
 
 /// A command that a client took.
@@ -87,7 +89,8 @@ impl World {
 
     /// A service that does all it should.
     pub fn quiet(people: usize) -> Self {
-        let world = Self::new(1, Plan { people, groups: 1, steps: 1, members: people });
+        let world =
+            Self::new(1, Plan { people, groups: 1, steps: 1, members: people, cuts: false });
         world.network.service.set_faults(Faults::default(), 1);
         world
     }
@@ -132,8 +135,8 @@ impl World {
                     member.late.push(answer);
                 }
             }
-            500..502 => self.forget(at),
-            502..504 => self.fork(at),
+            500..502 if self.plan.cuts => self.forget(at),
+            502..504 if self.plan.cuts => self.fork(at),
             504..510 => self.end_fork(),
             _ => {
                 // Now and then all that is to be done, or who is never caught up sends nothing.
@@ -280,16 +283,16 @@ impl World {
             return;
         };
         let log = self.network.service.log(&group);
-        let cursor = self.members[at].client.group(&group).unwrap().cursor.0 as usize;
-        let first = cursor.saturating_sub(self.dice.below(3)).min(log.len());
-        let last = (first + 4).min(log.len());
-        let mut items = log[first..last].to_vec();
+        let cursor = self.members[at].client.group(&group).unwrap().cursor.0;
+        let first = cursor.saturating_sub(self.dice.below(3) as u64);
+        let news = log.into_iter().filter(|item| item.position.0 > first);
+        let mut items: Vec<Item> = news.take(4).collect();
+        let head = items.last().map_or(Position(cursor), |item| item.position);
         let again = items.clone();
         items.extend(again);
         self.dice.shuffle(&mut items);
         let places: Vec<(LogId, Position)> =
             items.iter().map(|item| (group, item.position)).collect();
-        let head = Position(last as u64);
         let page = Page { items, forgotten: Position::START, head };
         let input = Input::Page { log: group, page };
         self.members[at].take(&Answer { input, items: places });
@@ -342,7 +345,7 @@ impl World {
         let Some(other) = other.map(|other| other.at) else { return };
         let service = self.network.service.fork();
         service.set_faults(Faults::default(), 1);
-        let common = Position(service.log(&group).len() as u64);
+        let Some(common) = service.log(&group).last().map(|item| item.position) else { return };
         let member = &mut self.members[at];
         // What is under way is of the one log.
         member.late.clear();
@@ -363,10 +366,10 @@ impl World {
         };
         let view = self.members[fork.member].client.group(&fork.group).unwrap();
         let (one, other) = (&self.network.service, &fork.service);
-        let last = other.log(&fork.group).len() as u64;
+        let last = other.log(&fork.group).last().map(|item| item.position);
         // Who was removed by what both logs have in common changes nothing any more.
         let over = view.epoch.is_none();
-        if over || changed(one) && changed(other) && view.cursor.0 == last {
+        if over || changed(one) && changed(other) && Some(view.cursor) == last {
             past.read = view.cursor;
             self.members[fork.member].late.clear();
             self.network.fork = None;
@@ -397,6 +400,13 @@ impl World {
             }
             self.end_fork();
             if round > 20 && self.network.fork.is_none() && self.is_settled() {
+                // What was sent in this round is read in the next ones.
+                for _ in 0..3 {
+                    self.members.iter_mut().for_each(|member| member.pass(2_500));
+                    for member in &mut self.members {
+                        member.turn(&mut self.network);
+                    }
+                }
                 return round;
             }
             let wait = if round < 40 { 2_500 } else { 60_000 };
