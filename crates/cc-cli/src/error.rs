@@ -4,6 +4,8 @@ use std::{io, path::Path};
 
 use cc_file::FileError;
 
+use crate::talk::error::TalkError;
+
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -37,11 +39,17 @@ pub(crate) enum CliError {
     KeyFileTooLong { name: String },
     #[error("standard input is asked for twice")]
     StandardInputTwice,
+    #[error(transparent)]
+    Talk(#[from] TalkError),
     #[error("{key}: {source}")]
     Key { key: String, source: FileError },
 }
 
 impl CliError {
+    pub(crate) fn stdout(source: io::Error) -> Self {
+        Self::Write { name: "standard output".into(), source }
+    }
+
     pub(crate) fn read(name: &str, source: io::Error) -> Self {
         Self::Read { name: name.into(), source }
     }
@@ -91,6 +99,7 @@ impl CliError {
                 "free some space, or choose another place with -o"
             }
             Self::File { source, .. } => return file_advice(source),
+            Self::Talk(error) => return error.advice(),
             Self::Read { .. }
             | Self::Write { .. }
             | Self::PassphraseTooLong(_)
@@ -105,6 +114,7 @@ impl CliError {
             | Self::Range(_)
             | Self::NotSeekable { .. }
             | Self::Key { .. } => 2,
+            Self::Talk(error) => error.exit_code(),
             Self::File { source, .. } => match source {
                 FileError::NotAFile
                 | FileError::Header(_)
@@ -164,6 +174,12 @@ fn file_advice(error: &FileError) -> Option<&'static str> {
         FileError::KeyFile { .. } => "a key file is made by cascade keygen",
         _ => return None,
     })
+}
+
+impl From<cc_client::Fault> for CliError {
+    fn from(fault: cc_client::Fault) -> Self {
+        Self::Talk(fault.into())
+    }
 }
 
 /// An error of the output, inside of an [`io::Error`], so that it is told from one of the input.

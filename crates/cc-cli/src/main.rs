@@ -1,14 +1,20 @@
-//! The program `cascade`: files that open only with the right keys, in pipes and on disks.
+//! The program `cascade`: files that open only with the right keys, and conversations over a relay.
 
+mod chat;
 mod error;
 mod files;
 mod shell;
+#[allow(dead_code, reason = "the commands that use all of it follow")]
+mod talk;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::CliError;
+use crate::{
+    error::CliError,
+    talk::commands::{groups, init, me, members, messages, receive, relay, tree},
+};
 
 /// Layered end-to-end encryption.
 #[derive(Debug, Parser)]
@@ -20,22 +26,58 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Chat(chat::Arguments),
     Encrypt(files::encrypt::Arguments),
     Decrypt(files::decrypt::Arguments),
     Keygen(files::keygen::Arguments),
     Fingerprint(files::fingerprint::Arguments),
     Inspect(files::inspect::Arguments),
+    Init(init::Arguments),
+    Me(me::Me),
+    Link(me::Link),
+    Groups(groups::Groups),
+    Found(groups::Found),
+    Invite(groups::Invite),
+    Members(members::Members),
+    Verify(members::Verify),
+    Remove(members::Remove),
+    Leave(groups::Leave),
+    Send(messages::Send),
+    Receive(receive::Arguments),
+    History(messages::History),
+    Save(messages::Save),
+    Report(messages::Report),
+    Tree(tree::Arguments),
+    Relay(relay::Arguments),
     Completions(shell::Completions),
     Man(shell::Man),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Chat(arguments) => chat::run(&arguments),
         Command::Encrypt(arguments) => files::encrypt::run(&arguments),
         Command::Decrypt(arguments) => files::decrypt::run(&arguments),
         Command::Keygen(arguments) => files::keygen::run(&arguments),
         Command::Fingerprint(arguments) => files::fingerprint::run(&arguments),
         Command::Inspect(arguments) => files::inspect::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Me(arguments) => me::me(&arguments),
+        Command::Link(arguments) => me::link(&arguments),
+        Command::Groups(arguments) => groups::groups(&arguments),
+        Command::Found(arguments) => groups::found(&arguments),
+        Command::Invite(arguments) => groups::invite(&arguments),
+        Command::Members(arguments) => members::members(&arguments),
+        Command::Verify(arguments) => members::verify(&arguments),
+        Command::Remove(arguments) => members::remove(&arguments),
+        Command::Leave(arguments) => groups::leave(&arguments),
+        Command::Send(arguments) => messages::send(&arguments),
+        Command::Receive(arguments) => receive::run(&arguments),
+        Command::History(arguments) => messages::history(&arguments),
+        Command::Save(arguments) => messages::save(&arguments),
+        Command::Report(arguments) => messages::report(&arguments),
+        Command::Tree(arguments) => tree::run(&arguments),
+        Command::Relay(arguments) => relay::run(arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
     };
@@ -65,6 +107,10 @@ Examples:
   tar c photos | cascade encrypt -r cascade1... -o photos.tar.cascade
   cascade decrypt -i key.txt photos.tar.cascade | tar x
   cascade encrypt -p -o secret.cascade secret.txt
+  cascade init --name Alice --relay https://relay.example
+  cascade found Friends && cascade invite Friends 'cascade:https://relay.example#...'
+  echo 'Hello!' | cascade send Friends -
+  cascade receive --follow --json
 
 Exit status:
   0  done
@@ -73,4 +119,6 @@ Exit status:
   3  the input is not genuine: damaged, changed, cut, or no cascade file
   4  the keys that were given do not open the input
   5  the input needs a newer version of this program
+  6  the relay did not answer in time; what waits is kept, and goes with the next command
+  7  it was refused: no such group, person or message, not a member, keys that have changed
   130  interrupted";

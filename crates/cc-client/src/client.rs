@@ -1,7 +1,7 @@
 //! One person, all groups: what survives, and how it changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::ControlFlow,
 };
 
@@ -9,11 +9,12 @@ use cc_core::{
     MemberId, SecretBytes,
     store::{Batch, Scope, Store, StoreError},
 };
-use cc_manager::CascadingCipherManager;
+use cc_manager::{CascadingCipherManager, LayerReport};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Event, EventId, Fault, GroupId, LogId, Person, Position, Profile, Recipe, RequestId,
+    Event, EventId, Fault, GroupId, LogId, OperationId, Person, Position, Profile, Recipe,
+    RequestId,
     agenda::Target,
     contact::{self, OwnPerson},
     identity::Identity,
@@ -43,6 +44,8 @@ pub struct Client {
     /// Memory may be ahead of the store: it is read again before anything else.
     stale: bool,
     pub(crate) view_state: ViewState,
+    /// What the layers did with the last messages.
+    pub(crate) reports: VecDeque<(OperationId, Vec<LayerReport>)>,
 }
 
 /// What the store has, and what one transaction makes of it.
@@ -146,7 +149,9 @@ impl Client {
         let seats = Seats::default();
         let timers = Timers::default();
         let view_state = ViewState::default();
-        let mut client = Self { store, identity, state, seats, timers, stale: false, view_state };
+        let reports = VecDeque::new();
+        let mut client =
+            Self { store, identity, state, seats, timers, stale: false, view_state, reports };
         client.touch_all();
         Ok(client)
     }

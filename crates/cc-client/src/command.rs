@@ -52,6 +52,9 @@ pub enum Command {
         group: GroupId,
         /// [`Client::mailbox`] of who is to come.
         mailbox: LogId,
+        /// Who is to come, where that is known: a directory that hands out the key package of somebody else
+        /// is refused then.
+        member: Option<MemberId>,
     },
     /// Remove members.
     Remove {
@@ -86,7 +89,7 @@ enum Digested<'a> {
     Found(&'a GroupId, &'a str),
     Send(&'a GroupId, &'a [u8]),
     Add(&'a GroupId, &'a [Vec<u8>]),
-    Invite(&'a GroupId, &'a LogId),
+    Invite(&'a GroupId, &'a LogId, Option<[u8; 32]>),
     Remove(&'a GroupId, Vec<[u8; 32]>),
     Leave(&'a GroupId),
     Refresh(&'a GroupId),
@@ -104,7 +107,9 @@ impl Command {
             Self::Found { group, title } => Digested::Found(group, title),
             Self::Send { group, content } => Digested::Send(group, content),
             Self::Add { group, packages } => Digested::Add(group, packages),
-            Self::Invite { group, mailbox } => Digested::Invite(group, mailbox),
+            Self::Invite { group, mailbox, member } => {
+                Digested::Invite(group, mailbox, member.map(|member| *member.as_bytes()))
+            }
             Self::Remove { group, members } => {
                 Digested::Remove(group, members.iter().map(|id| *id.as_bytes()).collect())
             }
@@ -229,12 +234,14 @@ impl Client {
                 }
                 self.enqueue(&group, Some(id), Work::Add(packages))
             }
-            Command::Invite { group, mailbox } => {
+            Command::Invite { group, mailbox, member } => {
                 self.expect_member(&group)?;
                 if self.state.requests.len() >= MAX_REQUESTS {
                     return Err(Fault::QueueFull);
                 }
-                let claim = RequestRecord::Claim { group, mailbox, operation: id, attempts: 0 };
+                let member = member.map(|member| *member.as_bytes());
+                let claim =
+                    RequestRecord::Claim { group, mailbox, member, operation: id, attempts: 0 };
                 let request = self.state.add_request(&claim)?;
                 self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }

@@ -33,6 +33,7 @@ mod request;
 mod safety_number;
 mod seat;
 mod snapshot;
+mod status;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -44,6 +45,8 @@ mod tree;
 mod trust;
 mod view;
 mod wire;
+
+pub use cc_manager::{LayerReport, StackReport};
 
 pub use access::{AccessHash, AccessToken, MailboxKey, MailboxProof, Purpose};
 pub use attachment::{

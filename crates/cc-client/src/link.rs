@@ -166,7 +166,9 @@ impl Client {
                 None => {
                     let operation = id.derived(&group.to_string());
                     let mailbox = offer.mailbox;
-                    let claim = RequestRecord::Claim { group, mailbox, operation, attempts: 0 };
+                    let member = Some(offer.member);
+                    let claim =
+                        RequestRecord::Claim { group, mailbox, member, operation, attempts: 0 };
                     self.state.add_request(&claim)?;
                 }
             }

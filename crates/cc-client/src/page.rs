@@ -320,6 +320,7 @@ impl Client {
                     return Ok(Fate::Duplicate);
                 }
                 self.state.put(&scope, sender.id, &seen)?;
+                self.note_report(group, content.id)?;
                 self.state.emit(&EventRecord::Message {
                     group: *group,
                     from: sender,

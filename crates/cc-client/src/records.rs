@@ -300,6 +300,7 @@ pub(crate) enum RequestRecord {
     Claim {
         group: GroupId,
         mailbox: LogId,
+        member: Option<[u8; 32]>,
         operation: OperationId,
         /// Claims for it before this one.
         attempts: u32,

@@ -262,7 +262,15 @@ impl Client {
                         Some(id) => id,
                         None => OperationId::random()?,
                     };
-                    Frame::Content(Content { number, id, bytes: Opaque(bytes) })
+                    let content = Content { number, id, bytes: Opaque(bytes) };
+                    let frame = frame::encode(&Frame::Content(content))?;
+                    len += frame.len();
+                    frames.push(frame);
+                    let seat = self.group_seat(group)?;
+                    wires.extend(seat::seal_all(seat, group, core::mem::take(&mut frames))?);
+                    // The stack has the report of the last one that it sealed.
+                    self.note_report(group, id)?;
+                    continue;
                 }
                 Work::Introduction => self.introduction()?,
                 Work::Roster(chunk) => self.roster(group, chunk)?,
@@ -512,7 +520,8 @@ impl Client {
 
     fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>, now: Now) -> Result<(), Fault> {
         let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
-        let Some(RequestRecord::Claim { group, mailbox, operation, attempts }) = record else {
+        let Some(RequestRecord::Claim { group, mailbox, member, operation, attempts }) = record
+        else {
             return Ok(());
         };
         let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
@@ -521,10 +530,14 @@ impl Client {
             let why = "there is no key package of that person";
             return self.settle(Some(operation), &refused(why));
         };
+        if !self.is_offer_of(&group, &offer, member)? {
+            let why = "the directory has the key package of somebody else in that place";
+            return self.settle(Some(operation), &refused(why));
+        }
         if self.is_expired(&group, &offer, now)? && attempts < MAX_CLAIMS {
             // It lay in the directory for too long: the one behind it may be newer.
             let attempts = attempts + 1;
-            let claim = RequestRecord::Claim { group, mailbox, operation, attempts };
+            let claim = RequestRecord::Claim { group, mailbox, member, operation, attempts };
             return self.state.add_request(&claim).map(drop);
         }
         match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
@@ -536,6 +549,21 @@ impl Client {
             }
             other => other,
         }
+    }
+
+    /// Whether a key package is that of the member who was asked for, if one was.
+    fn is_offer_of(
+        &mut self,
+        group: &GroupId,
+        offer: &[u8],
+        member: Option<[u8; 32]>,
+    ) -> Result<bool, Fault> {
+        let Some(member) = member.filter(|_| self.expect_member(group).is_ok()) else {
+            return Ok(true);
+        };
+        let bundle = seat::read_offer(offer)?.bundle;
+        let offered = seat::inspect(self.group_seat(group)?, bundle.as_slice());
+        Ok(offered.is_ok_and(|offered| *offered.as_bytes() == member))
     }
 
     fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {

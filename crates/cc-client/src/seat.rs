@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use cc_core::{Kind, MemberId, Opaque, store::StoreError};
 use cc_manager::{
-    CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, Proposal,
+    CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, LayerReport,
+    Proposal,
 };
 use cc_mls_layer::MlsLayer;
 
@@ -85,6 +86,11 @@ pub(crate) fn seal_all(
     frames: Vec<Vec<u8>>,
 ) -> Result<Vec<Vec<u8>>, Fault> {
     Ok(seat.encrypt_all_with(frames, group.as_bytes())?)
+}
+
+/// What each layer did with the last message.
+pub(crate) fn last_report(seat: &CascadingCipherManager) -> Vec<LayerReport> {
+    seat.last_report().to_vec()
 }
 
 pub(crate) fn leave(seat: &mut CascadingCipherManager) -> Result<Vec<u8>, Fault> {

@@ -88,7 +88,7 @@ fn a_bot_that_is_killed_answers_every_message_once() {
     // The bot may not have published its key packages yet.
     for attempt in 0..600 {
         if attempt % 20 == 0 {
-            let invite = Command::Invite { group, mailbox };
+            let invite = Command::Invite { group, mailbox, member: None };
             alice.client.submit(OperationId::random().unwrap(), invite).unwrap();
         }
         wait(&mut [&mut alice, &mut bob], &mut service, 20);

@@ -100,7 +100,7 @@ fn a_directory_hands_out_key_packages_and_they_are_replaced() {
     assert_eq!(bob.client.unused_key_packages().unwrap(), 5, "and one of last resort");
     for _ in 0..3 {
         let group = alice.client.found("A group").unwrap();
-        let invite = Command::Invite { group, mailbox: bob.client.mailbox() };
+        let invite = Command::Invite { group, mailbox: bob.client.mailbox(), member: None };
         alice.client.submit(OperationId::random().unwrap(), invite).unwrap();
         settle(&mut [&mut alice, &mut bob], &mut service);
         assert_eq!(bob.client.group(&group).unwrap().members.len(), 2);
@@ -109,7 +109,10 @@ fn a_directory_hands_out_key_packages_and_they_are_replaced() {
     let group = alice.client.found("A group").unwrap();
     let operation = OperationId::random().unwrap();
     let nobody = cc_client::LogId::random().unwrap();
-    alice.client.submit(operation, Command::Invite { group, mailbox: nobody }).unwrap();
+    alice
+        .client
+        .submit(operation, Command::Invite { group, mailbox: nobody, member: None })
+        .unwrap();
     settle(&mut [&mut alice, &mut bob], &mut service);
     assert!(alice.events.iter().any(|event| matches!(event,
         Event::Settled { operation: of, verdict: Verdict::Refused(_) } if *of == operation)));

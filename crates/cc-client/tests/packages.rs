@@ -17,7 +17,7 @@ const DAY: u64 = 24 * 3_600_000;
 fn invite(host: &mut Person, guest: &Person) -> (GroupId, OperationId) {
     let (group, operation) =
         (host.client.found("A group").unwrap(), OperationId::random().unwrap());
-    let invite = Command::Invite { group, mailbox: guest.client.mailbox() };
+    let invite = Command::Invite { group, mailbox: guest.client.mailbox(), member: None };
     host.client.submit(operation, invite).unwrap();
     (group, operation)
 }

@@ -66,7 +66,7 @@ fn what_waits_is_cancelled_and_what_went_is_not() {
     let send = |text: &str| Command::Send { group, content: text.as_bytes().to_vec() };
     alice.client.submit(gone, send("not this one")).unwrap();
     alice.client.submit(kept, send("this one")).unwrap();
-    let invite = Command::Invite { group, mailbox: LogId::random().unwrap() };
+    let invite = Command::Invite { group, mailbox: LogId::random().unwrap(), member: None };
     alice.client.submit(claim, invite).unwrap();
     for cancelled in [gone, claim] {
         alice.client.submit(id(), Command::Cancel(cancelled)).unwrap();

@@ -14,6 +14,8 @@ mod limits;
 mod metrics;
 mod notice;
 #[cfg(feature = "server")]
+pub mod program;
+#[cfg(feature = "server")]
 mod relay;
 #[cfg(feature = "server")]
 mod server;

@@ -34,7 +34,8 @@ mod saved;
 mod tests;
 
 use authenticator::{Authenticator, MAC_LEN};
-use erasure::{Chunk, Decoder, Encoder};
+pub(crate) use erasure::Chunk;
+use erasure::{Decoder, Encoder};
 use incremental_kem::{CT1_LEN, CT2_LEN, Encapsulation, HEADER_LEN, KeyPair, VECTOR_LEN};
 pub(crate) use message::{Message, Payload};
 pub(crate) use saved::Missing;

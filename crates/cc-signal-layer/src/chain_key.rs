@@ -17,7 +17,8 @@ impl ChainKey {
     /// 0x02 and 0x01, as section 5.2 recommends.
     pub(crate) fn step(&self) -> (ChainKey, MessageKey) {
         let prf = Prf::new(&self.0);
-        (Self(prf.evaluate(&[0x02])), MessageKey::new(prf.evaluate(&[0x01])))
+        let message = MessageKey::new(prf.evaluate(&[0x01]));
+        (Self(prf.finish(&[0x02])), message)
     }
 
     pub(crate) fn secret(&self) -> &Secret<32> {

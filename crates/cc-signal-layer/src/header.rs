@@ -137,7 +137,7 @@ const TAG_LEN: usize = 16;
 mod tests {
     use super::*;
     use crate::{
-        braid::{Message, Payload},
+        braid::{Chunk, Message, Payload},
         curve::KeyPair,
         entropy::System,
     };
@@ -161,5 +161,33 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(key.decrypt(&flipped), None, "bit {bit}");
         }
+    }
+
+    /// `docs/wire-format.md`.
+    #[test]
+    fn the_fields_are_where_the_wire_format_says() {
+        let key = HeaderKey::new(Secret::random().unwrap());
+        let chunk = Chunk { index: 4, data: [5; 32] };
+        let header = Header {
+            ratchet_key: *KeyPair::generate().unwrap().public(),
+            previous: 0x0102_0304,
+            number: 0x0506_0708,
+            spqr: spqr::Header {
+                message: Message { epoch: 0x0d0e_0f10, payload: Payload::Ct1(chunk) },
+                number: 0x090a_0b0c,
+            },
+        };
+        let encrypted = key.encrypt(&header, &mut System).unwrap();
+        assert_eq!(encrypted.len(), 16 + 82 + 16);
+        let nonce = Nonce::<U16>::try_from(&encrypted[..16]).unwrap();
+        let mut plain = encrypted[16..98].to_vec();
+        let tag = Tag::try_from(&encrypted[98..]).unwrap();
+        key.aead.decrypt_inout_detached(&nonce, &[], (&mut plain[..]).into(), &tag).unwrap();
+        let mut expected = header.ratchet_key.as_bytes().to_vec();
+        expected.extend(1..=16);
+        expected.extend([4, 4]);
+        expected.extend([5; 32]);
+        assert_eq!(plain, expected);
+        assert_eq!(key.decrypt(&encrypted), Some(header));
     }
 }

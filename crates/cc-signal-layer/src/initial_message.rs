@@ -1,5 +1,5 @@
-//! The initial message (X3DH section 3.3, PQXDH section 3.3): a handshake, followed by a Double
-//! Ratchet message (here a Triple Ratchet one) as the first ciphertext.
+//! The initial message (X3DH section 3.3, PQXDH section 3.3): a handshake, followed by a
+//! message of the ratchet as the first ciphertext.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | 4 | id of the signed prekey |
 //! | 1 (+ 4) | 0, or 1 and the id of the one-time prekey |
 //! | 4 + 1568 | PQXDH only: id of the post-quantum prekey, KEM ciphertext |
-//! | rest | the Double Ratchet message |
+//! | rest | the message of the ratchet |
 
 use alloc::{boxed::Box, vec::Vec};
 

@@ -49,8 +49,12 @@ impl Prf {
     }
 
     pub(crate) fn evaluate(&self, input: &[u8]) -> Secret<32> {
-        let mut output: [u8; 32] =
-            self.0.clone().chain_update(input).finalize().into_bytes().into();
+        Self(self.0.clone()).finish(input)
+    }
+
+    /// As [`Prf::evaluate`], for the last input: without a copy of the prepared key.
+    pub(crate) fn finish(self, input: &[u8]) -> Secret<32> {
+        let mut output: [u8; 32] = self.0.chain_update(input).finalize().into_bytes().into();
         Secret::take(&mut output)
     }
 }

@@ -32,7 +32,7 @@ impl MessageKey {
     pub(crate) fn hybrid(classical: &Self, post_quantum: &Self) -> Self {
         #[cfg(test)]
         tests::record_parts(classical, post_quantum);
-        Self(kdf::Prf::new(&post_quantum.0).evaluate(classical.0.expose()))
+        Self(kdf::Prf::new(&post_quantum.0).finish(classical.0.expose()))
     }
 
     /// Encrypts `buffer` in place and returns the tag. `salt`: 12 bytes or more.

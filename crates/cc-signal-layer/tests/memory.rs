@@ -228,7 +228,7 @@ fn of_spqr(secrets: &mut Secrets, name: &str, record: &[u8]) {
     };
     let drawn: &[usize] = match braid[68] {
         1..=4 => &[69, 101],
-        7..=9 => &[133],
+        7..=9 => &[69],
         _ => &[],
     };
     at(secrets, &format!("{name}, authenticator"), braid, &[4, 36]);

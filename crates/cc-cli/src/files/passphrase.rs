@@ -33,17 +33,29 @@ impl Source {
 
 /// A new passphrase, which a person has to type twice.
 pub(crate) fn new(source: &Source) -> Result<Password, CliError> {
-    let text = match source {
+    password(&new_text(source)?)
+}
+
+/// As [`new`], for what takes it as text.
+pub(crate) fn new_text(source: &Source) -> Result<Zeroizing<String>, CliError> {
+    match source {
         Source::Prompt => {
             let text = prompt("Passphrase")?;
             if *prompt("The same again")? != *text {
                 return Err(CliError::PassphrasesDiffer);
             }
-            text
+            Ok(text)
         }
-        Source::File(path) => first_line(path)?,
-    };
-    password(&text)
+        Source::File(path) => first_line(path),
+    }
+}
+
+/// The passphrase of something that exists, as text.
+pub(crate) fn existing_text(source: &Source, what: &str) -> Result<Zeroizing<String>, CliError> {
+    match source {
+        Source::Prompt => prompt(what),
+        Source::File(path) => first_line(path),
+    }
 }
 
 /// A passphrase of something that exists. Unless the cost is accepted, checking it takes 256 MiB and 8
@@ -53,11 +65,7 @@ pub(crate) fn existing(
     what: &str,
     accept_cost: bool,
 ) -> Result<Password, CliError> {
-    let text = match source {
-        Source::Prompt => prompt(what)?,
-        Source::File(path) => first_line(path)?,
-    };
-    let password = password(&text)?;
+    let password = password(&existing_text(source, what)?)?;
     Ok(if accept_cost { password.accept_at_most(Argon2Params::MOST) } else { password })
 }
 

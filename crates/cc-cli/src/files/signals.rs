@@ -14,12 +14,15 @@ pub(crate) struct State {
     /// A terminal that does not show what is typed, and its settings of before.
     #[cfg(unix)]
     terminal: Option<(fs::File, rustix::termios::Termios)>,
+    /// What gives back a screen that the program draws on.
+    screen: Option<fn()>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
     temporary: None,
     #[cfg(unix)]
     terminal: None,
+    screen: None,
 });
 
 /// Whoever changes what there is to put in order holds this meanwhile, so that no signal comes between.
@@ -37,6 +40,9 @@ pub(crate) fn wait() -> io::Result<()> {
             if let Some(path) = state.temporary.take() {
                 // Nobody is left to be told.
                 let _ = fs::remove_file(path);
+            }
+            if let Some(restore) = state.screen.take() {
+                restore();
             }
             #[cfg(unix)]
             if let Some((terminal, settings)) = state.terminal.take() {
@@ -71,6 +77,23 @@ impl Drop for TerminalGuard {
         {
             state().terminal = None;
         }
+    }
+}
+
+/// While this lives, signals give back the screen that the program draws on.
+pub(crate) struct ScreenGuard;
+
+impl ScreenGuard {
+    pub(crate) fn new(restore: fn()) -> io::Result<Self> {
+        wait()?;
+        state().screen = Some(restore);
+        Ok(Self)
+    }
+}
+
+impl Drop for ScreenGuard {
+    fn drop(&mut self) {
+        state().screen = None;
     }
 }
 

@@ -66,6 +66,6 @@ impl Authenticator {
     fn mac(&self, label: &[u8], epoch: u32, parts: &[&[u8]]) -> Secret<32> {
         let mut input: Vec<u8> = [PROTOCOL_INFO, label, &u64::from(epoch).to_be_bytes()].concat();
         parts.iter().for_each(|part| input.extend_from_slice(part));
-        Prf::new(&self.mac_key).evaluate(&input)
+        Prf::new(&self.mac_key).finish(&input)
     }
 }

@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn the_chunks_are_the_shards_of_reed_solomon_erasure() {
         for pieces in [1, 3, 5, 30, 36, 255] {
-            let value: Vec<u8> = (0..pieces * CHUNK_LEN).map(|n| (n * n % 251) as u8).collect();
+            let value: Vec<u8> =
+                (0..pieces * CHUNK_LEN).map(|n| u8::try_from(n * n % 251).unwrap()).collect();
             let code = ReedSolomon::new(pieces, 256 - pieces).unwrap();
             let mut shards: Vec<Vec<u8>> = value.chunks(CHUNK_LEN).map(Vec::from).collect();
             shards.resize(256, alloc::vec![0; CHUNK_LEN]);

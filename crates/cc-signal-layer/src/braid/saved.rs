@@ -1,17 +1,20 @@
 //! A braid at rest: what is small and always there in the record of the session, the rest in records of its own.
 //!
 //! In the record: 4 epoch, 32 + 32 authenticator, 1 state in the order of the specification, and by state: 64 seed of
-//! the key pair; 64 header and 32 randomness of the encapsulation; 1 next chunk of what is sent; 4 how many chunks
-//! are collected. Records:
+//! the key pair; 32 randomness of the encapsulation; 1 next chunk of what is sent; 4 how many chunks are collected.
+//! Records, all of them public:
 //!
 //! | name | record |
 //! |---|---|
+//! | `h` | the header of the peer's key, 64 bytes |
 //! | `r`, 1 index | a chunk of what is being collected, 32 bytes |
 //! | `v` | `ct1`, `ek_vector`, or `ct2` with its MAC: received and kept, or sent |
 //!
 //! Everything else is computed again when it is loaded.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+
+use cc_core::Secret;
 
 use super::{
     Braid, State,
@@ -36,10 +39,7 @@ impl Braid {
             State::Ct1Received { keys, ek, .. } => write_keys(writer, 3, keys, Some(ek)),
             State::EkSentCt1Received { keys, .. } => write_keys(writer, 4, keys, None),
             State::NoHeaderReceived { .. } => writer.u8(5),
-            State::HeaderReceived { header } => {
-                writer.u8(6);
-                writer.put(header);
-            }
+            State::HeaderReceived { .. } => writer.u8(6),
             State::Ct1Sampled { encapsulation, ct1, .. } => {
                 write_encapsulation(writer, 7, encapsulation, Some(ct1));
             }
@@ -64,6 +64,9 @@ impl Braid {
             State::Ct2Sampled { ct2 } => Some(ct2.value()),
             _ => None,
         };
+        if let Some(header) = self.state.peer_header() {
+            to.put(HEADER, |writer| writer.put(header));
+        }
         if let Some(value) = value {
             to.put(VALUE, |writer| writer.put(value));
         }
@@ -79,6 +82,7 @@ impl Braid {
             return Err(Error::InvalidState);
         }
         let auth = Authenticator::from_secrets(reader.secret()?, reader.secret()?);
+        let mut encapsulator = None;
         let state = match reader.u8()? {
             0 => State::KeysUnsampled,
             1 => {
@@ -101,26 +105,23 @@ impl Braid {
                 ct2: Decoder::new(CT2_LEN + MAC_LEN),
             },
             5 => State::NoHeaderReceived { header: Decoder::new(HEADER_LEN + MAC_LEN) },
-            6 => State::HeaderReceived { header: reader.array()? },
-            7 => {
-                let (encapsulation, ct1) = read_encapsulation_and_ct1(reader)?;
-                State::Ct1Sampled { encapsulation, ct1, ek: Decoder::new(VECTOR_LEN) }
+            state @ 6..=9 => {
+                encapsulator = Some(match state {
+                    6 => Encapsulator::HeaderReceived,
+                    7 => Encapsulator::Ct1Sampled(reader.secret()?, reader.u8()?),
+                    8 => Encapsulator::EkReceivedCt1Sampled(reader.secret()?, reader.u8()?),
+                    _ => Encapsulator::Ct1Acknowledged(reader.secret()?),
+                });
+                // Until the header is read.
+                State::KeysUnsampled
             }
-            8 => {
-                let (encapsulation, ct1) = read_encapsulation_and_ct1(reader)?;
-                State::EkReceivedCt1Sampled { encapsulation, ct1, ek: Box::new([0; VECTOR_LEN]) }
-            }
-            9 => State::Ct1Acknowledged {
-                encapsulation: read_encapsulation(reader)?,
-                ek: Decoder::new(VECTOR_LEN),
-            },
             10 => {
                 let value: Arc<[u8]> = Arc::from([0; CT2_LEN + MAC_LEN]);
                 State::Ct2Sampled { ct2: Encoder::at(value, reader.u8()?) }
             }
             _ => return Err(Error::InvalidState),
         };
-        Ok((Self { epoch, auth, state }, Missing { chunks: reader.u32()? }))
+        Ok((Self { epoch, auth, state }, Missing { encapsulator, chunks: reader.u32()? }))
     }
 
     /// All records that are left in `from`.
@@ -129,6 +130,10 @@ impl Braid {
         missing: Missing,
         from: &mut Source,
     ) -> Result<(), Error> {
+        if let Some(encapsulator) = missing.encapsulator {
+            let header = from.take(HEADER, |reader| reader.array())?;
+            self.state = encapsulator.with(header)?;
+        }
         match &mut self.state {
             State::Ct1Received { ct1, .. } | State::EkSentCt1Received { ct1, .. } => {
                 **ct1 = from.take(VALUE, |reader| reader.array())?;
@@ -173,13 +178,59 @@ impl Braid {
     }
 }
 
-/// How many chunks a braid had that was read without them.
+/// What a braid lacks that was read without its records: the state, where it needs the header of the peer's
+/// key, and so many chunks.
 #[must_use]
 pub(crate) struct Missing {
+    encapsulator: Option<Encapsulator>,
     chunks: u32,
 }
 
+/// The states that need that header, with randomness and the next chunk of `ct1`.
+enum Encapsulator {
+    HeaderReceived,
+    Ct1Sampled(Secret<32>, u8),
+    EkReceivedCt1Sampled(Secret<32>, u8),
+    Ct1Acknowledged(Secret<32>),
+}
+
+impl Encapsulator {
+    fn with(self, header: [u8; HEADER_LEN]) -> Result<State, Error> {
+        let sampled = |randomness, next| {
+            let (encapsulation, _) = Encapsulation::new(header, randomness)?;
+            let ct1 = Encoder::at(encapsulation.ct1().clone(), next);
+            Ok::<_, Error>((encapsulation, ct1))
+        };
+        let none = Decoder::new(VECTOR_LEN);
+        Ok(match self {
+            Self::HeaderReceived => State::HeaderReceived { header },
+            Self::Ct1Sampled(randomness, next) => {
+                let (encapsulation, ct1) = sampled(randomness, next)?;
+                State::Ct1Sampled { encapsulation, ct1, ek: none }
+            }
+            Self::EkReceivedCt1Sampled(randomness, next) => {
+                let (encapsulation, ct1) = sampled(randomness, next)?;
+                State::EkReceivedCt1Sampled { encapsulation, ct1, ek: Box::new([0; VECTOR_LEN]) }
+            }
+            Self::Ct1Acknowledged(randomness) => {
+                State::Ct1Acknowledged { encapsulation: sampled(randomness, 0)?.0, ek: none }
+            }
+        })
+    }
+}
+
 impl State {
+    /// The header that the other side has sent.
+    fn peer_header(&self) -> Option<&[u8; HEADER_LEN]> {
+        match self {
+            Self::HeaderReceived { header } => Some(header),
+            Self::Ct1Sampled { encapsulation, .. }
+            | Self::EkReceivedCt1Sampled { encapsulation, .. }
+            | Self::Ct1Acknowledged { encapsulation, .. } => Some(encapsulation.header()),
+            _ => None,
+        }
+    }
+
     pub(super) fn duplicate(&self) -> Self {
         match self {
             Self::KeysUnsampled => Self::KeysUnsampled,
@@ -232,7 +283,6 @@ fn write_encapsulation(
     sent: Option<&Encoder>,
 ) {
     writer.u8(state);
-    writer.put(encapsulation.header());
     writer.put(encapsulation.randomness().expose());
     if let Some(encoder) = sent {
         writer.u8(encoder.next());
@@ -249,16 +299,6 @@ fn read_keys_and_ek(reader: &mut Reader<'_>) -> Result<(KeyPair, Encoder), Error
     Ok((keys, ek))
 }
 
-fn read_encapsulation(reader: &mut Reader<'_>) -> Result<Encapsulation, Error> {
-    let header = reader.array()?;
-    Ok(Encapsulation::new(header, reader.secret()?)?.0)
-}
-
-fn read_encapsulation_and_ct1(reader: &mut Reader<'_>) -> Result<(Encapsulation, Encoder), Error> {
-    let encapsulation = read_encapsulation(reader)?;
-    let ct1 = Encoder::at(encapsulation.ct1().clone(), reader.u8()?);
-    Ok((encapsulation, ct1))
-}
-
 const RECEIVED: u8 = b'r';
+const HEADER: &[u8] = b"h";
 const VALUE: &[u8] = b"v";

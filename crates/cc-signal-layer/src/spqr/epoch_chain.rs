@@ -39,7 +39,7 @@ impl EpochChain {
     pub(super) fn step(&mut self) -> Result<MessageKey, Error> {
         let prf = Prf::new(&self.chain);
         let key = MessageKey::new(prf.evaluate(&input(MESSAGE, self.number)));
-        self.move_on(&prf)?;
+        self.move_on(prf)?;
         Ok(key)
     }
 
@@ -98,17 +98,17 @@ impl EpochChain {
             *self = Self { next_block, chain, number };
         }
         while self.number < to {
-            self.move_on(&Prf::new(&self.chain))?;
+            self.move_on(Prf::new(&self.chain))?;
         }
         Ok(())
     }
 
-    fn move_on(&mut self, prf: &Prf) -> Result<(), Error> {
+    fn move_on(&mut self, prf: Prf) -> Result<(), Error> {
         let number = self.number.checked_add(1).ok_or(Error::ChainExhausted)?;
         if number.is_multiple_of(BLOCK) {
             (self.next_block, self.chain) = block(&self.next_block, number / BLOCK);
         } else {
-            self.chain = prf.evaluate(&input(CHAIN, self.number));
+            self.chain = prf.finish(&input(CHAIN, self.number));
         }
         self.number = number;
         Ok(())
@@ -125,7 +125,8 @@ impl EpochChain {
 /// The key of the next block, and the chain key of this one.
 fn block(key: &Secret<32>, index: u32) -> (Secret<32>, Secret<32>) {
     let prf = Prf::new(key);
-    (prf.evaluate(&input(NEXT_BLOCK, index)), prf.evaluate(&input(BLOCK_CHAIN, index)))
+    let next = prf.evaluate(&input(NEXT_BLOCK, index));
+    (next, prf.finish(&input(BLOCK_CHAIN, index)))
 }
 
 fn input(constant: u8, counter: u32) -> [u8; 5] {

@@ -207,7 +207,7 @@ fn there_is_no_way_back() {
     let (mut alice, mut bob) = session_pair(Limits::default());
     let message = say(&mut alice, &mut bob);
     // A message as it was without the second ratchet, 42 bytes shorter.
-    let mut shorter = message.clone();
+    let mut shorter = message;
     shorter.drain(57..99);
     assert_eq!(bob.decrypt(AD, &shorter), Err(Error::Undecryptable));
     // A peer that goes back to an epoch, or claims one to come.

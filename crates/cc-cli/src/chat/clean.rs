@@ -1,0 +1,79 @@
+//! What others wrote, without what could do something to a terminal or to the order of what is read.
+
+/// The text with every character made visible that is none to be seen: control characters (escape sequences begin
+/// with one), marks that turn the direction of text, and the invisible ones of Unicode. They are shown as `\u{1b}`.
+/// One line comes of one line: a line break is shown too.
+pub(crate) fn clean(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character == '\t' {
+            shown.push_str("    ");
+        } else if is_hidden(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// The lines of a text, each [clean](clean).
+pub(crate) fn clean_lines(text: &str) -> impl Iterator<Item = String> {
+    text.lines().map(clean)
+}
+
+/// The name for a file that somebody sent: its last part only, and none that is hidden or means a folder. `None`
+/// where nothing is left.
+pub(crate) fn file_name(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let kept: String =
+        last.chars().filter(|c| !is_hidden(*c) && !":*?\"<>|".contains(*c)).collect();
+    let kept = kept.trim().trim_start_matches(['.', '-']).trim_end_matches(['.', ' ']);
+    (!kept.is_empty() && kept.len() <= 200).then(|| kept.to_owned())
+}
+
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
+            '\u{ad}' | '\u{61c}' | '\u{180e}'
+            // Zero width, direction marks, line and paragraph separator, embeddings and isolates; the joiner U+200D
+            // is part of emoji and stays.
+            | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            // Tags.
+            | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown() {
+        assert_eq!(clean("a\x1b]0;title\x07b"), "a\\u{1b}]0;title\\u{7}b");
+        assert_eq!(clean("\u{9b}2J"), "\\u{9b}2J");
+        assert_eq!(clean("file\u{202e}gpj.exe"), "file\\u{202e}gpj.exe");
+        assert_eq!(clean("a\nb\r"), "a\\u{a}b\\u{d}");
+        assert_eq!(clean("grüße 👩\u{200d}💻 日本"), "grüße 👩\u{200d}💻 日本");
+        assert_eq!(clean_lines("a\r\nb\x1b").collect::<Vec<_>>(), ["a", "b\\u{1b}"]);
+    }
+
+    #[test]
+    fn a_file_goes_nowhere_else() {
+        for (sent, saved) in [
+            ("notes.txt", Some("notes.txt")),
+            ("../../.ssh/authorized_keys", Some("authorized_keys")),
+            ("C:\\Windows\\x.dll", Some("x.dll")),
+            (".bashrc", Some("bashrc")),
+            ("..", None),
+            ("", None),
+            ("a\x1b[2Jb", Some("a[2Jb")),
+            ("--help", Some("help")),
+        ] {
+            assert_eq!(file_name(sent).as_deref(), saved, "{sent:?}");
+        }
+    }
+}

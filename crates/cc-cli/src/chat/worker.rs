@@ -1,0 +1,470 @@
+//! The thread that has the session: does what the screen asks for, and tells it what happened.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError, channel},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use cc_client::{
+    Attachment, Call, Command, GroupId, OperationId, PersonId, Reply, Snapshot, SystemTimeSource,
+    Verdict,
+};
+use cc_core::MemberId;
+
+use super::{
+    clean::file_name,
+    order::{GroupRow, MemberRow, Order, Report, Seen},
+    pages,
+};
+use crate::{
+    error::CliError,
+    files::output::write_secret,
+    talk::{
+        error::TalkError,
+        link::InviteLink,
+        session::{Exchange, Session, Update},
+    },
+};
+
+/// How long it waits at the most before it looks for orders; they wake it earlier.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Groups for which an offer of a new device has room; it comes into further ones by the directory.
+const OFFERED_GROUPS: usize = 32;
+
+/// Bytes of a file with a link, and of one with the offer of a device.
+const MAX_LINK_FILE: u64 = 4096;
+const MAX_OFFER_FILE: u64 = 16 << 20;
+
+/// A session at work for a screen.
+pub(crate) struct Worker<F: Fn(Report)> {
+    session: Session,
+    clock: SystemTimeSource,
+    orders: Receiver<Order>,
+    exchanges: Receiver<Exchange>,
+    tell: F,
+    /// The group that the screen shows.
+    open: Option<GroupId>,
+    /// What the screen has.
+    snapshot: Option<Arc<Snapshot>>,
+    groups: Vec<GroupRow>,
+    members: Vec<MemberRow>,
+    unsent: usize,
+}
+
+impl<F: Fn(Report)> Worker<F> {
+    pub(crate) fn new(mut session: Session, orders: Receiver<Order>, tell: F) -> Self {
+        let (sender, exchanges) = channel();
+        session.observe(sender);
+        Self {
+            session,
+            clock: SystemTimeSource::start(),
+            orders,
+            exchanges,
+            tell,
+            open: None,
+            snapshot: None,
+            groups: Vec::new(),
+            members: Vec::new(),
+            unsent: 0,
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) fn run(mut self) {
+        let result = self.work();
+        (self.tell)(Report::Ended(result.err().map(|error| error.to_string())));
+    }
+
+    fn work(&mut self) -> Result<(), CliError> {
+        let me = self.session.me();
+        (self.tell)(Report::Ready {
+            me: me.name(),
+            device: me.id,
+            relay: self.session.relay().to_string(),
+            link: self.session.link().to_string(),
+        });
+        let mut changed = true;
+        loop {
+            loop {
+                match self.orders.try_recv() {
+                    Ok(Order::Quit) | Err(TryRecvError::Disconnected) => return Ok(()),
+                    Ok(order) => {
+                        self.obey(order);
+                        changed = true;
+                    }
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            self.show_groups(changed)?;
+            let updates = self.session.wait(WAIT)?;
+            changed = !updates.is_empty();
+            for exchange in self.exchanges.try_iter().collect::<Vec<_>>() {
+                (self.tell)(Report::Seen(seen(&exchange)));
+            }
+            for update in updates {
+                self.update(update);
+            }
+            let unsent = self.session.unsent();
+            if unsent != self.unsent {
+                self.unsent = unsent;
+                (self.tell)(Report::Unsent(unsent));
+            }
+        }
+    }
+
+    fn update(&self, update: Update) {
+        match update {
+            Update::New(entry) => (self.tell)(Report::New(entry)),
+            Update::Changed(entry) => (self.tell)(Report::Changed(entry)),
+            Update::Connection(connection) => (self.tell)(Report::Connection(connection)),
+            Update::UploadFailed(_, why) => self.fail(format!("the file was not sent: {why}")),
+            Update::Settled(_, Verdict::Refused(why)) => self.fail(format!("not done: {why}")),
+            Update::Settled(..) => {}
+        }
+    }
+
+    /// Tells the screen of groups and members where they are others than it has.
+    fn show_groups(&mut self, changed: bool) -> Result<(), CliError> {
+        let snapshot = self.session.views()?.snapshot();
+        let same = self.snapshot.as_ref().is_some_and(|known| Arc::ptr_eq(known, &snapshot));
+        if same && !changed {
+            return Ok(());
+        }
+        let mut groups = Vec::new();
+        for view in snapshot.groups.values() {
+            groups.push(GroupRow {
+                id: view.id,
+                title: view.title.clone(),
+                unread: self.session.unread(&view.id)?,
+                members: view.members.len(),
+                member: view.epoch.is_some(),
+            });
+        }
+        groups.sort_by(|a, b| (!a.member, &a.title, a.id).cmp(&(!b.member, &b.title, b.id)));
+        if groups != self.groups {
+            self.groups.clone_from(&groups);
+            (self.tell)(Report::Groups(groups));
+        }
+        if let Some(view) = self.open.and_then(|group| snapshot.groups.get(&group)) {
+            let own = self.session.me().person;
+            let mut members = Vec::new();
+            for member in view.members.iter() {
+                let trust = match &member.person {
+                    Some(person) => Some(self.session.client().person(person)?.trust),
+                    None => None,
+                };
+                members.push(MemberRow {
+                    device: member.id,
+                    person: member.person,
+                    name: member.name(),
+                    device_name: member.device.clone(),
+                    trust,
+                    mine: member.id == self.session.me().id
+                        || (own.is_some() && member.person == own),
+                });
+            }
+            if members != self.members {
+                self.members.clone_from(&members);
+                (self.tell)(Report::Members(view.id, members));
+            }
+        }
+        self.snapshot = Some(snapshot);
+        Ok(())
+    }
+
+    /// What cannot be done is told, and changes nothing.
+    fn obey(&mut self, order: Order) {
+        let typed = match &order {
+            Order::Send { typed, .. } => Some(typed.clone()),
+            _ => None,
+        };
+        if let Err(error) = self.try_to(order) {
+            let why = match error.advice() {
+                Some(advice) => format!("{error}: {advice}"),
+                None => error.to_string(),
+            };
+            (self.tell)(Report::Failed { why, give_back: typed });
+        }
+    }
+
+    fn try_to(&mut self, order: Order) -> Result<(), CliError> {
+        match order {
+            Order::Quit => {}
+            Order::Open { group, entries } => self.open(group, entries)?,
+            Order::Read(group) => self.session.mark_read(&group)?,
+            Order::Found(title) => {
+                self.session.found(&title)?;
+                self.note(format!("{title} is made. /invite LINK brings somebody in."));
+            }
+            Order::Invite { group, link } => self.ask_to_invite(group, &link)?,
+            Order::InviteNow { group, link } => {
+                self.session.invite(group, &link)?;
+                self.note("Invited: the relay is asked for a key package.".into());
+            }
+            Order::WriteLink(path) => {
+                let link = format!("{}\n", self.session.link());
+                write_secret(&path, link.as_bytes())?;
+                self.note(format!("Your link is in {}.", path.display()));
+            }
+            Order::Send { group, content, .. } => {
+                self.session.send(group, &content)?;
+            }
+            Order::Attach { group, path, text } => {
+                self.session.attach(group, &path, &text)?;
+                self.note(format!("Sending {}.", path.display()));
+            }
+            Order::Save { attachment, path } => self.save(&attachment, path)?,
+            Order::Safety { person, name, verify } => self.safety(person, &name, verify)?,
+            Order::Verify { person, number } => {
+                let now = self.session.client().safety_number(&person)?;
+                if now.to_string() != number {
+                    return Err(TalkError::Client(cc_client::Fault::SafetyNumber(person)).into());
+                }
+                self.session.verify(person, now)?;
+            }
+            Order::Accept(person) => self.command(Command::AcceptChange(person))?,
+            Order::Remove { group, members } => self.command(Command::Remove { group, members })?,
+            Order::Leave(group) => {
+                self.command(Command::Leave(group))?;
+                self.note("The others are asked to let you go.".into());
+            }
+            Order::Refresh(group) => self.command(Command::Refresh(group))?,
+            Order::Tree(group) => {
+                let tree = self.session.client().ratchet_tree(&group)?;
+                let text = tree.map_or_else(|| "There is none.".into(), |tree| tree.to_text(None));
+                let lines = text.lines().map(str::to_owned).collect();
+                (self.tell)(Report::Page { title: "Ratchet tree".into(), lines });
+            }
+            Order::Stack(group) => {
+                let report = self.session.client().stack_report(&group)?.to_string();
+                let lines = report.lines().map(str::to_owned).collect();
+                (self.tell)(Report::Page { title: "Layers, the innermost first".into(), lines });
+            }
+            Order::Devices => self.devices()?,
+            Order::OfferDevice(path) => {
+                let now = self.clock.now();
+                let offer = self.session.client().offer_device(now, OFFERED_GROUPS)?;
+                write_secret(&path, STANDARD.encode(offer).as_bytes())?;
+                self.note(format!(
+                    "Bring {} to your other device, and to nobody else; there: /add-device FILE",
+                    path.display()
+                ));
+            }
+            Order::AddDevice(path) => {
+                let text = read_text(&path, MAX_OFFER_FILE)?;
+                let offer = STANDARD.decode(text.trim());
+                let offer = offer.map_err(|_| TalkError::Client(cc_client::Fault::DeviceOffer))?;
+                self.command(Command::Link(offer))?;
+                self.note("The new device comes into all groups.".into());
+            }
+            Order::Revoke(device) => self.ask_to_revoke(&device)?,
+            Order::RevokeNow(device) => self.command(Command::Revoke(device))?,
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, group: GroupId, entries: u64) -> Result<(), CliError> {
+        if self.open != Some(group) {
+            self.open = Some(group);
+            self.members.clear();
+        }
+        let unread = self.session.unread(&group)?;
+        let history = self.session.history(&group, entries)?;
+        let complete = u64::try_from(history.len()).is_ok_and(|len| len < entries);
+        (self.tell)(Report::Opened { group, entries: history, unread, complete });
+        self.session.mark_read(&group)?;
+        Ok(())
+    }
+
+    fn ask_to_invite(&self, group: GroupId, text: &str) -> Result<(), CliError> {
+        let link: InviteLink = match text.parse() {
+            Ok(link) => link,
+            Err(_) => {
+                let text = read_text(Path::new(text), MAX_LINK_FILE)?;
+                text.parse().map_err(|_| TalkError::Link)?
+            }
+        };
+        let title = self.groups.iter().find(|row| row.id == group).map(|row| row.title.clone());
+        let lines = vec![
+            format!("Invite the device {}", link.member),
+            format!("into {}?", title.unwrap_or_default()),
+            "Everybody in the group sees that it joins. It reads what is sent from then on, and nothing older.".into(),
+        ];
+        (self.tell)(Report::Confirm { lines, order: Order::InviteNow { group, link } });
+        Ok(())
+    }
+
+    fn save(&self, attachment: &Attachment, path: Option<PathBuf>) -> Result<(), CliError> {
+        let path = match path {
+            Some(path) => path,
+            None => {
+                let name = file_name(attachment.name()).unwrap_or_else(|| "attachment".into());
+                let path = PathBuf::from(name);
+                // Somebody else chose the name: nothing is replaced for it.
+                if path.symlink_metadata().is_ok() {
+                    return Err(CliError::Exists { name: path.display().to_string() });
+                }
+                path
+            }
+        };
+        let length = self.session.save(attachment, &path)?;
+        self.note(format!("{length} bytes are in {}.", path.display()));
+        Ok(())
+    }
+
+    fn safety(&mut self, person: PersonId, name: &str, verify: bool) -> Result<(), CliError> {
+        let number = self.session.client().safety_number(&person)?.to_string();
+        let mut lines = pages::safety(&self.session.me().name(), name, &number);
+        if verify {
+            lines.push(String::new());
+            lines.push(format!("Does {name} see the same digits?"));
+            (self.tell)(Report::Confirm { lines, order: Order::Verify { person, number } });
+        } else {
+            (self.tell)(Report::Page { title: "Safety number".into(), lines });
+        }
+        Ok(())
+    }
+
+    fn devices(&mut self) -> Result<(), CliError> {
+        let me = self.session.me();
+        let mut lines = Vec::new();
+        for device in self.own_devices()? {
+            let here = if device.0 == me.id { ", this one" } else { "" };
+            lines.push(format!("{}  {}{here}", device.0, device.1));
+        }
+        lines.extend([
+            String::new(),
+            "A new device: there /offer-device FILE, here /add-device FILE. A lost one: /revoke DEVICE.".into(),
+        ]);
+        (self.tell)(Report::Page { title: "Your devices".into(), lines });
+        Ok(())
+    }
+
+    fn own_devices(&mut self) -> Result<Vec<(MemberId, String)>, CliError> {
+        let me = self.session.me();
+        let devices = match &me.person {
+            Some(person) => self.session.client().person(person)?.devices,
+            None => vec![me],
+        };
+        let row = |device: cc_client::Person| (device.id, device.device.unwrap_or_default());
+        Ok(devices.into_iter().map(row).collect())
+    }
+
+    fn ask_to_revoke(&mut self, which: &str) -> Result<(), CliError> {
+        let me = self.session.me().id;
+        let mut found: Vec<_> = self.own_devices()?;
+        found.retain(|(id, name)| {
+            *id != me && (id.to_string().starts_with(which) || name.starts_with(which))
+        });
+        match &found[..] {
+            [(id, name)] => {
+                let lines = vec![
+                    format!("Put the device {name} {id} out of all groups, for ever?"),
+                    "Everybody in your groups is told that it is no longer yours.".into(),
+                ];
+                (self.tell)(Report::Confirm { lines, order: Order::RevokeNow(*id) });
+                Ok(())
+            }
+            [] => Err(TalkError::NoSuchPerson(which.to_owned()).into()),
+            _ => Err(TalkError::ManyPeople(which.to_owned()).into()),
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), CliError> {
+        let _operation: OperationId = self.session.submit(command)?;
+        Ok(())
+    }
+
+    fn note(&self, text: String) {
+        (self.tell)(Report::Note(text));
+    }
+
+    fn fail(&self, why: String) {
+        (self.tell)(Report::Failed { why, give_back: None });
+    }
+}
+
+/// A text file of at most so many bytes.
+fn read_text(path: &Path, most: u64) -> Result<String, CliError> {
+    let name = path.display().to_string();
+    let read = || {
+        let file = fs::File::open(path)?;
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::Read::take(file, most), &mut text)?;
+        Ok(text)
+    };
+    read().map_err(|error| CliError::read(&name, error))
+}
+
+/// An exchange as the relay sees it.
+fn seen(exchange: &Exchange) -> Seen {
+    let at = wall();
+    let short = |log: &GroupId| log.to_string().chars().take(8).collect::<String>();
+    let (what, items) = match (&exchange.call, &exchange.result) {
+        (Call::Append(append), Ok(Reply::Appended(last))) => {
+            let count = u64::try_from(append.items.len()).unwrap_or(u64::MAX);
+            let first = last.0.saturating_sub(count).saturating_add(1);
+            let lengths = append.items.iter().map(Vec::len);
+            let items: Vec<(u64, usize)> = (first..).zip(lengths).collect();
+            let kind = if append.commit.is_some() { "a commit" } else { "an append" };
+            let text = format!("{kind} to log {}: {}", short(&append.log), describe(&items));
+            (text, Some((append.log, items)))
+        }
+        (Call::Append(append), result) => {
+            let bytes: usize = append.items.iter().map(Vec::len).sum();
+            let text = format!("an append of {bytes} bytes to log {}", short(&append.log));
+            (format!("{text}: {}", outcome(result)), None)
+        }
+        (Call::Read(read), Ok(Reply::Page(page))) => {
+            let items = page.items.iter().map(|item| (item.position.0, item.bytes.len()));
+            let items: Vec<(u64, usize)> = items.collect();
+            let text = format!("a read of log {} behind {}", short(&read.log), read.after.0);
+            (format!("{text}: {}", describe(&items)), Some((read.log, items)))
+        }
+        (Call::Read(read), result) => {
+            (format!("a read of log {}: {}", short(&read.log), outcome(result)), None)
+        }
+        (Call::Publish(publish), result) => {
+            let bytes: usize = publish.packages.iter().map(|package| package.bytes.len()).sum();
+            let (count, mailbox) = (publish.packages.len(), short(&publish.mailbox));
+            let text = format!("{count} key packages, {bytes} bytes, of mailbox {mailbox}");
+            (format!("{text}: {}", outcome(result)), None)
+        }
+        (Call::Claim(mailbox), result) => {
+            (format!("a claim of a key package of {}: {}", short(mailbox), outcome(result)), None)
+        }
+    };
+    Seen { at, what, items }
+}
+
+fn describe(items: &[(u64, usize)]) -> String {
+    match items {
+        [] => "nothing".into(),
+        [(position, len)] => format!("{len} bytes at position {position}"),
+        [(first, _), .., (last, _)] => {
+            let bytes: usize = items.iter().map(|(_, len)| len).sum();
+            format!("{} items, {bytes} bytes, at positions {first} to {last}", items.len())
+        }
+    }
+}
+
+const fn outcome(result: &Result<Reply, cc_client::Failure>) -> &'static str {
+    match result {
+        Ok(_) => "done",
+        Err(cc_client::Failure::Refused(_)) => "refused",
+        Err(cc_client::Failure::Unknown) => "no answer",
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,81 @@
+//! `cascade init`.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Common, hex, print};
+use crate::{
+    error::CliError,
+    talk::{error::TalkError, profile::NewProfile, session::Session},
+};
+
+/// Make a profile: your keys, and where others reach you.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cascade init --name Alice --relay https://relay.example
+  cascade init --profile bot --name Bot --relay http://127.0.0.1:4480 --without-passphrase")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    /// What others see. Asked for at the terminal if it is missing.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The relay. Asked for at the terminal if it is missing.
+    #[arg(long, env = "CASCADE_RELAY", value_name = "URL")]
+    relay: Option<String>,
+    /// Put a random key beside the store, instead of a passphrase: whoever reads the folder reads everything.
+    #[arg(long, conflicts_with = "passphrase_file")]
+    without_passphrase: bool,
+    /// Four layers, with Signal's sender keys between DH and MLS. All members of a group need the same.
+    #[arg(long)]
+    paranoid: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
+    let common = &arguments.common;
+    if common.profile.exists()? {
+        return Err(TalkError::ProfileExists(common.profile.folder()?).into());
+    }
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => ask("Your name, as others see it", TalkError::NoName)?,
+    };
+    let relay = match &arguments.relay {
+        Some(relay) => relay.clone(),
+        None => ask("The relay (https://HOST)", TalkError::NoRelay)?,
+    };
+    let relay = relay.parse().map_err(|_| TalkError::Relay(relay))?;
+    let (without_passphrase, paranoid) = (arguments.without_passphrase, arguments.paranoid);
+    let new = NewProfile { name, relay, without_passphrase, paranoid };
+    let mut session = Session::create(&common.profile, &new)?;
+    if common.json {
+        print(json!({
+            "name": session.me().name(),
+            "device": hex(session.me().id.as_bytes()),
+            "link": session.link().to_string(),
+        }))?;
+    } else {
+        print(session.link())?;
+    }
+    // So that others can invite this person from now on.
+    common.finish(&mut session, &[])
+}
+
+/// Asks whoever sits at the terminal.
+pub(crate) fn ask(question: &str, missing: TalkError) -> Result<String, CliError> {
+    let mut line = String::new();
+    if io::stdin().is_terminal() {
+        let mut stderr = io::stderr().lock();
+        let asked = write!(stderr, "{question}: ").and_then(|()| stderr.flush());
+        asked.map_err(|source| CliError::Write { name: "standard error".into(), source })?;
+        let read = io::stdin().lock().read_line(&mut line);
+        read.map_err(|error| CliError::read("standard input", error))?;
+    }
+    match line.trim() {
+        "" => Err(missing.into()),
+        line => Ok(line.to_owned()),
+    }
+}

@@ -1,0 +1,447 @@
+//! What this program keeps of what happened: numbered entries, among the records of the client's store, written in
+//! the commit that acknowledges the event. So an entry is never lost, and never made twice.
+
+use std::collections::BTreeMap;
+
+use cc_client::{
+    AppRecord, Client, Event, EventId, Fate, Fault, GroupId, LogId, OperationId, Person, PersonId,
+    Position, Trust, Verdict,
+};
+use cc_core::MemberId;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The first byte of every record.
+const VERSION: u8 = 1;
+
+/// Something that happened. Numbers begin at 1, and each is one more than the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) number: u64,
+    /// When this program heard of it, in milliseconds since 1970. Nothing on the wire says when it happened.
+    pub(crate) at: u64,
+    /// `None` for what is about no group.
+    pub(crate) group: Option<GroupId>,
+    pub(crate) what: What,
+}
+
+/// New kinds are added at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    /// A message, of somebody else or of one's own.
+    Message(Message),
+    /// This person is in the group now.
+    Entered {
+        title: String,
+    },
+    Joined {
+        who: Who,
+    },
+    Left {
+        who: Who,
+        myself: bool,
+    },
+    /// A member renewed its secrets.
+    KeysChanged {
+        who: Option<Who>,
+    },
+    /// An item that could not be read.
+    Unreadable {
+        position: Position,
+        why: Unreadable,
+    },
+    /// Items that the relay dropped before they were read: those behind the first position, the last included.
+    Missed {
+        from: Position,
+        to: Position,
+    },
+    /// Out of step with the group; asked to be added anew.
+    Diverged,
+    /// Back again. What was sent in between is not to be read.
+    Repaired {
+        from: Position,
+        to: Position,
+    },
+    /// A command, other than a message, that cannot be done.
+    Refused {
+        operation: OperationId,
+        why: String,
+    },
+    /// This device is one of that person's.
+    Linked {
+        person: PersonId,
+        name: String,
+    },
+    TrustChanged {
+        person: PersonId,
+        from: Trust,
+        to: Trust,
+    },
+    DeviceAdded {
+        person: PersonId,
+        device: Who,
+    },
+    DeviceRevoked {
+        person: PersonId,
+        device: Who,
+    },
+    /// A device that has agreed to be of two persons.
+    ConflictingClaims {
+        device: Who,
+        people: [PersonId; 2],
+    },
+    /// Of a later version of the client.
+    Other {
+        description: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Message {
+    pub(crate) from: Who,
+    /// Sent here, or by another device of this person.
+    pub(crate) mine: bool,
+    /// The sender's own name for it.
+    pub(crate) id: OperationId,
+    pub(crate) state: MessageState,
+    /// As [`cc_client::Content`] encodes it; from other programs it may be anything.
+    pub(crate) content: Vec<u8>,
+    /// What each layer did, bottom first; empty where that is not known (yet).
+    pub(crate) layers: Vec<LayerLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MessageState {
+    /// Waits to be sent, or to be seen in the log.
+    Waiting,
+    /// The log has it there.
+    Sent(Position),
+    /// It was not sent, and will not be.
+    Refused(String),
+}
+
+/// One layer's share of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LayerLine {
+    pub(crate) name: String,
+    pub(crate) version: u16,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) microseconds: Option<u64>,
+}
+
+/// A member of a group, as it was known then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Who {
+    pub(crate) device: [u8; 32],
+    pub(crate) person: Option<PersonId>,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Unreadable {
+    /// Its keys are gone.
+    TooLate,
+    /// Of a later version.
+    Unsupported,
+    /// What only an attack explains.
+    Forged,
+    /// A welcome for a key package that is not here.
+    OrphanWelcome,
+    Other,
+}
+
+/// How far the journal goes, and how far it was printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Heads {
+    last: u64,
+    printed: u64,
+}
+
+/// The entries of one group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct GroupHeads {
+    count: u64,
+    /// Messages of others behind this entry are unread.
+    read: u64,
+    unread: u64,
+}
+
+/// Entries that are to be written with the next commit.
+#[derive(Default)]
+pub(crate) struct Draft {
+    heads: Option<Heads>,
+    groups: BTreeMap<GroupId, GroupHeads>,
+    records: Vec<AppRecord>,
+    /// Entries that are new.
+    pub(crate) added: Vec<Entry>,
+    /// Entries that became others.
+    pub(crate) changed: Vec<Entry>,
+    /// What became of commands.
+    pub(crate) settled: Vec<(OperationId, Verdict)>,
+}
+
+impl Draft {
+    /// The records for the commit.
+    pub(crate) fn records(&self) -> Result<Vec<AppRecord>, Fault> {
+        let mut records = self.records.clone();
+        if let Some(heads) = &self.heads {
+            records.push(put(b"journal".to_vec(), heads)?);
+        }
+        for (group, heads) in &self.groups {
+            records.push(put(group_key(group), heads)?);
+        }
+        Ok(records)
+    }
+
+    /// Adds an entry.
+    pub(crate) fn add(
+        &mut self,
+        client: &Client,
+        at: u64,
+        group: Option<GroupId>,
+        what: What,
+    ) -> Result<u64, Fault> {
+        let heads = match &mut self.heads {
+            Some(heads) => heads,
+            None => self.heads.insert(get(client, b"journal")?.unwrap_or_default()),
+        };
+        heads.last += 1;
+        let number = heads.last;
+        if let Some(group) = group {
+            let mut heads = match self.groups.get(&group) {
+                Some(heads) => *heads,
+                None => get(client, &group_key(&group))?.unwrap_or_default(),
+            };
+            heads.count += 1;
+            if matches!(&what, What::Message(message) if !message.mine) {
+                heads.unread += 1;
+            }
+            self.records.push(put(index_key(&group, heads.count), &number)?);
+            self.groups.insert(group, heads);
+        }
+        if let What::Message(message) = &what
+            && message.state == MessageState::Waiting
+        {
+            self.records.push(put(sent_key(&message.id), &number)?);
+        }
+        let entry = Entry { number, at, group, what };
+        self.records.push(put(entry_key(number), &entry)?);
+        self.added.push(entry);
+        Ok(number)
+    }
+
+    /// Takes an event into the journal.
+    pub(crate) fn take(&mut self, client: &Client, at: u64, event: Event) -> Result<(), Fault> {
+        let (group, what) = match event {
+            Event::Settled { operation, verdict } => {
+                return self.settle(client, at, operation, verdict);
+            }
+            Event::Message { group, from, from_me, message, position, content } => {
+                let (from, state) = (Who::from(&from), MessageState::Sent(position));
+                let layers = layers(client, &message);
+                let message = Message { from, mine: from_me, id: message, state, content, layers };
+                (Some(group), What::Message(message))
+            }
+            Event::Entered { group, name } => (Some(group), What::Entered { title: name }),
+            Event::Joined { group, person } => {
+                (Some(group), What::Joined { who: Who::from(&person) })
+            }
+            Event::Left { group, person, myself } => {
+                (Some(group), What::Left { who: Who::from(&person), myself })
+            }
+            Event::KeysChanged { group, person } => {
+                (Some(group), What::KeysChanged { who: person.as_ref().map(Who::from) })
+            }
+            Event::Unreadable { log, position, fate } => {
+                (group_of(client, log), What::Unreadable { position, why: fate.into() })
+            }
+            Event::Missed { log, missed } => {
+                (group_of(client, log), What::Missed { from: missed.start, to: missed.end })
+            }
+            Event::Diverged { group } => (Some(group), What::Diverged),
+            Event::Repaired { group, missed } => {
+                (Some(group), What::Repaired { from: missed.start, to: missed.end })
+            }
+            Event::Linked { person, name } => (None, What::Linked { person, name }),
+            Event::TrustChanged { person, from, to } => {
+                (None, What::TrustChanged { person, from, to })
+            }
+            Event::DeviceAdded { person, device } => {
+                (None, What::DeviceAdded { person, device: Who::from(&device) })
+            }
+            Event::DeviceRevoked { person, device } => {
+                (None, What::DeviceRevoked { person, device: Who::from(&device) })
+            }
+            Event::ConflictingClaims { device, people } => {
+                (None, What::ConflictingClaims { device: Who::from(&device), people })
+            }
+            other => (None, What::Other { description: format!("{other:?}") }),
+        };
+        self.add(client, at, group, what).map(drop)
+    }
+
+    fn settle(
+        &mut self,
+        client: &Client,
+        at: u64,
+        operation: OperationId,
+        verdict: Verdict,
+    ) -> Result<(), Fault> {
+        let refusal = match &verdict {
+            Verdict::Refused(why) => Some(why.clone()),
+            Verdict::Cancelled => Some("it was cancelled".to_owned()),
+            Verdict::Untrusted(_) => {
+                Some("the keys of a member have changed, and were not verified".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(number) = get::<u64>(client, &sent_key(&operation))? {
+            self.records.push(AppRecord { key: sent_key(&operation), value: None });
+            if let Some(mut entry) = entry(client, number)?
+                && let What::Message(message) = &mut entry.what
+            {
+                message.layers = layers(client, &operation);
+                message.state = match (&verdict, refusal) {
+                    (_, Some(why)) => MessageState::Refused(why),
+                    (Verdict::Done(position), None) => MessageState::Sent(*position),
+                    (_, None) => MessageState::Refused("it was no longer to be sent".to_owned()),
+                };
+                self.records.push(put(entry_key(number), &entry)?);
+                self.changed.push(entry);
+            }
+        } else if let Some(why) = refusal
+            && verdict != Verdict::Cancelled
+        {
+            self.add(client, at, None, What::Refused { operation, why })?;
+        }
+        self.settled.push((operation, verdict));
+        Ok(())
+    }
+}
+
+/// The number of the last entry; 0 where there is none.
+pub(crate) fn last(client: &Client) -> Result<u64, Fault> {
+    Ok(get::<Heads>(client, b"journal")?.unwrap_or_default().last)
+}
+
+/// One entry.
+pub(crate) fn entry(client: &Client, number: u64) -> Result<Option<Entry>, Fault> {
+    get(client, &entry_key(number))
+}
+
+/// The last `limit` entries of a group, oldest first.
+pub(crate) fn of_group(client: &Client, group: &GroupId, limit: u64) -> Result<Vec<Entry>, Fault> {
+    let count = get::<GroupHeads>(client, &group_key(group))?.unwrap_or_default().count;
+    let mut entries = Vec::new();
+    for at in count.saturating_sub(limit) + 1..=count {
+        if let Some(number) = get::<u64>(client, &index_key(group, at))? {
+            entries.extend(entry(client, number)?);
+        }
+    }
+    Ok(entries)
+}
+
+/// Messages of others in a group that were not [read](read).
+pub(crate) fn unread(client: &Client, group: &GroupId) -> Result<u64, Fault> {
+    Ok(get::<GroupHeads>(client, &group_key(group))?.unwrap_or_default().unread)
+}
+
+/// Everything in a group was shown to somebody.
+pub(crate) fn read(client: &mut Client, group: &GroupId) -> Result<(), Fault> {
+    let mut heads = get::<GroupHeads>(client, &group_key(group))?.unwrap_or_default();
+    if heads.unread == 0 {
+        return Ok(());
+    }
+    (heads.read, heads.unread) = (last(client)?, 0);
+    client.acknowledge(EventId(0), &[put(group_key(group), &heads)?])
+}
+
+/// The last entry that `cascade receive` printed.
+pub(crate) fn printed(client: &Client) -> Result<u64, Fault> {
+    Ok(get::<Heads>(client, b"journal")?.unwrap_or_default().printed)
+}
+
+/// `cascade receive` printed everything up to this entry.
+pub(crate) fn set_printed(client: &mut Client, through: u64) -> Result<(), Fault> {
+    let mut heads = get::<Heads>(client, b"journal")?.unwrap_or_default();
+    heads.printed = heads.printed.max(through);
+    client.acknowledge(EventId(0), &[put(b"journal".to_vec(), &heads)?])
+}
+
+fn layers(client: &Client, message: &OperationId) -> Vec<LayerLine> {
+    let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let report = client.layer_report(message).unwrap_or_default().iter();
+    let line = |layer: &cc_client::LayerReport| LayerLine {
+        name: layer.name.to_owned(),
+        version: layer.version,
+        bytes_in: bytes(layer.bytes_in),
+        bytes_out: bytes(layer.bytes_out),
+        microseconds: layer
+            .elapsed
+            .map(|elapsed| u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)),
+    };
+    report.map(line).collect()
+}
+
+/// The mailbox is no group.
+fn group_of(client: &Client, log: LogId) -> Option<GroupId> {
+    (log != client.mailbox()).then_some(log)
+}
+
+impl From<&Person> for Who {
+    fn from(person: &Person) -> Self {
+        Self { device: *person.id.as_bytes(), person: person.person, name: person.name() }
+    }
+}
+
+impl Who {
+    pub(crate) const fn member(&self) -> MemberId {
+        MemberId::from_bytes(self.device)
+    }
+}
+
+impl From<Fate> for Unreadable {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::TooLate => Self::TooLate,
+            Fate::Unsupported => Self::Unsupported,
+            Fate::Forged => Self::Forged,
+            Fate::OrphanWelcome => Self::OrphanWelcome,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn entry_key(number: u64) -> Vec<u8> {
+    [b"entry ", &number.to_be_bytes()[..]].concat()
+}
+
+fn group_key(group: &GroupId) -> Vec<u8> {
+    [b"group ", &group.as_bytes()[..]].concat()
+}
+
+fn index_key(group: &GroupId, at: u64) -> Vec<u8> {
+    [b"in ", &group.as_bytes()[..], &at.to_be_bytes()].concat()
+}
+
+fn sent_key(message: &OperationId) -> Vec<u8> {
+    [b"sent ", &message.as_bytes()[..]].concat()
+}
+
+pub(crate) fn put(key: Vec<u8>, value: &impl Serialize) -> Result<AppRecord, Fault> {
+    let body = postcard::to_extend(value, vec![VERSION]).map_err(|_| Fault::TooLong)?;
+    Ok(AppRecord { key, value: Some(body) })
+}
+
+pub(crate) fn get<T: DeserializeOwned>(client: &Client, key: &[u8]) -> Result<Option<T>, Fault> {
+    let Some(record) = client.record(key)? else { return Ok(None) };
+    let body = match record.expose().split_first() {
+        Some((&VERSION, body)) => body,
+        _ => return Err(damaged()),
+    };
+    postcard::from_bytes(body).map(Some).map_err(|_| damaged())
+}
+
+fn damaged() -> Fault {
+    cc_core::store::StoreError::corrupt("a record of the program is not one of this version").into()
+}

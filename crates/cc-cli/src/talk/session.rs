@@ -1,0 +1,614 @@
+//! One person at work: the client, the network, and the journal of what happened. Scripts and the terminal
+//! interface both stand on this.
+//!
+//! A session belongs to one thread and never waits for the network longer than it is told to:
+//!
+//! ```text
+//! let mut session = Session::open(&arguments, patience)?;
+//! loop {
+//!     for update in session.wait(Duration::from_millis(100))? { /* show it */ }
+//!     session.send(group, &Content::text("hello"))?; // kept at once, sent as soon as that is possible
+//! }
+//! ```
+//!
+//! [`waker`](Session::waker) lets another thread, as one that reads keys, end a `wait` early.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    path::Path,
+    sync::mpsc::Sender,
+    thread,
+    time::{Duration, Instant},
+};
+
+use cc_client::{
+    Attachment, Body, Call, Client, Command, Content, Download, EventId, Failure, GroupId, Input,
+    LogId, MessageRef, OperationId, Person, PersonId, Position, ReadAccess, Reply,
+    SystemTimeSource, Timeline, Upload, Verdict, Views,
+};
+use cc_relay::{Ended, RelayUrl};
+
+use super::{
+    error::TalkError,
+    journal::{self, Draft, Entry, MessageState, What, Who},
+    link::InviteLink,
+    network::{Arrival, Network},
+    profile::{NewProfile, ProfileArguments},
+};
+use crate::error::CliError;
+
+/// Milliseconds between two reads of a log, where the relay tells what is new, and where it does not.
+const POLL_FOLLOWING: u64 = 30_000;
+const POLL: u64 = 2_000;
+
+/// Key packages that are kept in the directory.
+const KEY_PACKAGES: u32 = 8;
+
+/// Events that are taken into the journal by one commit.
+const EVENTS: usize = 64;
+
+/// Something that is to be shown.
+#[derive(Debug, Clone)]
+pub(crate) enum Update {
+    /// A new entry of the journal; also one's own message, as soon as it is kept.
+    New(Entry),
+    /// An entry that is another one now: one's own message that was sent, or refused.
+    Changed(Entry),
+    /// What became of a command.
+    Settled(OperationId, Verdict),
+    /// An attachment could not be sent; the text says why.
+    UploadFailed(OperationId, String),
+    /// How the relay is reached from now on.
+    Connection(Connection),
+}
+
+/// How the relay is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// Nothing is known yet.
+    Connecting,
+    /// It tells what is new.
+    Following,
+    /// It is asked every two seconds.
+    Polling,
+    /// It does not answer.
+    Offline,
+}
+
+/// One person at work.
+pub(crate) struct Session {
+    client: Client,
+    relay: RelayUrl,
+    network: Network,
+    clock: SystemTimeSource,
+    /// With what each log is followed.
+    followed: BTreeMap<LogId, ReadAccess>,
+    /// How far each log went when it was read last.
+    heads: BTreeMap<LogId, Position>,
+    /// How far the relay said that it goes.
+    noticed: BTreeMap<LogId, Position>,
+    following: bool,
+    answering: Option<bool>,
+    connection: Connection,
+    /// Texts of attachments that are being sent.
+    uploads: BTreeMap<OperationId, (GroupId, String)>,
+    updates: VecDeque<Update>,
+    /// Entries of one's own that were told already when they are settled.
+    exchange: Option<Sender<Exchange>>,
+}
+
+/// One request that was answered, for who wants to know what the relay sees.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    pub(crate) call: Call,
+    pub(crate) result: Result<Reply, Failure>,
+}
+
+/// Ends a [`Session::wait`] early, from any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Waker(Sender<Arrival>);
+
+impl Waker {
+    pub(crate) fn wake(&self) {
+        // A session that is gone has nothing to wake.
+        let _ = self.0.send(Arrival::Woken);
+    }
+}
+
+impl Session {
+    /// Opens a profile; waits so long for another process that has it open.
+    ///
+    /// # Errors
+    /// [`TalkError`], and what there is to say of files and passphrases.
+    pub(crate) fn open(profile: &ProfileArguments, patience: Duration) -> Result<Self, CliError> {
+        let (client, relay) = profile.open(patience)?;
+        Self::start(client, relay)
+    }
+
+    /// Makes a profile, and opens it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn create(profile: &ProfileArguments, new: &NewProfile) -> Result<Self, CliError> {
+        let (client, relay) = profile.create(new)?;
+        Self::start(client, relay)
+    }
+
+    fn start(mut client: Client, relay: RelayUrl) -> Result<Self, CliError> {
+        client.set_poll_interval(POLL);
+        client.publish_key_packages(KEY_PACKAGES)?;
+        let network = Network::start(&relay);
+        let mut session = Self {
+            client,
+            relay,
+            network,
+            clock: SystemTimeSource::start(),
+            followed: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            noticed: BTreeMap::new(),
+            following: false,
+            answering: None,
+            connection: Connection::Connecting,
+            uploads: BTreeMap::new(),
+            updates: VecDeque::new(),
+            exchange: None,
+        };
+        let now = session.clock.now();
+        session.client.forget_expired(now)?;
+        Ok(session)
+    }
+
+    // What there is to see.
+
+    /// This device, and whose it is.
+    pub(crate) fn me(&self) -> Person {
+        self.client.me()
+    }
+
+    /// By what others invite this person.
+    pub(crate) fn link(&self) -> InviteLink {
+        InviteLink {
+            relay: self.relay.clone(),
+            mailbox: self.client.mailbox(),
+            member: self.client.me().id,
+        }
+    }
+
+    pub(crate) const fn relay(&self) -> &RelayUrl {
+        &self.relay
+    }
+
+    pub(crate) const fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// The groups with their members, for any thread, without waiting for the session.
+    pub(crate) fn views(&mut self) -> Result<Views, TalkError> {
+        Ok(self.client.views()?)
+    }
+
+    /// The client itself, for what is only looked at: people, safety numbers, trees, reports.
+    pub(crate) const fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Whether all was read that the relay has.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.client.is_caught_up()
+    }
+
+    /// How much waits to be sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.client.unsent().saturating_add(self.uploads.len())
+    }
+
+    /// The last `limit` entries of a group, oldest first.
+    pub(crate) fn history(&self, group: &GroupId, limit: u64) -> Result<Vec<Entry>, TalkError> {
+        Ok(journal::of_group(&self.client, group, limit)?)
+    }
+
+    /// One entry of the journal.
+    pub(crate) fn entry(&self, number: u64) -> Result<Option<Entry>, TalkError> {
+        Ok(journal::entry(&self.client, number)?)
+    }
+
+    /// Messages of others in a group that nobody has looked at.
+    pub(crate) fn unread(&self, group: &GroupId) -> Result<u64, TalkError> {
+        Ok(journal::unread(&self.client, group)?)
+    }
+
+    /// All of a group was shown.
+    pub(crate) fn mark_read(&mut self, group: &GroupId) -> Result<(), TalkError> {
+        Ok(journal::read(&mut self.client, group)?)
+    }
+
+    /// The number of the last entry of the journal.
+    pub(crate) fn last_entry(&self) -> Result<u64, TalkError> {
+        Ok(journal::last(&self.client)?)
+    }
+
+    /// The last entry that was printed for a script.
+    pub(crate) fn printed(&self) -> Result<u64, TalkError> {
+        Ok(journal::printed(&self.client)?)
+    }
+
+    /// A script has what was printed up to this entry.
+    pub(crate) fn set_printed(&mut self, through: u64) -> Result<(), TalkError> {
+        Ok(journal::set_printed(&mut self.client, through)?)
+    }
+
+    /// The messages among these entries, with edits, deletions and reactions applied.
+    pub(crate) fn timeline<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Timeline {
+        let mut timeline = Timeline::new();
+        for entry in entries {
+            Self::add_to(&mut timeline, entry);
+        }
+        timeline
+    }
+
+    /// Applies an entry, new or changed, to a timeline; what is no message does nothing.
+    pub(crate) fn add_to(timeline: &mut Timeline, entry: &Entry) {
+        let What::Message(message) = &entry.what else { return };
+        let position = match &message.state {
+            MessageState::Sent(position) => Some(*position),
+            MessageState::Waiting => None,
+            MessageState::Refused(_) => return,
+        };
+        let id = MessageRef { sender: message.from.member(), message: message.id };
+        if let Some(content) = content(&message.content) {
+            let _applied = timeline.add(id, position, content);
+        }
+    }
+
+    // What there is to do.
+
+    /// Asks for something; [`Update::Settled`] says what became of it.
+    ///
+    /// # Errors
+    /// [`TalkError::Client`].
+    pub(crate) fn submit(&mut self, command: Command) -> Result<OperationId, TalkError> {
+        let id = OperationId::random().map_err(|_| TalkError::NoRandomness)?;
+        self.client.submit(id, command)?;
+        Ok(id)
+    }
+
+    /// Founds a group.
+    pub(crate) fn found(&mut self, title: &str) -> Result<GroupId, TalkError> {
+        let group = GroupId::random().map_err(|_| TalkError::NoRandomness)?;
+        self.submit(Command::Found { group, title: title.to_owned() })?;
+        Ok(group)
+    }
+
+    /// Invites who made this link.
+    ///
+    /// # Errors
+    /// [`TalkError::OtherRelay`], [`TalkError::Client`].
+    pub(crate) fn invite(
+        &mut self,
+        group: GroupId,
+        link: &InviteLink,
+    ) -> Result<OperationId, TalkError> {
+        if link.relay != self.relay {
+            let (ours, theirs) = (self.relay.to_string(), link.relay.to_string());
+            return Err(TalkError::OtherRelay { ours, theirs });
+        }
+        self.submit(Command::Invite { group, mailbox: link.mailbox, member: Some(link.member) })
+    }
+
+    /// Sends a message: it is in the journal, and in the queue, with one commit.
+    ///
+    /// # Errors
+    /// [`TalkError::Client`].
+    pub(crate) fn send(
+        &mut self,
+        group: GroupId,
+        content: &Content,
+    ) -> Result<OperationId, TalkError> {
+        let id = OperationId::random().map_err(|_| TalkError::NoRandomness)?;
+        self.send_as(id, group, content)?;
+        Ok(id)
+    }
+
+    fn send_as(
+        &mut self,
+        id: OperationId,
+        group: GroupId,
+        content: &Content,
+    ) -> Result<(), TalkError> {
+        let content = content.encode().map_err(|_| TalkError::Client(cc_client::Fault::TooLong))?;
+        let message = journal::Message {
+            from: Who::from(&self.client.me()),
+            mine: true,
+            id,
+            state: MessageState::Waiting,
+            content: content.clone(),
+            layers: Vec::new(),
+        };
+        let mut draft = Draft::default();
+        let at = self.clock.now().wall;
+        draft.add(&self.client, at, Some(group), What::Message(message))?;
+        let records = draft.records()?;
+        self.client.answer(EventId(0), &records, id, Command::Send { group, content })?;
+        self.tell(draft);
+        Ok(())
+    }
+
+    /// Sends a file, in the background, and then the message that says where it is.
+    ///
+    /// # Errors
+    /// [`CliError::Read`] where there is no such file.
+    pub(crate) fn attach(
+        &mut self,
+        group: GroupId,
+        path: &Path,
+        text: &str,
+    ) -> Result<OperationId, CliError> {
+        let shown = path.display().to_string();
+        let file = File::open(path).map_err(|error| CliError::read(&shown, error))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let operation = OperationId::random().map_err(|_| TalkError::NoRandomness)?;
+        let upload = Upload::new(name, media_type(path));
+        let mut upload = upload.map_err(|error| TalkError::Attachment(shown, error))?;
+        self.uploads.insert(operation, (group, text.to_owned()));
+        let (mut service, to) = (self.network.service(), self.network.sender());
+        thread::spawn(move || {
+            let result = upload.run(&mut service, file).map_err(|error| error.to_string());
+            // A session that is gone sends nothing.
+            let _ = to.send(Arrival::Uploaded { operation, result });
+        });
+        Ok(operation)
+    }
+
+    /// Fetches an attachment into a file that gets its name when all of it is there. This blocks.
+    ///
+    /// # Errors
+    /// [`TalkError::Attachment`], [`CliError::Write`].
+    pub(crate) fn save(&self, attachment: &Attachment, path: &Path) -> Result<u64, CliError> {
+        use crate::files::output::Output;
+        let mut output = Output::open(Some(path))?;
+        let mut service = self.network.service();
+        let written = Download::new(attachment.clone()).run(&mut service, &mut output);
+        let shown = attachment.name().to_owned();
+        let length = written.map_err(|error| TalkError::Attachment(shown, error))?;
+        output.commit()?;
+        Ok(length)
+    }
+
+    /// Somebody's safety number was compared.
+    pub(crate) fn verify(
+        &mut self,
+        person: PersonId,
+        number: cc_client::SafetyNumber,
+    ) -> Result<OperationId, TalkError> {
+        self.submit(Command::Verify(person, number))
+    }
+
+    // The loop.
+
+    /// Does what is to be done, waits so long for something to happen, and gives what did. Returns as soon as there
+    /// is something to show.
+    ///
+    /// # Errors
+    /// [`TalkError::Client`]: the machine, not the network.
+    pub(crate) fn wait(&mut self, at_most: Duration) -> Result<Vec<Update>, TalkError> {
+        let end = Instant::now().checked_add(at_most);
+        loop {
+            self.pump()?;
+            if !self.updates.is_empty() {
+                return Ok(self.updates.drain(..).collect());
+            }
+            let left =
+                end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            let due = self
+                .client
+                .poll_timeout()
+                .map(|due| Duration::from_millis(due.saturating_sub(self.clock.now().mono).max(1)));
+            let arrival = self.network.next(due.unwrap_or(Duration::MAX).min(left).min(LONGEST));
+            match arrival {
+                Some(Arrival::Woken) => {
+                    self.pump()?;
+                    return Ok(self.updates.drain(..).collect());
+                }
+                Some(arrival) => self.take(arrival)?,
+                None => {}
+            }
+        }
+    }
+
+    /// Waits until `done` says so, for so long; `false` if it does not. What happens meanwhile goes to `show`.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait), and what `show` gives.
+    pub(crate) fn wait_until(
+        &mut self,
+        patience: Duration,
+        mut show: impl FnMut(&mut Self, Update) -> Result<(), CliError>,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, CliError> {
+        let end = Instant::now().checked_add(patience);
+        loop {
+            if done(self) {
+                return Ok(true);
+            }
+            let left = end.map_or(LONGEST, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(false);
+            }
+            // What changes what `done` looks at is not always to be shown.
+            for update in self.wait(left.min(Duration::from_millis(20)))? {
+                show(self, update)?;
+            }
+        }
+    }
+
+    /// From now on, tells what is exchanged with the relay.
+    pub(crate) fn observe(&mut self, observer: Sender<Exchange>) {
+        self.exchange = Some(observer);
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(self.network.sender())
+    }
+
+    /// Everything that can be done without waiting.
+    fn pump(&mut self) -> Result<(), TalkError> {
+        loop {
+            while let Some(arrival) = self.network.next(Duration::ZERO) {
+                if !matches!(arrival, Arrival::Woken) {
+                    self.take(arrival)?;
+                }
+            }
+            self.take_events()?;
+            let mut asked = false;
+            while let Some(request) = self.client.poll_request(self.clock.now())? {
+                self.network.request(request);
+                asked = true;
+            }
+            self.take_events()?;
+            if !asked {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) -> Result<(), TalkError> {
+        match arrival {
+            Arrival::Answer { request, result } => self.answered(request, result)?,
+            Arrival::Moved(log, head) => {
+                if self.heads.get(&log).is_none_or(|known| *known < head) {
+                    self.noticed.insert(log, head);
+                    self.client.notify(&log);
+                }
+            }
+            Arrival::Ended(log, why) => {
+                self.followed.remove(&log);
+                if why == Ended::EpochOver {
+                    self.client.notify(&log);
+                }
+            }
+            Arrival::Following => {
+                self.following = true;
+                self.client.set_poll_interval(POLL_FOLLOWING);
+                if matches!(self.connection, Connection::Polling | Connection::Offline) {
+                    self.client.reconnected();
+                }
+            }
+            Arrival::NotFollowing => {
+                self.following = false;
+                self.client.set_poll_interval(POLL);
+                self.client.reconnected();
+            }
+            Arrival::Uploaded { operation, result } => {
+                if let Some((group, text)) = self.uploads.remove(&operation) {
+                    let sent = result.and_then(|attachment| {
+                        let content = Content::new(Body::Attachment { attachment, text });
+                        self.send_as(operation, group, &content).map_err(|error| error.to_string())
+                    });
+                    if let Err(why) = sent {
+                        self.updates.push_back(Update::UploadFailed(operation, why));
+                    }
+                }
+            }
+            Arrival::Woken => {}
+        }
+        let connection = match (self.following, self.answering) {
+            (_, Some(false)) => Connection::Offline,
+            (true, _) => Connection::Following,
+            (false, Some(true)) => Connection::Polling,
+            (false, None) => Connection::Connecting,
+        };
+        if connection != self.connection {
+            self.connection = connection;
+            self.updates.push_back(Update::Connection(connection));
+        }
+        Ok(())
+    }
+
+    fn answered(
+        &mut self,
+        request: cc_client::Request,
+        result: Result<Reply, Failure>,
+    ) -> Result<(), TalkError> {
+        self.answering = Some(!matches!(result, Err(Failure::Unknown)));
+        let id = request.id;
+        let mut behind = None;
+        if let (Call::Read(read), Ok(Reply::Page(page))) = (&request.call, &result) {
+            self.heads.insert(read.log, page.head);
+            // The page may have been read before the relay said that there is more.
+            let noticed = self.noticed.remove(&read.log);
+            behind = noticed.filter(|head| *head > page.head).map(|_| read.log);
+            let known = self.followed.get(&read.log);
+            let mailbox = read.log == self.client.mailbox();
+            if known.is_none_or(|access| !mailbox && *access != read.access) {
+                self.followed.insert(read.log, read.access.clone());
+                self.network.follow(request.clone());
+            }
+        }
+        if let Some(observer) = &self.exchange {
+            let exchange = Exchange { call: request.call, result: result.clone() };
+            if observer.send(exchange).is_err() {
+                self.exchange = None;
+            }
+        }
+        let _ledger = self.client.handle(self.clock.now(), Input::Response { id, result })?;
+        if let Some(log) = behind {
+            self.client.notify(&log);
+        }
+        Ok(())
+    }
+
+    /// Takes what happened into the journal.
+    fn take_events(&mut self) -> Result<(), TalkError> {
+        loop {
+            let events = self.client.events(EventId(0), EVENTS)?;
+            let Some((through, _)) = events.last() else { return Ok(()) };
+            let (through, at) = (*through, self.clock.now().wall);
+            let mut draft = Draft::default();
+            for (_, event) in events {
+                draft.take(&self.client, at, event)?;
+            }
+            let records = draft.records()?;
+            self.client.acknowledge(through, &records)?;
+            self.tell(draft);
+        }
+    }
+
+    fn tell(&mut self, draft: Draft) {
+        let settled = draft.settled.into_iter().map(|(id, verdict)| Update::Settled(id, verdict));
+        self.updates.extend(draft.added.into_iter().map(Update::New));
+        self.updates.extend(draft.changed.into_iter().map(Update::Changed));
+        self.updates.extend(settled);
+    }
+}
+
+/// A wait of any length is cut into these.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What a message says, if it is of this format; text that other programs send as it is counts as one.
+pub(crate) fn content(bytes: &[u8]) -> Option<Content> {
+    match Content::decode(bytes) {
+        Ok(content) => Some(content),
+        Err(_) => std::str::from_utf8(bytes).ok().map(Content::text),
+    }
+}
+
+/// What a file is, by its name; nothing where the name does not tell.
+fn media_type(path: &Path) -> &'static str {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match extension.as_str() {
+        "txt" | "md" => "text/plain",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        "mp3" => "audio/mpeg",
+        "mp4" => "video/mp4",
+        _ => "application/octet-stream",
+    }
+}

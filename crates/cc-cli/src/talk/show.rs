@@ -1,0 +1,236 @@
+//! Entries of the journal as JSON, and as lines for people.
+
+use cc_client::{Body, GroupId, MessageRef, Snapshot};
+use serde_json::{Map, Value, json};
+
+use super::{
+    commands::harmless,
+    journal::{Entry, LayerLine, Message, MessageState, Unreadable, What, Who},
+    session::content,
+};
+
+/// What a group is called; its id where that is not known.
+pub(crate) fn title(snapshot: &Snapshot, group: &GroupId) -> String {
+    let known = snapshot.groups.get(group).map(|group| group.title.clone());
+    known.filter(|title| !title.is_empty()).unwrap_or_else(|| group.to_string())
+}
+
+/// An entry as a JSON object.
+pub(crate) fn json(snapshot: &Snapshot, entry: &Entry) -> Value {
+    let (kind, fields) = kind(entry);
+    let mut object = Map::new();
+    object.insert("number".into(), entry.number.into());
+    object.insert("at".into(), entry.at.into());
+    object.insert("kind".into(), kind.into());
+    if let Some(group) = &entry.group {
+        object.insert("group".into(), group.to_string().into());
+        object.insert("title".into(), title(snapshot, group).into());
+    }
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    Value::Object(object)
+}
+
+fn kind(entry: &Entry) -> (&'static str, Value) {
+    match &entry.what {
+        What::Message(message) => ("message", message_json(message)),
+        What::Entered { title } => ("entered", json!({ "name": title })),
+        What::Joined { who } => ("joined", json!({ "who": who_json(who) })),
+        What::Left { who, myself } => ("left", json!({ "who": who_json(who), "myself": myself })),
+        What::KeysChanged { who } => ("keys-renewed", json!({ "who": who.as_ref().map(who_json) })),
+        What::Unreadable { position, why } => {
+            ("unreadable", json!({ "position": position.0, "why": unreadable(*why).0 }))
+        }
+        What::Missed { from, to } => ("missed", json!({ "after": from.0, "through": to.0 })),
+        What::Diverged => ("diverged", json!({})),
+        What::Repaired { from, to } => ("repaired", json!({ "after": from.0, "through": to.0 })),
+        What::Refused { operation, why } => {
+            ("refused", json!({ "operation": operation.to_string(), "why": why }))
+        }
+        What::Linked { person, name } => {
+            ("linked", json!({ "person": person.to_string(), "name": name }))
+        }
+        What::TrustChanged { person, from, to } => (
+            "trust-changed",
+            json!({
+                "person": person.to_string(),
+                "from": format!("{from:?}").to_lowercase(),
+                "to": format!("{to:?}").to_lowercase(),
+            }),
+        ),
+        What::DeviceAdded { person, device } => {
+            ("device-added", json!({ "person": person.to_string(), "who": who_json(device) }))
+        }
+        What::DeviceRevoked { person, device } => {
+            ("device-revoked", json!({ "person": person.to_string(), "who": who_json(device) }))
+        }
+        What::ConflictingClaims { device, people } => (
+            "conflicting-claims",
+            json!({ "who": who_json(device), "people": people.map(|id| id.to_string()) }),
+        ),
+        What::Other { description } => ("other", json!({ "description": description })),
+    }
+}
+
+fn message_json(message: &Message) -> Value {
+    let (state, position, why) = match &message.state {
+        MessageState::Waiting => ("waiting", None, None),
+        MessageState::Sent(position) => ("sent", Some(position.0), None),
+        MessageState::Refused(why) => ("refused", None, Some(why)),
+    };
+    let mut object = json!({
+        "from": who_json(&message.from),
+        "mine": message.mine,
+        "message": message.id.to_string(),
+        "state": state,
+        "position": position,
+    });
+    let Value::Object(fields) = &mut object else { return object };
+    if let Some(why) = why {
+        fields.insert("why".into(), why.as_str().into());
+    }
+    let Some(content) = content(&message.content) else {
+        fields.insert("content".into(), "unsupported".into());
+        return object;
+    };
+    let about = |on: &MessageRef| json!({ "message": on.message.to_string() });
+    let (kind, text, more) = match &content.body {
+        Body::Text(text) => ("text", Some(text), Value::Null),
+        Body::Edit { of, text } => ("edit", Some(text), about(of)),
+        Body::Deletion { of } => ("deletion", None, about(of)),
+        Body::Reaction { to, reaction, withdrawn } => {
+            fields.insert("withdrawn".into(), (*withdrawn).into());
+            ("reaction", Some(reaction), about(to))
+        }
+        Body::Reply { to, text } => ("reply", Some(text), about(to)),
+        Body::Attachment { attachment, text } => {
+            let file = json!({
+                "name": attachment.name(),
+                "media_type": attachment.media_type(),
+                "length": attachment.length(),
+            });
+            fields.insert("attachment".into(), file);
+            ("attachment", Some(text), Value::Null)
+        }
+        Body::History(_) => ("history", None, Value::Null),
+        Body::Custom { name, .. } => ("custom", Some(name), Value::Null),
+        _ => ("unsupported", None, Value::Null),
+    };
+    fields.insert("content".into(), kind.into());
+    if let Some(text) = text {
+        fields.insert("text".into(), text.as_str().into());
+    }
+    if !more.is_null() {
+        fields.insert("about".into(), more);
+    }
+    object
+}
+
+fn who_json(who: &Who) -> Value {
+    json!({
+        "name": who.name,
+        "device": who.member().to_string(),
+        "person": who.person.map(|id| id.to_string()),
+    })
+}
+
+/// An entry as a line for people.
+pub(crate) fn line(snapshot: &Snapshot, entry: &Entry) -> String {
+    let text = text(entry);
+    match &entry.group {
+        Some(group) => {
+            format!("#{} [{}] {text}", entry.number, harmless(&title(snapshot, group)))
+        }
+        None => format!("#{} {text}", entry.number),
+    }
+}
+
+/// What an entry says, without its number and its group.
+pub(crate) fn text(entry: &Entry) -> String {
+    let name = |who: &Who| harmless(&who.name);
+    match &entry.what {
+        What::Message(message) => {
+            let state = match &message.state {
+                MessageState::Waiting => "  (waiting)".to_owned(),
+                MessageState::Sent(_) => String::new(),
+                MessageState::Refused(why) => format!("  (not sent: {why})"),
+            };
+            format!("{}: {}{state}", name(&message.from), message_text(message))
+        }
+        What::Entered { title } => format!("you are in {}", harmless(title)),
+        What::Joined { who } => format!("{} is here now", name(who)),
+        What::Left { myself: true, .. } => "you are not a member any more".to_owned(),
+        What::Left { who, .. } => format!("{} is not here any more", name(who)),
+        What::KeysChanged { who: Some(who) } => format!("{} has renewed its keys", name(who)),
+        What::KeysChanged { who: None } => "a member has renewed its keys".to_owned(),
+        What::Unreadable { position, why } => {
+            format!("item {} of the log: {}", position.0, unreadable(*why).1)
+        }
+        What::Missed { from, to } => {
+            format!("the relay no longer has items {} to {}", from.next().0, to.0)
+        }
+        What::Diverged => "out of step with the group; asked to be added anew".to_owned(),
+        What::Repaired { .. } => "in step again; what was sent in between is lost".to_owned(),
+        What::Refused { why, .. } => format!("refused: {why}"),
+        What::Linked { name, .. } => format!("this is a device of {} now", harmless(name)),
+        What::TrustChanged { person, to, .. } => {
+            format!("person {person} is now {}", format!("{to:?}").to_lowercase())
+        }
+        What::DeviceAdded { device, .. } => format!("{} has one more device", name(device)),
+        What::DeviceRevoked { device, .. } => format!("{} has given up a device", name(device)),
+        What::ConflictingClaims { device, .. } => {
+            format!("the device of {} says that it is of two persons", name(device))
+        }
+        What::Other { description } => harmless(description),
+    }
+}
+
+fn message_text(message: &Message) -> String {
+    let Some(content) = content(&message.content) else {
+        return "(of a kind that this program does not know)".to_owned();
+    };
+    match &content.body {
+        Body::Text(text) | Body::Reply { text, .. } => harmless(text),
+        Body::Edit { text, .. } => format!("(instead of an earlier message) {}", harmless(text)),
+        Body::Deletion { .. } => "(deletes an earlier message)".to_owned(),
+        Body::Reaction { reaction, withdrawn: false, .. } => harmless(reaction),
+        Body::Reaction { reaction, .. } => format!("(takes back {})", harmless(reaction)),
+        Body::Attachment { attachment, text } => {
+            let (name, length) = (harmless(attachment.name()), attachment.length());
+            format!(
+                "{}{}(file {name}, {length} bytes)",
+                harmless(text),
+                if text.is_empty() { "" } else { " " }
+            )
+        }
+        Body::History(_) => "(passes on older messages)".to_owned(),
+        Body::Custom { name, .. } => format!("({})", harmless(name)),
+        _ => "(of a kind that this program does not know)".to_owned(),
+    }
+}
+
+/// For programs, and for people.
+const fn unreadable(why: Unreadable) -> (&'static str, &'static str) {
+    match why {
+        Unreadable::TooLate => ("too-late", "it came too late, its keys are gone"),
+        Unreadable::Unsupported => ("unsupported", "it needs a newer version of this program"),
+        Unreadable::Forged => {
+            ("forged", "REFUSED: it was changed or made by somebody who is no member")
+        }
+        Unreadable::OrphanWelcome => ("orphan-welcome", "an invitation for keys that are not here"),
+        Unreadable::Other => ("other", "it cannot be read"),
+    }
+}
+
+/// The layers of a message, from the text to the wire.
+pub(crate) fn layers(layers: &[LayerLine]) -> Vec<String> {
+    let line = |(position, layer): (usize, &LayerLine)| {
+        let time = layer.microseconds.map_or(String::new(), |time| format!("{time:>8} us"));
+        let LayerLine { name, version, bytes_in, bytes_out, .. } = layer;
+        format!(
+            "{position}  {name:<8} version {version}  {bytes_in:>8} -> {bytes_out:>8} bytes{time}"
+        )
+    };
+    layers.iter().enumerate().map(line).collect()
+}
