@@ -10,7 +10,10 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,16 +25,13 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    ClientAddress, Relay,
-    metrics::{Gauge, add},
-};
+use crate::{ClientAddress, Relay, metrics::add};
 use memory::Memory;
 use patience::Patient;
 
@@ -85,8 +85,10 @@ struct Shared {
     options: ServerOptions,
     address_header: Option<HeaderName>,
     memory: Memory,
-    /// Open connections, by client.
+    /// Open connections, by client. WebSockets are among them until they are closed.
     open: Mutex<HashMap<ClientAddress, u32>>,
+    /// All of them.
+    total: AtomicUsize,
     ending: watch::Receiver<bool>,
     end: watch::Sender<bool>,
 }
@@ -110,7 +112,8 @@ impl Server {
         let (end, ending) = watch::channel(false);
         let memory = Memory::new(options.memory);
         let open = Mutex::default();
-        let shared = Shared { relay, options, address_header, memory, open, ending, end };
+        let total = AtomicUsize::new(0);
+        let shared = Shared { relay, options, address_header, memory, open, total, ending, end };
         Ok(Self { listener, shared: Arc::new(shared), tls })
     }
 
@@ -127,6 +130,8 @@ impl Server {
     pub async fn serve(self, end: impl Future<Output = ()>) {
         let Self { listener, shared, tls } = self;
         let mut connections = JoinSet::new();
+        // Whoever is open has a copy of the one end, so that the other tells when nobody is any more.
+        let (alive, mut gone) = mpsc::channel::<()>(1);
         tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
@@ -135,10 +140,18 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) if connections.len() >= shared.options.connections => drop(stream),
+                Ok((stream, _))
+                    if shared.total.load(Ordering::Relaxed) >= shared.options.connections =>
+                {
+                    drop(stream);
+                }
                 Ok((stream, peer)) => {
-                    let (shared, tls) = (Arc::clone(&shared), tls.clone());
-                    connections.spawn(async move { connection(shared, tls, stream, peer).await });
+                    let Some(open) = Open::new(&shared, peer.ip().into(), &alive) else {
+                        add(&shared.relay.metrics().limited, 1);
+                        continue;
+                    };
+                    let tls = tls.clone();
+                    connections.spawn(connection(Arc::new(open), tls, stream, peer));
                 }
                 Err(error) => {
                     // No more file descriptors, for example: those that are open may end.
@@ -147,28 +160,27 @@ impl Server {
                 }
             }
         }
-        drop(listener);
+        drop((listener, alive));
         // Nobody listening is no failure: there are no connections then.
         let _none = shared.end.send(true);
-        let finished = timeout(shared.options.grace, async {
-            while connections.join_next().await.is_some() {}
-        });
-        if finished.await.is_err() {
-            tracing::warn!(connections = connections.len(), "connections did not end in time");
+        if timeout(shared.options.grace, gone.recv()).await.is_err() {
+            let connections = shared.total.load(Ordering::Relaxed);
+            tracing::warn!(connections, "connections did not end in time");
         }
     }
 }
 
-/// One connection of a client; counted as long as it lives.
+/// One connection of a client, also when it has become a WebSocket; counted as long as it lives.
 #[derive(Debug)]
 struct Open {
     shared: Arc<Shared>,
     client: ClientAddress,
+    _alive: mpsc::Sender<()>,
 }
 
 impl Open {
     /// `None` where the client has too many.
-    fn new(shared: &Arc<Shared>, client: ClientAddress) -> Option<Self> {
+    fn new(shared: &Arc<Shared>, client: ClientAddress, alive: &mpsc::Sender<()>) -> Option<Self> {
         let limit = shared.relay.limits().client_connections;
         let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(client).or_insert(0);
@@ -177,12 +189,16 @@ impl Open {
             return None;
         }
         *count += 1;
-        Some(Self { shared: Arc::clone(shared), client })
+        shared.total.fetch_add(1, Ordering::Relaxed);
+        add(&shared.relay.metrics().connections, 1);
+        Some(Self { shared: Arc::clone(shared), client, _alive: alive.clone() })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        self.shared.total.fetch_sub(1, Ordering::Relaxed);
+        self.shared.relay.metrics().connections.fetch_sub(1, Ordering::Relaxed);
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.client) {
             *count = count.saturating_sub(1);
@@ -194,44 +210,39 @@ impl Drop for Open {
 }
 
 async fn connection(
-    shared: Arc<Shared>,
+    open: Arc<Open>,
     tls: Option<TlsAcceptor>,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    let Some(_open) = Open::new(&shared, peer.ip().into()) else {
-        add(&shared.relay.metrics().limited, 1);
-        return;
-    };
-    let _counted = Gauge::up(&shared.relay.metrics().connections);
     // Answers are small: waiting for more to send only makes them late.
     let _unimportant = stream.set_nodelay(true);
-    let patience = shared.options.patience;
+    let patience = open.shared.options.patience;
     let stream = Patient::new(stream, patience);
     match tls {
-        None => speak_http(&shared, stream, peer.ip()).await,
+        None => speak_http(&open, stream, peer.ip()).await,
         Some(tls) => {
             // Who fails or does not finish is a port scan, or a client that does not trust us.
             if let Ok(Ok(stream)) = timeout(patience, tls.accept(stream)).await {
-                speak_http(&shared, stream, peer.ip()).await;
+                speak_http(&open, stream, peer.ip()).await;
             }
         }
     }
 }
 
-async fn speak_http<S>(shared: &Arc<Shared>, stream: S, peer: IpAddr)
+async fn speak_http<S>(open: &Arc<Open>, stream: S, peer: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(http::router(Arc::clone(shared), peer));
+    let service = TowerToHyperService::new(http::router(Arc::clone(open), peer));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.options.patience)
+        .header_read_timeout(open.shared.options.patience)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
-    let mut ending = shared.ending.clone();
+    let mut ending = open.shared.ending.clone();
     tokio::select! {
         // A connection that breaks is the client's affair.
         _ended = &mut connection => {}

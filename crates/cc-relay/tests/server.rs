@@ -342,6 +342,24 @@ fn one_client_does_not_take_all_connections() {
     assert!(raw(&relay.address(), &request).starts_with("HTTP/1.1 200"));
 }
 
+/// Nor as WebSockets, which are connections as long as they are open.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_does_not_take_all_connections_as_followers() {
+    let limits = Limits { client_connections: 3, ..common::unlimited() };
+    let relay = start(memory(), limits, ServerOptions::default());
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(FollowStream::connect(&relay.url, None).await.unwrap());
+    }
+    assert!(FollowStream::connect(&relay.url, None).await.is_err());
+    open.pop();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while FollowStream::connect(&relay.url, None).await.is_err() {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[test]
 fn a_browser_may_ask_from_any_page() {
     let (relay, _) = open_relay();

@@ -15,7 +15,7 @@ use cc_client::{Answer, MAX_ANSWER_LEN, MAX_REQUEST_LEN, Reply, Request, WireErr
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Shared, memory::Taken, patience::BYTES_PER_SECOND, websocket};
+use super::{Open, Shared, memory::Taken, patience::BYTES_PER_SECOND, websocket};
 use crate::{ClientAddress, metrics::add};
 
 /// Bytes of an answer that are given to the connection at once.
@@ -28,6 +28,8 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stre
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     peer: IpAddr,
+    /// It is counted as long as somebody has this.
+    _open: Arc<Open>,
 }
 
 impl Connection {
@@ -41,7 +43,8 @@ impl Connection {
     }
 }
 
-pub(super) fn router(shared: Arc<Shared>, peer: IpAddr) -> Router {
+pub(super) fn router(open: Arc<Open>, peer: IpAddr) -> Router {
+    let shared = Arc::clone(&open.shared);
     let metrics = shared.options.metrics;
     let mut router = Router::new()
         .route("/v1/request", post(request))
@@ -50,7 +53,11 @@ pub(super) fn router(shared: Arc<Shared>, peer: IpAddr) -> Router {
     if metrics {
         router = router.route("/metrics", get(self::metrics));
     }
-    router.layer(middleware::from_fn(cross_origin)).with_state(Connection { shared, peer })
+    router.layer(middleware::from_fn(cross_origin)).with_state(Connection {
+        shared,
+        peer,
+        _open: open,
+    })
 }
 
 async fn request(State(connection): State<Connection>, http: HttpRequest) -> Response {
