@@ -266,7 +266,7 @@ fn what_there_is_to_see_and_do() {
     // The layers, the relay, the tree.
     alice.types(&format!("/report {number}"));
     alice.sees("bytes out");
-    alice.sees("mls");
+    alice.sees("MLS (RFC 9420)");
     alice.presses("\x1b");
     alice.sees_no_more("bytes out");
     alice.types(&format!("/seen {number}"));

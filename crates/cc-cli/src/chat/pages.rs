@@ -102,7 +102,7 @@ pub(crate) fn layers(message: &Message) -> Vec<String> {
     }
     let mut lines = vec![
         format!(
-            "{:<16} {:>7} {:>9} {:>9} {:>8}",
+            "{:<28} {:>7} {:>9} {:>9} {:>8}",
             "layer", "version", "bytes in", "bytes out", "time"
         ),
         String::new(),
@@ -110,7 +110,7 @@ pub(crate) fn layers(message: &Message) -> Vec<String> {
     for layer in &message.layers {
         let time = layer.microseconds.map_or_else(|| "-".into(), |time| format!("{time} µs"));
         lines.push(format!(
-            "{:<16} {:>7} {:>9} {:>9} {time:>8}",
+            "{:<28} {:>7} {:>9} {:>9} {time:>8}",
             layer.name, layer.version, layer.bytes_in, layer.bytes_out
         ));
     }
