@@ -5,7 +5,6 @@ mod demo;
 mod error;
 mod files;
 mod shell;
-#[allow(dead_code, reason = "the commands that use all of it follow")]
 mod talk;
 
 use std::process::ExitCode;

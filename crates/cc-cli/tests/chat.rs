@@ -273,12 +273,15 @@ fn what_there_is_to_see_and_do() {
     alice.sees("Position");
     alice.sees(" bytes, at ");
     alice.presses("\x1b");
+    alice.sees_no_more(" bytes, at ");
     alice.types("/tree");
     alice.sees("Ratchet tree");
     alice.presses("\x1b");
+    alice.sees_no_more("Ratchet tree");
     alice.types("/help");
     alice.sees("/new TITLE");
     alice.presses("\x1b");
+    alice.sees_no_more("/new TITLE");
 
     // Safety numbers: the same on both sides, then a mark.
     alice.types("/safety Bob");
@@ -286,10 +289,12 @@ fn what_there_is_to_see_and_do() {
     let digits = digits(&alice.screen());
     assert_eq!(digits.len(), 60, "{digits}");
     alice.presses("\x1b");
+    alice.sees_no_more("The safety number of");
     bob.types("/safety Alice");
     bob.sees("The safety number of Bob and Alice");
     assert_eq!(digits, self::digits(&bob.screen()));
     bob.presses("\x1b");
+    bob.sees_no_more("The safety number of");
     alice.types("/verify Bob");
     alice.sees("Does Bob see the same digits?");
     alice.presses("y");

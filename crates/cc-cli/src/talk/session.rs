@@ -179,10 +179,6 @@ impl Session {
         &self.relay
     }
 
-    pub(crate) const fn connection(&self) -> Connection {
-        self.connection
-    }
-
     /// The groups with their members, for any thread, without waiting for the session.
     pub(crate) fn views(&mut self) -> Result<Views, TalkError> {
         Ok(self.client.views()?)
@@ -236,15 +232,6 @@ impl Session {
     /// A script has what was printed up to this entry.
     pub(crate) fn set_printed(&mut self, through: u64) -> Result<(), TalkError> {
         Ok(journal::set_printed(&mut self.client, through)?)
-    }
-
-    /// The messages among these entries, with edits, deletions and reactions applied.
-    pub(crate) fn timeline<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Timeline {
-        let mut timeline = Timeline::new();
-        for entry in entries {
-            Self::add_to(&mut timeline, entry);
-        }
-        timeline
     }
 
     /// Applies an entry, new or changed, to a timeline; what is no message does nothing.

@@ -139,7 +139,7 @@ impl World {
         // Each layer seals each text and each commit once at least, and MLS the sender beside it.
         let least = usize::try_from(self.texts + self.changes).unwrap();
         let signal: &[_] = if self.stack == "signal" { &["signal-message"] } else { &[] };
-        for cipher in [&["aes-gcm", "dh-message"], signal].concat() {
+        for cipher in [&["aes-gcm", "root-message"], signal].concat() {
             assert!(self.uses[cipher] >= least, "{cipher} was recorded too seldom");
         }
         assert!(self.uses["mls"] >= 2 * least, "MLS was recorded too seldom");
