@@ -17,7 +17,7 @@ pub(crate) fn clean(text: &str) -> String {
     shown
 }
 
-/// The lines of a text, each [clean](clean).
+/// The lines of a text, each [`clean`].
 pub(crate) fn clean_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(clean)
 }

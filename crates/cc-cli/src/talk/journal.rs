@@ -341,7 +341,7 @@ pub(crate) fn of_group(client: &Client, group: &GroupId, limit: u64) -> Result<V
     Ok(entries)
 }
 
-/// Messages of others in a group that were not [read](read).
+/// Messages of others in a group that were not [`read`].
 pub(crate) fn unread(client: &Client, group: &GroupId) -> Result<u64, Fault> {
     Ok(get::<GroupHeads>(client, &group_key(group))?.unwrap_or_default().unread)
 }
