@@ -1,27 +1,23 @@
 //! One person, all groups: what survives, and how it changes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::ControlFlow,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use cc_core::{
-    MemberId, SecretBytes,
-    store::{Batch, Scope, Store, StoreError},
+    SecretBytes,
+    store::{Batch, Store, StoreError},
 };
 use cc_manager::{CascadingCipherManager, LayerReport};
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Event, EventId, Fault, GroupId, LogId, OperationId, Person, Position, Profile, Recipe,
-    RequestId,
+    Event, EventId, Fault, GroupId, LogId, OperationId, Person, Profile, Recipe,
     agenda::Target,
-    contact::{self, OwnPerson},
+    contact::{self},
     identity::Identity,
     overlay::{Overlay, SharedStore, lock},
     recipe::Role,
-    records::{self, EventRecord, GroupRecord, Meta, PersonRecord, RequestRecord},
+    records::{self, EventRecord},
     snapshot::ViewState,
+    state::{RequestTarget, State, new_meta},
     timers::Timers,
 };
 
@@ -48,40 +44,6 @@ pub struct Client {
     pub(crate) reports: VecDeque<(OperationId, Vec<LayerReport>)>,
     /// More messages were opened after the one that is told of: what the layers did last is not its own.
     pub(crate) more_in_run: bool,
-}
-
-/// What the store has, and what one transaction makes of it.
-pub(crate) struct State {
-    pub(crate) meta: Meta,
-    pub(crate) groups: BTreeMap<GroupId, GroupRecord>,
-    pub(crate) requests: BTreeMap<RequestId, RequestTarget>,
-    /// Whose device this is.
-    pub(crate) own: OwnPerson,
-    /// Groups whose record is to be written.
-    changed: BTreeSet<GroupId>,
-    /// Requests that were made.
-    added: Vec<RequestId>,
-    store: SharedStore,
-}
-
-/// What a stored request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestTarget {
-    Group(GroupId),
-    Mail,
-    Publish,
-    Claim,
-}
-
-impl RequestTarget {
-    pub(crate) const fn of(record: &RequestRecord) -> Self {
-        match record {
-            RequestRecord::Append { group, .. } => Self::Group(*group),
-            RequestRecord::Mail { .. } => Self::Mail,
-            RequestRecord::Publish { .. } => Self::Publish,
-            RequestRecord::Claim { .. } => Self::Claim,
-        }
-    }
 }
 
 #[derive(Default)]
@@ -168,7 +130,7 @@ impl Client {
     }
 
     /// Everything is to be looked at.
-    fn touch_all(&mut self) {
+    pub(crate) fn touch_all(&mut self) {
         let agenda = &mut self.timers.agenda;
         let requests = self.state.requests.iter();
         let stored = requests.filter(|(_, target)| !matches!(target, RequestTarget::Group(_)));
@@ -372,23 +334,6 @@ impl Client {
     }
 }
 
-/// What a client knows at first.
-pub(crate) fn new_meta(identity: &Identity) -> Meta {
-    Meta {
-        fence: 0,
-        next_event: 1,
-        acknowledged: 0,
-        next_seat: 0,
-        next_settled: 0,
-        mailbox: identity.mailbox.address(),
-        mailbox_cursor: Position::START,
-        packages_wanted: 0,
-        packages_there: None,
-        packages_expire: None,
-        last_resort_expires: None,
-    }
-}
-
 /// A record that the application keeps in the client's store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppRecord {
@@ -398,205 +343,11 @@ pub struct AppRecord {
     pub value: Option<Vec<u8>>,
 }
 
-impl State {
-    fn read(shared: &SharedStore) -> Result<Self, Fault> {
-        let store = lock(shared)?;
-        let root = records::root();
-        let meta = records::get(&*store, &root, records::META)?.ok_or(StoreError::Missing)?;
-        let (mut groups, mut requests) = (BTreeMap::new(), BTreeMap::new());
-        each(&store, &records::groups(), |key, record| {
-            let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
-            groups.insert(LogId::from_bytes(id), records::decode(&record)?);
-            Ok(())
-        })?;
-        each(&store, &records::requests(), |key, record| {
-            let id = key.try_into().map_err(|_| StoreError::corrupt("a request has no id"))?;
-            let record: RequestRecord = records::decode(&record)?;
-            requests.insert(RequestId::from_bytes(id), RequestTarget::of(&record));
-            Ok(())
-        })?;
-        let own = records::get(&*store, &root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
-        drop(store);
-        let store = SharedStore::clone(shared);
-        let (changed, added) = (BTreeSet::new(), Vec::new());
-        Ok(Self { meta, groups, requests, own, changed, added, store })
-    }
-
-    pub(crate) fn get<T: DeserializeOwned>(
-        &self,
-        scope: &Scope,
-        key: &[u8],
-    ) -> Result<Option<T>, Fault> {
-        records::get(&*lock(&self.store)?, scope, key)
-    }
-
-    pub(crate) fn put(
-        &self,
-        scope: &Scope,
-        key: impl Into<Vec<u8>>,
-        record: &impl Serialize,
-    ) -> Result<(), Fault> {
-        records::put(lock(&self.store)?.changes()?, scope, key, record)
-    }
-
-    /// A record of the client's that is no structure.
-    pub(crate) fn secret(&self, key: &[u8]) -> Result<Option<SecretBytes>, Fault> {
-        Ok(lock(&self.store)?.get(&records::root(), key)?)
-    }
-
-    pub(crate) fn put_secret(&self, key: &[u8], secret: SecretBytes) -> Result<(), Fault> {
-        lock(&self.store)?.changes()?.put(&records::root(), key, secret);
-        Ok(())
-    }
-
-    pub(crate) fn delete(&self, scope: &Scope, key: impl Into<Vec<u8>>) -> Result<(), Fault> {
-        lock(&self.store)?.changes()?.delete(scope, key);
-        Ok(())
-    }
-
-    /// All records of a scope, in the order of their keys, at most `limit`.
-    pub(crate) fn list<T: DeserializeOwned>(
-        &self,
-        scope: &Scope,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, T)>, Fault> {
-        let mut found = Vec::new();
-        lock(&self.store)?.scan(scope, b"", &mut |key, value| {
-            found.push((key.to_vec(), value));
-            if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        found.into_iter().map(|(key, value)| Ok((key, records::decode(&value)?))).collect()
-    }
-
-    pub(crate) fn group(&self, id: &GroupId) -> Result<&GroupRecord, Fault> {
-        self.groups.get(id).ok_or(Fault::NoSuchGroup(*id))
-    }
-
-    /// A group that changes.
-    pub(crate) fn group_mut(&mut self, id: &GroupId) -> Result<&mut GroupRecord, Fault> {
-        let group = self.groups.get_mut(id).ok_or(Fault::NoSuchGroup(*id))?;
-        self.changed.insert(*id);
-        Ok(group)
-    }
-
-    pub(crate) fn add_group(&mut self, id: GroupId, record: GroupRecord) {
-        self.groups.insert(id, record);
-        self.changed.insert(id);
-    }
-
-    pub(crate) fn emit(&mut self, event: &EventRecord) -> Result<(), Fault> {
-        let number = self.meta.next_event;
-        self.meta.next_event += 1;
-        let key = records::event_key(EventId(number));
-        self.put(&records::events(), key, event)
-    }
-
-    pub(crate) fn add_request(&mut self, record: &RequestRecord) -> Result<RequestId, Fault> {
-        let id = RequestId::random()?;
-        self.requests.insert(id, RequestTarget::of(record));
-        self.added.push(id);
-        self.put(&records::requests(), *id.as_bytes(), record)?;
-        Ok(id)
-    }
-
-    pub(crate) fn end_request(&mut self, id: RequestId) -> Result<(), Fault> {
-        match self.requests.remove(&id) {
-            Some(_) => self.delete(&records::requests(), *id.as_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    fn write_groups(&mut self, changed: BTreeSet<GroupId>) -> Result<(), Fault> {
-        for id in changed {
-            if let Some(group) = self.groups.get(&id) {
-                self.put(&records::groups(), *id.as_bytes(), group)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The count by which of two processes one is refused.
-    fn fenced(&mut self, before: &Meta) -> Result<Batch, Fault> {
-        self.meta.fence = before.fence + 1;
-        let (root, mut batch) = (records::root(), Batch::new());
-        batch.require(&root, records::META, Some(records::encode(before)?));
-        records::put(&mut batch, &root, records::META, &self.meta)?;
-        Ok(batch)
-    }
-}
-
-/// Hands each record of a scope to `take`, one at a time.
-fn each(
-    store: &Overlay,
-    scope: &Scope,
-    mut take: impl FnMut(&[u8], SecretBytes) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let mut result = Ok(());
-    store.scan(scope, b"", &mut |key, record| {
-        result = take(key, record);
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    result
-}
-
-impl PersonRecord {
-    pub(crate) fn new(id: &MemberId, name: Option<String>) -> Self {
-        Self { id: *id.as_bytes(), name }
-    }
-
-    fn into_person(self) -> Person {
-        Person::new(MemberId::from_bytes(self.id), self.name)
-    }
-}
-
 impl core::fmt::Debug for Client {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Client")
             .field("me", &self.identity.id)
             .field("groups", &self.state.groups.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl EventRecord {
-    fn into_event(self) -> Event {
-        use crate::{Verdict, event::fate_from};
-        let settled = |operation, verdict| Event::Settled { operation, verdict };
-        match self {
-            Self::Message { group, from, message, position, content } => {
-                let (from, from_me) = (from.into_person(), false);
-                Event::Message { group, from, from_me, message, position, content }
-            }
-            Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
-            Self::Superseded { operation } => settled(operation, Verdict::Superseded),
-            Self::Cancelled { operation } => settled(operation, Verdict::Cancelled),
-            Self::Refused { operation, why } => settled(operation, Verdict::Refused(why)),
-            Self::Entered { group, name } => Event::Entered { group, name },
-            Self::Joined { group, person } => Event::Joined { group, person: person.into_person() },
-            Self::Left { group, person, myself } => {
-                Event::Left { group, person: person.into_person(), myself }
-            }
-            Self::KeysChanged { group, person } => {
-                Event::KeysChanged { group, person: person.map(PersonRecord::into_person) }
-            }
-            Self::Unreadable { log, position, fate } => {
-                Event::Unreadable { log, position, fate: fate_from(fate) }
-            }
-            Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
-            Self::Diverged { group } => Event::Diverged { group },
-            Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
-            Self::Untrusted { operation, person } => settled(operation, Verdict::Untrusted(person)),
-            Self::Linked { person, name } => Event::Linked { person, name },
-            Self::TrustChanged { person, from, to } => Event::TrustChanged { person, from, to },
-            Self::DeviceAdded { person, device } => {
-                Event::DeviceAdded { person, device: device.into_person() }
-            }
-            Self::DeviceRevoked { person, device } => {
-                Event::DeviceRevoked { person, device: device.into_person() }
-            }
-            Self::ConflictingClaims { device, people } => {
-                Event::ConflictingClaims { device: device.into_person(), people }
-            }
-        }
     }
 }

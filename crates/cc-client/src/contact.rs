@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Client, Event, Fault, LogId, Person, PersonId, Trust,
-    client::State,
     device::{DeviceBody, DeviceCertificate, Revocation},
     frame,
     identity::Identity,
     person::{PersonKeys, new_key},
     records,
+    state::State,
 };
 
 /// Devices of one person that are known at the same time, with those that it has revoked.

@@ -4,7 +4,10 @@ use core::ops::Range;
 
 use cc_core::MemberId;
 
-use crate::{EventId, GroupId, LogId, OperationId, PersonId, Position, Trust};
+use crate::{
+    EventId, GroupId, LogId, OperationId, PersonId, Position, Trust,
+    records::{EventRecord, PersonRecord},
+};
 
 /// A member of a group: one device of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,4 +261,56 @@ pub struct Ledger {
     pub fates: Vec<(LogId, Position, Fate)>,
     /// The events; empty where nothing is to be told.
     pub events: Range<EventId>,
+}
+
+impl PersonRecord {
+    pub(crate) fn new(id: &MemberId, name: Option<String>) -> Self {
+        Self { id: *id.as_bytes(), name }
+    }
+
+    fn into_person(self) -> Person {
+        Person::new(MemberId::from_bytes(self.id), self.name)
+    }
+}
+
+impl EventRecord {
+    pub(crate) fn into_event(self) -> Event {
+        let settled = |operation, verdict| Event::Settled { operation, verdict };
+        match self {
+            Self::Message { group, from, message, position, content } => {
+                let (from, from_me) = (from.into_person(), false);
+                Event::Message { group, from, from_me, message, position, content }
+            }
+            Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
+            Self::Superseded { operation } => settled(operation, Verdict::Superseded),
+            Self::Cancelled { operation } => settled(operation, Verdict::Cancelled),
+            Self::Refused { operation, why } => settled(operation, Verdict::Refused(why)),
+            Self::Entered { group, name } => Event::Entered { group, name },
+            Self::Joined { group, person } => Event::Joined { group, person: person.into_person() },
+            Self::Left { group, person, myself } => {
+                Event::Left { group, person: person.into_person(), myself }
+            }
+            Self::KeysChanged { group, person } => {
+                Event::KeysChanged { group, person: person.map(PersonRecord::into_person) }
+            }
+            Self::Unreadable { log, position, fate } => {
+                Event::Unreadable { log, position, fate: fate_from(fate) }
+            }
+            Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
+            Self::Diverged { group } => Event::Diverged { group },
+            Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
+            Self::Untrusted { operation, person } => settled(operation, Verdict::Untrusted(person)),
+            Self::Linked { person, name } => Event::Linked { person, name },
+            Self::TrustChanged { person, from, to } => Event::TrustChanged { person, from, to },
+            Self::DeviceAdded { person, device } => {
+                Event::DeviceAdded { person, device: device.into_person() }
+            }
+            Self::DeviceRevoked { person, device } => {
+                Event::DeviceRevoked { person, device: device.into_person() }
+            }
+            Self::ConflictingClaims { device, people } => {
+                Event::ConflictingClaims { device: device.into_person(), people }
+            }
+        }
+    }
 }

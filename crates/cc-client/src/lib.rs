@@ -30,9 +30,11 @@ mod records;
 mod refresh;
 mod rejoin;
 mod request;
+mod response;
 mod safety_number;
 mod seat;
 mod snapshot;
+mod state;
 mod status;
 #[cfg(test)]
 mod testing;

@@ -5,11 +5,11 @@ use cc_core::Opaque;
 use crate::{
     Client, Fault, Now, RequestId,
     agenda::Target,
-    client::RequestTarget,
     frame::{self, KeyPackageOffer, package_digest},
     recipe::Role,
     records::{self, PackageRecord, RequestRecord},
     seat,
+    state::RequestTarget,
 };
 
 /// Key packages that are made in one call, at the most.

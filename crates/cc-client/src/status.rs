@@ -2,10 +2,7 @@
 
 use cc_manager::{LayerReport, StackReport};
 
-use crate::{
-    Client, Fault, GroupId, OperationId, agenda::Target, client::RequestTarget, records::Standing,
-    seat,
-};
+use crate::{Client, Fault, GroupId, OperationId, records::Standing, seat, state::RequestTarget};
 
 /// Messages of which it is remembered what the layers did.
 const REPORTS: usize = 1024;
@@ -47,16 +44,7 @@ impl Client {
         for offer in self.timers.offers.values_mut() {
             offer.again = 0;
         }
-        let requests: Vec<_> = self.state.requests.keys().copied().collect();
-        let logs = self.state.groups.keys().copied().chain([self.state.meta.mailbox]);
-        let logs: Vec<_> = logs.collect();
-        let agenda = &mut self.timers.agenda;
-        logs.into_iter().for_each(|log| agenda.touch(Target::Log(log)));
-        for id in requests {
-            if !matches!(self.state.requests.get(&id), None | Some(RequestTarget::Group(_))) {
-                agenda.touch(Target::Request(id));
-            }
-        }
+        self.touch_all();
     }
 
     /// What the stack of a group is and promises.

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Client, Fault, GroupId, Now, Position,
-    client::new_meta,
     contact::{self, OWN_PERSON, OwnPerson, PERSON_KEY},
     identity::Identity,
     mail::first_message,
     overlay::{Overlay, lock},
     records::{self, GroupRecord, Standing},
     seat,
+    state::new_meta,
 };
 
 /// The version of exports, their first byte.

@@ -6,13 +6,13 @@ use cc_core::{MemberId, SecretBytes};
 
 use crate::{
     Client, Fault, GroupId, OperationId, Person, PersonId, Position, SafetyNumber, Trust,
-    client::State,
     contact::{self, ContactRecord, PERSON_KEY},
     device::{DeviceBody, RevocationBody},
     frame,
     person::new_key,
     records::{self, EventRecord, Queued, Standing, Work},
     seat,
+    state::State,
 };
 
 /// A person, with all devices that are known of it, as one contact.

@@ -1,0 +1,201 @@
+//! What answers to requests do.
+
+use crate::{
+    Client, Failure, Fault, GroupId, Now, Position, Refusal, Reply, RequestId,
+    agenda::Target,
+    records::{self, EventRecord, RequestRecord, Sealed, Sent, Work},
+    seat,
+    state::RequestTarget,
+};
+
+/// Expired key packages that a directory may hand out before an invitation is given up.
+const MAX_CLAIMS: u32 = 16;
+
+impl Client {
+    /// Takes the answer to a request. One that is not known (answered before, or of another client) does
+    /// nothing.
+    pub(crate) fn response_now(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let Some(target) = self.state.requests.get(&id).copied() else { return Ok(()) };
+        self.timers.agenda.touch(match target {
+            RequestTarget::Group(group) => Target::Log(group),
+            RequestTarget::Mail | RequestTarget::Publish | RequestTarget::Claim => {
+                Target::Request(id)
+            }
+        });
+        let settled = match (target, result) {
+            (_, Err(Failure::Unknown)) => false,
+            (_, Err(Failure::Refused(Refusal::Busy { retry_after }))) => {
+                self.timers.delay(id, now.mono.saturating_add(retry_after));
+                false
+            }
+            (RequestTarget::Group(group), Ok(Reply::Appended(position))) => {
+                self.appended(&group, id, position);
+                false
+            }
+            (RequestTarget::Group(group), Err(Failure::Refused(refusal))) => {
+                self.append_refused(&group, id, refusal, now)?;
+                true
+            }
+            (RequestTarget::Mail, Ok(Reply::Appended(_)) | Err(Failure::Refused(_))) => true,
+            (RequestTarget::Publish, Ok(Reply::Published { remaining })) => {
+                self.state.meta.packages_there = Some(remaining);
+                self.timers.agenda.touch(Target::Packages);
+                true
+            }
+            (RequestTarget::Publish, Err(Failure::Refused(_))) => {
+                // The directory takes no more.
+                self.state.meta.packages_there = Some(self.state.meta.packages_wanted);
+                true
+            }
+            (RequestTarget::Claim, Ok(Reply::Claimed(package))) => {
+                self.claimed(id, package, now)?;
+                true
+            }
+            (RequestTarget::Claim, Err(Failure::Refused(_))) => {
+                self.claimed(id, None, now)?;
+                true
+            }
+            // An answer of another kind is none.
+            (_, Ok(_)) => false,
+        };
+        if settled {
+            self.timers.offers.remove(&id);
+            self.state.end_request(id)?;
+        }
+        Ok(())
+    }
+
+    /// The service says that it took what is in flight. That is a hint, for the log decides, and so it is
+    /// not written: after a restart the request is offered again, and the service answers as before.
+    fn appended(&mut self, group: &GroupId, id: RequestId, at: Position) {
+        self.timers.appended.insert(id, at);
+        let timer = self.timers.log(group);
+        timer.head = timer.head.max(at);
+        timer.accepted();
+    }
+
+    fn append_refused(
+        &mut self,
+        group: &GroupId,
+        id: RequestId,
+        refusal: Refusal,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let record = self.state.group(group)?;
+        let (cursor, last_commit) = (record.cursor, record.last_commit);
+        let Some(in_flight) = record.in_flight.clone().filter(|sent| sent.request == id) else {
+            return Ok(());
+        };
+        match refusal {
+            Refusal::Conflict { head } if head > cursor => {
+                // What is read next brings another epoch, which ends the wait. If the service no longer has
+                // it, the same is not sent again and again.
+                let timer = self.timers.log(group);
+                timer.head = timer.head.max(head);
+                timer.refused(now);
+                return Ok(());
+            }
+            Refusal::Conflict { .. } | Refusal::Denied => {
+                let same_epoch = in_flight.epoch == seat::epoch(self.group_seat(group)?);
+                let same_commit = match self.state.get(&records::requests(), id.as_bytes())? {
+                    Some(RequestRecord::Append { commit: Some(commit), .. }) => {
+                        commit.after == last_commit
+                    }
+                    _ => true,
+                };
+                if same_epoch && same_commit {
+                    // All was read, and still the service takes nothing of this epoch: it has another
+                    // one than this member. What waits goes again once that is mended.
+                    self.timers.log(group).refused(now);
+                    self.state.group_mut(group)?.suspect = true;
+                }
+                if let Sent::Messages(_) = in_flight.what {
+                    self.ground(group)?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.ground(group)?;
+        let why = format!("the delivery service refused it: {refusal}");
+        let commands = match in_flight.what {
+            Sent::Messages(sent) => sent.into_iter().map(|(_, sealed)| sealed).collect(),
+            Sent::Commit { command, .. } => {
+                seat::discard(self.group_seat(group)?)?;
+                Vec::from_iter(command)
+            }
+        };
+        for Sealed { number, operation } in commands {
+            self.dequeue(group, number)?;
+            if let Some(operation) = operation {
+                let why = why.clone();
+                self.settle(Some(operation), &EventRecord::Refused { operation, why })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>, now: Now) -> Result<(), Fault> {
+        let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
+        let Some(RequestRecord::Claim { group, mailbox, member, operation, attempts }) = record
+        else {
+            return Ok(());
+        };
+        let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
+        let offer = package.filter(|bytes| seat::read_offer(bytes).is_ok());
+        let Some(offer) = offer else {
+            let why = "there is no key package of that person";
+            return self.settle(Some(operation), &refused(why));
+        };
+        if !self.is_offer_of(&group, &offer, member)? {
+            let why = "the directory has the key package of somebody else in that place";
+            return self.settle(Some(operation), &refused(why));
+        }
+        if self.is_expired(&group, &offer, now)? && attempts < MAX_CLAIMS {
+            // It lay in the directory for too long: the one behind it may be newer.
+            let attempts = attempts + 1;
+            let claim = RequestRecord::Claim { group, mailbox, member, operation, attempts };
+            return self.state.add_request(&claim).map(drop);
+        }
+        match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
+            Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
+                self.settle(Some(operation), &refused("not a member of the group any more"))
+            }
+            Err(Fault::QueueFull) => {
+                self.settle(Some(operation), &refused("too much waits in the group"))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether a key package is that of the member who was asked for, if one was.
+    fn is_offer_of(
+        &mut self,
+        group: &GroupId,
+        offer: &[u8],
+        member: Option<[u8; 32]>,
+    ) -> Result<bool, Fault> {
+        let Some(member) = member.filter(|_| self.expect_member(group).is_ok()) else {
+            return Ok(true);
+        };
+        let bundle = seat::read_offer(offer)?.bundle;
+        let offered = seat::package_member(self.group_seat(group)?, bundle.as_slice());
+        Ok(offered.is_ok_and(|offered| *offered.as_bytes() == member))
+    }
+
+    fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {
+        if self.expect_member(group).is_err() {
+            return Ok(false);
+        }
+        let bundle = seat::read_offer(offer)?.bundle;
+        Ok(seat::is_expired(self.group_seat(group)?, bundle.as_slice(), now))
+    }
+}
+
+#[cfg(test)]
+mod liar;

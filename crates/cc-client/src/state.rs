@@ -1,0 +1,212 @@
+//! What the store has of a client, in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
+
+use cc_core::{
+    SecretBytes,
+    store::{Batch, Scope, Store, StoreError},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    EventId, Fault, GroupId, LogId, Position, RequestId,
+    contact::{self, OwnPerson},
+    identity::Identity,
+    overlay::{Overlay, SharedStore, lock},
+    records::{self, EventRecord, GroupRecord, Meta, RequestRecord},
+};
+
+/// What the store has, and what one transaction makes of it.
+pub(crate) struct State {
+    pub(crate) meta: Meta,
+    pub(crate) groups: BTreeMap<GroupId, GroupRecord>,
+    pub(crate) requests: BTreeMap<RequestId, RequestTarget>,
+    /// Whose device this is.
+    pub(crate) own: OwnPerson,
+    /// Groups whose record is to be written.
+    pub(crate) changed: BTreeSet<GroupId>,
+    /// Requests that were made.
+    pub(crate) added: Vec<RequestId>,
+    store: SharedStore,
+}
+
+/// What a stored request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestTarget {
+    Group(GroupId),
+    Mail,
+    Publish,
+    Claim,
+}
+
+impl RequestTarget {
+    pub(crate) const fn of(record: &RequestRecord) -> Self {
+        match record {
+            RequestRecord::Append { group, .. } => Self::Group(*group),
+            RequestRecord::Mail { .. } => Self::Mail,
+            RequestRecord::Publish { .. } => Self::Publish,
+            RequestRecord::Claim { .. } => Self::Claim,
+        }
+    }
+}
+
+/// What a client knows at first.
+pub(crate) fn new_meta(identity: &Identity) -> Meta {
+    Meta {
+        fence: 0,
+        next_event: 1,
+        acknowledged: 0,
+        next_seat: 0,
+        next_settled: 0,
+        mailbox: identity.mailbox.address(),
+        mailbox_cursor: Position::START,
+        packages_wanted: 0,
+        packages_there: None,
+        packages_expire: None,
+        last_resort_expires: None,
+    }
+}
+
+impl State {
+    pub(crate) fn read(shared: &SharedStore) -> Result<Self, Fault> {
+        let store = lock(shared)?;
+        let root = records::root();
+        let meta = records::get(&*store, &root, records::META)?.ok_or(StoreError::Missing)?;
+        let (mut groups, mut requests) = (BTreeMap::new(), BTreeMap::new());
+        each(&store, &records::groups(), |key, record| {
+            let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
+            groups.insert(LogId::from_bytes(id), records::decode(&record)?);
+            Ok(())
+        })?;
+        each(&store, &records::requests(), |key, record| {
+            let id = key.try_into().map_err(|_| StoreError::corrupt("a request has no id"))?;
+            let record: RequestRecord = records::decode(&record)?;
+            requests.insert(RequestId::from_bytes(id), RequestTarget::of(&record));
+            Ok(())
+        })?;
+        let own = records::get(&*store, &root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
+        drop(store);
+        let store = SharedStore::clone(shared);
+        let (changed, added) = (BTreeSet::new(), Vec::new());
+        Ok(Self { meta, groups, requests, own, changed, added, store })
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(
+        &self,
+        scope: &Scope,
+        key: &[u8],
+    ) -> Result<Option<T>, Fault> {
+        records::get(&*lock(&self.store)?, scope, key)
+    }
+
+    pub(crate) fn put(
+        &self,
+        scope: &Scope,
+        key: impl Into<Vec<u8>>,
+        record: &impl Serialize,
+    ) -> Result<(), Fault> {
+        records::put(lock(&self.store)?.changes()?, scope, key, record)
+    }
+
+    /// A record of the client's that is no structure.
+    pub(crate) fn secret(&self, key: &[u8]) -> Result<Option<SecretBytes>, Fault> {
+        Ok(lock(&self.store)?.get(&records::root(), key)?)
+    }
+
+    pub(crate) fn put_secret(&self, key: &[u8], secret: SecretBytes) -> Result<(), Fault> {
+        lock(&self.store)?.changes()?.put(&records::root(), key, secret);
+        Ok(())
+    }
+
+    pub(crate) fn delete(&self, scope: &Scope, key: impl Into<Vec<u8>>) -> Result<(), Fault> {
+        lock(&self.store)?.changes()?.delete(scope, key);
+        Ok(())
+    }
+
+    /// All records of a scope, in the order of their keys, at most `limit`.
+    pub(crate) fn list<T: DeserializeOwned>(
+        &self,
+        scope: &Scope,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>, Fault> {
+        let mut found = Vec::new();
+        lock(&self.store)?.scan(scope, b"", &mut |key, value| {
+            found.push((key.to_vec(), value));
+            if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        found.into_iter().map(|(key, value)| Ok((key, records::decode(&value)?))).collect()
+    }
+
+    pub(crate) fn group(&self, id: &GroupId) -> Result<&GroupRecord, Fault> {
+        self.groups.get(id).ok_or(Fault::NoSuchGroup(*id))
+    }
+
+    /// A group that changes.
+    pub(crate) fn group_mut(&mut self, id: &GroupId) -> Result<&mut GroupRecord, Fault> {
+        let group = self.groups.get_mut(id).ok_or(Fault::NoSuchGroup(*id))?;
+        self.changed.insert(*id);
+        Ok(group)
+    }
+
+    pub(crate) fn add_group(&mut self, id: GroupId, record: GroupRecord) {
+        self.groups.insert(id, record);
+        self.changed.insert(id);
+    }
+
+    pub(crate) fn emit(&mut self, event: &EventRecord) -> Result<(), Fault> {
+        let number = self.meta.next_event;
+        self.meta.next_event += 1;
+        let key = records::event_key(EventId(number));
+        self.put(&records::events(), key, event)
+    }
+
+    pub(crate) fn add_request(&mut self, record: &RequestRecord) -> Result<RequestId, Fault> {
+        let id = RequestId::random()?;
+        self.requests.insert(id, RequestTarget::of(record));
+        self.added.push(id);
+        self.put(&records::requests(), *id.as_bytes(), record)?;
+        Ok(id)
+    }
+
+    pub(crate) fn end_request(&mut self, id: RequestId) -> Result<(), Fault> {
+        match self.requests.remove(&id) {
+            Some(_) => self.delete(&records::requests(), *id.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn write_groups(&mut self, changed: BTreeSet<GroupId>) -> Result<(), Fault> {
+        for id in changed {
+            if let Some(group) = self.groups.get(&id) {
+                self.put(&records::groups(), *id.as_bytes(), group)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The count by which of two processes one is refused.
+    pub(crate) fn fenced(&mut self, before: &Meta) -> Result<Batch, Fault> {
+        self.meta.fence = before.fence + 1;
+        let (root, mut batch) = (records::root(), Batch::new());
+        batch.require(&root, records::META, Some(records::encode(before)?));
+        records::put(&mut batch, &root, records::META, &self.meta)?;
+        Ok(batch)
+    }
+}
+
+/// Hands each record of a scope to `take`, one at a time.
+fn each(
+    store: &Overlay,
+    scope: &Scope,
+    mut take: impl FnMut(&[u8], SecretBytes) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut result = Ok(());
+    store.scan(scope, b"", &mut |key, record| {
+        result = take(key, record);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result
+}
