@@ -2,7 +2,6 @@
 //! nobody waits for the network.
 
 mod app;
-mod clean;
 mod conversation;
 mod input;
 mod order;

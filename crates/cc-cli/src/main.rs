@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod shell;
 mod talk;
+mod untrusted_text;
 
 use std::process::ExitCode;
 

@@ -14,11 +14,13 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::{
     app::App,
-    clean::{clean, clean_lines},
     conversation::{Item, ItemKind, Said},
     pages,
 };
-use crate::talk::{journal::MessageState, session::Connection};
+use crate::{
+    talk::{journal::MessageState, session::Connection},
+    untrusted_text::{clean, clean_lines},
+};
 
 const DIM: Style = Style::new().fg(Color::DarkGray);
 const GOOD: Style = Style::new().fg(Color::Green);

@@ -17,7 +17,6 @@ use cc_client::{
 use cc_core::MemberId;
 
 use super::{
-    clean::file_name,
     order::{GroupRow, MemberRow, Order, Report},
     pages,
     seen::seen,
@@ -30,6 +29,7 @@ use crate::{
         link::InviteLink,
         session::{Exchange, Session, Update},
     },
+    untrusted_text::file_name,
 };
 
 /// How long it waits at the most before it looks for orders; they wake it earlier.

@@ -141,21 +141,6 @@ pub(crate) fn find_group(session: &mut Session, text: &str) -> Result<GroupId, T
     }
 }
 
-/// Text of others on a terminal: without what could move the cursor or do more than that.
-pub(crate) fn harmless(text: &str) -> String {
-    let safe = |c: char| match c {
-        '\n' | '\t' => ' ',
-        c if c.is_control() || is_formatting(c) => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(safe).collect()
-}
-
-/// Characters that change the direction of what follows, or hide.
-const fn is_formatting(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
 fn hex(bytes: &[u8]) -> Value {
     Value::String(bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
 }

@@ -4,10 +4,10 @@ use cc_client::{Body, GroupId, MessageRef, Snapshot};
 use serde_json::{Map, Value, json};
 
 use super::{
-    commands::harmless,
     journal::{Entry, LayerLine, Message, MessageState, Unreadable, What, Who},
     session::content,
 };
+use crate::untrusted_text::harmless;
 
 /// What a group is called; its id where that is not known.
 pub(crate) fn title(snapshot: &Snapshot, group: &GroupId) -> String {

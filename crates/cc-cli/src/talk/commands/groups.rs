@@ -4,10 +4,11 @@ use cc_client::Command;
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, find_group, harmless, print};
+use super::{Common, find_group, print};
 use crate::{
     error::CliError,
     talk::{error::TalkError, link::InviteLink},
+    untrusted_text::harmless,
 };
 
 /// List your groups.

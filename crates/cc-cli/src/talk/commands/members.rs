@@ -4,10 +4,11 @@ use cc_client::{Command, PersonId, Trust};
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, find_group, harmless, hex, print};
+use super::{Common, find_group, hex, print};
 use crate::{
     error::CliError,
     talk::{error::TalkError, session::Session},
+    untrusted_text::harmless,
 };
 
 /// List the members of a group, with the numbers to compare.

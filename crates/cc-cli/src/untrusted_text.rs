@@ -17,6 +17,18 @@ pub(crate) fn clean(text: &str) -> String {
     shown
 }
 
+/// The text in one line for the output of a command: what [`clean`] shows as what it is, is `\u{fffd}` here, and so is
+/// the joiner U+200D.
+pub(crate) fn harmless(text: &str) -> String {
+    let safe = |character: char| match character {
+        '\n' | '\t' => ' ',
+        '\u{200d}' => '\u{fffd}',
+        character if is_hidden(character) => '\u{fffd}',
+        character => character,
+    };
+    text.chars().map(safe).collect()
+}
+
 /// The lines of a text, each [`clean`].
 pub(crate) fn clean_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(clean)
@@ -50,6 +62,16 @@ fn is_hidden(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_a_command_has_nothing_hidden() {
+        assert_eq!(harmless("a\x1b]0;t\x07\n\tb"), "a\u{fffd}]0;t\u{fffd}  b");
+        assert_eq!(
+            harmless("x\u{202e}y\u{200d}\u{ad}\u{e0041}z"),
+            "x\u{fffd}y\u{fffd}\u{fffd}\u{fffd}z"
+        );
+        assert_eq!(harmless("grüße 日本"), "grüße 日本");
+    }
 
     #[test]
     fn what_a_terminal_obeys_is_shown() {
