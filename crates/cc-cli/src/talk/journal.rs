@@ -434,12 +434,15 @@ pub(crate) fn put(key: Vec<u8>, value: &impl Serialize) -> Result<AppRecord, Fau
 }
 
 pub(crate) fn get<T: DeserializeOwned>(client: &Client, key: &[u8]) -> Result<Option<T>, Fault> {
-    let Some(record) = client.record(key)? else { return Ok(None) };
-    let body = match record.expose().split_first() {
-        Some((&VERSION, body)) => body,
-        _ => return Err(damaged()),
-    };
-    postcard::from_bytes(body).map(Some).map_err(|_| damaged())
+    client.record(key)?.map(|record| decode(record.expose())).transpose()
+}
+
+/// A record as [`put`] encodes it.
+pub(crate) fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, Fault> {
+    match record.split_first() {
+        Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|_| damaged()),
+        _ => Err(damaged()),
+    }
 }
 
 fn damaged() -> Fault {

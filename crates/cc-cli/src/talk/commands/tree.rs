@@ -37,7 +37,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let key = [b"tree ", &group.as_bytes()[..]].concat();
     // One that an earlier version drew is as good as none.
-    let earlier: Option<TreeView> = journal::get(client, &key).unwrap_or_default();
+    let earlier: Option<TreeView> =
+        client.record(&key)?.and_then(|record| journal::decode(record.expose()).ok());
     if earlier.as_ref() != Some(&tree) {
         let record: AppRecord = journal::put(key, &tree)?;
         client.acknowledge(EventId(0), &[record])?;
