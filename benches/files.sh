@@ -39,10 +39,16 @@ for round in $(seq "$rounds"); do
         times=$({ cat "$folder/$tool.sealed" | { time ${decrypt[$tool]} > /dev/null; }; } 2>&1)
         echo "decrypt $tool $times"
     done
-done | awk -v bytes="$bytes" '
+done | awk -v bytes="$bytes" -v figures="${CC_BENCH_FIGURES:-}" '
     { name = $1 " " $2; cpu = $4 + $5
       if (!(name in wall) || $3 < wall[name]) wall[name] = $3
       if (!(name in least) || cpu < least[name]) least[name] = cpu }
-    END { for (name in wall)
+    END { for (name in wall) {
+        if (figures != "") {
+            split(name, of, " ")
+            printf "files/%s\tthroughput\t%s\tB/s\t%f\n", of[1], of[2], bytes / wall[name] >> figures
+            printf "files/%s\tprocessor time for each GiB\t%s\tns\t%f\n", of[1], of[2],
+                least[name] * 1073741824 / bytes * 1e9 >> figures
+        }
         printf "%-16s %7.0f MB/s wall, %6.2f s of processor for each GiB\n", name,
-            bytes / wall[name] / 1e6, least[name] * 1073741824 / bytes }' | sort
+            bytes / wall[name] / 1e6, least[name] * 1073741824 / bytes } }' | sort

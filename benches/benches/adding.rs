@@ -77,6 +77,10 @@ fn main() {
                 times.join.as_secs_f64() / first.join.as_secs_f64(),
                 times.welcome,
             );
+            let row = size.to_string();
+            cc_benches::time("adding/add", &row, name, times.add);
+            cc_benches::time("adding/join", &row, name, times.join);
+            cc_benches::figure("adding/welcome", &row, name, "B", to_float(times.welcome));
             last = Some((size, times));
         }
     }

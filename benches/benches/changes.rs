@@ -16,8 +16,6 @@ mod common;
 #[path = "shared/groups.rs"]
 mod groups;
 
-const RUNS: usize = 30;
-
 /// What one side took, run by run.
 #[derive(Default)]
 struct Times {
@@ -27,20 +25,21 @@ struct Times {
 }
 
 fn main() {
+    let runs = if cc_benches::quick() { 10 } else { 30 };
     println!("                      members        layer       mls-rs   ratio   (fastest; median)");
     for size in [100, 1000] {
-        let (layer, mls_rs) = measure(size);
+        let (layer, mls_rs) = measure(size, runs);
         report("make a commit", size, layer.commit, mls_rs.commit);
         report("process a commit", size, layer.process, mls_rs.process);
         report("join", size, layer.join, mls_rs.join);
     }
 }
 
-fn measure(size: usize) -> (Times, Times) {
+fn measure(size: usize, runs: usize) -> (Times, Times) {
     let (mut layer, mut mls_rs) = (Times::default(), Times::default());
     let (mut founder, mut other) = ours(size, false);
     let (mut their_founder, mut their_other) = theirs(size, false);
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         let (time, staged) = timed(|| {
             let staged = founder.stage(&[], &[]).unwrap();
             founder.confirm();
@@ -89,12 +88,15 @@ fn measure(size: usize) -> (Times, Times) {
 fn report(what: &str, size: usize, mut layer: Vec<Duration>, mut mls_rs: Vec<Duration>) {
     layer.sort_unstable();
     mls_rs.sort_unstable();
+    let (table, row) = (format!("changes/{what}"), size.to_string());
+    cc_benches::time(&table, &row, "layer", layer[0]);
+    cc_benches::time(&table, &row, "mls-rs", mls_rs[0]);
     let ratio = layer[0].as_secs_f64() / mls_rs[0].as_secs_f64();
     println!(
         "{what:<20}{size:>9}{:>13.2?}{:>13.2?}{ratio:>8.2}   ({:.2?}, {:.2?})",
         layer[0],
         mls_rs[0],
-        layer[RUNS / 2],
-        mls_rs[RUNS / 2],
+        layer[layer.len() / 2],
+        mls_rs[mls_rs.len() / 2],
     );
 }

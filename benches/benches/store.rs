@@ -85,13 +85,13 @@ fn messages(sizes: &[usize], directory: &Path) {
                 openmls.ask(&format!("synchronous {synchronous}"));
             }
             println!("{size} members, {synchronous}");
-            compare(&mut stack, openmls.as_mut());
+            compare(&mut stack, openmls.as_mut(), *size, synchronous);
         }
     }
 }
 
 /// Lets both take turns.
-fn compare(stack: &mut Pair, mut openmls: Option<&mut Openmls>) {
+fn compare(stack: &mut Pair, mut openmls: Option<&mut Openmls>, size: usize, synchronous: &str) {
     let mut sums = <[Measured; 4]>::default();
     let mut recorded = [0; 2];
     for turn in 0..FIRST_TURNS + TURNS {
@@ -115,6 +115,15 @@ fn compare(stack: &mut Pair, mut openmls: Option<&mut Openmls>) {
     for (name, ours, theirs, recorded) in
         [("send", send, their_send, recorded[0]), ("receive", receive, their_receive, recorded[1])]
     {
+        let table = format!("store/{name}, {synchronous}");
+        for (series, measured) in [("stack", ours), ("openmls", theirs)] {
+            if !measured.nanoseconds.is_empty() {
+                let row = size.to_string();
+                cc_benches::figure(&table, &row, series, "ns", measured.median() * 1000.0);
+                let bytes = measured.bytes_each() as f64;
+                cc_benches::figure(&format!("store/files, {name}"), &row, series, "B", bytes);
+            }
+        }
         let recorded = recorded / (TURNS * MESSAGES) as u64;
         println!(
             "  {name}: {:.0} us, openmls {:.0} us, ratio {:.2}; {recorded} bytes in records, {} \

@@ -106,6 +106,14 @@ fn point(updated: usize, committer: &mut Peer, observer: &mut Peer) -> (Point, V
     let bytes = commits[RUNS].parts.commit.len();
     let point = Point { updated, bytes, make: fastest(&make) };
     let process = fastest(&process);
+    let row = updated.to_string();
+    let figure = |series, unit, value: usize| {
+        cc_benches::figure("updates", &row, series, unit, f64::from(u32::try_from(value).unwrap()));
+    };
+    figure("bytes", "B", bytes);
+    figure("ciphertexts", "", ciphertexts);
+    cc_benches::time("updates", &row, "make", point.make);
+    cc_benches::time("updates", &row, "process", process);
     println!(
         "{updated:>7}{ciphertexts:>14}{:>12}{:>13.2?}{:>13.2?}",
         point.bytes, point.make, process

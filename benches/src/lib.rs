@@ -1,1 +1,29 @@
-//! Criterion benchmarks of Cascading Cipher and its peers.
+//! Benchmarks of Cascading Cipher and its peers, and how they hand on what they measured.
+
+use std::{env, fs::OpenOptions, io::Write as _, time::Duration};
+
+/// Hands one figure to `cargo xtask bench`, which names a file in `CC_BENCH_FIGURES` and puts tables
+/// together from it. Does nothing without that. Criterion's figures need no call: they are read from its files.
+///
+/// A table has a row for each `row` (a number of members or bytes, say), a column for each `series` (ours
+/// first, then the peers), and one `unit` (`ns`, `B`, `B/s`, or any other word).
+///
+/// # Panics
+/// When the file cannot be written.
+#[allow(clippy::expect_used, reason = "a benchmark fails by panicking")]
+pub fn figure(table: &str, row: &str, series: &str, unit: &str, value: f64) {
+    let Some(path) = env::var_os("CC_BENCH_FIGURES") else { return };
+    let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a file");
+    writeln!(file, "{table}\t{row}\t{series}\t{unit}\t{value}").expect("a file that takes a line");
+}
+
+/// [`figure`] of a time.
+pub fn time(table: &str, row: &str, series: &str, value: Duration) {
+    figure(table, row, series, "ns", value.as_secs_f64() * 1e9);
+}
+
+/// Whether `cargo xtask bench --quick` asks for less of everything.
+#[must_use]
+pub fn quick() -> bool {
+    env::var_os("CC_BENCH_QUICK").is_some()
+}

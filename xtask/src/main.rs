@@ -5,6 +5,8 @@ use std::{
     process::{Command, ExitCode},
 };
 
+mod bench;
+
 /// In the order in which they are published: each depends on those before it only.
 const CRATES: [&str; 13] = [
     "cc-core",
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         "ci" => ci(),
-        "bench" => bench(rest),
+        "bench" => bench::bench(rest),
         "book" => book(),
         "bot-kills" => bot_kills(rest),
         "crash" => crash(rest),
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
         "simulate" => simulate(rest),
         "wasm" => wasm(rest),
         _ => Err(
-            "usage: cargo xtask ci | bench [NAME] | book | bot-kills [KILLS] | crash [KILLS] | \
+            "usage: cargo xtask ci | bench [--quick] [NAME] | book | bot-kills [KILLS] | crash [KILLS] | \
              fuzz TARGET [SECONDS] | no-std | publish-check | simulate [--people N] [--groups N] \
              [--steps N] [--seed N] | wasm [check | build]"
                 .into(),
@@ -91,24 +93,6 @@ fn ci() -> Outcome {
     run(Command::new("cargo")
         .args(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-/// All benchmarks, or those that are named. The peer of `store` is a program of its own: see its manifest.
-fn bench(names: &[String]) -> Outcome {
-    let mut command = Command::new("cargo");
-    command.args(["bench", "--package", "cc-benches"]);
-    for name in names {
-        command.args(["--bench", name]);
-    }
-    if names.is_empty() || names.iter().any(|name| name == "store") {
-        let target = env::current_dir().map_err(|error| error.to_string())?.join("target/openmls");
-        run(Command::new("cargo")
-            .args(["build", "--release", "--manifest-path", "benches/openmls-sqlite/Cargo.toml"])
-            .arg("--target-dir")
-            .arg(&target))?;
-        command.env("CC_BENCH_OPENMLS", target.join("release/cc-bench-openmls-sqlite"));
-    }
-    run(&mut command)
 }
 
 /// Draws the pictures of the book anew, runs its code, checks its links, and builds it into `target/book` where
