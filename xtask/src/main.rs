@@ -2,14 +2,16 @@
 
 use std::{
     env,
-    process::{Command, ExitCode},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
 };
 
 mod bench;
 
 /// In the order in which they are published: each depends on those before it only.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "cc-core",
+    "cc-primitives",
     "cc-aes-layer",
     "cc-root-group",
     "cc-dh-layer",
@@ -25,14 +27,30 @@ const CRATES: [&str; 13] = [
 ];
 
 /// Crates that build without the standard library.
-const NO_STD: [&str; 7] = [
+const NO_STD: [&str; 8] = [
     "cc-core",
+    "cc-primitives",
     "cc-aes-layer",
     "cc-root-group",
     "cc-dh-layer",
     "cc-mlkem-layer",
     "cc-signal-layer",
     "cc-manager",
+];
+
+/// Crates whose tests compute with `cc-primitives`.
+const WITH_PRIMITIVES: [&str; 11] = [
+    "cc-primitives",
+    "cc-aes-layer",
+    "cc-root-group",
+    "cc-dh-layer",
+    "cc-mlkem-layer",
+    "cc-file",
+    "cc-signal-layer",
+    "cc-mls-layer",
+    "cc-store-sqlite",
+    "cc-manager",
+    "cc-client",
 ];
 
 fn main() -> ExitCode {
@@ -75,8 +93,8 @@ fn ci() -> Outcome {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     cargo(&["test", "--workspace"])?;
-    // The same tests on the other backend, and the ciphersuites that are off by default.
-    cargo(&["test", "--package", "cc-signal-layer", "--features", "graviola"])?;
+    on_portable_primitives()?;
+    // The ciphersuites that are off by default.
     cargo(&["test", "--package", "cc-mls-layer", "--features", "draft-pq", "--test", "suites"])?;
     cargo(&[
         "test",
@@ -93,6 +111,56 @@ fn ci() -> Outcome {
     run(Command::new("cargo")
         .args(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The same test programs once more, with the primitives that other processors have. Not by `cargo test` for some
+/// packages, which would build them anew with other features.
+fn on_portable_primitives() -> Outcome {
+    let mut build = Command::new("cargo");
+    build.args(["test", "--workspace", "--no-run", "--quiet", "--message-format=json"]);
+    for program in test_programs(&mut build)? {
+        if program.kind == "lib" || program.kind == "test" {
+            run(Command::new(&program.path)
+                .arg("--quiet")
+                .current_dir(&program.directory)
+                .env("CC_PRIMITIVES", "portable"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A test program of one of our crates that compute with `cc-primitives`.
+struct TestProgram {
+    path: String,
+    /// That of its package, in which `cargo test` runs it.
+    directory: PathBuf,
+    kind: String,
+}
+
+/// What a build of tests made, by the messages that it prints.
+fn test_programs(build: &mut Command) -> Result<Vec<TestProgram>, String> {
+    eprintln!("xtask: {build:?}");
+    let output = build.stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("{build:?}: {}", output.status));
+    }
+    let mut programs = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        let text = |pointer| message.pointer(pointer).and_then(serde_json::Value::as_str);
+        let (Some(path), Some(manifest), Some(kind)) =
+            (text("/executable"), text("/manifest_path"), text("/target/kind/0"))
+        else {
+            continue;
+        };
+        let directory = Path::new(manifest).parent().unwrap_or(Path::new("."));
+        let name = directory.file_name().unwrap_or_default();
+        if WITH_PRIMITIVES.iter().any(|of_ours| name == *of_ours) {
+            let (path, directory, kind) = (path.into(), directory.into(), kind.into());
+            programs.push(TestProgram { path, directory, kind });
+        }
+    }
+    if programs.is_empty() { Err("no test programs were built".into()) } else { Ok(programs) }
 }
 
 /// Draws the pictures of the book anew, runs its code, checks its links, and builds it into `target/book` where

@@ -43,7 +43,7 @@ impl SaltedAes128Gcm {
         associated_data: &[u8],
         bytes: &mut [u8],
     ) -> Result<[u8; TAG_LEN], AesError> {
-        let (gcm, nonce) = self.derive(salt);
+        let (gcm, nonce) = self.derive(salt, bytes.len());
         gcm.seal(nonce.expose(), associated_data, bytes)
     }
 
@@ -54,16 +54,16 @@ impl SaltedAes128Gcm {
         bytes: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AesError> {
-        let (gcm, nonce) = self.derive(salt);
+        let (gcm, nonce) = self.derive(salt, bytes.len());
         gcm.open(nonce.expose(), associated_data, bytes, tag)
     }
 
-    fn derive(&self, salt: &[u8; 24]) -> (Gcm, Secret<12>) {
+    fn derive(&self, salt: &[u8; 24], message_len: usize) -> (Gcm, Secret<12>) {
         let derived = hkdf::<28>(salt, self.0.expose(), &[INFO]);
         let (mut key, mut nonce) = (Secret::zeroed(), Secret::zeroed());
         key.expose_mut().copy_from_slice(&derived.expose()[..16]);
         nonce.expose_mut().copy_from_slice(&derived.expose()[16..]);
-        (Gcm::aes128(key.expose()), nonce)
+        (Gcm::aes128_once(key.expose(), message_len), nonce)
     }
 }
 

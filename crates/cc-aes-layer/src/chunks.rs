@@ -97,7 +97,7 @@ impl ChunkOpener {
     /// Decrypts the chunk at `position` in place, where it is or is not the last, and gives its plaintext.
     ///
     /// # Errors
-    /// [`AesError::Rejected`] for anything but that chunk; its bytes are then as they were.
+    /// [`AesError::Rejected`] for anything but that chunk; its bytes are then overwritten.
     pub fn open<'c>(
         &self,
         position: u32,
@@ -107,9 +107,7 @@ impl ChunkOpener {
         if !is_length(chunk.len(), position, last) {
             return Err(AesError::Rejected);
         }
-        self.0.open(position, last, chunk)?;
-        let len = chunk.len().checked_sub(TAG_LEN).ok_or(AesError::Rejected)?;
-        chunk.get_mut(..len).ok_or(AesError::Rejected)
+        self.0.open(position, last, chunk)
     }
 }
 

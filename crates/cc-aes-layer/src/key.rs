@@ -209,7 +209,7 @@ impl AesKey {
 }
 
 impl Algorithm {
-    /// AES-GCM of this size under `key`, or its first half.
+    /// AES-GCM of this size under `key`, or its first half, for many chunks.
     pub(crate) fn gcm(self, key: &[u8; 32]) -> Gcm {
         match self {
             Self::Aes256 => Gcm::aes256(key),
@@ -310,7 +310,7 @@ mod tests {
             *message.last_mut().unwrap() ^= 1;
             let mut buffer = Buffer::new(&message);
             assert_eq!(key.open_in_place(b"", &mut buffer), Err(AesError::Rejected));
-            assert_eq!(buffer.as_slice(), &message[24..message.len() - 16]);
+            assert_eq!(buffer.as_slice(), [0; 9]);
         }
     }
 

@@ -2,8 +2,6 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use aead_stream::{NewStream, StreamBE32, StreamPrimitive};
-use aes_gcm::aead::{self, Buffer};
 use cc_core::{kdf::hkdf, with_clean_stack};
 
 use crate::{
@@ -16,12 +14,11 @@ pub(crate) const SALT_LEN: usize = 32;
 pub(crate) const COMMITMENT_LEN: usize = 32;
 
 const PREFIX_LEN: usize = 7;
+const NONCE_LEN: usize = cc_primitives::aes_gcm::NONCE_LEN;
 const INFO: &[u8] = b"cascading-cipher/1 aes stream";
 
-/// Not the library's `EncryptorBE32`, whose last call moves the key schedule out of its box, and leaves
-/// it behind there.
 pub(crate) struct StreamCipher {
-    stream: Arc<StreamBE32<Gcm>>,
+    chunks: ChunkCipher,
     /// The number of the next chunk.
     position: u32,
 }
@@ -43,16 +40,16 @@ impl StreamCipher {
             derived.expose().split_first_chunk::<32>().ok_or(AesError::Rejected)?;
         let (prefix, commitment) =
             rest.split_first_chunk::<PREFIX_LEN>().ok_or(AesError::Rejected)?;
-        let stream = with_clean_stack::<STACK, _>(|| {
-            Arc::new(StreamBE32::from_aead(key.algorithm().gcm(stream_key), prefix.into()))
+        let chunks = with_clean_stack::<STACK, _>(|| {
+            ChunkCipher(Arc::new(Stream { gcm: key.algorithm().gcm(stream_key), prefix: *prefix }))
         });
         let commitment = *commitment.first_chunk().ok_or(AesError::Rejected)?;
-        Ok((Self { stream, position: 0 }, commitment))
+        Ok((Self { chunks, position: 0 }, commitment))
     }
 
     /// The cipher for chunks in any order. Whoever takes it looks after the positions.
     pub(crate) fn into_chunks(self) -> ChunkCipher {
-        ChunkCipher(self.stream)
+        self.chunks
     }
 
     /// Encrypts a chunk that is not the last. [`AesError::TooLong`] after 2^32 - 1 of them.
@@ -82,69 +79,95 @@ impl StreamCipher {
     }
 
     fn seal(&self, chunk: &mut Vec<u8>, last: bool) -> Result<(), AesError> {
-        with_clean_stack::<STACK, _>(|| {
-            self.stream.encrypt_in_place(self.position, last, b"", chunk)
-        })
-        .map_err(|_| AesError::TooLong)
+        let tag = self.chunks.seal_detached(self.position, last, chunk)?;
+        chunk.extend_from_slice(&tag);
+        Ok(())
     }
 
     fn open(&self, chunk: &mut Vec<u8>, last: bool) -> Result<(), AesError> {
-        with_clean_stack::<STACK, _>(|| {
-            self.stream.decrypt_in_place(self.position, last, b"", chunk)
-        })
-        .map_err(|_| AesError::Rejected)
+        let len = self.chunks.open(self.position, last, chunk)?.len();
+        chunk.truncate(len);
+        Ok(())
     }
 }
 
-/// The cipher of one stream, for the chunk that it is told.
+/// The cipher of one stream, for the chunk that it is told: STREAM with a counter of 32 bits (Hoang, Reyhanitabar,
+/// Rogaway and Vizár 2015, section 7; `StreamBE32` of the crate `aead-stream`). The nonce of a chunk is
+/// `prefix[7] ‖ position (4) ‖ 1 for the last chunk, 0 for another`.
 #[derive(Clone)]
-pub(crate) struct ChunkCipher(Arc<StreamBE32<Gcm>>);
+pub(crate) struct ChunkCipher(Arc<Stream>);
+
+struct Stream {
+    gcm: Gcm,
+    prefix: [u8; PREFIX_LEN],
+}
 
 impl ChunkCipher {
     /// Encrypts `chunk` but for its last [`TAG_LEN`] bytes, which become the tag.
     pub(crate) fn seal(&self, position: u32, last: bool, chunk: &mut [u8]) -> Result<(), AesError> {
-        let len = chunk.len().checked_sub(TAG_LEN).ok_or(AesError::TooLong)?;
-        let mut chunk = Slice { bytes: chunk, len };
-        with_clean_stack::<STACK, _>(|| self.0.encrypt_in_place(position, last, b"", &mut chunk))
-            .map_err(|_| AesError::TooLong)
-    }
-
-    /// Decrypts `chunk` but for the tag at its end.
-    pub(crate) fn open(&self, position: u32, last: bool, chunk: &mut [u8]) -> Result<(), AesError> {
-        let len = chunk.len();
-        let mut chunk = Slice { bytes: chunk, len };
-        with_clean_stack::<STACK, _>(|| self.0.decrypt_in_place(position, last, b"", &mut chunk))
-            .map_err(|_| AesError::Rejected)
-    }
-}
-
-/// The first `len` bytes of a slice, with the others as room to grow.
-struct Slice<'s> {
-    bytes: &'s mut [u8],
-    len: usize,
-}
-
-impl AsRef<[u8]> for Slice<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl AsMut<[u8]> for Slice<'_> {
-    fn as_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(..self.len).unwrap_or_default()
-    }
-}
-
-impl Buffer for Slice<'_> {
-    fn extend_from_slice(&mut self, other: &[u8]) -> aead::Result<()> {
-        let end = self.len.checked_add(other.len()).ok_or(aead::Error)?;
-        self.bytes.get_mut(self.len..end).ok_or(aead::Error)?.copy_from_slice(other);
-        self.len = end;
+        let (text, tag) = chunk.split_last_chunk_mut::<TAG_LEN>().ok_or(AesError::TooLong)?;
+        *tag = self.seal_detached(position, last, text)?;
         Ok(())
     }
 
-    fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+    /// Decrypts `chunk` but for the tag at its end, and gives the text.
+    pub(crate) fn open<'c>(
+        &self,
+        position: u32,
+        last: bool,
+        chunk: &'c mut [u8],
+    ) -> Result<&'c mut [u8], AesError> {
+        let (text, tag) = chunk.split_last_chunk_mut::<TAG_LEN>().ok_or(AesError::Rejected)?;
+        let nonce = self.nonce(position, last);
+        with_clean_stack::<STACK, _>(|| self.0.gcm.open(&nonce, b"", text, tag))?;
+        Ok(text)
+    }
+
+    fn seal_detached(
+        &self,
+        position: u32,
+        last: bool,
+        text: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], AesError> {
+        let nonce = self.nonce(position, last);
+        with_clean_stack::<STACK, _>(|| self.0.gcm.seal(&nonce, b"", text))
+    }
+
+    fn nonce(&self, position: u32, last: bool) -> [u8; NONCE_LEN] {
+        let mut nonce = [0; NONCE_LEN];
+        let parts = self.0.prefix.into_iter().chain(position.to_be_bytes()).chain([last.into()]);
+        nonce.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+        nonce
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aead_stream::{NewStream as _, StreamBE32, StreamPrimitive as _};
+    use aes_gcm::{Aes256Gcm, KeyInit as _};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn is_the_stream_of_the_library(
+            key: [u8; 32],
+            prefix: [u8; PREFIX_LEN],
+            position: u32,
+            last: bool,
+            text in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let theirs = StreamBE32::from_aead(Aes256Gcm::new((&key).into()), (&prefix).into());
+            let mut expected = text.clone();
+            theirs.encrypt_in_place(position, last, b"", &mut expected).unwrap();
+            let ours = ChunkCipher(Arc::new(Stream { gcm: Gcm::aes256(&key), prefix }));
+            let mut chunk = [&text[..], &[0; TAG_LEN]].concat();
+            ours.seal(position, last, &mut chunk).unwrap();
+            prop_assert_eq!(&chunk, &expected);
+            prop_assert_eq!(ours.open(position, last, &mut chunk).unwrap(), &text[..]);
+            chunk.clone_from(&expected);
+            prop_assert!(ours.open(position, !last, &mut chunk).is_err());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use aes::{
-    Aes256,
+    Aes256Enc,
     cipher::{BlockCipherEncrypt, KeyInit},
 };
 use cc_core::Secret;
@@ -23,7 +23,7 @@ use crate::{
 /// This is the bare construction, for those who interoperate with another implementation. To seal a
 /// message, use [`AesKey::seal`](crate::AesKey::seal), which chooses the nonce.
 pub struct Xaes256Gcm {
-    cipher: Aes256,
+    cipher: Aes256Enc,
     /// The CMAC subkey, computed once per key (steps 1 and 2).
     k1: [u8; 16],
 }
@@ -40,7 +40,7 @@ impl Xaes256Gcm {
     /// not be done per message.
     #[must_use]
     pub fn new(key: &Secret<32>) -> Self {
-        let cipher = Aes256::new(key.expose().into());
+        let cipher = Aes256Enc::new(key.expose().into());
         let mut l = [0; 16];
         cipher.encrypt_block((&mut l).into());
         let k1 = double(&l);
@@ -58,14 +58,14 @@ impl Xaes256Gcm {
         associated_data: &[u8],
         bytes: &mut [u8],
     ) -> Result<[u8; TAG_LEN], AesError> {
-        let (gcm, nx) = self.derive(nonce);
+        let (gcm, nx) = self.derive(nonce, bytes.len());
         gcm.seal(&nx, associated_data, bytes)
     }
 
     /// Decrypts `bytes` in place.
     ///
     /// # Errors
-    /// [`AesError::Rejected`] when the tag is not that of these bytes; they are left as they were.
+    /// [`AesError::Rejected`] when the tag is not that of these bytes; they are then all zeros.
     pub fn open(
         &self,
         nonce: &[u8; Self::NONCE_LEN],
@@ -73,12 +73,12 @@ impl Xaes256Gcm {
         bytes: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AesError> {
-        let (gcm, nx) = self.derive(nonce);
+        let (gcm, nx) = self.derive(nonce, bytes.len());
         gcm.open(&nx, associated_data, bytes, tag)
     }
 
-    /// AES-256-GCM under Kx, and Nx (steps 3 to 6).
-    fn derive(&self, nonce: &[u8; Self::NONCE_LEN]) -> (Gcm, [u8; 12]) {
+    /// AES-256-GCM under Kx for a message of this length, and Nx (steps 3 to 6).
+    fn derive(&self, nonce: &[u8; Self::NONCE_LEN], message_len: usize) -> (Gcm, [u8; 12]) {
         let (context, nx) = halves(nonce);
         let mut kx = Zeroizing::new([0; 32]);
         for (half, counter) in kx.as_chunks_mut::<16>().0.iter_mut().zip(1u8..) {
@@ -88,7 +88,7 @@ impl Xaes256Gcm {
             half.iter_mut().zip(&self.k1).for_each(|(m, k)| *m ^= k);
             self.cipher.encrypt_block(half.into());
         }
-        (Gcm::aes256(&kx), nx)
+        (Gcm::aes256_once(&kx, message_len), nx)
     }
 }
 

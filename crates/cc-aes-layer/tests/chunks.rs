@@ -80,9 +80,9 @@ fn a_chunk_opens_only_in_its_place() {
     }
     let mut changed = body[..SEALED_CHUNK_LEN].to_vec();
     changed[CHUNK_LEN] ^= 1;
-    let before = changed.clone();
     assert_eq!(opener.open(0, false, &mut changed).err(), Some(AesError::Rejected));
-    assert_eq!(changed, before);
+    // Nothing that was not authenticated is left.
+    assert!(changed[..CHUNK_LEN].iter().all(|byte| *byte == 0));
 }
 
 #[test]

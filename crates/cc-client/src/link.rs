@@ -4,11 +4,11 @@
 //! So whoever saw the offer, and nobody else, can make the new device its own.
 
 use cc_core::{Opaque, SecretBytes, key_use, random, with_clean_stack};
+use cc_primitives::hpke::HpkePrimitives;
 use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
-use hpke_rs_rust_crypto::HpkeRustCrypto;
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
@@ -298,7 +298,7 @@ impl Client {
     }
 }
 
-fn hpke() -> Result<Hpke<HpkeRustCrypto>, Fault> {
+fn hpke() -> Result<Hpke<HpkePrimitives>, Fault> {
     // The library does not tell that the system's generator failed.
     let _: [u8; 32] = random::array()?;
     Ok(Hpke::new(

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read};
 
 use cc_aes_layer::{ChunkOpener, STREAM_HEADER_LEN};
 
+use zeroize::Zeroize as _;
+
 use crate::{FileError, FileKey};
 
 /// A reader that knows whether it is at its end, by one byte that it reads ahead.
@@ -59,22 +61,24 @@ pub(crate) fn opener(key: &FileKey, reader: &mut impl Read) -> Result<ChunkOpene
 }
 
 /// Opens a chunk; where it does not open, tells a file that was cut or extended between two chunks from
-/// one that was changed.
+/// one that was changed. A chunk that does not open is overwritten, so that it is copied to `spare` first,
+/// which takes a third of the time of the opening.
 pub(crate) fn open<'c>(
     opener: &ChunkOpener,
     position: u32,
     last: bool,
     chunk: &'c mut [u8],
+    spare: &mut Vec<u8>,
 ) -> Result<&'c mut [u8], FileError> {
-    // Twice, as the result cannot be given out of the match that would borrow it.
-    if opener.open(position, last, chunk).is_err() {
-        let other = opener.open(position, !last, chunk).is_ok();
-        return Err(match (other, last) {
+    spare.clear();
+    spare.extend_from_slice(chunk);
+    opener.open(position, last, chunk).map_err(|_| {
+        let other = opener.open(position, !last, spare).is_ok();
+        spare.zeroize();
+        match (other, last) {
             (true, true) => FileError::Incomplete,
             (true, false) => FileError::TrailingBytes,
             (false, _) => FileError::Changed,
-        });
-    }
-    let len = chunk.len().saturating_sub(cc_aes_layer::CHUNK_TAG_LEN);
-    chunk.get_mut(..len).ok_or(FileError::Changed)
+        }
+    })
 }

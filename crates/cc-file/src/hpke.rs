@@ -3,11 +3,11 @@
 
 use cc_core::{Secret, SecretBytes, key_use, random, with_clean_stack};
 use cc_dh_layer::{Curve, DhPublicKey};
+use cc_primitives::hpke::HpkePrimitives;
 use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
-use hpke_rs_rust_crypto::HpkeRustCrypto;
 
 use crate::{FileError, Identity, KeyKind, Recipient};
 
@@ -71,7 +71,7 @@ pub(crate) const fn body_len(kind: KeyKind) -> Option<usize> {
 
 /// The library seeds a generator of its own for every suite that it makes, also to open, and panics when
 /// the operating system refuses. Asking first turns a generator that fails into an error.
-fn suite(kind: KeyKind) -> Result<Hpke<HpkeRustCrypto>, FileError> {
+fn suite(kind: KeyKind) -> Result<Hpke<HpkePrimitives>, FileError> {
     let _: [u8; 32] = random::array()?;
     let kem = match kind {
         KeyKind::X25519 => KemAlgorithm::DhKem25519,

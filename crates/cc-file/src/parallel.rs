@@ -111,9 +111,11 @@ pub(crate) fn decrypt(
         let count = filled.div_ceil(SEALED_CHUNK_LEN).max(1);
         let mut chunks = sealed.chunks_mut(SEALED_CHUNK_LEN);
         let mut error = None;
+        let mut spare = Vec::new();
         for (number, position) in (1..=count).zip(first..=u32::MAX) {
             let chunk = chunks.next().unwrap_or_default();
-            match open_or_incomplete(&opener, position, last && number == count, chunk) {
+            let last = last && number == count;
+            match open_or_incomplete(&opener, position, last, chunk, &mut spare) {
                 Ok(plaintext) => opened.push(plaintext.len()),
                 Err(failed) => {
                     error = Some(failed);

@@ -38,6 +38,7 @@ impl FileKey {
             last,
             at: 0,
             chunk: Zeroizing::new(vec![0; SEALED_CHUNK_LEN]),
+            spare: Vec::new(),
             loaded: None,
         };
         range.load(last)?;
@@ -59,6 +60,8 @@ pub struct RangeReader<R> {
     /// Where the next byte is read.
     at: u64,
     chunk: Zeroizing<Vec<u8>>,
+    /// Of ciphertext.
+    spare: Vec<u8>,
     /// The position of the chunk that is in `chunk`, and the length of its plaintext.
     loaded: Option<(u32, usize)>,
 }
@@ -79,7 +82,8 @@ impl<R: Read + Seek> RangeReader<R> {
                 self.reader.seek(SeekFrom::Start(self.body + offset))?;
                 let filled = Lookahead::new(&mut self.reader).fill(&mut self.chunk)?;
                 let chunk = self.chunk.get_mut(..filled).unwrap_or_default();
-                open_or_incomplete(&self.opener, position, position == self.last, chunk)?.len()
+                let last = position == self.last;
+                open_or_incomplete(&self.opener, position, last, chunk, &mut self.spare)?.len()
             }
         };
         self.loaded = Some((position, len));

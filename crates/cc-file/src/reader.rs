@@ -25,6 +25,7 @@ impl FileKey {
         Ok(FileReader {
             state: Some(State { opener, reader: Lookahead::new(reader), position: Some(0) }),
             chunk: Zeroizing::new(vec![0; SEALED_CHUNK_LEN]),
+            spare: Vec::new(),
             plaintext: (0, 0),
             failed: false,
         })
@@ -55,6 +56,8 @@ pub struct FileReader<R> {
     /// `None` at the end and after an error.
     state: Option<State<R>>,
     chunk: Zeroizing<Vec<u8>>,
+    /// Of ciphertext.
+    spare: Vec<u8>,
     /// What of `chunk` is plaintext that has not been read.
     plaintext: (usize, usize),
     failed: bool,
@@ -73,7 +76,7 @@ impl<R: Read> FileReader<R> {
         let last = state.reader.at_end()?;
         let position = state.position.ok_or(FileError::TooLong)?;
         let chunk = self.chunk.get_mut(..filled).unwrap_or_default();
-        let plaintext = open_or_incomplete(&state.opener, position, last, chunk)?;
+        let plaintext = open_or_incomplete(&state.opener, position, last, chunk, &mut self.spare)?;
         self.plaintext = (0, plaintext.len());
         if !last {
             state.position = position.checked_add(1);
@@ -89,11 +92,12 @@ pub(crate) fn open_or_incomplete<'c>(
     position: u32,
     last: bool,
     chunk: &'c mut [u8],
+    spare: &mut Vec<u8>,
 ) -> Result<&'c mut [u8], FileError> {
     if chunk.len() < cc_aes_layer::CHUNK_TAG_LEN {
         return Err(FileError::Incomplete);
     }
-    open(opener, position, last, chunk)
+    open(opener, position, last, chunk, spare)
 }
 
 impl<R: Read> Read for FileReader<R> {

@@ -9,11 +9,11 @@
 use alloc::vec::Vec;
 
 use cc_core::{Secret, SecretBytes, key_use, random, with_clean_stack};
+use cc_primitives::hpke::HpkePrimitives;
 use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
-use hpke_rs_rust_crypto::HpkeRustCrypto;
 
 use crate::{
     Curve, DhKeyPair, DhPublicKey, Encapsulated, KeyError, MemberKeyPair, MemberPublicKey, Suite,
@@ -29,7 +29,7 @@ pub(crate) fn box_len(suite: impl Suite, content: usize) -> usize {
 
 /// Seals boxes in the name of one sender.
 pub(crate) struct Sealer {
-    hpke: Hpke<HpkeRustCrypto>,
+    hpke: Hpke<HpkePrimitives>,
     key: HpkePrivateKey,
     sender: Sender,
 }
@@ -169,7 +169,7 @@ fn mode(suite: impl Suite) -> Mode {
 
 /// The library seeds a generator of its own for every suite it makes, also to open, and panics when
 /// the operating system refuses. Asking first turns a generator that fails into an error.
-fn hpke(mode: Mode, curve: Curve, aead: AeadAlgorithm) -> Result<Hpke<HpkeRustCrypto>, KeyError> {
+fn hpke(mode: Mode, curve: Curve, aead: AeadAlgorithm) -> Result<Hpke<HpkePrimitives>, KeyError> {
     let _: [u8; 32] = random::array()?;
     let kem = match curve {
         Curve::X25519 => KemAlgorithm::DhKem25519,

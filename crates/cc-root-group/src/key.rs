@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use cc_core::{RandomError, Secret, with_clean_stack};
-use p256::elliptic_curve::sec1::ToEncodedPoint;
+use cc_primitives::{p256, x25519};
 
 use crate::{Curve, Fingerprint, KeyError, MemberPublicKey, PairFingerprint, codec};
 
@@ -36,16 +36,8 @@ impl DhKeyPair {
     /// [`KeyError::PrivateKey`] for a P-256 scalar out of range.
     pub fn from_private_key(curve: Curve, private: Secret<32>) -> Result<Self, KeyError> {
         let point = with_clean_stack::<STACK, _>(|| match curve {
-            Curve::X25519 => {
-                let secret = x25519_dalek::StaticSecret::from(*private.expose());
-                Ok(Point::X25519(x25519_dalek::PublicKey::from(&secret).to_bytes()))
-            }
-            Curve::P256 => {
-                let secret = p256::SecretKey::from_slice(private.expose())
-                    .map_err(|_| KeyError::PrivateKey)?;
-                let encoded = secret.public_key().to_encoded_point(false);
-                encoded.as_bytes().try_into().map(Point::P256).map_err(|_| KeyError::Internal)
-            }
+            Curve::X25519 => Ok(Point::X25519(x25519::public_key(&private))),
+            Curve::P256 => p256::public_key(&private).map(Point::P256).ok_or(KeyError::PrivateKey),
         })?;
         Ok(Self { private, public: DhPublicKey(point) })
     }
@@ -81,25 +73,12 @@ impl DhKeyPair {
 
     fn agree(&self, peer: &DhPublicKey) -> Result<Secret<32>, KeyError> {
         match (self.curve(), &peer.0) {
-            (Curve::X25519, Point::X25519(point)) => {
-                let secret = x25519_dalek::StaticSecret::from(*self.private.expose());
-                let shared = secret.diffie_hellman(&x25519_dalek::PublicKey::from(*point));
-                if !shared.was_contributory() {
-                    return Err(KeyError::PublicKey);
-                }
-                Secret::copy_from(shared.as_bytes()).ok_or(KeyError::Internal)
-            }
-            (Curve::P256, Point::P256(point)) => {
-                let secret = p256::SecretKey::from_slice(self.private.expose())
-                    .map_err(|_| KeyError::PrivateKey)?;
-                let public =
-                    p256::PublicKey::from_sec1_bytes(point).map_err(|_| KeyError::PublicKey)?;
-                let shared =
-                    p256::ecdh::diffie_hellman(secret.to_nonzero_scalar(), public.as_affine());
-                Secret::copy_from(shared.raw_secret_bytes()).ok_or(KeyError::Internal)
-            }
-            _ => Err(KeyError::SuiteMismatch),
+            (Curve::X25519, Point::X25519(point)) => x25519::agree(&self.private, point),
+            (Curve::P256, Point::P256(point)) => p256::agree(&self.private, point),
+            _ => return Err(KeyError::SuiteMismatch),
         }
+        // The keys were checked: only X25519 could refuse one, and no key of low order gets here.
+        .ok_or(KeyError::PublicKey)
     }
 }
 
@@ -209,14 +188,7 @@ fn check_x25519(point: &[u8]) -> Option<[u8; 32]> {
 }
 
 fn check_p256(point: &[u8]) -> Option<[u8; 65]> {
-    let point: [u8; 65] = point.try_into().ok()?;
-    // The length leaves only the uncompressed form and the hybrid one of X9.62, which is refused. The
-    // library checks that the coordinates are below p and satisfy the curve equation; the cofactor is
-    // 1, so there are no points of low order besides infinity, which has an encoding of 1 byte.
-    if point.first() != Some(&0x04) {
-        return None;
-    }
-    p256::PublicKey::from_sec1_bytes(&point).ok().map(|_| point)
+    p256::is_point(point).then(|| point.try_into().ok())?
 }
 
 /// 2^255 - 19, little-endian.

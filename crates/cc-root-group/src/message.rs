@@ -1,10 +1,7 @@
 //! One message under a key of its own.
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit,
-    aead::{AeadInOut, Nonce, Tag},
-};
 use cc_core::{Buffer, Secret, key_use, random, with_clean_stack};
+use cc_primitives::aes_gcm::{AesGcm, TAG_LEN};
 
 use crate::{KeyError, kdf::Prk};
 
@@ -39,9 +36,9 @@ impl MessageKey {
         let (key, nonce) = derived.expose().split_at(KEY_LEN);
         key_use::record("root message", key, nonce);
         let tag = with_clean_stack::<STACK, _>(|| {
-            let (cipher, nonce) = cipher(&derived)?;
+            let (cipher, nonce) = cipher(&derived, buffer.len())?;
             cipher
-                .encrypt_inout_detached(&nonce, associated_data, buffer.as_mut_slice().into())
+                .seal(&nonce, associated_data, buffer.as_mut_slice())
                 .map_err(|_| KeyError::Internal)
         })?;
         buffer.append(&tag);
@@ -58,14 +55,9 @@ impl MessageKey {
         let tag = buffer.take_back::<TAG_LEN>().ok_or(KeyError::Rejected)?;
         let derived = self.derive(&salt);
         with_clean_stack::<STACK, _>(|| {
-            let (cipher, nonce) = cipher(&derived)?;
+            let (cipher, nonce) = cipher(&derived, buffer.len())?;
             cipher
-                .decrypt_inout_detached(
-                    &nonce,
-                    associated_data,
-                    buffer.as_mut_slice().into(),
-                    &Tag::<Aes256Gcm>::from(tag),
-                )
+                .open(&nonce, associated_data, buffer.as_mut_slice(), &tag)
                 .map_err(|_| KeyError::Rejected)
         })
     }
@@ -76,15 +68,14 @@ impl MessageKey {
     }
 }
 
-fn cipher(derived: &Secret<44>) -> Result<(Aes256Gcm, Nonce<Aes256Gcm>), KeyError> {
-    let (key, nonce) = derived.expose().split_at(KEY_LEN);
-    let cipher = Aes256Gcm::new_from_slice(key).map_err(|_| KeyError::Internal)?;
-    let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| KeyError::Internal)?;
-    Ok((cipher, nonce))
+/// The cipher for one message of this length, and its nonce.
+fn cipher(derived: &Secret<44>, message_len: usize) -> Result<(AesGcm, [u8; 12]), KeyError> {
+    let (key, nonce) = derived.expose().split_first_chunk().ok_or(KeyError::Internal)?;
+    let nonce = nonce.first_chunk().ok_or(KeyError::Internal)?;
+    Ok((AesGcm::aes256_once(key, message_len), *nonce))
 }
 
 /// What AES-GCM leaves on the stack, key schedules and hash keys, is within this.
 const STACK: usize = 4096;
 const SALT_LEN: usize = 32;
 const KEY_LEN: usize = 32;
-const TAG_LEN: usize = 16;

@@ -227,8 +227,8 @@ impl Account {
     ///
     /// # Errors
     /// [`Error::Undecryptable`], also for a replay whose one-time prekey is gone; [`Error::Expired`]
-    /// for one that was accepted before without such a key; [`Error::TooFarAhead`]. `message` is left
-    /// as it was.
+    /// for one that was accepted before without such a key; [`Error::TooFarAhead`]. `message` is then
+    /// to be thrown away.
     pub fn open_initial_in_place(
         &self,
         ad: &[u8],

@@ -132,11 +132,6 @@ impl Braid {
         Ok((Message { epoch: self.epoch, payload }, output))
     }
 
-    /// Whether receiving `message` computes more than what is collected.
-    pub(crate) fn completes(&self, message: &Message) -> bool {
-        self.collecting(message).is_some_and(|(decoder, chunk)| decoder.completes(&chunk))
-    }
-
     /// What `message` changes. Nothing has changed yet; it may have come late or twice.
     ///
     /// # Errors
@@ -265,23 +260,6 @@ impl Braid {
     fn to(&self, state: State) -> Result<Step, Error> {
         let next = Self { epoch: self.epoch, auth: self.auth.duplicate(), state };
         Ok(Step::To(Box::new(next), None))
-    }
-
-    /// What collects the chunk of `message`, if that is of use.
-    fn collecting(&self, message: &Message) -> Option<(&Decoder, Chunk)> {
-        if message.epoch != self.epoch {
-            return None;
-        }
-        match (&self.state, message.payload) {
-            (State::HeaderSent { ct1, .. }, Payload::Ct1(chunk)) => Some((ct1, chunk)),
-            (State::EkSentCt1Received { ct2, .. }, Payload::Ct2(chunk)) => Some((ct2, chunk)),
-            (State::NoHeaderReceived { header }, Payload::Hdr(chunk)) => Some((header, chunk)),
-            (
-                State::Ct1Sampled { ek, .. } | State::Ct1Acknowledged { ek, .. },
-                Payload::Ek(chunk) | Payload::EkCt1Ack(chunk),
-            ) => Some((ek, chunk)),
-            _ => None,
-        }
     }
 
     fn decoder_mut(&mut self) -> Option<&mut Decoder> {

@@ -1,7 +1,7 @@
 //! X25519 (RFC 7748): key pairs, and public keys that have been checked.
 
 use cc_core::Secret;
-use subtle::ConstantTimeEq;
+use cc_primitives::x25519;
 
 use crate::{Error, entropy::Entropy, scrub::scrubbed};
 
@@ -49,7 +49,7 @@ impl KeyPair {
     /// The key pair of a private key; RFC 7748 clamping is applied at every use.
     #[must_use]
     pub fn from_secret(secret: Secret<32>) -> Self {
-        let public = PublicKey(scrubbed(|| backend::public_key(&secret)));
+        let public = PublicKey(scrubbed(|| x25519::public_key(&secret)));
         Self { secret, public }
     }
 
@@ -65,11 +65,7 @@ impl KeyPair {
     /// [`Error::InvalidKey`] when the result is all zeros. A checked [`PublicKey`] cannot cause
     /// it; RFC 7748 section 6.1 asks for the check, and it is cheap.
     pub fn agree(&self, peer: &PublicKey) -> Result<Secret<32>, Error> {
-        let shared = scrubbed(|| backend::agree(&self.secret, &peer.0))?;
-        if bool::from(shared.expose().ct_eq(&[0; 32])) {
-            return Err(Error::InvalidKey);
-        }
-        Ok(shared)
+        scrubbed(|| x25519::agree(&self.secret, &peer.0)).ok_or(Error::InvalidKey)
     }
 
     pub(crate) fn generate_from(entropy: &mut impl Entropy) -> Result<Self, Error> {
@@ -84,45 +80,6 @@ impl KeyPair {
     /// ratchet step), while the account keeps it for others.
     pub(crate) fn duplicate(&self) -> Self {
         Self { secret: self.secret.duplicate(), public: self.public }
-    }
-}
-
-/// X25519 itself, by x25519-dalek.
-#[cfg(not(all(feature = "graviola", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-mod backend {
-    use cc_core::Secret;
-    use x25519_dalek::{PublicKey, StaticSecret};
-
-    use crate::Error;
-
-    pub(super) fn public_key(secret: &Secret<32>) -> [u8; 32] {
-        PublicKey::from(&StaticSecret::from(*secret.expose())).to_bytes()
-    }
-
-    pub(super) fn agree(secret: &Secret<32>, peer: &[u8; 32]) -> Result<Secret<32>, Error> {
-        let shared = StaticSecret::from(*secret.expose()).diffie_hellman(&PublicKey::from(*peer));
-        Secret::copy_from(shared.as_bytes()).ok_or(Error::Primitive)
-    }
-}
-
-/// X25519 itself, by graviola. It clamps and masks as RFC 7748 section 5 says, and refuses an all-zero
-/// result by itself.
-#[cfg(all(feature = "graviola", any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod backend {
-    use cc_core::Secret;
-    use graviola::key_agreement::x25519::{PublicKey, StaticPrivateKey};
-
-    use crate::Error;
-
-    pub(super) fn public_key(secret: &Secret<32>) -> [u8; 32] {
-        StaticPrivateKey::from_array(secret.expose()).public_key().as_bytes()
-    }
-
-    pub(super) fn agree(secret: &Secret<32>, peer: &[u8; 32]) -> Result<Secret<32>, Error> {
-        let shared = StaticPrivateKey::from_array(secret.expose())
-            .diffie_hellman(&PublicKey::from_array(peer))
-            .map_err(|_| Error::InvalidKey)?;
-        Secret::copy_from(&shared.0).ok_or(Error::Primitive)
     }
 }
 

@@ -15,16 +15,11 @@
 
 use core::fmt;
 
-use aes_gcm::{
-    AesGcm, Key, Nonce, Tag,
-    aead::{AeadInOut, KeyInit, consts::U16},
-};
 use alloc::sync::Arc;
 use cc_core::{Secret, key_use};
+use cc_primitives::aes_gcm::LongNonceAesGcm;
 
 use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy, scrub::scrubbed, spqr};
-
-type Aead = AesGcm<aes::Aes256Enc, U16>;
 
 /// The length of an encrypted header.
 pub(crate) const ENCRYPTED_LEN: usize = NONCE_LEN + PLAIN_LEN + TAG_LEN;
@@ -46,12 +41,12 @@ pub(crate) struct Header {
 pub(crate) struct HeaderKey {
     key: Secret<32>,
     /// Shared, so that a copy does not pass through the stack.
-    aead: Arc<Aead>,
+    aead: Arc<LongNonceAesGcm>,
 }
 
 impl HeaderKey {
     pub(crate) fn new(key: Secret<32>) -> Self {
-        let aead = scrubbed(|| Arc::new(Aead::new(<&Key<Aead>>::from(key.expose()))));
+        let aead = scrubbed(|| Arc::new(LongNonceAesGcm::new(key.expose())));
         Self { key, aead }
     }
 
@@ -75,10 +70,7 @@ impl HeaderKey {
         ) {
             *byte = *value;
         }
-        let tag = self
-            .aead
-            .encrypt_inout_detached(&Nonce::<U16>::from(nonce), &[], (&mut plain[..]).into())
-            .map_err(|_| Error::Primitive)?;
+        let tag = self.aead.seal(&nonce, &[], &mut plain).map_err(|_| Error::Primitive)?;
         let mut encrypted = [0; ENCRYPTED_LEN];
         for (byte, value) in encrypted.iter_mut().zip(nonce.iter().chain(&plain).chain(&tag)) {
             *byte = *value;
@@ -92,14 +84,7 @@ impl HeaderKey {
         let nonce: [u8; NONCE_LEN] = reader.array().ok()?;
         let mut plain: [u8; PLAIN_LEN] = reader.array().ok()?;
         let tag: [u8; TAG_LEN] = reader.array().ok()?;
-        self.aead
-            .decrypt_inout_detached(
-                &Nonce::<U16>::from(nonce),
-                &[],
-                (&mut plain[..]).into(),
-                &Tag::from(tag),
-            )
-            .ok()?;
+        self.aead.open(&nonce, &[], &mut plain, &tag).ok()?;
         let mut reader = Reader::new(&plain);
         Some(Header {
             ratchet_key: PublicKey::from_bytes(reader.array().ok()?).ok()?,
@@ -179,10 +164,10 @@ mod tests {
         };
         let encrypted = key.encrypt(&header, &mut System).unwrap();
         assert_eq!(encrypted.len(), 16 + 82 + 16);
-        let nonce = Nonce::<U16>::try_from(&encrypted[..16]).unwrap();
+        let nonce = encrypted[..16].try_into().unwrap();
         let mut plain = encrypted[16..98].to_vec();
-        let tag = Tag::try_from(&encrypted[98..]).unwrap();
-        key.aead.decrypt_inout_detached(&nonce, &[], (&mut plain[..]).into(), &tag).unwrap();
+        let tag = encrypted[98..].try_into().unwrap();
+        key.aead.open(&nonce, &[], &mut plain, &tag).unwrap();
         let mut expected = header.ratchet_key.as_bytes().to_vec();
         expected.extend(1..=16);
         expected.extend([4, 4]);

@@ -1,18 +1,10 @@
 //! Message keys: one per message, gone after it.
 
-use aes_gcm::{
-    AesGcm, Key, Nonce, Tag,
-    aead::{AeadInOut, KeyInit, consts::U12},
-};
 use cc_core::{Secret, key_use};
+use cc_primitives::aes_gcm::AesGcm;
+pub(crate) use cc_primitives::aes_gcm::TAG_LEN;
 
 use crate::{Error, kdf};
-
-/// AES-256-GCM without the key schedule for decrypting blocks, which GCM never does.
-type Aead = AesGcm<aes::Aes256Enc, U12>;
-
-/// The length of the authentication tag.
-pub(crate) const TAG_LEN: usize = 16;
 
 /// The 32-byte message key `mk`. Using it consumes it.
 ///
@@ -46,13 +38,12 @@ impl MessageKey {
         tests::record(&self);
         let (key, nonce) = self.derive(salt)?;
         key_use::record("signal message", key.expose(), &nonce);
-        aead(&key)
-            .encrypt_inout_detached(&nonce, aad, buffer.into())
-            .map(Into::into)
+        AesGcm::aes256_once(key.expose(), buffer.len())
+            .seal(&nonce, aad, buffer)
             .map_err(|_| Error::Primitive)
     }
 
-    /// Decrypts `buffer` in place; on failure it is left as it was.
+    /// Decrypts `buffer` in place; on failure it is overwritten with zeros.
     pub(crate) fn decrypt(
         self,
         salt: &[u8],
@@ -61,8 +52,8 @@ impl MessageKey {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Error> {
         let (key, nonce) = self.derive(salt)?;
-        aead(&key)
-            .decrypt_inout_detached(&nonce, aad, buffer.into(), &Tag::from(*tag))
+        AesGcm::aes256_once(key.expose(), buffer.len())
+            .open(&nonce, aad, buffer, tag)
             .map_err(|_| Error::Undecryptable)
     }
 
@@ -77,14 +68,10 @@ impl MessageKey {
 
     /// Double Ratchet section 5.2: an AEAD key by HKDF. The message key is the output of a PRF, so the
     /// expand step suffices. The key is never used again, so any nonce will do: the start of the salt.
-    fn derive(&self, salt: &[u8]) -> Result<(Secret<32>, Nonce<U12>), Error> {
-        let nonce: [u8; 12] = *salt.first_chunk().ok_or(Error::Primitive)?;
-        Ok((kdf::hkdf_expand(&self.0, &[INFO, salt])?, nonce.into()))
+    fn derive(&self, salt: &[u8]) -> Result<(Secret<32>, [u8; 12]), Error> {
+        let nonce = *salt.first_chunk().ok_or(Error::Primitive)?;
+        Ok((kdf::hkdf_expand(&self.0, &[INFO, salt])?, nonce))
     }
-}
-
-fn aead(key: &Secret<32>) -> Aead {
-    Aead::new(<&Key<Aead>>::from(key.expose()))
 }
 
 /// For a message key that was made at random for one message.
@@ -152,17 +139,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_failed_decrypt_leaves_the_buffer() {
+    fn a_failed_decrypt_leaves_nothing() {
         let key = MessageKey::new(Secret::random().unwrap());
         let mut buffer = *b"text";
         let salt = [7; 12];
         let tag = key.duplicate().encrypt(&salt, b"ad", &mut buffer).unwrap();
         let sealed = buffer;
         for (salt, ad) in [(salt, &b"other"[..]), (NO_SALT, b"ad")] {
+            buffer = sealed;
             let opened = key.duplicate().decrypt(&salt, ad, &mut buffer, &tag);
             assert_eq!(opened, Err(Error::Undecryptable));
-            assert_eq!(buffer, sealed);
+            assert_eq!(buffer, [0; 4]);
         }
+        buffer = sealed;
         key.decrypt(&salt, b"ad", &mut buffer, &tag).unwrap();
         assert_eq!(&buffer, b"text");
     }

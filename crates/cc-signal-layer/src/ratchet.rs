@@ -22,6 +22,8 @@ use core::ops::Range;
 
 use alloc::vec::Vec;
 
+use zeroize::Zeroize as _;
+
 use crate::{
     Error,
     chain_key::ChainKey,
@@ -205,7 +207,8 @@ impl Ratchet {
     }
 
     /// `RatchetDecrypt` of section 6, in place and without changing the state: where in `message` the text
-    /// is now, and the change to apply. On failure `message` is left as it was.
+    /// is now, and the change to apply. On failure the text is overwritten, and the header
+    /// is as it was.
     ///
     /// # Errors
     /// [`Error::Undecryptable`]; of a message whose header is genuine also [`Error::Own`],
@@ -228,15 +231,12 @@ impl Ratchet {
         let (plain, classical, double) = self.find_key(header, limits)?;
         let (post_quantum, key_change) = self.spqr.find_key(&plain.spqr, double.missing(limits))?;
         let key = MessageKey::hybrid(&classical, &post_quantum);
-        let sealed = self.spqr.completes(&plain.spqr).then(|| Vec::from(&*body));
         key.decrypt(header::salt(header), &associated_data(session_ad, prefix, ad), body, tag)?;
         match self.spqr.receive(&plain.spqr, key_change) {
             Ok(spqr) => Ok((PREFIX_LEN..PREFIX_LEN + body.len(), Change { double, spqr })),
             Err(_) => {
                 // What the two have agreed is not authentic.
-                if let Some(sealed) = sealed {
-                    body.copy_from_slice(&sealed);
-                }
+                body.zeroize();
                 Err(Error::Undecryptable)
             }
         }

@@ -295,7 +295,7 @@ impl ReceiverChain {
     ///
     /// # Errors
     /// [`Error::Undecryptable`]; of a message that the sender has signed also [`Error::Duplicate`],
-    /// [`Error::Expired`] and [`Error::TooFarAhead`]. `message` is left as it was.
+    /// [`Error::Expired`] and [`Error::TooFarAhead`]. `message` is then to be thrown away.
     pub fn open_in_place(
         &self,
         ad: &[u8],

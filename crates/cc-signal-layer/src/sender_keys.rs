@@ -119,7 +119,7 @@ impl SenderKeys {
     ///
     /// # Errors
     /// As [`ReceiverChain::open_in_place`]; [`Error::Own`] for a message of the own chain. `message` is
-    /// left as it was.
+    /// then to be thrown away.
     pub fn open_in_place(
         &self,
         ad: &[u8],

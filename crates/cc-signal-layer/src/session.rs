@@ -152,7 +152,7 @@ impl Session {
     /// # Errors
     /// [`Error::Undecryptable`]; of a message of this session, as its header proves, also
     /// [`Error::Own`], [`Error::Duplicate`], [`Error::Expired`] and [`Error::TooFarAhead`]. `message`
-    /// is left as it was.
+    /// is then to be thrown away: what did not authenticate is overwritten.
     pub fn open_in_place(
         &self,
         ad: &[u8],

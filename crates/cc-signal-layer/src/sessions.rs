@@ -164,8 +164,8 @@ impl Sessions {
     /// Opens a message in place without changing anything. The text is in the range returned.
     ///
     /// # Errors
-    /// As [`Session::open_in_place`], and [`Account::open_initial_in_place`]. `message` is left as it
-    /// was.
+    /// As [`Session::open_in_place`], and [`Account::open_initial_in_place`]. `message` is then to
+    /// be thrown away.
     pub fn open_in_place(
         &self,
         account: &Account,
@@ -269,7 +269,7 @@ impl Sessions {
         ad: &[u8],
         message: &mut [u8],
     ) -> Result<(Range<usize>, Staged), Error> {
-        // The sender is checked first, so that a message that is refused is left as it was.
+        // The sender is checked first, so that nothing is decrypted for another one.
         if initial_message::claimed_sender(message)? != Some(self.peer) {
             return Err(Error::Undecryptable);
         }

@@ -198,11 +198,6 @@ impl Spqr {
         Ok((key, KeyChange::Advance { epoch, chain, skipped }))
     }
 
-    /// Whether [`Spqr::receive`] of this message may fail.
-    pub(crate) fn completes(&self, header: &Header) -> bool {
-        self.braid.completes(&header.message)
-    }
-
     /// The second half of `SCKARatchetReceiveKey`, when the message has opened.
     ///
     /// # Errors

@@ -3,16 +3,11 @@
 
 use alloc::boxed::Box;
 
-use aes_gcm::{
-    AesGcm, Key, Nonce, Tag,
-    aead::{AeadInOut, KeyInit, consts::U16},
-};
 use cc_core::{Secret, key_use};
+use cc_primitives::aes_gcm::LongNonceAesGcm;
 use zeroize::Zeroizing;
 
 use crate::{Error, codec::Reader, kdf::Prf, message_key::TAG_LEN, scrub::scrubbed};
-
-type Aead = AesGcm<aes::Aes256Enc, U16>;
 
 pub(super) const SALT_LEN: usize = 16;
 pub(super) const ENCRYPTED_LEN: usize = PLAIN_LEN + TAG_LEN;
@@ -28,7 +23,7 @@ pub(super) struct Header {
 /// The header key of an epoch, with its AES key schedule.
 pub(super) struct HeaderKey {
     key: Secret<32>,
-    aead: Box<Aead>,
+    aead: Box<LongNonceAesGcm>,
 }
 
 /// Hides the number of the epoch: known to all who ever were in the group, so that members who are
@@ -40,7 +35,7 @@ pub(super) struct EpochMask {
 
 impl HeaderKey {
     pub(super) fn new(key: Secret<32>) -> Self {
-        let aead = scrubbed(|| Box::new(Aead::new(<&Key<Aead>>::from(key.expose()))));
+        let aead = scrubbed(|| Box::new(LongNonceAesGcm::new(key.expose())));
         Self { key, aead }
     }
 
@@ -60,10 +55,7 @@ impl HeaderKey {
         let fields = [&header.sender.to_be_bytes()[..], &header.number.to_be_bytes()];
         let bytes = fields.into_iter().flatten().chain(&header.signature);
         plain.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = *value);
-        let made = self
-            .aead
-            .encrypt_inout_detached(&Nonce::<U16>::from(*salt), &[], plain.into())
-            .map_err(|_| Error::Primitive)?;
+        let made = self.aead.seal(salt, &[], plain).map_err(|_| Error::Primitive)?;
         tag.copy_from_slice(&made);
         Ok(encrypted)
     }
@@ -75,10 +67,8 @@ impl HeaderKey {
     ) -> Result<Header, Error> {
         let mut reader = Reader::new(encrypted);
         let mut plain = Zeroizing::new(reader.array::<PLAIN_LEN>()?);
-        let tag = Tag::from(reader.array::<TAG_LEN>()?);
-        self.aead
-            .decrypt_inout_detached(&Nonce::<U16>::from(*salt), &[], (&mut plain[..]).into(), &tag)
-            .map_err(|_| Error::Undecryptable)?;
+        let tag = reader.array::<TAG_LEN>()?;
+        self.aead.open(salt, &[], &mut plain[..], &tag).map_err(|_| Error::Undecryptable)?;
         let mut reader = Reader::new(&plain[..]);
         Ok(Header { sender: reader.u32()?, number: reader.u32()?, signature: reader.array()? })
     }

@@ -255,7 +255,7 @@ fn everything_can_move_between_threads() {
 }
 
 #[test]
-fn a_refused_initial_message_is_left_as_it_was() {
+fn a_refused_initial_message_shows_nothing() {
     let (mut alice, mut bob) = strangers();
     alice.begin(&mut bob);
     let hello = alice.encrypt(b"hello");
@@ -269,6 +269,6 @@ fn a_refused_initial_message_is_left_as_it_was() {
     for (sessions, ad) in [(&bob.sessions, &b"other"[..]), (&other, AD)] {
         let mut buffer = hello.clone();
         assert!(sessions.open_in_place(&bob.account, ad, &mut buffer).is_err());
-        assert_eq!(buffer, hello);
+        assert!(super::bad_input::is_message_or_zeros(&buffer, &hello));
     }
 }

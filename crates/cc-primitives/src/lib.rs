@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+#[cfg(feature = "hpke")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod aes_gcm;
+mod backend;
+#[cfg(feature = "hpke")]
+pub mod hpke;
+pub mod p256;
+pub mod x25519;
+
+pub use backend::Backend;
