@@ -1,4 +1,14 @@
-//! Random bytes from the operating system.
+//! Random bytes from the operating system; in tests, where a test says so, from a seed.
+//!
+//! With the feature `seeded-random`, which only tests are to enable, by a dev-dependency, a thread that holds
+//! a `Seeded` gets what its seed gives. All others, and all without the feature, get the operating
+//! system's.
+
+#[cfg(feature = "seeded-random")]
+mod seeded;
+
+#[cfg(feature = "seeded-random")]
+pub use seeded::Seeded;
 
 /// The operating system's random generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +20,10 @@ pub struct RandomError;
 /// # Errors
 /// [`RandomError`] when the generator fails; `bytes` is then to be thrown away.
 pub fn fill(bytes: &mut [u8]) -> Result<(), RandomError> {
+    #[cfg(feature = "seeded-random")]
+    if seeded::fill(bytes) {
+        return Ok(());
+    }
     getrandom::fill(bytes).map_err(|_| RandomError)
 }
 

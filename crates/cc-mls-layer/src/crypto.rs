@@ -33,10 +33,6 @@ pub(crate) struct Crypto {
 }
 
 impl Crypto {
-    pub(crate) fn rand(&self) -> &RustCrypto {
-        &self.rust_crypto
-    }
-
     /// What `work` gives, where all Ed25519 signatures that were verified in it are valid. They are
     /// verified together after it, in about a third of the time. Until then `work` acts on data that
     /// nobody vouched for, so it must have no effect that its error does not undo.

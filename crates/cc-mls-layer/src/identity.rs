@@ -1,6 +1,7 @@
 //! Who a member is: a credential, and the key pair that signs for it.
 
-use cc_core::SecretBytes;
+use cc_core::{Secret, SecretBytes};
+use ed25519_dalek::SigningKey;
 use openmls::prelude::{CredentialWithKey, tls_codec::Serialize as _};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::RustCrypto;
@@ -56,8 +57,7 @@ impl MlsIdentity {
         let name = name.into();
         check_member_name(&name)?;
         check_ciphersuite(ciphersuite)?;
-        let keys = SignatureKeyPair::new(ciphersuite.signature_algorithm())
-            .map_err(|_| MlsError::SignatureKey)?;
+        let keys = generate(ciphersuite.signature_algorithm())?;
         Ok(Self { name, chain: Vec::new(), ciphersuite, keys: keys.into() })
     }
 
@@ -189,6 +189,16 @@ impl MlsIdentity {
     pub(crate) fn commitment(&self) -> [u8; 32] {
         commitment(self.ciphersuite, self.signature_key())
     }
+}
+
+fn generate(scheme: SignatureScheme) -> Result<SignatureKeyPair, MlsError> {
+    if scheme != SignatureScheme::ED25519 {
+        // By a generator of the library's own.
+        return SignatureKeyPair::new(scheme).map_err(|_| MlsError::SignatureKey);
+    }
+    let seed = Secret::<32>::random().map_err(|_| MlsError::SignatureKey)?;
+    let public = SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes();
+    Ok(SignatureKeyPair::from_raw(scheme, seed.expose().to_vec(), public.to_vec()))
 }
 
 fn check_member_name(name: &str) -> Result<(), MlsError> {

@@ -1,8 +1,7 @@
 //! What openmls works with: the cryptography, and this crate's storage.
 
-use cc_core::PartContext;
-use openmls_rust_crypto::RustCrypto;
-use openmls_traits::OpenMlsProvider;
+use cc_core::{PartContext, RandomError, random};
+use openmls_traits::{OpenMlsProvider, random::OpenMlsRand};
 
 use crate::{clock::Clock, crypto::Crypto, roster::Ids, storage::Storage};
 
@@ -27,7 +26,7 @@ impl Provider {
 
 impl OpenMlsProvider for Provider {
     type CryptoProvider = Crypto;
-    type RandProvider = RustCrypto;
+    type RandProvider = Random;
     type StorageProvider = Storage;
 
     fn storage(&self) -> &Storage {
@@ -38,7 +37,24 @@ impl OpenMlsProvider for Provider {
         &self.crypto
     }
 
-    fn rand(&self) -> &RustCrypto {
-        self.crypto.rand()
+    fn rand(&self) -> &Random {
+        &Random
+    }
+}
+
+/// The operating system's generator, as for all other layers.
+pub(crate) struct Random;
+
+impl OpenMlsRand for Random {
+    type Error = RandomError;
+
+    fn random_array<const N: usize>(&self) -> Result<[u8; N], RandomError> {
+        random::array()
+    }
+
+    fn random_vec(&self, len: usize) -> Result<Vec<u8>, RandomError> {
+        let mut bytes = vec![0; len];
+        random::fill(&mut bytes)?;
+        Ok(bytes)
     }
 }

@@ -1,6 +1,9 @@
 //! What must hold when all is quiet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use cc_client::{GroupId, OperationId, Position, Verdict};
 
@@ -108,6 +111,24 @@ impl World {
         }
         self.check_messages(&mut figures);
         figures
+    }
+
+    /// The same for two runs in which the same happened.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for group in &self.groups {
+            group.as_bytes().hash(&mut hasher);
+            for item in self.network.service.log(group) {
+                (item.position.0, item.commit, item.bytes.len()).hash(&mut hasher);
+            }
+        }
+        for member in &self.members {
+            let told = &member.told;
+            let (id, seen) = (member.client.me().id, (member.crashes, member.full, told.items));
+            format!("{id:?} {seen:?} {:?} {:?}", told.read, told.verdicts).hash(&mut hasher);
+            format!("{:?} {:?} {:?}", told.fates, told.stays, told.missed).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Every position of a group that somebody was in has a fate, or it was told that it was missed.

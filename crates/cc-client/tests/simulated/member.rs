@@ -7,15 +7,15 @@ use std::{
 };
 
 use cc_client::{
-    Client, Command, Event, EventId, Fate, Fault, GroupId, Input, Ledger, LogId, Now, OperationId,
-    Position, Profile, Recipe, Verdict,
+    Call, Client, Command, Event, EventId, Failure as Failed, Fate, Fault, GroupId, Input, Ledger,
+    LogId, Now, OperationId, Position, Profile, Recipe, Reply, Request, Verdict,
 };
 use cc_core::{
     MemberId,
     store::{Failure, MemoryStore},
 };
 
-use super::network::Network;
+use super::{network::Network, trace};
 
 /// What the clocks of those show whose clocks are right, at first.
 pub const WALL: u64 = 1_790_000_000_000;
@@ -103,6 +103,7 @@ impl Member {
         self.now.mono = 0;
         self.late.clear();
         self.crashes += 1;
+        trace(|| format!("{} is killed", self.name));
         let groups: Vec<GroupId> = self.client.groups().collect();
         for group in groups {
             self.note_stay(&group, None);
@@ -143,7 +144,10 @@ impl Member {
     pub fn submit(&mut self, id: OperationId, command: &Command) -> bool {
         loop {
             match self.attempt(|client, _| client.submit(id, command.clone())) {
-                Ok(Some(())) => return true,
+                Ok(Some(())) => {
+                    trace(|| format!("{} asks for {command:?}", self.name));
+                    return true;
+                }
                 Ok(None) => {}
                 Err(
                     Fault::NotAMember(_)
@@ -160,6 +164,7 @@ impl Member {
     pub fn ask(&mut self, network: &mut Network) -> Option<Answer> {
         let request = self.attempt(Client::poll_request).unwrap()??;
         let result = request.perform(&mut network.seen_by(self.at));
+        trace(|| format!("{} at {}: {}", self.name, self.now.mono, told_call(&request, &result)));
         let mut items = Vec::new();
         if let (cc_client::Call::Read(read), Ok(cc_client::Reply::Page(page))) =
             (&request.call, &result)
@@ -202,6 +207,9 @@ impl Member {
             return;
         }
         told.items += items.len() as u64;
+        for (log, position, fate) in &ledger.fates {
+            trace(|| format!("  {} of {log}: {fate:?}", position.0));
+        }
         assert!(ledger.fates.len() >= items.len(), "{name}: fewer fates than items");
         for (at, (log, position, fate)) in ledger.fates.iter().enumerate() {
             let place = (*log, *position);
@@ -271,6 +279,7 @@ impl Member {
                 if id.0 > self.through {
                     assert_eq!(id.0, self.through + 1, "{} lost an event", self.name);
                     self.through = id.0;
+                    trace(|| format!("  {} is told {event:?}", self.name));
                     self.told.note(event);
                 }
             }
@@ -312,6 +321,27 @@ impl Told {
         let missed = self.missed.get(group).into_iter().flatten();
         missed.into_iter().any(|missed| missed.start < position && position <= missed.end)
     }
+}
+
+fn told_call(request: &Request, result: &Result<Reply, Failed>) -> String {
+    let asked = match &request.call {
+        Call::Append(append) => {
+            let what = append.commit.as_ref().map(|commit| commit.after.0);
+            format!("appends {} to {}, a commit after {what:?}", append.items.len(), append.log)
+        }
+        Call::Read(read) => format!("reads {} after {}", read.log, read.after.0),
+        Call::Publish(publish) => format!("publishes {}", publish.packages.len()),
+        Call::Claim(mailbox) => format!("claims one of {mailbox}"),
+    };
+    let answer = match result {
+        Ok(Reply::Page(page)) => {
+            let items = page.items.iter().map(|item| item.position.0).collect::<Vec<_>>();
+            format!("{items:?} of {}, without {}", page.head.0, page.forgotten.0)
+        }
+        Ok(Reply::Claimed(package)) => format!("{} bytes", package.as_ref().map_or(0, Vec::len)),
+        result => format!("{result:?}"),
+    };
+    format!("{asked}: {answer}")
 }
 
 /// Whether a fault came of a store that was full (`true`) or died (`false`), however deep.

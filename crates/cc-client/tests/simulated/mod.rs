@@ -8,11 +8,21 @@
     reason = "a test fails by panicking"
 )]
 
+use std::sync::OnceLock;
+
 pub mod check;
 pub mod member;
 pub mod network;
 pub mod script;
 pub mod world;
+
+/// Tells what happens, where it is asked to: `CC_SIMULATE_TRACE=1`.
+pub fn trace(line: impl FnOnce() -> String) {
+    static ON: OnceLock<bool> = OnceLock::new();
+    if *ON.get_or_init(|| std::env::var_os("CC_SIMULATE_TRACE").is_some()) {
+        eprintln!("{}", line());
+    }
+}
 
 /// What a seed decides (xorshift64).
 pub struct Dice(u64);

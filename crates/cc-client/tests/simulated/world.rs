@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use cc_client::{
     Command, Faults, GroupId, Input, Item, LogId, MemoryService, OperationId, Page, Position,
 };
-use cc_core::{MemberId, store::Failure};
+use cc_core::{MemberId, random::Seeded, store::Failure};
 
 use super::{
     Dice,
     member::{Answer, Member, WALL},
     network::{Fork, Network},
+    trace,
 };
 
 const YEAR: u64 = 365 * 24 * 3_600_000;
@@ -26,6 +27,8 @@ pub struct World {
     pub steps: u64,
     pub forks: Vec<PastFork>,
     plan: Plan,
+    /// Keys and ids are of the seed as well.
+    _seeded: Seeded,
 }
 
 /// A member was shown another log of a group than the others.
@@ -66,6 +69,7 @@ pub enum What {
 
 impl World {
     pub fn new(seed: u64, plan: Plan) -> Self {
+        let seeded = Seeded::start(seed);
         let network = Network { service: MemoryService::new(), fork: None };
         network.service.set_faults(
             Faults {
@@ -84,7 +88,8 @@ impl World {
         }
         let (groups, asked) = (Vec::new(), BTreeMap::new());
         let (dice, forks) = (Dice::new(seed), Vec::new());
-        Self { dice, network, members, groups, asked, moment: 0, steps: 0, forks, plan }
+        let (moment, steps, _seeded) = (0, 0, seeded);
+        Self { dice, network, members, groups, asked, moment, steps, forks, plan, _seeded }
     }
 
     /// A service that does all it should.
@@ -323,6 +328,7 @@ impl World {
         let others = self.members.iter().filter(|other| other.at != at && other.is_in(&group));
         let read = others.map(|other| other.client.group(&group).unwrap().cursor).min();
         if let Some(read) = read {
+            trace(|| format!("{group} is kept no longer up to {}", read.0));
             self.network.service.forget(&group, read);
         }
     }
@@ -351,6 +357,7 @@ impl World {
         member.late.clear();
         member.forked.insert(group);
         self.network.fork = Some(Fork { member: at, group, service });
+        trace(|| format!("person {at} is shown another {group} behind {}", common.0));
         self.forks.push(PastFork { member: at, group, common, read: common });
         for both in [at, other] {
             self.ask(both, group, What::Other, &Command::Refresh(group));
@@ -371,6 +378,7 @@ impl World {
         let over = view.epoch.is_none();
         if over || changed(one) && changed(other) && Some(view.cursor) == last {
             past.read = view.cursor;
+            trace(|| format!("the fork of {} ends", fork.group));
             self.members[fork.member].late.clear();
             self.network.fork = None;
         }
