@@ -32,7 +32,7 @@ use crate::{AesKey, Algorithm, Password, mode::Mode, state};
 /// not kept: after a restart the first message of each salt costs one run, and the layer seals under a
 /// new salt.
 #[derive(Debug)]
-pub struct AesLayer(Mode);
+pub struct AesLayer(pub(crate) Mode);
 
 impl AesLayer {
     /// A layer with a key that both ends have.
@@ -56,7 +56,7 @@ impl AesLayer {
     }
 
     /// A layer that takes its key from the layers below it, at least one of which must contribute to
-    /// the key cascade (a DH, Signal or MLS layer). AES-256.
+    /// the key cascade (a DH, ML-KEM or MLS layer, or the Signal layer of a pair that began from a bundle). AES-256.
     #[must_use]
     pub fn inherited() -> Self {
         Self(Mode::inherited(Algorithm::Aes256))

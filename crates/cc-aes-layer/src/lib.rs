@@ -12,6 +12,7 @@ mod gcm;
 mod key;
 mod layer;
 mod mode;
+mod pair_keys;
 mod password;
 mod state;
 mod stream;
@@ -24,6 +25,7 @@ pub use error::AesError;
 pub use error::StreamError;
 pub use key::{AesKey, Algorithm};
 pub use layer::AesLayer;
+pub use pair_keys::AesPairKeys;
 pub use password::{Argon2Params, PASSWORD_SALT_LEN, Password};
 pub use stream::{
     CHUNK_LEN, MAX_STREAM_LEN, SEALED_CHUNK_LEN, StreamKey, StreamOpener, StreamSealer,

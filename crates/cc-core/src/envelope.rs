@@ -27,10 +27,14 @@ pub enum Kind {
     Commit = 2,
     /// What a member asks the others to commit, sealed by the stack.
     Proposal = 3,
+    /// A message of the application behind the opening of a pair, which is in the clear.
+    First = 4,
     /// A key package bundle, in the clear.
     KeyPackage = 16,
     /// A welcome, each part encrypted to the new members by its layer.
     Welcome = 17,
+    /// The keys of one person that pairs begin with, in the clear.
+    PairBundle = 18,
 }
 
 impl Kind {
@@ -39,8 +43,10 @@ impl Kind {
             1 => Self::Application,
             2 => Self::Commit,
             3 => Self::Proposal,
+            4 => Self::First,
             16 => Self::KeyPackage,
             17 => Self::Welcome,
+            18 => Self::PairBundle,
             _ => return None,
         })
     }
@@ -136,7 +142,7 @@ impl Header {
     /// [`DecodeError`] for another version, an unknown or other kind than a sealed message's, another
     /// stack, or an encoding that is truncated, not canonical or over a limit.
     pub fn decode(wire: &[u8], stack: &StackId) -> Result<(Self, Kind, usize), DecodeError> {
-        let sealed = |kind| !matches!(kind, Kind::KeyPackage | Kind::Welcome);
+        let sealed = |kind| matches!(kind, Kind::Application | Kind::Commit | Kind::Proposal);
         let (kind, rest) = read_preamble(wire, stack, sealed)?;
         let (hints, body) = decode_list(rest, MAX_LAYERS)?;
         let header = Self::new(kind, stack, hints);

@@ -18,6 +18,8 @@ pub mod key_use;
 mod layer;
 pub mod limits;
 pub mod membership;
+mod pair;
+mod pair_bundle;
 mod peek;
 pub mod random;
 mod secret;
@@ -40,6 +42,8 @@ pub use group::{
 pub use layer::{
     Attachment, CipherLayer, Configure, LayerContext, Opened, Properties, Recalled, Restore,
 };
+pub use pair::{Initiated, PairKeys, PairKeysOf, RestorePairKeys};
+pub use pair_bundle::{PairBundle, PairBundlePart, PairId, PairOpening, PairOpeningPart};
 pub use peek::Envelope;
 pub use random::RandomError;
 pub use secret::{Secret, SecretBytes};

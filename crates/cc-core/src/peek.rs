@@ -50,7 +50,7 @@ impl<'a> Envelope<'a> {
                 let (change, _) = rest.split_first_chunk().ok_or(DecodeError::Malformed)?;
                 envelope.change = Some(change);
             }
-            Kind::KeyPackage => {}
+            Kind::KeyPackage | Kind::First | Kind::PairBundle => {}
         }
         Ok(envelope)
     }

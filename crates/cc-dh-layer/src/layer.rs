@@ -103,12 +103,7 @@ impl fmt::Debug for DhLayer {
 
 impl CipherLayer for DhLayer {
     fn descriptor(&self) -> LayerDescriptor {
-        let mode = match &self.mode {
-            Mode::Pairwise(_) => 1,
-            Mode::Group(_) => 2,
-        };
-        let [high, low] = self.curve().id().to_be_bytes();
-        LayerDescriptor { id: Self::ID, version: 1, parameters: alloc::vec![mode, high, low] }
+        descriptor_of(self.curve(), matches!(self.mode, Mode::Pairwise(_)))
     }
 
     fn properties(&self) -> Properties {
@@ -205,6 +200,12 @@ impl CipherLayer for DhLayer {
 }
 
 cc_root_group::group_layer!(DhLayer);
+
+pub(crate) fn descriptor_of(curve: Curve, pairwise: bool) -> LayerDescriptor {
+    let mode = if pairwise { 1 } else { 2 };
+    let [high, low] = curve.id().to_be_bytes();
+    LayerDescriptor { id: DhLayer::ID, version: 1, parameters: alloc::vec![mode, high, low] }
+}
 
 fn not_a_group() -> LayerError {
     LayerError::misuse("a pairwise layer has no group: make it with DhLayer::group")

@@ -6,6 +6,7 @@ extern crate alloc;
 extern crate std;
 
 mod layer;
+mod pair_keys;
 mod pairwise;
 #[cfg(test)]
 mod restarts;
@@ -17,3 +18,4 @@ pub use cc_root_group::{
     MAX_PAST_GENERATIONS, PairFingerprint,
 };
 pub use layer::DhLayer;
+pub use pair_keys::DhPairKeys;

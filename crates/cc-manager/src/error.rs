@@ -127,6 +127,13 @@ pub enum Error {
         /// The id of its descriptor.
         id: String,
     },
+    /// No layer of a stack for two signs its bundles, or a bundle has no signature: whoever hands it over could
+    /// put another person's keys into it.
+    #[error("no layer signs the bundle: add one that does, such as Signal")]
+    UnsignedBundle,
+    /// One's own bundle.
+    #[error("this is one's own bundle: a pair is of two people")]
+    OwnBundle,
     /// The operating system's random generator failed.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -163,6 +170,8 @@ impl Error {
             Self::TooManyProposals(_) => 516,
             Self::NoLayerOfType(_) => 517,
             Self::NotInvited => 518,
+            Self::UnsignedBundle => 519,
+            Self::OwnBundle => 520,
         }
     }
 

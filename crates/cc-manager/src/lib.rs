@@ -25,6 +25,7 @@ mod mailbox;
 mod manager;
 mod message;
 mod outbox;
+mod pair;
 mod persistence;
 mod place;
 mod proposal;
@@ -48,10 +49,13 @@ pub use key_packages::KeyPackageView;
 pub use manager::CascadingCipherManager;
 pub use message::{Message, MessageId};
 pub use outbox::{OutboxEntry, Recipients};
+pub use pair::{AcceptedPair, FirstView, IncomingFirst, PairAccount, PairAccountBuilder};
 pub use proposal::{Proposal, Proposed};
 pub use receive::{Incoming, MAX_EPOCHS_AHEAD};
 pub use report::{LayerReport, StackReport};
 pub use validate::StackProblem;
 pub use welcome::IncomingWelcome;
 
-pub use cc_core::{DecodeError, Kind, LayerError, LayerErrorKind, MemberId, Standing, error_chain};
+pub use cc_core::{
+    DecodeError, Kind, LayerError, LayerErrorKind, MemberId, PairId, Standing, error_chain,
+};

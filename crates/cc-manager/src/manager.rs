@@ -25,6 +25,16 @@ use crate::{
     validate::validate,
 };
 
+/// What a manager begins with.
+pub(crate) struct Beginning<'a> {
+    pub(crate) state: State,
+    /// Puts what else is to be in the first commit into its batch.
+    pub(crate) with: Option<Also<'a>>,
+}
+
+/// Puts more into the batch of a commit.
+pub(crate) type Also<'a> = &'a mut dyn FnMut(&mut Batch) -> Result<(), Error>;
+
 /// Drives one stack of layers for one member (or one end of a pair, or one file).
 ///
 /// Every method that fails leaves every layer as it was. With a store, whatever a method hands out is
@@ -128,26 +138,50 @@ impl CascadingCipherManager {
         reports: Reports,
         persistence: Option<Persistence>,
     ) -> Result<Self, Error> {
+        let beginning = Beginning { state: State::default(), with: None };
+        Self::assemble_with(layers, reports, persistence, beginning, |_, _, _| Ok(()))
+            .map(|(manager, ())| manager)
+    }
+
+    /// A manager of these layers, once each has its place and `first` is done: nothing is in the store before.
+    pub(crate) fn assemble_with<T>(
+        layers: Vec<Box<dyn CipherLayer>>,
+        reports: Reports,
+        persistence: Option<Persistence>,
+        beginning: Beginning<'_>,
+        first: impl FnOnce(&mut Stack, &mut Reports, &mut Draft) -> Result<T, Error>,
+    ) -> Result<(Self, T), Error> {
         let layers = Layers::new(layers)?;
         validate(layers.iter())?;
-        let (stack, state) = (Stack::new(layers), State::default());
-        let mut manager = Self { stack, reports, state, persistence };
-        let Self { stack, state, persistence, .. } = &mut manager;
+        let Beginning { state, with } = beginning;
+        let mut manager = Self { stack: Stack::new(layers), reports, state, persistence };
+        let Self { stack, reports, state, persistence } = &mut manager;
+        let mut places = stack.transaction();
+        places.stack.attach()?;
+        // In force here, and nowhere else: the manager does not exist yet.
+        places.commit = true;
+        drop(places);
         let mut transaction = stack.transaction();
-        transaction.stack.attach()?;
-        if let Some(persistence) = persistence {
-            let draft = Draft::new(state, Some(persistence));
-            let (layers, composition) = transaction.stack.parts_mut();
-            let reshaped = Reshaped {
-                descriptors: &composition.descriptors,
-                slots: persistence.slots().clone(),
-                erased: Batch::new(),
-            };
-            persistence.commit_operation(layers, Some(reshaped), state, draft, When::Now)?;
-        }
+        let mut draft = Draft::new(state, persistence.as_ref());
+        let value = first(transaction.stack, reports, &mut draft)?;
+        *state = match persistence {
+            Some(persistence) => {
+                let (layers, composition) = transaction.stack.parts_mut();
+                let reshaped = Reshaped {
+                    descriptors: &composition.descriptors,
+                    slots: persistence.slots().clone(),
+                    erased: Batch::new(),
+                    with,
+                };
+                // Nothing of the state is in the store.
+                let before = State::default();
+                persistence.commit_operation(layers, Some(reshaped), &before, draft, When::Now)?
+            }
+            None => draft.state,
+        };
         transaction.commit = true;
         drop(transaction);
-        Ok(manager)
+        Ok((manager, value))
     }
 
     /// Runs `f`, and keeps what it staged if it succeeds and, where there is a store, the store takes
@@ -218,7 +252,9 @@ impl CascadingCipherManager {
         when: When,
     ) -> Result<Vec<u8>, Error> {
         self.transact(when, |stack, reports, draft| {
-            let wire = stack.seal(Kind::Application, plaintext, associated_data, reports)?;
+            let bound = draft.state.bound(associated_data);
+            let sealed = stack.seal(Kind::Application, plaintext, &bound, reports)?;
+            let wire = draft.state.with_opening(sealed)?;
             draft.send(&wire, stack.epoch(), &Recipients::Everyone)?;
             Ok(wire)
         })

@@ -17,6 +17,7 @@ use crate::{
     Error, MessageId, Recipients,
     entries::{self, Entries},
     layers::{LayerMut, failed},
+    manager::Also,
     place::{self, Place},
     records::{COUNTERS, Counters, LayerRecord, Shape},
     state::State,
@@ -92,11 +93,13 @@ impl Slots {
 }
 
 /// Other layers than before.
-pub(crate) struct Reshaped<'a> {
+pub(crate) struct Reshaped<'a, 'b> {
     pub(crate) descriptors: &'a [LayerDescriptor],
     pub(crate) slots: Slots,
     /// Deletes the records of layers that are taken out.
     pub(crate) erased: Batch,
+    /// Puts more into the same commit.
+    pub(crate) with: Option<Also<'b>>,
 }
 
 impl Persistence {
@@ -213,15 +216,17 @@ impl Persistence {
     pub(crate) fn commit_operation<'a>(
         &mut self,
         layers: impl Iterator<Item = LayerMut<'a>>,
-        reshaped: Option<Reshaped<'_>>,
+        reshaped: Option<Reshaped<'_, '_>>,
         before: &State,
         draft: Draft,
         when: When,
     ) -> Result<State, Error> {
         let mut batch = draft.entries.map(Entries::into_batch).unwrap_or_default();
+        let mut also = None;
         let reshaped = match reshaped {
             None => None,
-            Some(Reshaped { descriptors, slots, erased }) => {
+            Some(Reshaped { descriptors, slots, erased, with }) => {
+                also = with;
                 batch.extend(erased);
                 place::register(&mut batch, &self.name);
                 let layers = slots.list.iter().zip(descriptors);
@@ -239,6 +244,9 @@ impl Persistence {
             layer.save(&mut writer).map_err(|source| failed(position, layer, source))?;
         }
         draft.state.write(before, &mut batch, &self.place)?;
+        if let Some(also) = also {
+            also(&mut batch)?;
+        }
         match when {
             When::Flushed => {
                 batch.fits()?;

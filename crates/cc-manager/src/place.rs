@@ -17,6 +17,11 @@ impl Place {
         Self(index().child(name))
     }
 
+    /// Of an account for pairs: its names have nothing to do with those of managers.
+    pub(crate) fn of_account(name: &str) -> Self {
+        Self(Scope::new("cascade accounts").child(name))
+    }
+
     pub(crate) fn root(&self) -> &Scope {
         &self.0
     }

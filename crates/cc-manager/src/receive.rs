@@ -255,6 +255,7 @@ impl Cause {
             | Error::Disagreement
             | Error::PairwiseInGroup { .. }
             | Error::TooManyProposals(_) => Self::Forged,
+            Error::UnsignedBundle | Error::OwnBundle => Self::Forged,
             Error::NotInvited => Self::Stale(None),
             Error::StaleEpoch { epoch, .. } => Self::Stale(Some(*epoch)),
             Error::EarlyEpoch { epoch, present } => Self::early(Some(*epoch), Some(*present)),
@@ -298,7 +299,7 @@ fn open(
     associated_data: &[u8],
 ) -> Result<Incoming, Error> {
     match Kind::of(wire)? {
-        Kind::Application => {
+        Kind::Application | Kind::First => {
             open_message(stack, reports, draft, wire, associated_data).map(Incoming::Message)
         }
         kind @ (Kind::Commit | Kind::Proposal) if stack.member().is_some() => {
@@ -324,8 +325,12 @@ pub(crate) fn open_message(
     wire: &[u8],
     associated_data: &[u8],
 ) -> Result<Message, Error> {
-    let OpenedMessage { buffer, sender, epoch, sender_name } =
-        stack.open(Kind::Application, wire, associated_data, reports)?;
+    let OpenedMessage { buffer, sender, epoch, sender_name } = {
+        let message = draft.state.without_opening(wire, stack.id())?;
+        let bound = draft.state.bound(associated_data);
+        stack.open(Kind::Application, message, &bound, reports)?
+    };
+    draft.state.answered();
     let mut opened = Opened::default().named(sender_name);
     (opened.sender, opened.epoch) = (sender, epoch);
     let id = draft.receive(buffer.as_slice(), &opened)?;

@@ -3,7 +3,7 @@
 use alloc::{format, sync::Arc, vec::Vec};
 
 use cc_core::{
-    LayerDescriptor, MemberId, Opaque, SecretBytes,
+    LayerDescriptor, MemberId, Opaque, PairId, SecretBytes,
     store::{Batch, Scope, ScopeReader, Store, StoreError},
 };
 use tls_codec::{
@@ -13,6 +13,7 @@ use tls_codec::{
 use crate::{
     change::{Change, ChangeId},
     history::History,
+    pair::Pairing,
     place::Place,
     proposal::{Content, Proposal, Proposed},
     state::{Intent, LeaveRequest, Noted, Requests, Staged, State},
@@ -26,6 +27,8 @@ const GROUP: &[u8] = b"group";
 const STAGED: &[u8] = b"staged";
 const OVERTAKEN: &[u8] = b"overtaken";
 const HISTORY: &[u8] = b"history";
+const PAIR: &[u8] = b"pair";
+const ACCEPTED: &[u8] = b"accepted";
 pub(crate) const COUNTERS: &[u8] = b"counters";
 
 /// What goes up with every commit, or may.
@@ -160,6 +163,65 @@ struct AdditionRecord {
     bundle: Opaque,
 }
 
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct PairRecord {
+    id: [u8; 32],
+    transcript: [u8; 32],
+    peer: [u8; 32],
+    opening: Opaque,
+}
+
+impl PairRecord {
+    fn of(pair: &Pairing) -> Self {
+        Self {
+            id: pair.id.0,
+            transcript: pair.transcript,
+            peer: *pair.peer.as_bytes(),
+            opening: pair.opening.as_slice().into(),
+        }
+    }
+
+    fn into_pairing(self) -> Pairing {
+        Pairing {
+            id: PairId(self.id),
+            transcript: self.transcript,
+            peer: MemberId::from_bytes(self.peer),
+            opening: self.opening.0,
+        }
+    }
+}
+
+/// The pairs that an account accepted lately, oldest first.
+#[derive(Clone, Default, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct AcceptedPairs {
+    pairs: Vec<[u8; 32]>,
+}
+
+/// Pairs that are remembered.
+const MAX_ACCEPTED: usize = 256;
+
+impl AcceptedPairs {
+    pub(crate) fn has(&self, pair: &PairId) -> bool {
+        self.pairs.contains(&pair.0)
+    }
+
+    /// The same with this one.
+    pub(crate) fn with(&self, pair: PairId) -> Self {
+        let dropped = (self.pairs.len() + 1).saturating_sub(MAX_ACCEPTED);
+        let mut pairs: Vec<_> = self.pairs.iter().skip(dropped).copied().collect();
+        pairs.push(pair.0);
+        Self { pairs }
+    }
+
+    pub(crate) fn read(root: &ScopeReader<'_>) -> Result<Self, StoreError> {
+        Ok(read(root, ACCEPTED)?.unwrap_or_default())
+    }
+
+    pub(crate) fn write(&self, batch: &mut Batch, place: &Place) -> Result<(), StoreError> {
+        write(batch, place.root(), ACCEPTED, self)
+    }
+}
+
 impl GroupRecord {
     fn of(state: &State) -> Self {
         let leaving = state.requests.leaving.iter().map(|(member, request)| LeavingRecord {
@@ -280,6 +342,8 @@ impl State {
         let staged = read::<StagedRecord>(&root, STAGED)?;
         state.staged = staged.map(|record| Arc::new(record.into_staged()));
         state.history = Arc::new(read::<History>(&root, HISTORY)?.unwrap_or_default());
+        let pair = read::<PairRecord>(&root, PAIR)?;
+        state.pair = pair.map(|record| Arc::new(record.into_pairing()));
         let overtaken = read::<IntentRecord>(&root, OVERTAKEN)?;
         state.overtaken = overtaken.map(|record| Arc::new(record.into_intent()));
         Ok(state)
@@ -320,6 +384,11 @@ impl State {
         }
         if self.history != before.history {
             write(batch, root, HISTORY, &*self.history)?;
+        }
+        if self.pair != before.pair
+            && let Some(pair) = &self.pair
+        {
+            write(batch, root, PAIR, &PairRecord::of(pair))?;
         }
         if self.overtaken != before.overtaken {
             match &self.overtaken {

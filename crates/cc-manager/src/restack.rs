@@ -83,7 +83,8 @@ impl CascadingCipherManager {
         draft.state.forget_additions();
         *state = match persistence.as_mut().zip(slots) {
             Some((persistence, (slots, erased))) => {
-                let reshaped = Reshaped { descriptors: &composition.descriptors, slots, erased };
+                let descriptors = &composition.descriptors;
+                let reshaped = Reshaped { descriptors, slots, erased, with: None };
                 let layers = arrangement.iter_mut();
                 persistence.commit_operation(layers, Some(reshaped), state, draft, When::Now)?
             }

@@ -11,6 +11,7 @@ use cc_core::MemberId;
 use crate::{
     change::{Change, ChangeId},
     history::History,
+    pair::Pairing,
     proposal::Proposed,
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) history: Arc<History>,
     /// The number of the next entry of the inbox or outbox, or of the next proposal.
     pub(crate) next_entry: u64,
+    /// The pair that this is, where it began from a bundle.
+    pub(crate) pair: Option<Arc<Pairing>>,
 }
 
 /// What members ask for.

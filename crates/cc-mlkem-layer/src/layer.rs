@@ -167,12 +167,7 @@ impl fmt::Debug for MlKemLayer {
 
 impl CipherLayer for MlKemLayer {
     fn descriptor(&self) -> LayerDescriptor {
-        let mode = match &self.mode {
-            Mode::Pairwise(_) => 1,
-            Mode::Group(_) => 2,
-        };
-        let [high, low] = self.parameter_set().id().to_be_bytes();
-        LayerDescriptor { id: Self::ID, version: 1, parameters: alloc::vec![mode, high, low] }
+        descriptor_of(self.parameter_set(), matches!(self.mode, Mode::Pairwise(_)))
     }
 
     fn properties(&self) -> Properties {
@@ -272,6 +267,12 @@ impl CipherLayer for MlKemLayer {
 }
 
 cc_root_group::group_layer!(MlKemLayer);
+
+pub(crate) fn descriptor_of(set: ParameterSet, pairwise: bool) -> LayerDescriptor {
+    let mode = if pairwise { 1 } else { 2 };
+    let [high, low] = set.id().to_be_bytes();
+    LayerDescriptor { id: MlKemLayer::ID, version: 1, parameters: alloc::vec![mode, high, low] }
+}
 
 fn not_a_group() -> LayerError {
     LayerError::misuse("a pairwise layer has no group: make it with MlKemLayer::group")

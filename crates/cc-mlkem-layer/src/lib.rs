@@ -8,6 +8,7 @@ extern crate std;
 mod kem;
 mod key;
 mod layer;
+mod pair_keys;
 mod pairwise;
 mod parameters;
 mod settings;
@@ -18,6 +19,7 @@ pub use cc_root_group::{
 };
 pub use key::{HybridKeyPair, HybridPublicKey};
 pub use layer::MlKemLayer;
+pub use pair_keys::MlKemPairKeys;
 pub use pairwise::{DEFAULT_PAST_EPOCHS, MAX_PAST_EPOCHS, MAX_UNCONFIRMED_EPOCHS, Schedule, Setup};
 pub use parameters::ParameterSet;
 pub use settings::MlKemSettings;

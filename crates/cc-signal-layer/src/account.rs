@@ -72,8 +72,28 @@ pub struct Account {
 #[must_use = "the session does not exist until this is applied"]
 pub struct StagedSession {
     session: Session,
-    peer: IdentityKey,
+    used: StagedUse,
+}
+
+/// What a session that was accepted takes from the account.
+#[derive(Debug)]
+pub(crate) struct StagedUse {
     handshake: Handshake,
+    number: u64,
+}
+
+impl StagedUse {
+    /// Who has begun the session.
+    pub(crate) fn peer(&self) -> &IdentityKey {
+        &self.handshake.identity
+    }
+}
+
+/// A session at its beginning.
+pub(crate) struct Begun {
+    pub(crate) session: Session,
+    /// What a layer hands upwards: both sides have it, and it says nothing of the keys of messages.
+    pub(crate) contribution: Secret<32>,
 }
 
 impl Account {
@@ -244,23 +264,7 @@ impl Account {
     /// # Errors
     /// [`Error::Stale`] when the keys have been used or rotated away since; nothing has changed.
     pub fn apply(&mut self, staged: StagedSession) -> Result<Session, Error> {
-        let handshake = &staged.handshake;
-        let number = staged.session.number();
-        if self.check(handshake).and_then(|()| self.check_number(handshake, number)).is_err() {
-            return Err(Error::Stale);
-        }
-        if !self.uses_one_time_key(handshake)
-            && let Some(period) = self.period_mut(handshake.signed_prekey)
-        {
-            let peer = peer_id(&staged.peer);
-            period.seen_mut().insert(peer, *handshake.ephemeral.as_bytes(), number);
-        }
-        if let Some(id) = handshake.one_time_prekey {
-            self.curve.remove(id);
-        }
-        if let Some((id, _)) = handshake.kem {
-            self.kem.remove(id);
-        }
+        self.use_up(&staged.used)?;
         Ok(staged.session)
     }
 
@@ -320,6 +324,55 @@ impl Account {
         entropy: &mut impl Entropy,
     ) -> Result<Session, Error> {
         scrubbed_deep(|| self.initiate(bundle, agree, limits, number, entropy))
+            .map(|begun| begun.session)
+    }
+
+    /// As [`begin`](Self::begin), for a layer that carries the handshake itself: the session does not repeat
+    /// it. Its number is the time.
+    pub(crate) fn begin_pair(
+        &self,
+        bundle: &Bundle,
+        limits: Limits,
+    ) -> Result<(Begun, Box<[u8]>), Error> {
+        let number = clock::now();
+        let mut begun =
+            scrubbed_deep(|| self.initiate(bundle, Agree::Pqxdh, limits, number, &mut System))?;
+        let handshake = begun.session.take_handshake().ok_or(Error::Primitive)?;
+        Ok((begun, handshake))
+    }
+
+    /// The session that this handshake begins, before its first message opens: only that proves who has begun
+    /// it. [`use_up`](Self::use_up) takes away what it uses.
+    pub(crate) fn accept_pair(
+        &self,
+        handshake: &[u8],
+        limits: Limits,
+    ) -> Result<(Begun, StagedUse), Error> {
+        scrubbed_deep(|| self.answer(handshake, limits)).map_err(Error::of_opening)
+    }
+
+    /// Takes away what a session that was accepted uses up.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when the keys have been used or rotated away since; nothing has changed.
+    pub(crate) fn use_up(&mut self, staged: &StagedUse) -> Result<(), Error> {
+        let StagedUse { handshake, number } = staged;
+        if self.check(handshake).and_then(|()| self.check_number(handshake, *number)).is_err() {
+            return Err(Error::Stale);
+        }
+        if !self.uses_one_time_key(handshake)
+            && let Some(period) = self.period_mut(handshake.signed_prekey)
+        {
+            let peer = peer_id(&handshake.identity);
+            period.seen_mut().insert(peer, *handshake.ephemeral.as_bytes(), *number);
+        }
+        if let Some(id) = handshake.one_time_prekey {
+            self.curve.remove(id);
+        }
+        if let Some((id, _)) = handshake.kem {
+            self.kem.remove(id);
+        }
+        Ok(())
     }
 
     fn initiate(
@@ -329,7 +382,7 @@ impl Account {
         limits: Limits,
         number: u64,
         entropy: &mut impl Entropy,
-    ) -> Result<Session, Error> {
+    ) -> Result<Begun, Error> {
         if bundle.identity.keys() == self.identity().keys() {
             return Err(Error::WrongIdentity);
         }
@@ -355,12 +408,13 @@ impl Account {
         }
         .encode();
         let binding = Binding::new(self.identity(), &bundle.identity, &handshake);
-        let RatchetStart { root, header_a, header_b, spqr, .. } = start;
+        let RatchetStart { root, header_a, header_b, spqr, contribution, .. } = start;
         let spqr = Spqr::new(&spqr, Role::Initiator)?;
         let prekey = &bundle.signed_prekey.key;
         let ratchet = Ratchet::initiator(root, header_a, header_b, prekey, spqr, entropy)?;
         let handshake = Some(Box::from(handshake));
-        Ok(Session::new(binding, Role::Initiator, number, handshake, ratchet, limits))
+        let session = Session::new(binding, Role::Initiator, number, handshake, ratchet, limits);
+        Ok(Begun { session, contribution })
     }
 
     fn respond(
@@ -370,6 +424,14 @@ impl Account {
         limits: Limits,
     ) -> Result<(Range<usize>, StagedSession), Error> {
         let (encoded, _) = initial_message::split(message)?;
+        let (Begun { mut session, .. }, used) = self.answer(encoded, limits)?;
+        let (range, opened) = session.open_in_place(ad, message)?;
+        session.apply(opened)?;
+        Ok((range, StagedSession { session, used }))
+    }
+
+    /// The responder's side of a handshake.
+    fn answer(&self, encoded: &[u8], limits: Limits) -> Result<(Begun, StagedUse), Error> {
         let handshake = Handshake::decode(encoded)?;
         self.check(&handshake)?;
         let period = self.period(handshake.signed_prekey).ok_or(Error::Undecryptable)?;
@@ -401,17 +463,15 @@ impl Account {
             },
         };
         let binding = Binding::new(&handshake.identity, self.identity(), encoded);
-        let RatchetStart { root, header_a, header_b, spqr, mask } = RatchetStart::derive(&secret)?;
+        let RatchetStart { root, header_a, header_b, spqr, mask, contribution } =
+            RatchetStart::derive(&secret)?;
         let number = u64::from_be_bytes(handshake.number) ^ mask;
         let prekey = period.signed().duplicate();
         let spqr = Spqr::new(&spqr, Role::Responder)?;
         let ratchet = Ratchet::responder(root, header_a, header_b, prekey, spqr);
-        let mut session = Session::new(binding, Role::Responder, number, None, ratchet, limits);
+        let session = Session::new(binding, Role::Responder, number, None, ratchet, limits);
         self.check_number(&handshake, number)?;
-        let (range, opened) = session.open_in_place(ad, message)?;
-        session.apply(opened)?;
-        let staged = StagedSession { session, peer: handshake.identity, handshake };
-        Ok((range, staged))
+        Ok((Begun { session, contribution }, StagedUse { handshake, number }))
     }
 
     /// Checks that this handshake can still be accepted: the keys it names are there, and where it
@@ -474,7 +534,7 @@ impl StagedSession {
     /// Who has begun the session. Opening its first message has proved it.
     #[must_use]
     pub fn peer(&self) -> &IdentityKey {
-        &self.peer
+        self.used.peer()
     }
 }
 
@@ -489,6 +549,8 @@ struct RatchetStart {
     /// What the post-quantum ratchet starts from.
     spqr: Secret<32>,
     mask: u64,
+    /// Of a layer, to those above it.
+    contribution: Secret<32>,
 }
 
 impl RatchetStart {
@@ -502,8 +564,10 @@ impl RatchetStart {
             header_b: HeaderKey::new(kdf::part(okm.expose(), 2)?),
             spqr: kdf::part(okm.expose(), 3)?,
             mask: u64::from_be_bytes(*mask),
+            contribution: kdf::hkdf_expand(secret, &[CONTRIBUTION_INFO])?,
         })
     }
 }
 
 const RATCHET_INFO: &[u8] = b"cc-signal/1 ratchet";
+const CONTRIBUTION_INFO: &[u8] = b"cc-signal/1 contribution";

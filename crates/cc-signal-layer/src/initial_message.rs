@@ -113,3 +113,11 @@ pub fn claimed_sender(message: &[u8]) -> Result<Option<IdentityKey>, Error> {
         .map(|handshake| Some(handshake.identity))
         .map_err(|_| Error::Undecryptable)
 }
+
+/// Whose handshake this is, with nothing behind it. As [`claimed_sender`].
+pub(crate) fn handshake_sender(handshake: &[u8]) -> Result<IdentityKey, Error> {
+    match split(handshake) {
+        Ok((handshake, [])) => Ok(Handshake::decode(handshake)?.identity),
+        _ => Err(Error::Undecryptable),
+    }
+}

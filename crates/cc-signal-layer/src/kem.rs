@@ -4,8 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use cc_core::Secret;
-use ml_kem::{Decapsulate, DecapsulationKey1024, EncapsulationKey1024, KeyExport, TryKeyInit};
-use zeroize::Zeroize;
+use libcrux_ml_kem::mlkem1024::{self, MlKem1024KeyPair};
 
 use crate::{Error, entropy::Entropy, scrub::scrubbed_deep};
 
@@ -16,10 +15,7 @@ pub const CIPHERTEXT_LEN: usize = 1568;
 
 /// An encapsulation key that passed the checks of FIPS 203 section 7.2.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KemPublicKey {
-    key: EncapsulationKey1024,
-    bytes: Box<[u8; PUBLIC_LEN]>,
-}
+pub struct KemPublicKey(Box<[u8; PUBLIC_LEN]>);
 
 impl KemPublicKey {
     /// Checks bytes off the wire.
@@ -27,15 +23,17 @@ impl KemPublicKey {
     /// # Errors
     /// [`Error::InvalidKey`] when the key has the wrong length or a coefficient is not reduced.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let key = EncapsulationKey1024::new_from_slice(bytes).map_err(|_| Error::InvalidKey)?;
         let bytes: [u8; PUBLIC_LEN] = bytes.try_into().map_err(|_| Error::InvalidKey)?;
-        Ok(Self { key, bytes: Box::new(bytes) })
+        if !mlkem1024::validate_public_key(&bytes.into()) {
+            return Err(Error::InvalidKey);
+        }
+        Ok(Self(Box::new(bytes)))
     }
 
     /// The 1568 bytes of the encoding.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; PUBLIC_LEN] {
-        &self.bytes
+        &self.0
     }
 
     /// A fresh shared secret and the ciphertext that carries it.
@@ -43,16 +41,12 @@ impl KemPublicKey {
         &self,
         entropy: &mut impl Entropy,
     ) -> Result<(Box<[u8; CIPHERTEXT_LEN]>, Secret<32>), Error> {
-        let mut message = ml_kem::B32::default();
-        entropy.fill(&mut message)?;
-        let (ciphertext, secret) = scrubbed_deep(|| {
-            let (ciphertext, mut shared) = self.key.encapsulate_deterministic(&message);
-            let secret = Secret::copy_from(&shared).ok_or(Error::Primitive);
-            shared.zeroize();
-            (Box::new(ciphertext.into()), secret)
-        });
-        message.zeroize();
-        Ok((ciphertext, secret?))
+        let message: Secret<32> = entropy.secret()?;
+        Ok(scrubbed_deep(|| {
+            let key = (*self.0).into();
+            let (ciphertext, mut shared) = mlkem1024::encapsulate(&key, *message.expose());
+            (Box::new(*ciphertext.as_slice()), Secret::take(&mut shared))
+        }))
     }
 }
 
@@ -89,9 +83,7 @@ impl KemKeyPair {
     /// Computes the public half.
     #[must_use]
     pub fn public(&self) -> KemPublicKey {
-        let key = scrubbed_deep(|| self.expand().encapsulation_key().clone());
-        let bytes = Box::new(key.to_bytes().into());
-        KemPublicKey { key, bytes }
+        scrubbed_deep(|| KemPublicKey(Box::new(*self.expand().pk())))
     }
 
     /// The shared secret in `ciphertext`; for a damaged one a secret nobody else knows (FIPS 203's
@@ -99,7 +91,8 @@ impl KemKeyPair {
     #[must_use]
     pub fn decapsulate(&self, ciphertext: &[u8; CIPHERTEXT_LEN]) -> Secret<32> {
         scrubbed_deep(|| {
-            let mut shared: [u8; 32] = self.expand().decapsulate(&(*ciphertext).into()).into();
+            let keys = self.expand();
+            let mut shared = mlkem1024::decapsulate(keys.private_key(), &(*ciphertext).into());
             Secret::take(&mut shared)
         })
     }
@@ -112,8 +105,8 @@ impl KemKeyPair {
         &self.seed
     }
 
-    fn expand(&self) -> DecapsulationKey1024 {
-        DecapsulationKey1024::from_seed((*self.seed.expose()).into())
+    fn expand(&self) -> MlKem1024KeyPair {
+        mlkem1024::generate_key_pair(*self.seed.expose())
     }
 }
 
@@ -193,5 +186,30 @@ mod tests {
             }
         }
         assert!(checked > 10, "{checked}");
+    }
+
+    /// A second implementation gives the same bytes, for keys and ciphertexts that are damaged as well.
+    #[test]
+    fn another_implementation_agrees() {
+        use ml_kem::{Decapsulate, DecapsulationKey1024, KeyExport, TryKeyInit};
+
+        for round in 0..8u8 {
+            let seed = [round; 64];
+            let pair = KemKeyPair::from_seed(Secret::copy_from(&seed).unwrap());
+            let other = DecapsulationKey1024::from_seed(seed.into());
+            let public = other.encapsulation_key().to_bytes();
+            assert_eq!(pair.public().as_bytes()[..], public[..]);
+            let (mut ciphertext, secret) =
+                pair.public().encapsulate(&mut crate::entropy::System).unwrap();
+            assert_eq!(secret.expose()[..], other.decapsulate(&(*ciphertext).into())[..]);
+            ciphertext[usize::from(round)] ^= 1;
+            let rejected = pair.decapsulate(&ciphertext);
+            assert_eq!(rejected.expose()[..], other.decapsulate(&(*ciphertext).into())[..]);
+            assert_ne!(rejected, secret);
+            let mut unreduced = *pair.public().as_bytes();
+            unreduced[..2].copy_from_slice(&[0xff; 2]);
+            assert!(KemPublicKey::from_bytes(&unreduced).is_err());
+            assert!(ml_kem::EncapsulationKey1024::new_from_slice(&unreduced).is_err());
+        }
     }
 }

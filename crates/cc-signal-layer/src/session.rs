@@ -219,6 +219,11 @@ impl Session {
         Self { binding, role, number, handshake, ratchet, limits, revision: 0 }
     }
 
+    /// The handshake, which a layer carries from now on: the messages of the session come without it.
+    pub(crate) fn take_handshake(&mut self) -> Option<Box<[u8]>> {
+        self.handshake.take()
+    }
+
     /// For going back when a store fails.
     pub(crate) fn duplicate(&self) -> Self {
         Self {

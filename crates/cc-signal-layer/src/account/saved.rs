@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use cc_core::Secret;
 
-use super::{Account, StagedSession};
+use super::{Account, StagedSession, StagedUse};
 use crate::{
     Error,
     identity::IdentityKeyPair,
@@ -128,12 +128,17 @@ pub(crate) struct UsedPrekeys {
 impl Account {
     /// What [`Account::apply`] will take.
     pub(crate) fn prekeys_used_by(&self, staged: &StagedSession) -> UsedPrekeys {
-        let handshake = &staged.handshake;
+        self.prekeys_of(&staged.used)
+    }
+
+    /// What [`Account::use_up`] will take.
+    pub(crate) fn prekeys_of(&self, used: &StagedUse) -> UsedPrekeys {
+        let StagedUse { handshake, .. } = used;
         let curve = handshake.one_time_prekey;
         let kem = handshake.kem.as_ref().map(|(id, _)| *id);
         let seen = self
             .period(handshake.signed_prekey)
-            .map(|period| (period.id(), period.seen().before_insert(seen::peer_id(&staged.peer))));
+            .map(|period| (period.id(), period.seen().before_insert(seen::peer_id(used.peer()))));
         UsedPrekeys {
             curve: curve.and_then(|id| Some((id, self.curve.get(id)?.duplicate()))),
             kem: kem.and_then(|id| Some((id, self.kem.get(id)?.duplicate()))),
