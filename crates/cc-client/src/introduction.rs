@@ -114,9 +114,11 @@ impl Client {
                     contact.keys = frame::encode(&keys)?;
                     self.state.put_contact(&id, &contact)?;
                     self.lower_trust(&id)?;
+                    self.tell_owner(&id, false)?;
                 }
                 Relation::Diverged => {
                     self.lower_trust(&id)?;
+                    self.tell_owner(&id, true)?;
                 }
             }
         }
@@ -172,8 +174,8 @@ impl Client {
             return Ok(true);
         }
         if body.generation < keys.generation() {
-            // Who has a key that was replaced gives the person no more devices.
-            self.lower_trust(&id)?;
+            // From before the key was replaced, or of who has the old key: it gives the person no device. Who
+            // has the key signs anew for the devices that stay.
             return Ok(true);
         }
         if let Some(at) = contact.revoked.iter().position(|(member, _)| *member == body.member) {
@@ -239,6 +241,14 @@ impl Client {
             self.state.emit(&EventRecord::DeviceRevoked { person: body.person, device })?;
         }
         Ok(())
+    }
+
+    /// Somebody has replaced this person's own key, elsewhere.
+    fn tell_owner(&mut self, id: &PersonId, conflicting: bool) -> Result<(), Fault> {
+        if *id != self.state.own.id {
+            return Ok(());
+        }
+        self.state.emit(&EventRecord::OwnKeysReplaced { conflicting })
     }
 
     /// Takes the trust in a person back; gives whether there was any.

@@ -422,6 +422,13 @@ pub(crate) enum EventRecord {
         from: Trust,
         to: Trust,
     },
+    OwnKeysReplaced {
+        conflicting: bool,
+    },
+    NotDelivered {
+        mailbox: LogId,
+        why: String,
+    },
     DeviceAdded {
         person: PersonId,
         device: PersonRecord,
