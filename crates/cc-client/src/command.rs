@@ -23,7 +23,7 @@ const MAX_OWN_QUEUED: u32 = 1_000;
 /// Bytes of the longest title of a group: it is in a record that is written with every message.
 pub(crate) const MAX_TITLE_LEN: usize = 1024;
 /// Requests that wait for an answer.
-const MAX_REQUESTS: usize = 4_096;
+pub(crate) const MAX_REQUESTS: usize = 4_096;
 
 /// Something to be done. Its id makes asking twice harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
