@@ -189,6 +189,7 @@ impl Client {
         self.touch_changed();
         let changed = core::mem::take(&mut self.state.changed);
         let views = self.prepare_views(&changed)?;
+        self.state.write_queues()?;
         self.state.write_groups(changed)?;
         let mut store = lock(&self.store)?;
         if !store.has_changes() && self.state.meta == before {

@@ -11,7 +11,7 @@ use crate::{
     command::MAX_TITLE_LEN,
     event::fate_number,
     frame::{self, Frame, FrameError, GroupItem},
-    records::{self, EventRecord, PersonRecord, Queued, SeenRecord, Standing, Work},
+    records::{self, EventRecord, PersonRecord, SeenRecord, Standing, Work},
     seat::{self, Opened, Outcome},
 };
 
@@ -384,6 +384,7 @@ impl Client {
                 .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
         if outcome.removed_self {
+            self.ground(group)?;
             if readmitted && self.may_be_readmitted(group)? {
                 // Who asked to be added anew is removed by the change that adds it, and its welcome is on its
                 // way, also where it came back into step before somebody read the request.
@@ -392,7 +393,6 @@ impl Client {
                     record.standing = Standing::Rejoining(record.cursor);
                 }
             } else {
-                self.ground(group)?;
                 self.abandon(group, "removed from the group")?;
                 self.state.group_mut(group)?.standing = Standing::Removed;
             }
@@ -402,9 +402,8 @@ impl Client {
 
     /// Settles all that is in the queue of a group that this person is no longer in.
     fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
-        let queue = self.state.list::<Queued>(&records::queue(group), usize::MAX)?;
-        for (key, queued) in queue {
-            self.dequeue(group, crate::request::queue_number(&key)?)?;
+        for (number, queued) in self.state.queue(group)? {
+            self.dequeue(group, number)?;
             if let Some(operation) = queued.operation {
                 let event = match queued.work {
                     Work::Leave => EventRecord::Done { operation, position: Position::START },
