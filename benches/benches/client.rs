@@ -18,9 +18,8 @@ use std::{
 
 use cc_aes_layer::AesLayer;
 use cc_client::{
-    Append, Client, Command, DeliveryService, EventId, Failure, GroupId, Input, LogId,
-    MemoryService, Now, OperationId, Page, Position, Profile, Publish, Read, Recipe, RequestId,
-    turn,
+    Client, Command, EventId, GroupId, Input, MemoryService, Now, OperationId, Page, Position,
+    Profile, Recipe, turn,
 };
 use cc_core::Secret;
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
@@ -28,6 +27,9 @@ use cc_manager::{CascadingCipherManager, Incoming, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_store_sqlite::{Credential, Durability, SqliteStore};
 
+use apart::{Apart, Costs};
+
+mod apart;
 #[allow(dead_code, reason = "the durations are measured otherwise here")]
 mod measure;
 
@@ -153,77 +155,6 @@ fn id() -> OperationId {
     OperationId::random().unwrap()
 }
 
-/// What messages cost one of the two, in each round: for each message of it.
-#[derive(Default)]
-struct Costs {
-    wall: Vec<Duration>,
-    processor: Vec<Duration>,
-    bytes: Vec<u64>,
-}
-
-impl Costs {
-    /// Measures a round of `count` messages. `work` says how much of its time was the delivery service's.
-    fn round(&mut self, count: usize, work: impl FnOnce() -> Duration) {
-        let (bytes, processor, start) = (measure::written(), processor_time(), Instant::now());
-        let service = work();
-        let (wall, processor) = (start.elapsed(), processor_time() - processor);
-        let count = count as u32;
-        self.wall.push(wall.saturating_sub(service) / count);
-        self.processor.push(processor.saturating_sub(service) / count);
-        self.bytes.push((measure::written() - bytes) / u64::from(count));
-    }
-}
-
-/// The processor's time for this process. `/proc/self/schedstat` has it only as of the last time that the
-/// process gave way, which is too coarse for twenty messages.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// A delivery service whose own time is told apart: in a process of its own it would take none here.
-struct Apart {
-    service: MemoryService,
-    spent: Duration,
-    /// When the message that is on its way was given to the client, and what it took from there until the
-    /// client handed it out.
-    given: Instant,
-    until_handed_out: Duration,
-}
-
-impl Apart {
-    fn new(service: &MemoryService) -> Self {
-        let (spent, until_handed_out) = Default::default();
-        Self { service: service.clone(), spent, given: Instant::now(), until_handed_out }
-    }
-
-    fn time<T>(&mut self, call: impl FnOnce(&mut MemoryService) -> T) -> T {
-        let start = Instant::now();
-        let answer = call(&mut self.service);
-        self.spent += start.elapsed();
-        answer
-    }
-}
-
-impl DeliveryService for Apart {
-    fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure> {
-        self.until_handed_out += self.given.elapsed();
-        self.time(|service| service.append(id, append))
-    }
-
-    fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Failure> {
-        self.time(|service| service.read(id, read))
-    }
-
-    fn publish(&mut self, id: RequestId, publish: &Publish) -> Result<u32, Failure> {
-        self.time(|service| service.publish(id, publish))
-    }
-
-    fn claim(&mut self, id: RequestId, mailbox: &LogId) -> Result<Option<Vec<u8>>, Failure> {
-        self.time(|service| service.claim(id, mailbox))
-    }
-}
-
 /// Two who talk, once as managers and once as clients.
 struct Talk {
     founder: CascadingCipherManager,
@@ -316,8 +247,13 @@ impl Talk {
         let mut apart = Apart::new(service);
         send_many.round(BATCH, || {
             let send = || Command::Send { group: *group, content: TEXT.to_vec() };
-            alice.client.submit_all((0..BATCH).map(|_| (id(), send()))).unwrap();
+            let commands = (0..BATCH).map(|_| (id(), send()));
+            let request = alice.client.submit_all_and_poll(alice.now, commands).unwrap().unwrap();
+            let result = request.perform(&mut apart);
+            let input = Input::Response { id: request.id, result };
+            let _ledger = alice.client.handle(alice.now, input).unwrap();
             turn(&mut alice.client, &mut apart, alice.now).unwrap();
+            alice.pass();
             assert_eq!(alice.acknowledge(), BATCH);
             apart.spent
         });

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// Settled commands of one block.
-const BLOCK: u64 = 16;
+const BLOCK: u64 = 8;
 /// Full blocks that are kept at least: 4096 commands.
-const BLOCKS: u64 = 256;
+const BLOCKS: u64 = 512;
 
 /// The digest of a command, which tells another one under the same id.
 pub(crate) type CommandDigest = [u8; 8];
@@ -49,6 +49,8 @@ pub(crate) struct Operations {
     known: BTreeMap<OperationId, Known>,
     /// The block that is not full.
     last: Vec<(OperationId, CommandDigest)>,
+    /// It is to be written.
+    changed: bool,
 }
 
 impl State {
@@ -76,7 +78,7 @@ impl State {
         let number = self.meta.next_settled;
         self.meta.next_settled += 1;
         let (block, scope) = (number / BLOCK, records::settled());
-        let begins = number % BLOCK == 0;
+        let begins = number.is_multiple_of(BLOCK);
         if let Some(old) = block.checked_sub(BLOCKS + 1).filter(|_| begins) {
             let key = records::key(old);
             let forgotten: Option<Vec<(OperationId, CommandDigest)>> = self.get(&scope, &key)?;
@@ -94,8 +96,19 @@ impl State {
             operations.last.clear();
         }
         operations.last.push((id, known.digest));
+        operations.changed = true;
+        if self.meta.next_settled.is_multiple_of(BLOCK) { self.write_operations() } else { Ok(()) }
+    }
+
+    /// Writes what became of commands in this transaction.
+    pub(crate) fn write_operations(&mut self) -> Result<(), Fault> {
+        let Some(operations) = self.operations.as_mut().filter(|it| it.changed) else {
+            return Ok(());
+        };
+        operations.changed = false;
+        let block = self.meta.next_settled.saturating_sub(1) / BLOCK;
         let record = records::encode(&operations.last)?;
-        lock(&self.store)?.changes()?.put(&scope, records::key(block), record);
+        lock(&self.store)?.changes()?.put(&records::settled(), records::key(block), record);
         Ok(())
     }
 
@@ -110,7 +123,8 @@ impl State {
     /// As the last commit left them: what the open transaction changes, it says.
     fn read_operations(&self) -> Result<Operations, Fault> {
         let store = lock(&self.store)?;
-        let mut operations = Operations { known: BTreeMap::new(), last: Vec::new() };
+        let mut operations =
+            Operations { known: BTreeMap::new(), last: Vec::new(), changed: false };
         each(store.committed(), &records::settled(), |_, block| {
             let block: Vec<(OperationId, CommandDigest)> = records::decode(block)?;
             let known =

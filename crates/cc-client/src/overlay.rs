@@ -50,6 +50,11 @@ impl Overlay {
         self.open.as_ref().is_some_and(|open| !open.is_empty())
     }
 
+    /// Whether it changed anything in this scope.
+    pub(crate) fn has_changes_in(&self, scope: &Scope) -> bool {
+        self.open.as_ref().is_some_and(|open| open.changes_in(scope).next().is_some())
+    }
+
     /// Drops what the open transaction changed.
     pub(crate) fn roll_back(&mut self) {
         self.open = None;

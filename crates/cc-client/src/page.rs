@@ -12,7 +12,7 @@ use crate::{
     event::fate_number,
     frame::{self, Frame, FrameError, GroupItem},
     records::{self, EventRecord, PersonRecord, SeenRecord, Standing, Work},
-    seat::{self, Opened, Outcome},
+    seat::{self, Opened, Outcome, Report},
 };
 
 /// Items of one group that are kept to be opened again.
@@ -95,10 +95,10 @@ impl Client {
                         run = self.open_run(log, page.items.get(index..).unwrap_or_default())?;
                     }
                     match run.pop_front() {
-                        Some(opened) => {
-                            self.more_in_run = !run.is_empty();
+                        Some((opened, report)) => {
+                            self.opened_report = Some(report);
                             let fate = self.opened_item(log, opened, item, now);
-                            self.more_in_run = false;
+                            self.opened_report = None;
                             fate?
                         }
                         None => self.group_item(log, item, now)?,
@@ -195,9 +195,13 @@ impl Client {
     /// no message changes what the next one is opened with. A single one is left to [`group_item`].
     ///
     /// [`group_item`]: Self::group_item
-    fn open_run(&mut self, group: &GroupId, items: &[Item]) -> Result<VecDeque<Opened>, Fault> {
+    fn open_run(
+        &mut self,
+        group: &GroupId,
+        items: &[Item],
+    ) -> Result<VecDeque<(Opened, Report)>, Fault> {
         let record = self.state.group(group)?;
-        if record.standing == Standing::Removed {
+        if record.standing == Standing::Removed || items.len() < 2 {
             return Ok(VecDeque::new());
         }
         let in_flight = record.in_flight.as_ref();
@@ -341,9 +345,11 @@ impl Client {
                     return Ok(Fate::Duplicate);
                 }
                 self.state.put(&scope, sender.id, &seen)?;
-                if !self.more_in_run {
-                    self.note_report(group, content.id)?;
-                }
+                let report = match self.opened_report.take() {
+                    Some(report) => report,
+                    None => seat::last_report(self.group_seat(group)?),
+                };
+                self.note_report(content.id, report);
                 self.state.emit(&EventRecord::Message {
                     group: *group,
                     from: sender,

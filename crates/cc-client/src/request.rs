@@ -252,7 +252,7 @@ impl Client {
         rest: impl Iterator<Item = u64>,
     ) -> Result<Request, Fault> {
         let (mut wires, mut frames, mut commands, mut len) = (vec![], vec![], vec![], 0);
-        let mut last_content = None;
+        let mut contents = vec![];
         let (mut next, mut rest) = (Some(first), rest);
         while let Some((number, queued)) = next {
             // Changes go one by one, in their turn.
@@ -260,14 +260,14 @@ impl Client {
                 break;
             }
             self.state.forget_queued(group, number)?;
-            last_content = None;
+            let mut content = None;
             let frame = match &queued.work {
                 Work::Content { number, bytes } => {
                     let id = match queued.operation {
                         Some(id) => id,
                         None => OperationId::random()?,
                     };
-                    last_content = Some(id);
+                    content = Some(id);
                     Some(Frame::Content(Content {
                         number: *number,
                         id,
@@ -291,9 +291,10 @@ impl Client {
                 None => {
                     let seat = self.group_seat(group)?;
                     wires.extend(seat::seal_all(seat, group, core::mem::take(&mut frames))?);
-                    wires.push(seat::leave(seat)?);
+                    wires.push((seat::leave(seat)?, Vec::new()));
                 }
             }
+            contents.push(content);
             commands.push((number, queued));
             next = match rest.next() {
                 Some(number) => self.state.queued(group, number)?.map(|queued| (number, queued)),
@@ -301,11 +302,13 @@ impl Client {
             };
         }
         wires.extend(seat::seal_all(self.group_seat(group)?, group, frames)?);
-        if let Some(id) = last_content {
-            self.note_report(group, id)?;
-        }
         let (mut items, mut sent) = (Vec::new(), Vec::new());
-        for (wire, (number, queued)) in wires.into_iter().zip(commands) {
+        for (((wire, report), content), (number, queued)) in
+            wires.into_iter().zip(contents).zip(commands)
+        {
+            if let Some(id) = content {
+                self.note_report(id, report);
+            }
             let item = frame::encode(&GroupItem::Sealed(Opaque(wire)))?;
             sent.push(SentMessage { digest: item_digest(&item), number, queued });
             items.push(item);

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
+    sync::Mutex,
 };
 
 use cc_core::{
@@ -13,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     EventId, Fault, GroupId, LogId, Position, RequestId,
-    contact::{self, OwnPerson},
+    contact::{self, DeviceRecord, OwnPerson},
     identity::Identity,
     operations::Operations,
     overlay::{Overlay, SharedStore, lock},
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) queues: Queues,
     /// Commands that are known, once one was asked for.
     pub(crate) operations: Option<Operations>,
+    /// Devices that were asked for.
+    pub(crate) devices: Mutex<BTreeMap<[u8; 32], Option<DeviceRecord>>>,
     pub(crate) store: SharedStore,
 }
 
@@ -108,8 +111,18 @@ impl State {
         drop(store);
         let store = SharedStore::clone(shared);
         let (changed, added) = (BTreeSet::new(), Vec::new());
-        let (queues, operations) = (Queues::default(), None);
-        Ok(Self { meta, groups, requests, own, changed, added, queues, operations, store })
+        Ok(Self {
+            meta,
+            groups,
+            requests,
+            own,
+            changed,
+            added,
+            queues: Queues::default(),
+            operations: None,
+            devices: Mutex::default(),
+            store,
+        })
     }
 
     pub(crate) fn get<T: DeserializeOwned>(
