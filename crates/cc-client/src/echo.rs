@@ -81,6 +81,8 @@ impl Client {
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
+            let roster = self.roster(group)?;
+            let roster = seat::seal_roster(self.group_seat(group)?, group, &roster)?;
             for offer in offers {
                 let offer = seat::read_offer(&offer)?;
                 let id = seat::package_member(self.group_seat(group)?, offer.bundle.as_slice())?;
@@ -92,11 +94,12 @@ impl Client {
                     log: *group,
                     position,
                     welcome: Opaque(welcome.clone()),
+                    inviter: self.mailbox(),
+                    roster: Opaque(roster.clone()),
                 }))?;
                 self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
             }
             self.enqueue(group, None, Work::Title)?;
-            self.send_roster(group)?;
         }
         self.dequeue(group, number)?;
         match operation {
@@ -113,7 +116,7 @@ impl Client {
         let Some(in_flight) = record.in_flight.clone() else { return Ok(()) };
         let (cursor, last_commit) = (record.cursor, record.last_commit);
         let vanished = match self.timers.appended.get(&in_flight.request) {
-            Some(at) => *at <= cursor,
+            Some(appended) => appended.at <= cursor,
             None => !self.state.requests.contains_key(&in_flight.request),
         };
         match in_flight.what {

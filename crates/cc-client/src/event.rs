@@ -109,6 +109,16 @@ pub enum Event {
         /// Positions that were missed: those behind the first, the last included.
         missed: Range<Position>,
     },
+    /// The service's log ends before what was read of it: it was put back to an old copy, or another log is
+    /// shown. What it has now is read anew, and what was sent into what is gone may not reach the others.
+    RolledBack {
+        /// Which log.
+        log: LogId,
+        /// How far it was read.
+        from: Position,
+        /// Where it ended then.
+        to: Position,
+    },
     /// This member fell out of step with the group, and has asked to be added anew.
     Diverged {
         /// Which.
@@ -136,6 +146,20 @@ pub enum Event {
         from: Trust,
         /// How far from now on.
         to: Trust,
+    },
+    /// The key that signs for this person itself was replaced, by another device or a thief: this device does
+    /// not sign for the person (any more). Who did not do that has had the key stolen.
+    OwnKeysReplaced {
+        /// Whether that is beside the replacement that is known here: of the two, one is a thief's.
+        conflicting: bool,
+    },
+    /// Mail that the service did not take: a welcome, or a request to be added anew. Who was invited is in
+    /// the group, and does not know it.
+    NotDelivered {
+        /// To whom.
+        mailbox: LogId,
+        /// Why, in words.
+        why: String,
     },
     /// A person that was known before has one more device, by its own signature: the trust stays.
     DeviceAdded {
@@ -208,6 +232,9 @@ pub enum Fate {
     LostRace,
     /// A welcome for a key package that is not, or no longer, here.
     OrphanWelcome,
+    /// A welcome to a group that the log which it names does not know. Its maker made the group up, or the
+    /// service has lost the commit.
+    Unconfirmed,
     /// Of a later version.
     Unsupported,
     /// Noise, which anybody with access can make.
@@ -224,7 +251,7 @@ impl Fate {
     }
 }
 
-const STORED: [Fate; 15] = [
+const STORED: [Fate; 16] = [
     Fate::Message,
     Fate::Change,
     Fate::Request,
@@ -240,6 +267,7 @@ const STORED: [Fate; 15] = [
     Fate::Unsupported,
     Fate::Malformed,
     Fate::Forged,
+    Fate::Unconfirmed,
 ];
 
 /// A fate as it is stored.
@@ -297,11 +325,14 @@ impl EventRecord {
                 Event::Unreadable { log, position, fate: fate_from(fate) }
             }
             Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
+            Self::RolledBack { log, from, to } => Event::RolledBack { log, from, to },
             Self::Diverged { group } => Event::Diverged { group },
             Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
             Self::Untrusted { operation, person } => settled(operation, Verdict::Untrusted(person)),
             Self::Linked { person, name } => Event::Linked { person, name },
             Self::TrustChanged { person, from, to } => Event::TrustChanged { person, from, to },
+            Self::OwnKeysReplaced { conflicting } => Event::OwnKeysReplaced { conflicting },
+            Self::NotDelivered { mailbox, why } => Event::NotDelivered { mailbox, why },
             Self::DeviceAdded { person, device } => {
                 Event::DeviceAdded { person, device: device.into_person() }
             }

@@ -2,6 +2,7 @@
 
 mod access;
 mod agenda;
+mod arrival;
 mod attachment;
 mod client;
 mod command;
@@ -26,6 +27,7 @@ mod overlay;
 mod package;
 mod page;
 mod person;
+mod positions;
 mod queue;
 mod recipe;
 mod records;

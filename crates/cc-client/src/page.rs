@@ -52,13 +52,16 @@ impl Client {
             match input {
                 Input::Page { log, page } => client.page_now(&log, &page, now, &mut ledger)?,
                 Input::Response { id, result } => match client.timers.reads.remove(&id) {
-                    Some(log) => match result {
-                        Ok(Reply::Page(page)) => client.page_now(&log, &page, now, &mut ledger)?,
-                        Err(Failure::Refused(refusal)) => {
-                            client.read_refused(&log, refusal, now)?
+                    Some(read) => match result {
+                        Ok(Reply::Page(page)) => {
+                            client.read_answered(read, &page, now, &mut ledger)?
                         }
-                        Ok(_) | Err(Failure::Unknown) => client.timers.failed(&log, now),
+                        Err(Failure::Refused(refusal)) => {
+                            client.read_refused(&read.log, refusal, now)?
+                        }
+                        Ok(_) | Err(Failure::Unknown) => client.timers.failed(&read.log, now),
                     },
+                    None if client.arrival_answered(id, &result, now, &mut ledger)? => {}
                     None => client.response_now(id, result, now)?,
                 },
             }
@@ -67,7 +70,7 @@ impl Client {
         })
     }
 
-    fn page_now(
+    pub(crate) fn page_now(
         &mut self,
         log: &LogId,
         page: &Page,
@@ -88,7 +91,7 @@ impl Client {
             } else {
                 let fate = if *log == self.state.meta.mailbox {
                     self.state.meta.mailbox_cursor = item.position;
-                    self.mail(item, now)?
+                    self.mail(item, now, ledger)?
                 } else {
                     self.state.group_mut(log)?.cursor = item.position;
                     if run.is_empty() {
@@ -130,22 +133,6 @@ impl Client {
         Ok(())
     }
 
-    /// What the service keeps no longer is missed, and that is told. Commits may have been among it: what
-    /// comes next decides.
-    fn skip_forgotten(&mut self, log: &LogId, page: &Page) -> Result<(), Fault> {
-        let forgotten = page.forgotten.min(page.head);
-        let Some(cursor) = self.cursor(log).filter(|cursor| *cursor < forgotten) else {
-            return Ok(());
-        };
-        if *log == self.state.meta.mailbox {
-            self.state.meta.mailbox_cursor = forgotten;
-        } else {
-            let group = self.state.group_mut(log)?;
-            (group.cursor, group.suspect) = (forgotten, true);
-        }
-        self.state.emit(&EventRecord::Missed { log: *log, from: cursor, to: forgotten })
-    }
-
     /// The service does not let this person read.
     fn read_refused(&mut self, log: &LogId, refusal: Refusal, now: Now) -> Result<(), Fault> {
         match refusal {
@@ -184,9 +171,15 @@ impl Client {
         fate: Fate,
     ) -> Result<(), Fault> {
         match fate {
-            Fate::TooLate | Fate::Unsupported | Fate::Forged | Fate::OrphanWelcome => self
-                .state
-                .emit(&EventRecord::Unreadable { log: *log, position, fate: fate_number(fate) }),
+            Fate::TooLate
+            | Fate::Unsupported
+            | Fate::Forged
+            | Fate::OrphanWelcome
+            | Fate::Unconfirmed => self.state.emit(&EventRecord::Unreadable {
+                log: *log,
+                position,
+                fate: fate_number(fate),
+            }),
             _ => Ok(()),
         }
     }
@@ -391,23 +384,17 @@ impl Client {
         }
         if outcome.removed_self {
             self.ground(group)?;
-            if readmitted && self.may_be_readmitted(group)? {
-                // Who asked to be added anew is removed by the change that adds it, and its welcome is on its
-                // way, also where it came back into step before somebody read the request.
-                let record = self.state.group_mut(group)?;
-                if record.standing == Standing::Member {
-                    record.standing = Standing::Rejoining(record.cursor);
-                }
-            } else {
+            if !(readmitted && self.readmitted(group)?) {
                 self.abandon(group, "removed from the group")?;
                 self.state.group_mut(group)?.standing = Standing::Removed;
+                self.retry_arrivals(group);
             }
         }
         Ok(())
     }
 
     /// Settles all that is in the queue of a group that this person is no longer in.
-    fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
+    pub(crate) fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
         for (number, queued) in self.state.queue(group)? {
             self.dequeue(group, number)?;
             if let Some(operation) = queued.operation {

@@ -47,6 +47,11 @@ pub(crate) fn invitations(group: &GroupId) -> Scope {
     root().child("invitations").child(group.as_bytes())
 }
 
+/// Welcomes that wait for their logs, by their places in the mailbox.
+pub(crate) fn arrivals() -> Scope {
+    root().child("arrivals")
+}
+
 /// Which messages of a group were read, by sender.
 pub(crate) fn seen(group: &GroupId) -> Scope {
     root().child("seen").child(group.as_bytes())
@@ -57,7 +62,7 @@ pub(crate) fn returns(group: &GroupId) -> Scope {
     root().child("returns").child(group.as_bytes())
 }
 
-/// The members of groups that were restored, by group.
+/// What is known of groups that have no stack, by group.
 pub(crate) fn restored() -> Scope {
     root().child("restored")
 }
@@ -256,8 +261,6 @@ pub(crate) enum Work {
     Title,
     /// Who this device is.
     Introduction,
-    /// Who the others are: one chunk.
-    Roster(u16),
     /// Key package offers, as they travel.
     Add(Vec<Vec<u8>>),
     /// Offers of members that come back.
@@ -272,10 +275,7 @@ pub(crate) enum Work {
 impl Work {
     /// Whether it is sent as a message, and so beside others.
     pub(crate) const fn is_message(&self) -> bool {
-        matches!(
-            self,
-            Self::Content { .. } | Self::Title | Self::Introduction | Self::Roster(_) | Self::Leave
-        )
+        matches!(self, Self::Content { .. } | Self::Title | Self::Introduction | Self::Leave)
     }
 }
 
@@ -347,8 +347,26 @@ pub(crate) struct PackageRecord {
     pub(crate) seat: String,
     /// Seconds since 1970.
     pub(crate) expires: Option<u64>,
-    /// Made to come back into this group.
-    pub(crate) rejoins: Option<GroupId>,
+    /// Made to come back into a group.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// A request to be added anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// Where.
+    pub(crate) group: GroupId,
+    /// Where this member had come in when it asked.
+    pub(crate) joined_at: Position,
+    /// As the request has it: the greater, the later.
+    pub(crate) time: u64,
+}
+
+/// What is known of a group that has no stack here, or none that is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RestoredGroup {
+    pub(crate) members: Vec<[u8; 32]>,
+    pub(crate) mls_group: Option<Vec<u8>>,
 }
 
 /// An event, as it is stored.
@@ -402,6 +420,11 @@ pub(crate) enum EventRecord {
         from: Position,
         to: Position,
     },
+    RolledBack {
+        log: LogId,
+        from: Position,
+        to: Position,
+    },
     Diverged {
         group: GroupId,
     },
@@ -422,6 +445,13 @@ pub(crate) enum EventRecord {
         person: PersonId,
         from: Trust,
         to: Trust,
+    },
+    OwnKeysReplaced {
+        conflicting: bool,
+    },
+    NotDelivered {
+        mailbox: LogId,
+        why: String,
     },
     DeviceAdded {
         person: PersonId,

@@ -8,6 +8,7 @@ use crate::{
     agenda::Target,
     delivery::{MAX_APPEND, MAX_PAGE_LEN},
     frame::{self, Content, Frame, GroupItem, item_digest},
+    positions::PendingRead,
     records::{
         self, CommitRecord, EventRecord, FlightRecord, InFlight, Queued, RequestRecord, Sealed,
         Sent, SentMessage, Standing, StoredToken, Work,
@@ -61,6 +62,7 @@ impl Client {
                 }
                 Target::Log(group) => self.poll_group(&group, now)?,
                 Target::Request(id) => self.poll_stored(id, now)?,
+                Target::Arrival(at) => self.poll_arrival(at, now)?,
                 Target::Packages => match self.replenish(now)? {
                     Some(id) => self.poll_stored(id, now)?,
                     None => None,
@@ -89,6 +91,7 @@ impl Client {
                     None
                 }
                 Target::Request(id) => self.timers.offers.get(&id).map(|offer| offer.again),
+                Target::Arrival(at) => self.arrival_due(at),
                 Target::Packages => Some(now.mono.saturating_add(UPKEEP)),
             };
             self.timers.agenda.look_again(target, again);
@@ -176,8 +179,9 @@ impl Client {
             }
         };
         self.timers.log(&log).started(id, now);
-        self.timers.reads.retain(|_, other| *other != log);
-        self.timers.reads.insert(id, log);
+        let appends = self.timers.appends;
+        self.timers.reads.retain(|_, other| other.log != log);
+        self.timers.reads.insert(id, PendingRead { log, after, appends });
         Ok(Some(Request { id, call: Call::Read(Read { log, after, access }) }))
     }
 
@@ -275,7 +279,6 @@ impl Client {
                     }))
                 }
                 Work::Introduction => Some(self.introduction()?),
-                Work::Roster(chunk) => Some(self.roster(group, *chunk)?),
                 Work::Leave => None,
                 _ => {
                     let title = self.state.group(group)?.title.clone();

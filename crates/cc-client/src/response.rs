@@ -4,7 +4,10 @@ use crate::{
     Client, Failure, Fault, GroupId, Now, Position, Refusal, Reply, RequestId,
     agenda::Target,
     operations::Place,
-    records::{self, EventRecord, FlightRecord, RequestRecord, Sealed, Sent, SentMessage, Work},
+    positions::Appended,
+    records::{
+        self, EventRecord, FlightRecord, RequestRecord, Sealed, Sent, SentMessage, Standing, Work,
+    },
     seat,
     state::RequestTarget,
 };
@@ -42,7 +45,15 @@ impl Client {
                 self.append_refused(&group, id, refusal, now)?;
                 true
             }
-            (RequestTarget::Mail, Ok(Reply::Appended(_)) | Err(Failure::Refused(_))) => true,
+            (RequestTarget::Mail, Ok(Reply::Appended(_))) => true,
+            (RequestTarget::Mail, Err(Failure::Refused(refusal))) => {
+                let mail = self.state.get(&records::requests(), id.as_bytes())?;
+                if let Some(RequestRecord::Mail { mailbox, .. }) = mail {
+                    let why = refusal.to_string();
+                    self.state.emit(&EventRecord::NotDelivered { mailbox, why })?;
+                }
+                true
+            }
             (RequestTarget::Publish, Ok(Reply::Published { remaining })) => {
                 self.state.meta.packages_there = Some(remaining);
                 self.timers.agenda.touch(Target::Packages);
@@ -79,7 +90,9 @@ impl Client {
     /// The service says that it took what is in flight. That is a hint, for the log decides, and so it is
     /// not written: after a restart the request is offered again, and the service answers as before.
     fn appended(&mut self, group: &GroupId, id: RequestId, at: Position) {
-        self.timers.appended.insert(id, at);
+        self.timers.appends = self.timers.appends.saturating_add(1);
+        let count = self.timers.appends;
+        self.timers.appended.insert(id, Appended { at, count });
         let timer = self.timers.log(group);
         timer.head = timer.head.max(at);
         timer.accepted();
@@ -186,6 +199,12 @@ impl Client {
         }
     }
 
+    /// Whether a stack is there by which key packages can be looked at.
+    fn has_stack(&self, group: &GroupId) -> bool {
+        let group = self.state.groups.get(group);
+        group.is_some_and(|it| it.standing != Standing::Removed && !it.seat.is_empty())
+    }
+
     /// Whether a key package is that of the member who was asked for, if one was.
     fn is_offer_of(
         &mut self,
@@ -193,7 +212,7 @@ impl Client {
         offer: &[u8],
         member: Option<[u8; 32]>,
     ) -> Result<bool, Fault> {
-        let Some(member) = member.filter(|_| self.expect_member(group).is_ok()) else {
+        let Some(member) = member.filter(|_| self.has_stack(group)) else {
             return Ok(true);
         };
         let bundle = seat::read_offer(offer)?.bundle;
@@ -202,7 +221,7 @@ impl Client {
     }
 
     fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {
-        if self.expect_member(group).is_err() {
+        if !self.has_stack(group) {
             return Ok(false);
         }
         let bundle = seat::read_offer(offer)?.bundle;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cc_aes_layer::AesKey;
 use cc_core::{Kind, MemberId, Opaque, store::StoreError};
 use cc_manager::{
     CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, LayerReport,
@@ -13,6 +14,7 @@ use crate::{
     AccessToken, Fault, GroupId, Now, Person,
     command::MAX_TITLE_LEN,
     frame::{self, KeyPackageOffer},
+    introduction::Roster,
     records::{PersonRecord, Work},
 };
 
@@ -207,7 +209,7 @@ pub(crate) fn stage(
         }
         Work::CommitLeaves if seat.leaving().next().is_none() => return Ok(Staged::Nothing),
         Work::Refresh | Work::CommitLeaves => seat.update(),
-        Work::Content { .. } | Work::Title | Work::Introduction | Work::Roster(_) | Work::Leave => {
+        Work::Content { .. } | Work::Title | Work::Introduction | Work::Leave => {
             return Ok(Staged::Nothing);
         }
     };
@@ -273,13 +275,9 @@ pub(crate) fn key_package(
     Ok((bundle, expires))
 }
 
-pub(crate) fn rejoin_package(
-    seat: &mut CascadingCipherManager,
-    now: Now,
-) -> Result<Vec<u8>, Fault> {
-    seat.set_time(Some(now.seconds()));
-    discard(seat)?;
-    Ok(seat.rejoin_package()?)
+/// The MLS group that the stack is in, or was.
+pub(crate) fn mls_group(seat: &CascadingCipherManager) -> Option<Vec<u8>> {
+    seat.find::<MlsLayer>()?.group_id().map(<[u8]>::to_vec)
 }
 
 /// Whether a bundle is of a member that asks to be added anew.
@@ -306,8 +304,8 @@ pub(crate) fn set_last_resort(seat: &mut CascadingCipherManager) -> Result<(), F
     })?)
 }
 
-/// Forgets the private keys of the key packages of last resort: a copy of the stack keeps them.
-pub(crate) fn forget_last_resort(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+/// Forgets the private keys of key packages that are of last resort: another copy of the stack keeps them.
+pub(crate) fn forget_key_packages(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
     let Some(mls) = seat.find::<MlsLayer>() else { return Ok(()) };
     let references: Vec<_> = mls.key_packages()?.into_iter().map(|it| it.reference).collect();
     Ok(seat.configure::<MlsLayer, ()>(|mut settings| {
@@ -349,6 +347,34 @@ pub(crate) fn next_access(
     group: &GroupId,
 ) -> Result<Option<AccessToken>, Fault> {
     Ok(seat.export_next_secret(ACCESS_LABEL, group.as_bytes())?.map(AccessToken::new))
+}
+
+/// Under which the key of what newcomers are told is exported, and with which that is sealed.
+const ROSTER_LABEL: &[u8] = b"cc-client/1 roster";
+
+/// Seals for all who are in the present epoch who the members are.
+pub(crate) fn seal_roster(
+    seat: &CascadingCipherManager,
+    group: &GroupId,
+    roster: &Roster,
+) -> Result<Vec<u8>, Fault> {
+    let key = roster_key(seat, group)?.ok_or(Fault::NotAMember(*group))?;
+    Ok(key.seal(ROSTER_LABEL, &frame::encode(roster)?)?)
+}
+
+/// Opens what [`seal_roster`] gave in the same epoch; `None` for anything else.
+pub(crate) fn open_roster(
+    seat: &CascadingCipherManager,
+    group: &GroupId,
+    sealed: &[u8],
+) -> Result<Option<Roster>, Fault> {
+    let Some(key) = roster_key(seat, group)? else { return Ok(None) };
+    let roster = key.open(ROSTER_LABEL, sealed).ok();
+    Ok(roster.and_then(|roster| frame::decode(&roster).ok()))
+}
+
+fn roster_key(seat: &CascadingCipherManager, group: &GroupId) -> Result<Option<AesKey>, Fault> {
+    Ok(seat.export_secret(ROSTER_LABEL, group.as_bytes())?.map(AesKey::aes256))
 }
 
 /// What the group is called, as far as a layer knows.
