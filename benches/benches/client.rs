@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::cast_possible_truncation,
     missing_docs,
     reason = "a benchmark fails by panicking"
 )]
@@ -12,25 +13,29 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command as Process,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cc_aes_layer::AesLayer;
 use cc_client::{
-    Client, Command, EventId, GroupId, Input, MemoryService, Now, OperationId, Profile, Recipe,
+    Client, Command, EventId, GroupId, Input, MemoryService, Now, OperationId, Page, Position,
+    Profile, Recipe, turn,
 };
 use cc_core::Secret;
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{CascadingCipherManager, Incoming, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_store_sqlite::{Credential, Durability, SqliteStore};
-use measure::Measured;
 
+use apart::{Apart, Costs};
+
+mod apart;
+#[allow(dead_code, reason = "the durations are measured otherwise here")]
 mod measure;
 
 const TEXT: [u8; 100] = [7; 100];
 /// Turns that are measured, and before that those in which the write-ahead log grows to its size.
-const TURNS: usize = 15;
+const TURNS: usize = 31;
 const FIRST_TURNS: usize = 15;
 /// Messages of a turn.
 const MESSAGES: usize = 20;
@@ -150,126 +155,181 @@ fn id() -> OperationId {
     OperationId::random().unwrap()
 }
 
-/// Each message from the call that sends it until the log showed it; for the manager, until it is out of
-/// the outbox. And until it is read, and the program is done with it.
-fn messages(directory: &Path) {
-    for (name, durability) in [("FULL", Durability::PowerLoss), ("NORMAL", Durability::ProcessEnd)]
-    {
-        let directory = directory.join(name);
-        fs::create_dir_all(&directory).unwrap();
+/// Two who talk, once as managers and once as clients.
+struct Talk {
+    founder: CascadingCipherManager,
+    other: CascadingCipherManager,
+    service: MemoryService,
+    alice: Person,
+    bob: Person,
+    group: GroupId,
+    manager: [Costs; 4],
+    client: [Costs; 4],
+    /// Of a send, until the message may go out.
+    sealed: [Vec<Duration>; 2],
+}
+
+impl Talk {
+    fn new(directory: &Path, durability: Durability) -> Self {
+        fs::create_dir_all(directory).unwrap();
+        let [founder, other] = managers(directory, durability);
         let mut service = MemoryService::new();
         let mut alice = Person::new("Alice", &directory.join("alice"), durability);
         let mut bob = Person::new("Bob", &directory.join("bob"), durability);
         let group = group_of(&mut alice, &mut bob, &mut service);
         // Told of what is new, as by a push, and not asking every second.
-        alice.client.set_poll_interval(3_600_000);
-        alice.turn(&mut service);
-        let [mut founder, mut other] = managers(&directory, durability);
-        let mut sums = <[Measured; 8]>::default();
-        for turn in 0..FIRST_TURNS + TURNS {
-            if turn == FIRST_TURNS {
-                sums = Default::default();
-            }
-            let [
-                send,
-                receive,
-                our_send,
-                our_receive,
-                batch,
-                batch_receive,
-                ours,
-                our_batch_receive,
-            ] = &mut sums;
-            let (measured, wires) = measure::each(0..MESSAGES, |_| {
+        for person in [&mut alice, &mut bob] {
+            person.client.set_poll_interval(1 << 40);
+            person.turn(&mut service);
+        }
+        let (manager, client, sealed) = Default::default();
+        Self { founder, other, service, alice, bob, group, manager, client, sealed }
+    }
+
+    fn managers_turn(&mut self) {
+        let Self { founder, other, .. } = self;
+        let [send, receive, send_many, receive_many] = &mut self.manager;
+        let (mut wires, mut sealed) = (Vec::new(), Duration::ZERO);
+        send.round(MESSAGES, || {
+            for _ in 0..MESSAGES {
+                let start = Instant::now();
                 let wire = founder.encrypt(TEXT).unwrap();
+                sealed += start.elapsed();
                 founder.sent([&wire]).unwrap();
-                wire
-            });
-            extend(send, measured);
-            let (measured, _) = measure::each(wires, |wire| {
+                wires.push(wire);
+            }
+            Duration::ZERO
+        });
+        self.sealed[0].push(sealed / MESSAGES as u32);
+        receive.round(MESSAGES, || {
+            for wire in &wires {
                 let Incoming::Message(message) = other.receive(wire).unwrap() else { panic!() };
                 other.acknowledge(message.id()).unwrap();
-            });
-            extend(receive, measured);
-            for _ in 0..MESSAGES {
-                let (measured, _) = measure::each([()], |()| {
-                    alice.client.send_now(&mut service, alice.now, group, TEXT).unwrap();
-                });
-                alice.pass();
-                extend(our_send, measured);
-                // The page is there already: what the network takes is not measured.
-                let page = page_of(&mut bob, &mut service, &group);
-                let (measured, _) = measure::each([page], |page| {
-                    let _ledger = bob.client.handle(bob.now, page).unwrap();
-                    bob.acknowledge()
-                });
-                extend(our_receive, measured);
             }
-            alice.acknowledge();
+            Duration::ZERO
+        });
+        send_many.round(BATCH, || {
+            wires = founder.encrypt_all([TEXT; BATCH]).unwrap();
+            founder.sent(&wires).unwrap();
+            Duration::ZERO
+        });
+        receive_many.round(BATCH, || {
+            let received = other.receive_all(&wires).unwrap();
+            let messages = received.into_iter().map(|it| it.unwrap().into_message().unwrap());
+            let ids: Vec<_> = messages.filter_map(|message| message.id()).collect();
+            other.acknowledge(ids).unwrap();
+            Duration::ZERO
+        });
+    }
 
-            let (measured, wires) = measure::each([()], |()| {
-                let wires = founder.encrypt_all([TEXT; BATCH]).unwrap();
-                founder.sent(&wires).unwrap();
-                wires
-            });
-            extend(batch, measured);
-            let (measured, _) = measure::each(wires, |wires| {
-                let ids = other.receive_all(wires).unwrap().into_iter().map(|incoming| {
-                    let Incoming::Message(message) = incoming.unwrap() else { panic!() };
-                    message.id()
-                });
-                let ids: Vec<_> = ids.flatten().collect();
-                other.acknowledge(ids).unwrap();
-            });
-            extend(batch_receive, measured);
-            let (measured, _) = measure::each([()], |()| {
-                let send = || Command::Send { group, content: TEXT.to_vec() };
-                alice.client.submit_all((0..BATCH).map(|_| (id(), send()))).unwrap();
-                alice.turn(&mut service);
-                alice.acknowledge();
-            });
-            extend(ours, measured);
-            let page = page_of(&mut bob, &mut service, &group);
-            let (measured, _) = measure::each([page], |page| {
+    fn clients_turn(&mut self) {
+        let Self { alice, bob, group, service, .. } = self;
+        let [send, receive, send_many, receive_many] = &mut self.client;
+        let mut apart = Apart::new(service);
+        send.round(MESSAGES, || {
+            for _ in 0..MESSAGES {
+                apart.given = Instant::now();
+                alice.client.send_now(&mut apart, alice.now, *group, TEXT).unwrap();
+                alice.pass();
+            }
+            assert_eq!(alice.acknowledge(), MESSAGES);
+            apart.spent
+        });
+        self.sealed[1].push(apart.until_handed_out / MESSAGES as u32);
+        let pages = pushed(bob, service, group, 1);
+        receive.round(MESSAGES, || {
+            for page in pages {
                 let _ledger = bob.client.handle(bob.now, page).unwrap();
-                assert!(bob.acknowledge() >= BATCH);
-            });
-            extend(our_batch_receive, measured);
-        }
-        println!("{name}");
-        let [send, receive, our_send, our_receive, batch, batch_receive, ours, our_batch_receive] =
-            &sums;
-        for (what, manager, client, count) in [
-            ("send", send, our_send, 1.0),
-            ("receive", receive, our_receive, 1.0),
-            ("send 64 in one call", batch, ours, BATCH as f64),
-            ("receive 64 in one call", batch_receive, our_batch_receive, BATCH as f64),
-        ] {
+                assert_eq!(bob.acknowledge(), 1);
+            }
+            Duration::ZERO
+        });
+        let mut apart = Apart::new(service);
+        send_many.round(BATCH, || {
+            let send = || Command::Send { group: *group, content: TEXT.to_vec() };
+            let commands = (0..BATCH).map(|_| (id(), send()));
+            let request = alice.client.submit_all_and_poll(alice.now, commands).unwrap().unwrap();
+            let result = request.perform(&mut apart);
+            let input = Input::Response { id: request.id, result };
+            let _ledger = alice.client.handle(alice.now, input).unwrap();
+            turn(&mut alice.client, &mut apart, alice.now).unwrap();
+            alice.pass();
+            assert_eq!(alice.acknowledge(), BATCH);
+            apart.spent
+        });
+        let pages = pushed(bob, service, group, BATCH);
+        receive_many.round(BATCH, || {
+            for page in pages {
+                let _ledger = bob.client.handle(bob.now, page).unwrap();
+                assert_eq!(bob.acknowledge(), BATCH);
+            }
+            Duration::ZERO
+        });
+    }
+
+    fn report(&self) {
+        let line = |what: &str, manager: &[Duration], client: &[Duration]| {
+            let ratios = manager.iter().zip(client);
+            let mut ratios: Vec<_> =
+                ratios.map(|(one, other)| other.as_secs_f64() / one.as_secs_f64()).collect();
+            ratios.sort_by(f64::total_cmp);
+            let [manager, client] = [manager, client].map(median_of);
             println!(
-                "  {what}: manager {:.0} us, client {:.0} us each, ratio {:.2}",
-                median(manager) / count,
-                median(client) / count,
-                median(client) / median(manager)
+                "  {what}: manager {:.1} us, client {:.1} us, ratio {:.2} ({:.2} to {:.2})",
+                manager.as_secs_f64() * 1e6,
+                client.as_secs_f64() * 1e6,
+                ratios[ratios.len() / 2],
+                ratios[ratios.len() / 4],
+                ratios[ratios.len() * 3 / 4],
             );
+        };
+        let whats = ["send", "receive", "send 64 in one call", "receive 64 in one call"];
+        for ((what, manager), client) in whats.into_iter().zip(&self.manager).zip(&self.client) {
+            line(what, &manager.wall, &client.wall);
+            line("  processor", &manager.processor, &client.processor);
+            let [manager, client] = [manager, client]
+                .map(|costs| costs.bytes.iter().sum::<u64>() / costs.bytes.len() as u64);
+            println!("    bytes written: manager {manager}, client {client}");
+            if what == "send" {
+                line("  until it may go out", &self.sealed[0], &self.sealed[1]);
+            }
         }
     }
 }
 
-/// The answer to a read of the group: all that the service has for this person.
-fn page_of(person: &mut Person, service: &mut MemoryService, group: &GroupId) -> Input {
-    person.now.mono += 100_000;
-    person.client.notify(group);
-    loop {
-        let request = person.client.poll_request(person.now).unwrap().unwrap();
-        let result = request.perform(service);
-        let input = Input::Response { id: request.id, result };
-        match &request.call {
-            cc_client::Call::Read(read) if read.log == *group => return input,
-            _ => {
-                let _ledger = person.client.handle(person.now, input).unwrap();
+/// Messages in a row, by the managers and by the clients in turn: from the call that sends one until it is
+/// done with, which for a manager is that it is out of the outbox, and for a client that its echo was read
+/// and the program told; and from what came until the program is done with it.
+fn messages(directory: &Path) {
+    for (name, durability) in [("FULL", Durability::PowerLoss), ("NORMAL", Durability::ProcessEnd)]
+    {
+        let mut talk = Talk::new(&directory.join(name), durability);
+        for turn in 0..FIRST_TURNS + TURNS {
+            if turn == FIRST_TURNS {
+                (talk.manager, talk.client, talk.sealed) = Default::default();
+            }
+            if turn % 2 == 0 {
+                talk.managers_turn();
+                talk.clients_turn();
+            } else {
+                talk.clients_turn();
+                talk.managers_turn();
             }
         }
+        println!("{name}, each message: medians of {TURNS} rounds (quartiles of the ratio)");
+        talk.report();
     }
+}
+
+/// What the service has behind what this person has read, as pushes of `count` items.
+fn pushed(person: &Person, service: &MemoryService, group: &GroupId, count: usize) -> Vec<Input> {
+    let cursor = person.client.group(group).unwrap().cursor;
+    let items: Vec<_> = service.log(group).into_iter().filter(|it| it.position > cursor).collect();
+    let pages = items.chunks(count).map(|items| {
+        let (head, forgotten) = (items.last().unwrap().position, Position::START);
+        Input::Page { log: *group, page: Page { items: items.to_vec(), head, forgotten } }
+    });
+    pages.collect()
 }
 
 /// Everything that was said and changed meanwhile: the median of several runs.
@@ -356,15 +416,14 @@ fn many_groups(directory: &Path) {
         alice.client.set_poll_interval(3_600_000);
         alice.turn(&mut service);
         let group = last.unwrap();
-        let mut sends = Measured::default();
+        let mut sends = Vec::new();
         for _ in 0..200 {
-            let (measured, _) = measure::each([()], |()| {
-                alice.client.send_now(&mut service, alice.now, group, TEXT).unwrap();
-            });
+            let (mut apart, start) = (Apart::new(&service), Instant::now());
+            alice.client.send_now(&mut apart, alice.now, group, TEXT).unwrap();
+            sends.push(start.elapsed().saturating_sub(apart.spent));
             alice.pass();
-            extend(&mut sends, measured);
         }
-        println!("  a message to one of them: {:.0} us", median(&sends));
+        println!("  a message to one of them: {:.0} us", median_of(&sends).as_secs_f64() * 1e6);
     }
 }
 
@@ -389,16 +448,10 @@ fn resident(path: &Path) {
     println!("  and {asked} requests made: {} KiB more", more());
 }
 
-fn extend(all: &mut Measured, measured: Measured) {
-    all.bytes += measured.bytes;
-    all.nanoseconds.extend(measured.nanoseconds);
-}
-
-/// Microseconds.
-fn median(measured: &Measured) -> f64 {
-    let mut sorted = measured.nanoseconds.clone();
+fn median_of(durations: &[Duration]) -> Duration {
+    let mut sorted = durations.to_vec();
     sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).map_or(0.0, |nanoseconds| *nanoseconds as f64 / 1000.0)
+    sorted[sorted.len() / 2]
 }
 
 fn resident_kib() -> u64 {

@@ -28,7 +28,8 @@ pub(crate) fn each<I, T>(
     (Measured { bytes: written() - before, nanoseconds }, results)
 }
 
-fn written() -> u64 {
+/// Bytes that the process handed to the system to write so far: 0 where it does not count them.
+pub(crate) fn written() -> u64 {
     let counters = fs::read_to_string("/proc/self/io").unwrap_or_default();
     let written = counters.lines().find_map(|line| line.strip_prefix("wchar: "));
     written.and_then(|number| number.parse().ok()).unwrap_or(0)

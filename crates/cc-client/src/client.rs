@@ -42,8 +42,8 @@ pub struct Client {
     pub(crate) view_state: ViewState,
     /// What the layers did with the last messages.
     pub(crate) reports: VecDeque<(OperationId, Vec<LayerReport>)>,
-    /// More messages were opened after the one that is told of: what the layers did last is not its own.
-    pub(crate) more_in_run: bool,
+    /// What the layers did with the message that is told of, where it was opened together with others.
+    pub(crate) opened_report: Option<Vec<LayerReport>>,
 }
 
 #[derive(Default)]
@@ -123,7 +123,7 @@ impl Client {
             stale: false,
             view_state,
             reports,
-            more_in_run: false,
+            opened_report: None,
         };
         client.touch_all();
         Ok(client)
@@ -190,6 +190,9 @@ impl Client {
         self.touch_changed();
         let changed = core::mem::take(&mut self.state.changed);
         let views = self.prepare_views(&changed)?;
+        self.state.write_queues()?;
+        self.state.write_operations()?;
+        self.state.forget_devices()?;
         self.state.write_groups(changed)?;
         let mut store = lock(&self.store)?;
         if !store.has_changes() && self.state.meta == before {

@@ -1,5 +1,7 @@
 //! What the application asks for.
 
+use std::collections::BTreeMap;
+
 use cc_core::{MemberId, limits::MAX_MESSAGE_LEN};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -7,15 +9,11 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     AppRecord, Client, EventId, Fault, GroupId, LogId, Now, OperationId, PersonId, Position,
     Request, SafetyNumber,
+    operations::{CommandDigest, Known, Place},
     recipe::Role,
-    records::{
-        self, EventRecord, GroupRecord, OperationPlace, OperationRecord, Queued, RequestRecord,
-        Standing, Work,
-    },
+    records::{self, EventRecord, GroupRecord, Queued, RequestRecord, Standing, Work},
 };
 
-/// Settled commands whose ids are remembered.
-const REMEMBERED: u64 = 4096;
 /// Commands that wait in one group.
 const MAX_QUEUED: u32 = 10_000;
 /// What the client has to say of itself, and what it does for the others, that waits beside them.
@@ -105,8 +103,48 @@ enum Digested<'a> {
     ReplaceKeys,
 }
 
+impl Digested<'_> {
+    /// Tells another command under the same id.
+    fn digest(&self) -> Result<CommandDigest, Fault> {
+        let bytes = records::encode(self)?;
+        let hash = Sha256::new()
+            .chain_update(b"cc-client/1 command")
+            .chain_update(bytes.expose())
+            .finalize();
+        let mut digest = CommandDigest::default();
+        digest.iter_mut().zip(hash).for_each(|(to, byte)| *to = byte);
+        Ok(digest)
+    }
+}
+
+impl Queued {
+    /// Takes note of the command that waits with this number, if it was given by the application.
+    pub(crate) fn note(
+        &self,
+        group: &GroupId,
+        number: u64,
+        known: &mut BTreeMap<OperationId, Known>,
+    ) -> Result<(), Fault> {
+        let Some(operation) = self.operation else { return Ok(()) };
+        let digested = match &self.work {
+            Work::Content { bytes, .. } => Digested::Send(group, bytes),
+            Work::Add(packages) => Digested::Add(group, packages),
+            Work::Remove(members) => Digested::Remove(group, members.clone()),
+            Work::Leave => Digested::Leave(group),
+            Work::Refresh => Digested::Refresh(group),
+            // What the client does of itself.
+            Work::Title | Work::Introduction | Work::Readmit(_) | Work::CommitLeaves => {
+                return Ok(());
+            }
+        };
+        let (digest, place) = (digested.digest()?, Some(Place::Queue(*group, number)));
+        known.insert(operation, Known { digest, place });
+        Ok(())
+    }
+}
+
 impl Command {
-    fn digest(&self) -> Result<[u8; 32], Fault> {
+    fn digest(&self) -> Result<CommandDigest, Fault> {
         let digested = match self {
             Self::Found { group, title } => Digested::Found(group, title),
             Self::Send { group, content } => Digested::Send(group, content),
@@ -126,12 +164,7 @@ impl Command {
             Self::Revoke(device) => Digested::Revoke(device.as_bytes()),
             Self::ReplaceKeys => Digested::ReplaceKeys,
         };
-        let bytes = records::encode(&digested)?;
-        Ok(Sha256::new()
-            .chain_update(b"cc-client/1 command")
-            .chain_update(bytes.expose())
-            .finalize()
-            .into())
+        digested.digest()
     }
 }
 
@@ -162,13 +195,28 @@ impl Client {
         id: OperationId,
         command: Command,
     ) -> Result<Option<Request>, Fault> {
+        self.submit_all_and_poll(now, [(id, command)])
+    }
+
+    /// Takes several commands, all or none of them, as [`submit_and_poll`](Self::submit_and_poll) takes one:
+    /// messages of one group are sealed and appended together.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit) and [`poll_request`](Self::poll_request).
+    pub fn submit_all_and_poll(
+        &mut self,
+        now: Now,
+        commands: impl IntoIterator<Item = (OperationId, Command)>,
+    ) -> Result<Option<Request>, Fault> {
         self.transact(|client| {
-            let group = match &command {
-                Command::Send { group, .. } => Some(*group),
-                _ => None,
-            };
-            client.submit_now(id, command)?;
-            let first = match group {
+            let mut to = None;
+            for (id, command) in commands {
+                if let Command::Send { group, .. } = &command {
+                    to.get_or_insert(*group);
+                }
+                client.submit_now(id, command)?;
+            }
+            let first = match to {
                 Some(group) => client.poll_group(&group, now)?,
                 None => None,
             };
@@ -212,12 +260,11 @@ impl Client {
 
     fn submit_now(&mut self, id: OperationId, command: Command) -> Result<(), Fault> {
         let digest = command.digest()?;
-        match self.state.get::<OperationRecord>(&records::operations(), id.as_bytes())? {
+        match self.state.known(&id)? {
             Some(known) if known.digest == digest => return Ok(()),
             Some(_) => return Err(Fault::OperationExists(id)),
-            None => {}
+            None => self.state.note(id, digest)?,
         }
-        self.remember(id, digest, None)?;
         match command {
             Command::Found { group, title } => self.found_now(id, group, title),
             Command::Send { group, content } => {
@@ -247,10 +294,11 @@ impl Client {
                     Some(member) => Some(*member.as_bytes()),
                     None => self.state.owner_of(&mailbox)?,
                 };
+                let (operation, attempts) = (id, 0);
                 let claim =
-                    RequestRecord::Claim { group, mailbox, member, operation: id, attempts: 0 };
+                    RequestRecord::Claim { group, mailbox, member, operation, digest, attempts };
                 let request = self.state.add_request(&claim)?;
-                self.remember(id, digest, Some(OperationPlace::Claim(request)))
+                self.state.note_place(&id, Place::Claim(request))
             }
             Command::Remove { group, members } => {
                 let members = members.iter().map(|id| *id.as_bytes()).collect();
@@ -279,26 +327,15 @@ impl Client {
         }
     }
 
-    fn remember(
-        &self,
-        id: OperationId,
-        digest: [u8; 32],
-        place: Option<OperationPlace>,
-    ) -> Result<(), Fault> {
-        let record = OperationRecord { digest, place };
-        self.state.put(&records::operations(), *id.as_bytes(), &record)
-    }
-
     fn cancel_now(&mut self, id: OperationId, operation: OperationId) -> Result<(), Fault> {
-        let known: Option<OperationRecord> =
-            self.state.get(&records::operations(), operation.as_bytes())?;
+        let known = self.state.known(&operation)?;
         let cancelled = match known.and_then(|known| known.place) {
-            Some(OperationPlace::Queue(group, number)) => {
+            Some(Place::Queue(group, number)) => {
                 let in_flight = self.state.groups.get(&group).and_then(|it| it.in_flight.as_ref());
                 let handed_out = in_flight.is_some_and(|sent| sent.what.concerns(number));
                 !handed_out && self.dequeue(&group, number)?.is_some()
             }
-            Some(OperationPlace::Claim(request)) => {
+            Some(Place::Claim(request)) => {
                 let handed_out = self.timers.offers.contains_key(&request);
                 let waits = self.state.requests.contains_key(&request);
                 if waits && !handed_out {
@@ -358,15 +395,9 @@ impl Client {
         let number = record.next_queued;
         record.next_queued += 1;
         if let Some(operation) = operation {
-            let scope = records::operations();
-            if let Some(mut known) =
-                self.state.get::<OperationRecord>(&scope, operation.as_bytes())?
-            {
-                known.place = Some(OperationPlace::Queue(*group, number));
-                self.state.put(&scope, *operation.as_bytes(), &known)?;
-            }
+            self.state.note_place(&operation, Place::Queue(*group, number))?;
         }
-        self.put_back(group, number, &Queued { operation, work })
+        self.put_back(group, number, Queued { operation, work })
     }
 
     /// Puts a command into its place in the queue, which is free.
@@ -374,11 +405,11 @@ impl Client {
         &mut self,
         group: &GroupId,
         number: u64,
-        queued: &Queued,
+        queued: Queued,
     ) -> Result<(), Fault> {
         let record = self.state.group_mut(group)?;
         record.queued = record.queued.saturating_add(1);
-        self.state.put(&records::queue(group), records::key(number), queued)
+        self.state.put_queued(group, number, queued)
     }
 
     /// A command is settled: its event, and the oldest settled one is forgotten.
@@ -389,18 +420,7 @@ impl Client {
     ) -> Result<(), Fault> {
         let Some(operation) = operation else { return Ok(()) };
         self.state.emit(event)?;
-        let number = self.state.meta.next_settled;
-        self.state.meta.next_settled += 1;
-        let (scope, key) = (records::settled(), records::key(number));
-        self.state.put(&scope, key, &operation)?;
-        if let Some(old) = number.checked_sub(REMEMBERED) {
-            let key = records::key(old);
-            if let Some(oldest) = self.state.get::<OperationId>(&scope, &key)? {
-                self.state.delete(&records::operations(), *oldest.as_bytes())?;
-            }
-            self.state.delete(&scope, key)?;
-        }
-        Ok(())
+        self.state.note_settled(operation)
     }
 }
 
@@ -421,6 +441,7 @@ impl GroupRecord {
             refreshed: None,
             sent_since_refresh: 0,
             in_flight: None,
+            landed: Vec::new(),
             held: Vec::new(),
             suspect: false,
             rejoins: 0,

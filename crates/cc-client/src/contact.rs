@@ -1,6 +1,6 @@
 //! What this client keeps of people and their devices.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use cc_core::{
     MemberId, SecretBytes,
@@ -14,6 +14,7 @@ use crate::{
     device::{DeviceBody, DeviceCertificate, Revocation},
     frame,
     identity::Identity,
+    overlay::lock,
     person::{PersonKeys, new_key},
     records,
     state::State,
@@ -21,6 +22,8 @@ use crate::{
 
 /// Devices of one person that are known at the same time, with those that it has revoked.
 pub(crate) const MAX_DEVICES: usize = 64;
+/// Devices of anybody that are kept in memory.
+const MAX_KNOWN: usize = 1024;
 
 /// People, by their ids.
 pub(crate) fn people() -> Scope {
@@ -173,6 +176,33 @@ impl State {
         self.get(&devices(), member)
     }
 
+    /// As [`device`](Self::device), from memory where it was asked for before: with each message, somebody
+    /// is named.
+    fn known_device(&self, member: &[u8; 32]) -> Result<Option<DeviceRecord>, Fault> {
+        if lock(&self.store)?.has_changes_in(&devices()) {
+            return self.device(member);
+        }
+        // Nothing is left half done within this lock.
+        let mut known = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = known.get(member) {
+            return Ok(device.clone());
+        }
+        let device = self.device(member)?;
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(*member, device.clone());
+        Ok(device)
+    }
+
+    /// What is in memory of devices is what the transaction that is to be committed makes of them.
+    pub(crate) fn forget_devices(&mut self) -> Result<(), Fault> {
+        if lock(&self.store)?.has_changes_in(&devices()) {
+            self.devices.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        Ok(())
+    }
+
     pub(crate) fn put_device(&self, member: &[u8; 32], device: &DeviceRecord) -> Result<(), Fault> {
         self.put(&devices(), *member, device)
     }
@@ -215,7 +245,7 @@ impl Client {
 
     /// A member with the names of its certificate.
     pub(crate) fn describe(&self, person: &mut Person) -> Result<(), Fault> {
-        let device = self.state.device(person.id.as_bytes())?;
+        let device = self.state.known_device(person.id.as_bytes())?;
         let Some(device) = device.filter(|device| device.revocation.is_none()) else {
             return Ok(());
         };

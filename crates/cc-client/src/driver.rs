@@ -50,7 +50,9 @@ impl Client {
         Ok(id)
     }
 
-    /// Sends a message, as soon as the group is caught up with.
+    /// Sends a message, as soon as the group is caught up with. When this returns the text is durable: it goes
+    /// out whatever happens, and once. It is sealed, and its bytes are durable, when
+    /// [`poll_request`](Self::poll_request) or [`turn`] hands it out.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -65,7 +67,8 @@ impl Client {
     }
 
     /// Sends a message, and does at once what the network is to do for it. Durable before it goes out, as by
-    /// [`send`](Self::send) and [`turn`], in fewer commits of the store.
+    /// [`send`](Self::send) and [`turn`], in fewer commits of the store: the text and the sealed bytes are one,
+    /// and what the log shows of it is another.
     ///
     /// # Errors
     /// As [`submit`](Self::submit). A message that the network did not take is sent later.

@@ -5,7 +5,7 @@ use cc_core::Opaque;
 use crate::{
     Client, Fault, GroupId, Item, Position,
     frame::{self, GroupItem, Invitation, MailItem},
-    records::{self, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Work},
+    records::{EventRecord, InFlight, RequestRecord, Sealed, Sent, SentMessage, Work},
     seat,
 };
 
@@ -41,18 +41,21 @@ impl Client {
         let Some(InFlight { epoch, what: Sent::Messages(sent), .. }) = &mut record.in_flight else {
             return Ok(());
         };
-        let (epoch, (_, sealed), last) = (*epoch, sent.remove(at), sent.is_empty());
-        let queued = self.dequeue(group, sealed.number)?;
+        let (epoch, message, last) = (*epoch, sent.remove(at), sent.is_empty());
+        let SentMessage { number, queued, .. } = message;
+        record.landed.push(number);
+        self.state.count_off(group)?;
+        self.timers.forget_command(group, number);
         let current = seat::epoch(self.group_seat(group)?);
-        let leaves = queued.as_ref().is_some_and(|queued| queued.work == Work::Leave);
-        if let (Some(queued), true) = (&queued, current > epoch + READABLE && !leaves) {
+        let (operation, leaves) = (queued.operation, queued.work == Work::Leave);
+        if current > epoch + READABLE && !leaves {
             // It came so late that others may have had no keys for it any more. Who had takes the second
             // copy for what it is.
-            self.put_back(group, sealed.number, queued)?;
+            self.put_back(group, number, queued)?;
         } else if leaves && current != epoch {
             // Nobody takes a request of an epoch that is over: it is made anew.
-            self.enqueue(group, sealed.operation, Work::Leave)?;
-        } else if let Some(operation) = sealed.operation {
+            self.enqueue(group, operation, Work::Leave)?;
+        } else if let Some(operation) = operation {
             self.settle(Some(operation), &EventRecord::Done { operation, position })?;
         }
         if last { self.ground(group) } else { Ok(()) }
@@ -66,9 +69,7 @@ impl Client {
         position: Position,
     ) -> Result<(), Fault> {
         let queued = match &command {
-            Some(Sealed { number, .. }) => {
-                self.state.get::<Queued>(&records::queue(group), &records::key(*number))?
-            }
+            Some(Sealed { number, .. }) => self.state.queued(group, *number)?,
             None => None,
         };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
@@ -135,7 +136,8 @@ impl Client {
                 if let Some(commit) = commit {
                     let item = frame::encode(&GroupItem::Sealed(Opaque(commit)))?;
                     let items = vec![item];
-                    self.launch(group, Some(last_commit), items, in_flight.epoch, in_flight.what)?;
+                    let (epoch, what) = (in_flight.epoch, in_flight.what);
+                    let _request = self.launch(group, Some(last_commit), items, epoch, what)?;
                 }
             }
             Sent::Commit { .. } => {}

@@ -170,8 +170,15 @@ impl Client {
                     let operation = id.derived(&group.to_string());
                     let mailbox = offer.mailbox;
                     let member = Some(offer.member);
-                    let claim =
-                        RequestRecord::Claim { group, mailbox, member, operation, attempts: 0 };
+                    let (digest, attempts) = ([0; 8], 0);
+                    let claim = RequestRecord::Claim {
+                        group,
+                        mailbox,
+                        member,
+                        operation,
+                        digest,
+                        attempts,
+                    };
                     self.state.add_request(&claim)?;
                 }
             }

@@ -40,9 +40,19 @@ impl Overlay {
         self.open.as_mut().ok_or_else(|| StoreError::in_doubt("no transaction is open"))
     }
 
+    /// The store without the open transaction.
+    pub(crate) fn committed(&self) -> &dyn Store {
+        &*self.base
+    }
+
     /// Whether the open transaction changed anything.
     pub(crate) fn has_changes(&self) -> bool {
         self.open.as_ref().is_some_and(|open| !open.is_empty())
+    }
+
+    /// Whether it changed anything in this scope.
+    pub(crate) fn has_changes_in(&self, scope: &Scope) -> bool {
+        self.open.as_ref().is_some_and(|open| open.changes_in(scope).next().is_some())
     }
 
     /// Drops what the open transaction changed.
@@ -98,9 +108,8 @@ impl Store for Overlay {
     ) -> Result<(), StoreError> {
         let mut changed = BTreeMap::new();
         if let Some(open) = &self.open {
-            let here =
-                open.changes().filter(|(other, key, _)| *other == scope && key.starts_with(prefix));
-            changed.extend(here.map(|(_, key, change)| (key.to_vec(), change)));
+            let here = open.changes_in(scope).filter(|(key, _)| key.starts_with(prefix));
+            changed.extend(here.map(|(key, change)| (key.to_vec(), change)));
         }
         // Both are in the order of keys: merged, and no record is read that is not asked for.
         let mut changed = changed.into_iter().peekable();

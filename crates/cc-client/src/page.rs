@@ -11,8 +11,8 @@ use crate::{
     command::MAX_TITLE_LEN,
     event::fate_number,
     frame::{self, Frame, FrameError, GroupItem},
-    records::{self, EventRecord, PersonRecord, Queued, SeenRecord, Standing, Work},
-    seat::{self, Opened, Outcome},
+    records::{self, EventRecord, PersonRecord, SeenRecord, Standing, Work},
+    seat::{self, Opened, Outcome, Report},
 };
 
 /// Items of one group that are kept to be opened again.
@@ -98,10 +98,10 @@ impl Client {
                         run = self.open_run(log, page.items.get(index..).unwrap_or_default())?;
                     }
                     match run.pop_front() {
-                        Some(opened) => {
-                            self.more_in_run = !run.is_empty();
+                        Some((opened, report)) => {
+                            self.opened_report = Some(report);
                             let fate = self.opened_item(log, opened, item, now);
-                            self.more_in_run = false;
+                            self.opened_report = None;
                             fate?
                         }
                         None => self.group_item(log, item, now)?,
@@ -188,9 +188,13 @@ impl Client {
     /// no message changes what the next one is opened with. A single one is left to [`group_item`].
     ///
     /// [`group_item`]: Self::group_item
-    fn open_run(&mut self, group: &GroupId, items: &[Item]) -> Result<VecDeque<Opened>, Fault> {
+    fn open_run(
+        &mut self,
+        group: &GroupId,
+        items: &[Item],
+    ) -> Result<VecDeque<(Opened, Report)>, Fault> {
         let record = self.state.group(group)?;
-        if record.standing == Standing::Removed {
+        if record.standing == Standing::Removed || items.len() < 2 {
             return Ok(VecDeque::new());
         }
         let in_flight = record.in_flight.as_ref();
@@ -334,9 +338,11 @@ impl Client {
                     return Ok(Fate::Duplicate);
                 }
                 self.state.put(&scope, sender.id, &seen)?;
-                if !self.more_in_run {
-                    self.note_report(group, content.id)?;
-                }
+                let report = match self.opened_report.take() {
+                    Some(report) => report,
+                    None => seat::last_report(self.group_seat(group)?),
+                };
+                self.note_report(content.id, report);
                 self.state.emit(&EventRecord::Message {
                     group: *group,
                     from: sender,
@@ -376,20 +382,21 @@ impl Client {
             self.state
                 .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
-        if outcome.removed_self && !(readmitted && self.readmitted(group)?) {
+        if outcome.removed_self {
             self.ground(group)?;
-            self.abandon(group, "removed from the group")?;
-            self.state.group_mut(group)?.standing = Standing::Removed;
-            self.retry_arrivals(group);
+            if !(readmitted && self.readmitted(group)?) {
+                self.abandon(group, "removed from the group")?;
+                self.state.group_mut(group)?.standing = Standing::Removed;
+                self.retry_arrivals(group);
+            }
         }
         Ok(())
     }
 
     /// Settles all that is in the queue of a group that this person is no longer in.
     pub(crate) fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
-        let queue = self.state.list::<Queued>(&records::queue(group), usize::MAX)?;
-        for (key, queued) in queue {
-            self.dequeue(group, crate::request::queue_number(&key)?)?;
+        for (number, queued) in self.state.queue(group)? {
+            self.dequeue(group, number)?;
             if let Some(operation) = queued.operation {
                 let event = match queued.work {
                     Work::Leave => EventRecord::Done { operation, position: Position::START },

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, PersonId, Position,
-    RequestId, Trust, frame::item_digest,
+    RequestId, Trust, frame::item_digest, operations::CommandDigest,
 };
 
 /// The version of all records of this file.
@@ -32,7 +32,7 @@ pub(crate) fn views() -> Scope {
     root().child("views")
 }
 
-/// Commands of a group that are not done, in order.
+/// Commands of a group that wait, in order. Messages that are on their way are in [`flights`].
 pub(crate) fn queue(group: &GroupId) -> Scope {
     root().child("queue").child(group.as_bytes())
 }
@@ -67,17 +67,17 @@ pub(crate) fn restored() -> Scope {
     root().child("restored")
 }
 
-/// Commands, by their ids.
-pub(crate) fn operations() -> Scope {
-    root().child("operations")
+/// What is on its way to the logs of groups, by group.
+pub(crate) fn flights() -> Scope {
+    root().child("flights")
 }
 
-/// Commands that are settled, in order: the oldest are forgotten.
+/// The ids of commands that are settled, in blocks in their order.
 pub(crate) fn settled() -> Scope {
     root().child("settled")
 }
 
-/// Requests that are not answered, by their ids.
+/// Requests other than those to the logs of groups, until they are answered, by their ids.
 pub(crate) fn requests() -> Scope {
     root().child("requests")
 }
@@ -143,7 +143,7 @@ pub(crate) struct GroupRecord {
     pub(crate) access: Option<StoredToken>,
     /// The number of the next command.
     pub(crate) next_queued: u64,
-    /// Commands in the queue.
+    /// Commands in the queue and on their way.
     pub(crate) queued: u32,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
@@ -151,8 +151,12 @@ pub(crate) struct GroupRecord {
     pub(crate) refreshed: Option<u64>,
     /// Messages of this member's since then.
     pub(crate) sent_since_refresh: u64,
-    /// The request that waits for the log to show it, or for another commit.
+    /// What waits for the log to show it, or for another commit. It has a record of its own, which is
+    /// written once.
+    #[serde(skip)]
     pub(crate) in_flight: Option<InFlight>,
+    /// The commands of it whose messages the log has shown, while it does not have all.
+    pub(crate) landed: Vec<u64>,
     /// Positions that are held, and how many bytes each has.
     pub(crate) held: Vec<(Position, u32)>,
     /// A commit of a later epoch came although everything before it was read.
@@ -189,10 +193,27 @@ pub(crate) struct InFlight {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Sent {
-    /// Messages: the digest of each item, and which command it is of.
-    Messages(Vec<([u8; 32], Sealed)>),
-    /// The commit of the staged change.
-    Commit { digest: [u8; 32], change: [u8; 16], command: Option<Sealed> },
+    /// Messages that the log did not show yet.
+    Messages(Vec<SentMessage>),
+    /// The commit of the staged change, whose command is still in the queue.
+    Commit {
+        #[serde(skip)]
+        digest: [u8; 32],
+        change: [u8; 16],
+        command: Option<Sealed>,
+    },
+}
+
+/// A message on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SentMessage {
+    /// Of the item.
+    #[serde(skip)]
+    pub(crate) digest: [u8; 32],
+    /// The number of its command.
+    pub(crate) number: u64,
+    /// The command: it goes back into the queue if it has to be sealed anew.
+    pub(crate) queued: Queued,
 }
 
 impl Sent {
@@ -200,7 +221,7 @@ impl Sent {
     pub(crate) fn place_of(&self, item: &[u8]) -> Option<usize> {
         let digest = item_digest(item);
         match self {
-            Self::Messages(sent) => sent.iter().position(|(known, _)| *known == digest),
+            Self::Messages(sent) => sent.iter().position(|known| known.digest == digest),
             Self::Commit { digest: known, .. } => (*known == digest).then_some(0),
         }
     }
@@ -208,7 +229,7 @@ impl Sent {
     /// Whether the command of this number is on its way with it.
     pub(crate) fn concerns(&self, number: u64) -> bool {
         match self {
-            Self::Messages(sent) => sent.iter().any(|(_, sealed)| sealed.number == number),
+            Self::Messages(sent) => sent.iter().any(|message| message.number == number),
             Self::Commit { command, .. } => {
                 command.as_ref().is_some_and(|sealed| sealed.number == number)
             }
@@ -216,7 +237,7 @@ impl Sent {
     }
 }
 
-/// A command whose message is on its way.
+/// A command whose commit is on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sealed {
     pub(crate) number: u64,
@@ -258,23 +279,6 @@ impl Work {
     }
 }
 
-/// A command, whatever its state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OperationRecord {
-    /// Tells another command under the same id.
-    pub(crate) digest: [u8; 32],
-    /// Where it waits.
-    pub(crate) place: Option<OperationPlace>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum OperationPlace {
-    /// In the queue of a group.
-    Queue(GroupId, u64),
-    /// For a key package.
-    Claim(RequestId),
-}
-
 /// What a commit follows, and the hash of the token of the epoch that it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CommitRecord {
@@ -282,18 +286,41 @@ pub(crate) struct CommitRecord {
     pub(crate) next: AccessHash,
 }
 
-/// A request that goes out until it is answered, always with the same bytes.
+/// What is on its way to a group's log: it goes out until the log shows it or the epoch is over, always with
+/// the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FlightRecord {
+    /// Of the epoch that the items are of.
+    pub(crate) access: StoredToken,
+    /// With it this is a commit.
+    pub(crate) commit: Option<CommitRecord>,
+    pub(crate) items: Vec<Vec<u8>>,
+    pub(crate) in_flight: InFlight,
+}
+
+impl FlightRecord {
+    /// What was in flight, but for messages that have landed. The digests are not stored.
+    pub(crate) fn in_flight(self, landed: &[u64]) -> InFlight {
+        let mut in_flight = self.in_flight;
+        let digests = self.items.iter().map(|item| item_digest(item));
+        match &mut in_flight.what {
+            Sent::Messages(sent) => {
+                for (message, digest) in sent.iter_mut().zip(digests) {
+                    message.digest = digest;
+                }
+                sent.retain(|message| !landed.contains(&message.number));
+            }
+            Sent::Commit { digest, .. } => {
+                *digest = self.items.first().map_or([0; 32], |item| item_digest(item));
+            }
+        }
+        in_flight
+    }
+}
+
+/// Another request that goes out until it is answered, always with the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RequestRecord {
-    /// To a group's log.
-    Append {
-        group: GroupId,
-        /// Of the epoch that the items are of.
-        access: StoredToken,
-        /// With it this is a commit.
-        commit: Option<CommitRecord>,
-        items: Vec<Vec<u8>>,
-    },
     /// To somebody's mailbox.
     Mail {
         mailbox: LogId,
@@ -307,6 +334,8 @@ pub(crate) enum RequestRecord {
         mailbox: LogId,
         member: Option<[u8; 32]>,
         operation: OperationId,
+        /// Tells another command under that id.
+        digest: CommandDigest,
         /// Claims for it before this one.
         attempts: u32,
     },

@@ -41,7 +41,7 @@ impl Client {
         if added.is_empty() {
             return Ok(());
         }
-        for (key, queued) in self.state.list::<Queued>(&records::queue(group), usize::MAX)? {
+        for (number, queued) in self.state.queue(group)? {
             let Work::Readmit(offers) = queued.work else { continue };
             let mut waits = Vec::new();
             for offer in offers {
@@ -51,12 +51,11 @@ impl Client {
                     waits.push(offer);
                 }
             }
-            let number = crate::request::queue_number(&key)?;
             if waits.is_empty() {
                 self.dequeue(group, number)?;
             } else {
                 let queued = Queued { operation: queued.operation, work: Work::Readmit(waits) };
-                self.state.put(&records::queue(group), records::key(number), &queued)?;
+                self.state.put_queued(group, number, queued)?;
             }
         }
         Ok(())

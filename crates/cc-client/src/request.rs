@@ -1,6 +1,6 @@
 //! What the client wants of the network.
 
-use cc_core::Opaque;
+use cc_core::{Opaque, store::StoreError};
 
 use crate::{
     AccessToken, Append, Call, Client, Fault, Follows, GroupId, LogId, Now, OperationId, Position,
@@ -10,8 +10,8 @@ use crate::{
     frame::{self, Content, Frame, GroupItem, item_digest},
     positions::PendingRead,
     records::{
-        self, CommitRecord, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing,
-        StoredToken, Work,
+        self, CommitRecord, EventRecord, FlightRecord, InFlight, Queued, RequestRecord, Sealed,
+        Sent, SentMessage, Standing, StoredToken, Work,
     },
     seat::{self, Staged},
 };
@@ -132,7 +132,7 @@ impl Client {
             let may_go =
                 waits && timer.send_after <= now.mono && !self.timers.appended.contains_key(&id);
             return if may_go && self.timers.offer(id, now) {
-                self.stored_request(id).map(Some)
+                self.flight_request(group).map(Some)
             } else {
                 Ok(None)
             };
@@ -148,9 +148,11 @@ impl Client {
                 return Ok(None);
             }
         }
-        let Some(id) = self.start_work(group, now)? else { return Ok(None) };
-        self.timers.offer(id, now);
-        self.stored_request(id).map(Some)
+        let request = self.start_work(group, now)?;
+        if let Some(request) = &request {
+            self.timers.offer(request.id, now);
+        }
+        Ok(request)
     }
 
     fn read_if_due(
@@ -187,13 +189,8 @@ impl Client {
         let record: RequestRecord = self
             .state
             .get(&records::requests(), id.as_bytes())?
-            .ok_or_else(|| cc_core::store::StoreError::corrupt("a request has no record"))?;
+            .ok_or_else(|| StoreError::corrupt("a request has no record"))?;
         let call = match record {
-            RequestRecord::Append { group, access: StoredToken(token), commit, items } => {
-                let follows = |CommitRecord { after, next }| Follows { after, next: Some(next) };
-                let (access, commit) = (Some(token), commit.map(follows));
-                Call::Append(Append { log: group, access, commit, items })
-            }
             RequestRecord::Mail { mailbox, item } => {
                 Call::Append(Append { log: mailbox, access: None, commit: None, items: vec![item] })
             }
@@ -210,6 +207,13 @@ impl Client {
         Ok(Request { id, call })
     }
 
+    /// What is on its way to a group's log, once more.
+    fn flight_request(&self, group: &GroupId) -> Result<Request, Fault> {
+        let flight: Option<FlightRecord> = self.state.get(&records::flights(), group.as_bytes())?;
+        let flight = flight.ok_or_else(|| StoreError::corrupt("a request has no record"))?;
+        Ok(flight.request(group))
+    }
+
     /// Shows that this person is in the present epoch of a group; `None` where it is not. It is kept, so
     /// that a group is read without opening its stack.
     fn access_token(&mut self, group: &GroupId) -> Result<Option<AccessToken>, Fault> {
@@ -224,11 +228,11 @@ impl Client {
     }
 
     /// Makes the next request of a group's queue; `None` where nothing in it is due.
-    fn start_work(&mut self, group: &GroupId, now: Now) -> Result<Option<RequestId>, Fault> {
+    fn start_work(&mut self, group: &GroupId, now: Now) -> Result<Option<Request>, Fault> {
         self.refuse_untrusted(group)?;
-        let mut front = self.state.list::<Queued>(&records::queue(group), MAX_APPEND)?.into_iter();
-        while let Some((key, queued)) = front.next() {
-            let number = queue_number(&key)?;
+        let mut front = self.state.waiting(group, MAX_APPEND)?.into_iter();
+        while let Some(number) = front.next() {
+            let Some(queued) = self.state.queued(group, number)? else { continue };
             if self.timers.due.get(&(*group, number)).is_some_and(|due| *due > now.mono) {
                 continue;
             }
@@ -237,8 +241,8 @@ impl Client {
                 return self.send_messages(group, (number, queued), front).map(Some);
             }
             let work = &queued.work;
-            if let Some(id) = self.stage(group, number, queued.operation, work, now)? {
-                return Ok(Some(id));
+            if let Some(request) = self.stage(group, number, queued.operation, work, now)? {
+                return Ok(Some(request));
             }
         }
         Ok(None)
@@ -249,53 +253,67 @@ impl Client {
         &mut self,
         group: &GroupId,
         first: (u64, Queued),
-        rest: impl Iterator<Item = (Vec<u8>, Queued)>,
-    ) -> Result<RequestId, Fault> {
+        rest: impl Iterator<Item = u64>,
+    ) -> Result<Request, Fault> {
         let (mut wires, mut frames, mut commands, mut len) = (vec![], vec![], vec![], 0);
-        let mut last_content = None;
-        let rest = rest.map(|(key, queued)| queue_number(&key).map(|number| (number, queued)));
-        for next in core::iter::once(Ok(first)).chain(rest) {
-            let (number, queued) = next?;
+        let mut contents = vec![];
+        let (mut next, mut rest) = (Some(first), rest);
+        while let Some((number, queued)) = next {
             // Changes go one by one, in their turn.
             if !queued.work.is_message() || len > MAX_SEALED_LEN {
                 break;
             }
-            let operation = queued.operation;
-            commands.push(Sealed { number, operation });
-            last_content = None;
-            let frame = match queued.work {
+            self.state.forget_queued(group, number)?;
+            let mut content = None;
+            let frame = match &queued.work {
                 Work::Content { number, bytes } => {
-                    let id = match operation {
+                    let id = match queued.operation {
                         Some(id) => id,
                         None => OperationId::random()?,
                     };
-                    last_content = Some(id);
-                    Frame::Content(Content { number, id, bytes: Opaque(bytes) })
+                    content = Some(id);
+                    Some(Frame::Content(Content {
+                        number: *number,
+                        id,
+                        bytes: bytes.as_slice().into(),
+                    }))
                 }
-                Work::Introduction => self.introduction()?,
-                Work::Leave => {
-                    let seat = self.group_seat(group)?;
-                    wires.extend(seat::seal_all(seat, group, core::mem::take(&mut frames))?);
-                    wires.push(seat::leave(seat)?);
-                    continue;
-                }
+                Work::Introduction => Some(self.introduction()?),
+                Work::Leave => None,
                 _ => {
                     let title = self.state.group(group)?.title.clone();
-                    Frame::Title(Opaque(title.into_bytes()))
+                    Some(Frame::Title(Opaque(title.into_bytes())))
                 }
             };
-            let frame = frame::encode(&frame)?;
-            len += frame.len();
-            frames.push(frame);
+            match frame {
+                Some(frame) => {
+                    let frame = frame::encode(&frame)?;
+                    len += frame.len();
+                    frames.push(frame);
+                }
+                None => {
+                    let seat = self.group_seat(group)?;
+                    wires.extend(seat::seal_all(seat, group, core::mem::take(&mut frames))?);
+                    wires.push((seat::leave(seat)?, Vec::new()));
+                }
+            }
+            contents.push(content);
+            commands.push((number, queued));
+            next = match rest.next() {
+                Some(number) => self.state.queued(group, number)?.map(|queued| (number, queued)),
+                None => None,
+            };
         }
         wires.extend(seat::seal_all(self.group_seat(group)?, group, frames)?);
-        if let Some(id) = last_content {
-            self.note_report(group, id)?;
-        }
         let (mut items, mut sent) = (Vec::new(), Vec::new());
-        for (wire, command) in wires.into_iter().zip(commands) {
+        for (((wire, report), content), (number, queued)) in
+            wires.into_iter().zip(contents).zip(commands)
+        {
+            if let Some(id) = content {
+                self.note_report(id, report);
+            }
             let item = frame::encode(&GroupItem::Sealed(Opaque(wire)))?;
-            sent.push((item_digest(&item), command));
+            sent.push(SentMessage { digest: item_digest(&item), number, queued });
             items.push(item);
         }
         let epoch = seat::epoch(self.group_seat(group)?);
@@ -313,7 +331,7 @@ impl Client {
         operation: Option<OperationId>,
         work: &Work,
         now: Now,
-    ) -> Result<Option<RequestId>, Fault> {
+    ) -> Result<Option<Request>, Fault> {
         let staged = seat::stage(self.group_seat(group)?, work, now)?;
         match staged {
             Staged::Change { id, commit } => {
@@ -351,7 +369,7 @@ impl Client {
         items: Vec<Vec<u8>>,
         epoch: u64,
         what: Sent,
-    ) -> Result<RequestId, Fault> {
+    ) -> Result<Request, Fault> {
         let access = self.access_token(group)?.ok_or(Fault::NotAMember(*group))?;
         let commit = match after {
             Some(after) => {
@@ -361,11 +379,10 @@ impl Client {
             }
             None => None,
         };
-        let access = StoredToken(access);
-        let append = RequestRecord::Append { group: *group, access, commit, items };
-        let request = self.state.add_request(&append)?;
-        self.state.group_mut(group)?.in_flight = Some(InFlight { request, epoch, what });
-        Ok(request)
+        let in_flight = InFlight { request: RequestId::random()?, epoch, what };
+        let flight = FlightRecord { access: StoredToken(access), commit, items, in_flight };
+        self.state.take_off(group, &flight)?;
+        Ok(flight.request(group))
     }
 
     /// Takes a command out of the queue; gives it, if it was there.
@@ -375,29 +392,37 @@ impl Client {
         number: u64,
     ) -> Result<Option<Queued>, Fault> {
         self.timers.forget_command(group, number);
-        let (scope, key) = (records::queue(group), records::key(number));
-        let queued = self.state.get::<Queued>(&scope, &key)?;
+        let queued = self.state.queued(group, number)?;
         if queued.is_some() {
-            let record = self.state.group_mut(group)?;
-            record.queued = record.queued.saturating_sub(1);
-            self.state.delete(&scope, key)?;
+            self.state.forget_queued(group, number)?;
+            self.state.count_off(group)?;
         }
         Ok(queued)
     }
 
     /// What is in flight is given up: what it was for is still in the queue.
     pub(crate) fn ground(&mut self, group: &GroupId) -> Result<(), Fault> {
-        if let Some(in_flight) = self.state.group_mut(group)?.in_flight.take() {
-            self.timers.offers.remove(&in_flight.request);
-            self.timers.appended.remove(&in_flight.request);
-            self.state.end_request(in_flight.request)?;
+        if let Some(request) = self.state.ground(group)? {
+            self.timers.offers.remove(&request);
+            self.timers.appended.remove(&request);
         }
         Ok(())
     }
 }
 
+/// The number that is a record's key.
 pub(crate) fn queue_number(key: &[u8]) -> Result<u64, Fault> {
     let key = key.try_into();
-    let key = key.map_err(|_| cc_core::store::StoreError::corrupt("a command has no number"))?;
+    let key = key.map_err(|_| StoreError::corrupt("a record has no number"))?;
     Ok(u64::from_be_bytes(key))
+}
+
+impl FlightRecord {
+    fn request(self, group: &GroupId) -> Request {
+        let StoredToken(token) = self.access;
+        let follows = |CommitRecord { after, next }| Follows { after, next: Some(next) };
+        let (access, commit) = (Some(token), self.commit.map(follows));
+        let append = Append { log: *group, access, commit, items: self.items };
+        Request { id: self.in_flight.request, call: Call::Append(append) }
+    }
 }

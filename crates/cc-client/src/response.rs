@@ -3,8 +3,11 @@
 use crate::{
     Client, Failure, Fault, GroupId, Now, Position, Refusal, Reply, RequestId,
     agenda::Target,
+    operations::Place,
     positions::Appended,
-    records::{self, EventRecord, RequestRecord, Sealed, Sent, Standing, Work},
+    records::{
+        self, EventRecord, FlightRecord, RequestRecord, Sealed, Sent, SentMessage, Standing, Work,
+    },
     seat,
     state::RequestTarget,
 };
@@ -74,7 +77,12 @@ impl Client {
         };
         if settled {
             self.timers.offers.remove(&id);
-            self.state.end_request(id)?;
+            match target {
+                // What was on its way stays until the log decides. After a restart it is offered again, and
+                // refused as before.
+                RequestTarget::Group(_) => drop(self.state.requests.remove(&id)),
+                _ => self.state.end_request(id)?,
+            }
         }
         Ok(())
     }
@@ -113,12 +121,10 @@ impl Client {
             }
             Refusal::Conflict { .. } | Refusal::Denied => {
                 let same_epoch = in_flight.epoch == seat::epoch(self.group_seat(group)?);
-                let same_commit = match self.state.get(&records::requests(), id.as_bytes())? {
-                    Some(RequestRecord::Append { commit: Some(commit), .. }) => {
-                        commit.after == last_commit
-                    }
-                    _ => true,
-                };
+                let flight: Option<FlightRecord> =
+                    self.state.get(&records::flights(), group.as_bytes())?;
+                let commit = flight.and_then(|flight| flight.commit);
+                let same_commit = commit.is_none_or(|commit| commit.after == last_commit);
                 if same_epoch && same_commit {
                     // All was read, and still the service takes nothing of this epoch: it has another
                     // one than this member. What waits goes again once that is mended.
@@ -135,7 +141,13 @@ impl Client {
         self.ground(group)?;
         let why = format!("the delivery service refused it: {refusal}");
         let commands = match in_flight.what {
-            Sent::Messages(sent) => sent.into_iter().map(|(_, sealed)| sealed).collect(),
+            Sent::Messages(sent) => {
+                let sealed = |message: SentMessage| {
+                    let SentMessage { number, queued, .. } = message;
+                    Sealed { number, operation: queued.operation }
+                };
+                sent.into_iter().map(sealed).collect()
+            }
             Sent::Commit { command, .. } => {
                 seat::discard(self.group_seat(group)?)?;
                 Vec::from_iter(command)
@@ -153,7 +165,8 @@ impl Client {
 
     fn claimed(&mut self, id: RequestId, package: Option<Vec<u8>>, now: Now) -> Result<(), Fault> {
         let record = self.state.get::<RequestRecord>(&records::requests(), id.as_bytes())?;
-        let Some(RequestRecord::Claim { group, mailbox, member, operation, attempts }) = record
+        let Some(RequestRecord::Claim { group, mailbox, member, operation, digest, attempts }) =
+            record
         else {
             return Ok(());
         };
@@ -170,8 +183,10 @@ impl Client {
         if self.is_expired(&group, &offer, now)? && attempts < MAX_CLAIMS {
             // It lay in the directory for too long: the one behind it may be newer.
             let attempts = attempts + 1;
-            let claim = RequestRecord::Claim { group, mailbox, member, operation, attempts };
-            return self.state.add_request(&claim).map(drop);
+            let claim =
+                RequestRecord::Claim { group, mailbox, member, operation, digest, attempts };
+            let request = self.state.add_request(&claim)?;
+            return self.state.note_place(&operation, Place::Claim(request));
         }
         match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
             Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {

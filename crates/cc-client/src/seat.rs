@@ -18,6 +18,9 @@ use crate::{
     records::{PersonRecord, Work},
 };
 
+/// What each layer did with a message.
+pub(crate) type Report = Vec<LayerReport>;
+
 /// Somebody's key package, as it travels, if it is one of this version.
 pub(crate) fn read_offer(bytes: &[u8]) -> Result<KeyPackageOffer, Fault> {
     let offer: KeyPackageOffer = frame::decode(bytes).map_err(|_| Fault::KeyPackage)?;
@@ -81,18 +84,21 @@ pub(crate) fn member_ids(seat: &CascadingCipherManager) -> Vec<MemberId> {
     seat.members().into_iter().map(|member| member.id).collect()
 }
 
-/// Seals encoded frames that the client has to say. The group's id is authenticated with each, so that
-/// nothing of one group's log opens in another's.
+/// Seals encoded frames that the client has to say, and tells what each layer did with each. The group's id is
+/// authenticated with them, so that nothing of one group's log opens in another's.
 pub(crate) fn seal_all(
     seat: &mut CascadingCipherManager,
     group: &GroupId,
     frames: Vec<Vec<u8>>,
-) -> Result<Vec<Vec<u8>>, Fault> {
-    Ok(seat.encrypt_all_with(frames, group.as_bytes())?)
+) -> Result<Vec<(Vec<u8>, Report)>, Fault> {
+    let mut reports = Vec::with_capacity(frames.len());
+    let report = |report: &[LayerReport]| reports.push(report.to_vec());
+    let wires = seat.encrypt_all_reporting(frames, group.as_bytes(), report)?;
+    Ok(wires.into_iter().zip(reports).collect())
 }
 
 /// What each layer did with the last message.
-pub(crate) fn last_report(seat: &CascadingCipherManager) -> Vec<LayerReport> {
+pub(crate) fn last_report(seat: &CascadingCipherManager) -> Report {
     seat.last_report().to_vec()
 }
 
@@ -116,15 +122,18 @@ pub(crate) fn open(
 }
 
 /// Opens messages that follow one another in the group's log, as [`open`] does one by one, and has the stack
-/// write once what they change.
+/// write once what they change; tells what each layer did with each.
 pub(crate) fn open_messages(
     seat: &mut CascadingCipherManager,
     group: &GroupId,
     wires: &[Opaque],
-) -> Result<Vec<Opened>, Fault> {
+) -> Result<Vec<(Opened, Report)>, Fault> {
+    let mut reports = Vec::with_capacity(wires.len());
+    let report = |report: &[LayerReport]| reports.push(report.to_vec());
     let wires = wires.iter().map(Opaque::as_slice);
-    let received = seat.receive_all_with(wires, group.as_bytes())?;
-    received.into_iter().map(|incoming| Ok(opened(seat, &[], incoming?))).collect()
+    let received = seat.receive_all_reporting(wires, group.as_bytes(), report)?;
+    let received = received.into_iter().zip(reports);
+    received.map(|(incoming, report)| Ok((opened(seat, &[], incoming?), report))).collect()
 }
 
 fn opened(seat: &CascadingCipherManager, before: &[Person], incoming: Incoming) -> Opened {

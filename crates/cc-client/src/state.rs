@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
+    sync::Mutex,
 };
 
 use cc_core::{
@@ -14,10 +15,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     EventId, Fault, GroupId, LogId, Position, RequestId,
     arrival::Arrival,
-    contact::{self, OwnPerson},
+    contact::{self, DeviceRecord, OwnPerson},
     identity::Identity,
+    operations::Operations,
     overlay::{Overlay, SharedStore, lock},
-    records::{self, EventRecord, GroupRecord, Meta, RequestRecord},
+    queue::Queues,
+    records::{self, EventRecord, FlightRecord, GroupRecord, Meta, RequestRecord, Sent},
 };
 
 /// What the store has, and what one transaction makes of it.
@@ -33,7 +36,13 @@ pub(crate) struct State {
     pub(crate) changed: BTreeSet<GroupId>,
     /// Requests that were made.
     pub(crate) added: Vec<RequestId>,
-    store: SharedStore,
+    /// What waits in groups.
+    pub(crate) queues: Queues,
+    /// Commands that are known, once one was asked for.
+    pub(crate) operations: Option<Operations>,
+    /// Devices that were asked for.
+    pub(crate) devices: Mutex<BTreeMap<[u8; 32], Option<DeviceRecord>>>,
+    pub(crate) store: SharedStore,
 }
 
 /// What a stored request is for.
@@ -48,7 +57,6 @@ pub(crate) enum RequestTarget {
 impl RequestTarget {
     pub(crate) const fn of(record: &RequestRecord) -> Self {
         match record {
-            RequestRecord::Append { group, .. } => Self::Group(*group),
             RequestRecord::Mail { .. } => Self::Mail,
             RequestRecord::Publish { .. } => Self::Publish,
             RequestRecord::Claim { .. } => Self::Claim,
@@ -84,6 +92,18 @@ impl State {
             groups.insert(LogId::from_bytes(id), records::decode(&record)?);
             Ok(())
         })?;
+        each(&store, &records::flights(), |key, record| {
+            let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
+            let group = LogId::from_bytes(id);
+            let flight: FlightRecord = records::decode(&record)?;
+            let known: &mut GroupRecord = groups
+                .get_mut(&group)
+                .ok_or_else(|| StoreError::corrupt("something is on its way to no group"))?;
+            let in_flight = flight.in_flight(&known.landed);
+            requests.insert(in_flight.request, RequestTarget::Group(group));
+            known.in_flight = Some(in_flight);
+            Ok(())
+        })?;
         each(&store, &records::requests(), |key, record| {
             let id = key.try_into().map_err(|_| StoreError::corrupt("a request has no id"))?;
             let record: RequestRecord = records::decode(&record)?;
@@ -100,7 +120,19 @@ impl State {
         drop(store);
         let store = SharedStore::clone(shared);
         let (changed, added) = (BTreeSet::new(), Vec::new());
-        Ok(Self { meta, groups, requests, arrivals, own, changed, added, store })
+        Ok(Self {
+            meta,
+            groups,
+            requests,
+            arrivals,
+            own,
+            changed,
+            added,
+            queues: Queues::default(),
+            operations: None,
+            devices: Mutex::default(),
+            store,
+        })
     }
 
     pub(crate) fn get<T: DeserializeOwned>(
@@ -180,11 +212,45 @@ impl State {
         Ok(id)
     }
 
+    /// A request that is not to a group's log is over.
     pub(crate) fn end_request(&mut self, id: RequestId) -> Result<(), Fault> {
         match self.requests.remove(&id) {
             Some(_) => self.delete(&records::requests(), *id.as_bytes()),
             None => Ok(()),
         }
+    }
+
+    /// Something is on its way to a group's log.
+    pub(crate) fn take_off(&mut self, group: &GroupId, flight: &FlightRecord) -> Result<(), Fault> {
+        let in_flight = flight.in_flight.clone();
+        self.requests.insert(in_flight.request, RequestTarget::Group(*group));
+        self.put(&records::flights(), *group.as_bytes(), flight)?;
+        let record = self.group_mut(group)?;
+        record.landed.clear();
+        record.in_flight = Some(in_flight);
+        Ok(())
+    }
+
+    /// Nothing is on its way to a group's log any more: messages that did not land wait again.
+    pub(crate) fn ground(&mut self, group: &GroupId) -> Result<Option<RequestId>, Fault> {
+        let record = self.group_mut(group)?;
+        let Some(in_flight) = record.in_flight.take() else { return Ok(None) };
+        record.landed.clear();
+        self.requests.remove(&in_flight.request);
+        self.delete(&records::flights(), *group.as_bytes())?;
+        if let Sent::Messages(sent) = in_flight.what {
+            for message in sent {
+                self.put_queued(group, message.number, message.queued)?;
+            }
+        }
+        Ok(Some(in_flight.request))
+    }
+
+    /// A command of a group does not wait any more.
+    pub(crate) fn count_off(&mut self, group: &GroupId) -> Result<(), Fault> {
+        let record = self.group_mut(group)?;
+        record.queued = record.queued.saturating_sub(1);
+        Ok(())
     }
 
     pub(crate) fn write_groups(&mut self, changed: BTreeSet<GroupId>) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use cc_manager::{LayerReport, StackReport};
 
-use crate::{Client, Fault, GroupId, OperationId, records::Standing, seat, state::RequestTarget};
+use crate::{Client, Fault, GroupId, OperationId, records::Standing, state::RequestTarget};
 
 /// Messages of which it is remembered what the layers did.
 const REPORTS: usize = 1024;
@@ -57,7 +57,7 @@ impl Client {
     }
 
     /// What each layer did with a message that was sealed or opened since the client was opened, bottom
-    /// first; the last 1024 are remembered, and of messages that were sealed or opened in one go the last one.
+    /// first; the last 1024 are remembered.
     #[must_use]
     pub fn layer_report(&self, message: &OperationId) -> Option<&[LayerReport]> {
         let mut reports = self.reports.iter().rev();
@@ -65,16 +65,10 @@ impl Client {
     }
 
     /// Remembers what the layers just did with a message.
-    pub(crate) fn note_report(
-        &mut self,
-        group: &GroupId,
-        message: OperationId,
-    ) -> Result<(), Fault> {
-        let report = seat::last_report(self.group_seat(group)?);
+    pub(crate) fn note_report(&mut self, message: OperationId, report: Vec<LayerReport>) {
         if self.reports.len() >= REPORTS {
             self.reports.pop_front();
         }
         self.reports.push_back((message, report));
-        Ok(())
     }
 }

@@ -58,7 +58,7 @@ impl Stage {
     ) -> Vec<Fate> {
         let frames = vec![frame::encode(frame).unwrap()];
         let sealed = |liar: &mut Client| seat::seal_all(liar.group_seat(group)?, group, frames);
-        let wire = liar.transact(sealed).unwrap().remove(0);
+        let wire = liar.transact(sealed).unwrap().remove(0).0;
         let item = frame::encode(&GroupItem::Sealed(Opaque(wire))).unwrap();
         self.service.inject(group, false, item);
         let fates = self.settle(readers);

@@ -10,7 +10,7 @@ use crate::{
     device::{DeviceBody, RevocationBody},
     frame,
     person::new_key,
-    records::{self, EventRecord, Queued, Standing, Work},
+    records::{EventRecord, Standing, Work},
     seat,
     state::State,
 };
@@ -127,9 +127,9 @@ impl Client {
     /// Settles what waits to be said in a group with somebody whose trust has fallen.
     pub(crate) fn refuse_untrusted(&mut self, group: &GroupId) -> Result<(), Fault> {
         let Some(person) = self.untrusted_in(group)? else { return Ok(()) };
-        for (key, queued) in self.state.list::<Queued>(&records::queue(group), usize::MAX)? {
+        for (number, queued) in self.state.queue(group)? {
             if matches!(queued.work, Work::Content { .. }) {
-                self.dequeue(group, crate::request::queue_number(&key)?)?;
+                self.dequeue(group, number)?;
                 if let Some(operation) = queued.operation {
                     let refused = EventRecord::Untrusted { operation, person };
                     self.settle(Some(operation), &refused)?;

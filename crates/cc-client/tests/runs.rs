@@ -212,3 +212,52 @@ fn nothing_goes_at_once_before_all_is_read() {
     settle(&mut [&mut alice, &mut bob], &mut service);
     assert_eq!(bob.read(&group).len(), 1);
 }
+
+#[test]
+fn each_message_of_a_run_has_a_report_of_its_own() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    let texts: Vec<_> = [1, 500, 3000].map(|len| (id(), vec![b'a'; len])).into();
+    let send =
+        |(id, text): &(OperationId, Vec<u8>)| (*id, Command::Send { group, content: text.clone() });
+    alice.client.submit_all(texts.iter().map(send)).unwrap();
+    settle(&mut [&mut alice, &mut bob], &mut service);
+    let shortest = texts[0].1.len();
+    let report = |person: &Person, id| person.client.layer_report(id).unwrap()[0].clone();
+    let first = report(&alice, &texts[0].0).bytes_in - shortest;
+    for (id, text) in &texts {
+        let (sealed, opened) = (report(&alice, id), report(&bob, id));
+        // A length takes one byte to three more where it is greater.
+        assert!((text.len() + first..=text.len() + first + 3).contains(&sealed.bytes_in));
+        assert_eq!((sealed.bytes_in, sealed.bytes_out), (opened.bytes_out, opened.bytes_in));
+    }
+}
+
+/// Several messages that go at once are one commit and one append, and their echoes another commit.
+#[test]
+fn many_that_go_at_once_are_one_commit_and_their_echoes_another() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.client.set_poll_interval(600_000);
+    alice.turn(&mut service);
+    let texts: Vec<_> = (0..50).map(|number| format!("text {number}")).collect();
+    let send = |text: &String| (id(), Command::Send { group, content: text.clone().into() });
+    let sends: Vec<_> = texts.iter().map(send).collect();
+    let before = commits(&alice);
+    let request = alice.client.submit_all_and_poll(alice.now, sends.clone()).unwrap().unwrap();
+    assert_eq!(commits(&alice), before + 1);
+    assert!(matches!(&request.call, Call::Append(append) if append.items.len() == texts.len()));
+    let (result, before) = (request.perform(&mut service), commits(&alice));
+    let input = Input::Response { id: request.id, result };
+    let _ledger = alice.client.handle(alice.now, input).unwrap();
+    while alice.step(&mut service) {}
+    assert_eq!(commits(&alice), before + 1);
+    // All of it is known, and none of it goes twice.
+    alice.restart();
+    alice.client.submit_all_and_poll(alice.now, sends).unwrap();
+    settle(&mut [&mut alice, &mut bob], &mut service);
+    let read: Vec<_> = bob.read(&group).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(read, texts);
+}

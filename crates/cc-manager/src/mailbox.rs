@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::{
-    CascadingCipherManager, Error, Message, MessageId, OutboxEntry, entries,
+    CascadingCipherManager, Error, LayerReport, Message, MessageId, OutboxEntry, entries,
     persistence::{Persistence, When},
     place::Place,
 };
@@ -41,10 +41,25 @@ impl CascadingCipherManager {
         plaintexts: impl IntoIterator<Item = P>,
         associated_data: impl AsRef<[u8]>,
     ) -> Result<Vec<Vec<u8>>, Error> {
+        self.encrypt_all_reporting(plaintexts, associated_data, |_| ())
+    }
+
+    /// As [`encrypt_all_with`](Self::encrypt_all_with), and hands out what each layer did with each of them,
+    /// as [`last_report`](Self::last_report) gives it for the last one.
+    ///
+    /// # Errors
+    /// As [`encrypt_all`](Self::encrypt_all).
+    pub fn encrypt_all_reporting<P: AsRef<[u8]>>(
+        &mut self,
+        plaintexts: impl IntoIterator<Item = P>,
+        associated_data: impl AsRef<[u8]>,
+        mut report: impl FnMut(&[LayerReport]),
+    ) -> Result<Vec<Vec<u8>>, Error> {
         self.prepare()?;
         let (mut wires, associated_data) = (Vec::new(), associated_data.as_ref());
         let sealed = plaintexts.into_iter().try_for_each(|plaintext| {
             wires.push(self.encrypt_one(plaintext.as_ref(), associated_data, When::Flushed)?);
+            report(self.last_report());
             Ok(())
         });
         match sealed.and_then(|()| self.flush()) {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use cc_core::{DecodeError, Kind, LayerErrorKind, MemberId, Opened, PartList, Standing};
 
 use crate::{
-    CascadingCipherManager, ChangeId, ChangeSummary, Error, Message, Proposed,
+    CascadingCipherManager, ChangeId, ChangeSummary, Error, LayerReport, Message, Proposed,
     change_parts::process_commit,
     entries,
     history::Origin,
@@ -149,6 +149,20 @@ impl CascadingCipherManager {
         wires: impl IntoIterator<Item = W>,
         associated_data: impl AsRef<[u8]>,
     ) -> Result<Vec<Result<Incoming, Error>>, Error> {
+        self.receive_all_reporting(wires, associated_data, |_| ())
+    }
+
+    /// As [`receive_all_with`](Self::receive_all_with), and hands out what each layer did with each of them,
+    /// as [`last_report`](Self::last_report) gives it for the last one.
+    ///
+    /// # Errors
+    /// As [`receive_all`](Self::receive_all).
+    pub fn receive_all_reporting<W: AsRef<[u8]>>(
+        &mut self,
+        wires: impl IntoIterator<Item = W>,
+        associated_data: impl AsRef<[u8]>,
+        mut report: impl FnMut(&[LayerReport]),
+    ) -> Result<Vec<Result<Incoming, Error>>, Error> {
         self.prepare()?;
         let associated_data = associated_data.as_ref();
         let received = wires
@@ -156,6 +170,7 @@ impl CascadingCipherManager {
             .map(|wire| {
                 let wire = wire.as_ref();
                 let received = self.receive_one(wire, associated_data, When::Flushed, |_| true);
+                report(self.last_report());
                 received.map(|incoming| incoming.unwrap_or_else(|declined| declined))
             })
             .collect();

@@ -132,6 +132,15 @@ fn reports_and_typed_access() {
     for (sealed, opened) in sealed.iter().zip(opened) {
         assert_eq!((sealed.bytes_in, sealed.bytes_out), (opened.bytes_out, opened.bytes_in));
     }
+    let (mut sealed, mut opened) = (Vec::new(), Vec::new());
+    let texts = ["a", "text", "and another"];
+    let wires = all[0].encrypt_all_reporting(texts, b"", |report| sealed.push(report.to_vec()));
+    let wires = wires.unwrap();
+    all[1].receive_all_reporting(&wires, b"", |report| opened.push(report.to_vec())).unwrap();
+    for ((sealed, opened), text) in sealed.iter().zip(&opened).zip(texts) {
+        assert_eq!((sealed[0].bytes_in, opened[0].bytes_out), (text.len(), text.len()));
+    }
+    assert_eq!((sealed.len(), opened.len()), (3, 3));
     let report = all[0].stack_report();
     assert!(report.refuses_replays && report.cascades_keys && !report.pairwise);
     assert!(report.to_string().contains("MLS"));

@@ -160,11 +160,14 @@ impl History {
             let mut delete = connection
                 .prepare_cached("DELETE FROM record WHERE scope = ?1 AND id = ?2")
                 .map_err(sqlite_error)?;
+            let mut places = sealer.places();
             for (scope, key, change) in self.journal.newest(batch) {
                 if change == Change::Delete {
-                    let place = sealer.place(scope, key);
-                    take_out(connection, sealer, &mut records, place)?;
-                    delete.execute(params![place.scope, place.id]).map_err(sqlite_error)?;
+                    let place = places.place(scope, key);
+                    // What came and went since the last fold was never there.
+                    if take_out(connection, sealer, &mut records, place)? {
+                        delete.execute(params![place.scope, place.id]).map_err(sqlite_error)?;
+                    }
                 }
             }
             let mut put = connection
@@ -177,7 +180,7 @@ impl History {
                 if let Change::Put(value) = change
                     && rest.get(scope, key).is_none()
                 {
-                    let place = sealer.place(scope, key);
+                    let place = places.place(scope, key);
                     take_out(connection, sealer, &mut records, place)?;
                     let sealed = sealer.seal(place, key, value)?;
                     put.execute(params![place.scope, place.id, sealed]).map_err(sqlite_error)?;
@@ -245,13 +248,13 @@ pub(crate) fn foreign_records() -> StoreError {
     StoreError::corrupt("records are missing, or older than the rest")
 }
 
-/// Takes the record out of the digest, if there is one.
+/// Takes the record out of the digest, if there is one; says whether there is.
 fn take_out(
     connection: &Connection,
     sealer: &Sealer,
     records: &mut RecordsDigest,
     place: Place,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let found = connection
         .prepare_cached("SELECT sealed FROM record WHERE scope = ?1 AND id = ?2")
         .map_err(sqlite_error)?
@@ -260,7 +263,7 @@ fn take_out(
         })
         .optional()
         .map_err(sqlite_error)?;
-    found.unwrap_or(Ok(()))
+    found.map_or(Ok(false), |taken| taken.map(|()| true))
 }
 
 /// Hands out the rows of the journal in their order.

@@ -88,8 +88,9 @@ impl Journal {
         encode(&self.changes, self.len)
     }
 
-    pub(crate) fn changes(&self) -> impl Iterator<Item = (&Scope, &[u8], Change<'_>)> {
-        self.changes.changes()
+    /// The changes in one scope.
+    pub(crate) fn changes_in(&self, scope: &Scope) -> impl Iterator<Item = (&[u8], Change<'_>)> {
+        self.changes.changes_in(scope)
     }
 
     /// A row of `len` bytes was written.

@@ -89,10 +89,18 @@ impl Sealer {
     }
 
     pub(crate) fn place(&self, scope: &Scope, key: &[u8]) -> Place {
+        Place { scope: self.scope(scope), id: self.id(scope, key) }
+    }
+
+    /// For the places of many records that come scope by scope.
+    pub(crate) fn places(&self) -> Places<'_> {
+        Places { sealer: self, last: None }
+    }
+
+    fn id(&self, scope: &Scope, key: &[u8]) -> Tag {
         // A scope over the limit never gets here by commit, and names no record otherwise.
         let length = u32::try_from(scope.as_bytes().len()).unwrap_or(u32::MAX).to_be_bytes();
-        let id = self.tag(&[&[2], &length, scope.as_bytes(), key]);
-        Place { scope: self.scope(scope), id }
+        self.tag(&[&[2], &length, scope.as_bytes(), key])
     }
 
     pub(crate) fn seal(
@@ -243,6 +251,24 @@ impl Sealer {
         let mut tag = [0; 16];
         tag.copy_from_slice(&full[..16]);
         tag
+    }
+}
+
+/// Places, one after another.
+pub(crate) struct Places<'a> {
+    sealer: &'a Sealer,
+    /// The last scope, and its tag.
+    last: Option<(&'a Scope, Tag)>,
+}
+
+impl<'a> Places<'a> {
+    pub(crate) fn place(&mut self, scope: &'a Scope, key: &[u8]) -> Place {
+        let tag = match self.last {
+            Some((last, tag)) if last == scope => tag,
+            _ => self.sealer.scope(scope),
+        };
+        self.last = Some((scope, tag));
+        Place { scope: tag, id: self.sealer.id(scope, key) }
     }
 }
 

@@ -362,12 +362,8 @@ impl Store for SqliteStore {
                 }
             }
         }
-        let newer = self
-            .history
-            .journal
-            .changes()
-            .filter(|(at, key, _)| *at == scope && key.starts_with(prefix));
-        for (_, key, change) in newer {
+        let newer = self.history.journal.changes_in(scope);
+        for (key, change) in newer.filter(|(key, _)| key.starts_with(prefix)) {
             match change {
                 Change::Put(value) => found.insert(key.to_vec(), value.duplicate()),
                 Change::Delete => found.remove(key),

@@ -78,6 +78,12 @@ impl Batch {
         })
     }
 
+    /// The changes in one scope, in the order of keys. Finds them without looking at other scopes.
+    pub fn changes_in(&self, scope: &Scope) -> impl Iterator<Item = (&[u8], Change<'_>)> {
+        let records = self.scopes.get(scope).into_iter().flatten();
+        records.map(|(key, value)| (key.as_slice(), Change::of(value)))
+    }
+
     /// How many records change.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -174,6 +180,9 @@ mod tests {
         assert_eq!(batch.get(&scope, b"c"), None);
         let inner = Scope::new("").child("t");
         assert_eq!(batch.get(&inner, b"a"), Some(Change::Put(&value(3))));
+        let here = [(&b"a"[..], Change::Delete), (b"b", Change::Put(&value(2)))];
+        assert!(batch.changes_in(&scope).eq(here));
+        assert_eq!(batch.changes_in(&Scope::new("t")).count(), 0);
     }
 
     #[test]
