@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{LogId, RequestId};
+use crate::{LogId, Position, RequestId};
 
 /// Something that may want to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +11,8 @@ pub(crate) enum Target {
     Log(LogId),
     /// A stored request that is not of a group's log.
     Request(RequestId),
+    /// A welcome, by its place in the mailbox.
+    Arrival(Position),
     /// The key packages in the directory.
     Packages,
 }

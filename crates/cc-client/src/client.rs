@@ -136,6 +136,7 @@ impl Client {
         let stored = requests.filter(|(_, target)| !matches!(target, RequestTarget::Group(_)));
         stored.for_each(|(id, _)| agenda.touch(Target::Request(*id)));
         agenda.touch(Target::Log(self.state.meta.mailbox));
+        self.state.arrivals.keys().for_each(|at| agenda.touch(Target::Arrival(*at)));
         self.state.groups.keys().for_each(|group| agenda.touch(Target::Log(*group)));
         agenda.touch(Target::Packages);
     }

@@ -208,6 +208,9 @@ pub enum Fate {
     LostRace,
     /// A welcome for a key package that is not, or no longer, here.
     OrphanWelcome,
+    /// A welcome to a group that the log which it names does not know. Its maker made the group up, or the
+    /// service has lost the commit.
+    Unconfirmed,
     /// Of a later version.
     Unsupported,
     /// Noise, which anybody with access can make.
@@ -224,7 +227,7 @@ impl Fate {
     }
 }
 
-const STORED: [Fate; 15] = [
+const STORED: [Fate; 16] = [
     Fate::Message,
     Fate::Change,
     Fate::Request,
@@ -240,6 +243,7 @@ const STORED: [Fate; 15] = [
     Fate::Unsupported,
     Fate::Malformed,
     Fate::Forged,
+    Fate::Unconfirmed,
 ];
 
 /// A fate as it is stored.

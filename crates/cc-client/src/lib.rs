@@ -2,6 +2,7 @@
 
 mod access;
 mod agenda;
+mod arrival;
 mod attachment;
 mod client;
 mod command;

@@ -78,7 +78,7 @@ impl Client {
             self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?
         {
             let expired = package.expires.is_some_and(|expires| expires < seconds);
-            if expired && package.rejoins.is_none() {
+            if expired {
                 self.erase_seat(&package.seat)?;
                 self.state.delete(&records::last_resorts(), digest.clone())?;
                 self.state.delete(&records::packages(), digest)?;
@@ -140,7 +140,7 @@ impl Client {
             seat::set_last_resort(seat)?;
         }
         let (bundle, expires) = seat::key_package(seat, now)?;
-        let package = PackageRecord { seat: name, expires, rejoins: None };
+        let package = PackageRecord { seat: name, expires, asked: None };
         let digest = package_digest(&bundle);
         self.state.put(&records::packages(), digest, &package)?;
         if last_resort {
@@ -151,29 +151,33 @@ impl Client {
         Ok((offer, expires))
     }
 
-    /// Joins by a welcome for this key package, which is used up then, unless it is of last resort: of
-    /// that the stack is copied. Gives it with the stack that joined; `None` where the welcome is none.
+    /// Joins by a welcome for this key package, in a copy of the stack that waits for one, and gives the copy;
+    /// `None` where the welcome is none. The key package is used up when its group is known to be the one
+    /// that the welcome names.
     pub(crate) fn join_by(
         &mut self,
-        mut package: PackageRecord,
-        digest: &[u8; 32],
+        package: &PackageRecord,
         welcome: &[u8],
-    ) -> Result<Option<PackageRecord>, Fault> {
-        let last_resort = self.state.get::<()>(&records::last_resorts(), digest)?.is_some();
-        if last_resort {
-            package.seat = self.copy_seat(&package.seat)?;
-        }
-        if !seat::join(self.seat(&package.seat)?, welcome)? {
-            if last_resort {
-                self.erase_seat(&package.seat)?;
-            }
+    ) -> Result<Option<String>, Fault> {
+        let seat = self.copy_seat(&package.seat)?;
+        if !seat::join(self.seat(&seat)?, welcome)? {
+            self.erase_seat(&seat)?;
             return Ok(None);
         }
-        if last_resort {
-            seat::forget_last_resort(self.seat(&package.seat)?)?;
-        } else {
-            self.state.delete(&records::packages(), *digest)?;
+        seat::forget_key_packages(self.seat(&seat)?)?;
+        Ok(Some(seat))
+    }
+
+    /// The key package has led into a group: nothing else opens with it, unless it is of last resort.
+    pub(crate) fn use_package(
+        &mut self,
+        digest: &[u8; 32],
+        package: &PackageRecord,
+    ) -> Result<(), Fault> {
+        if self.state.get::<()>(&records::last_resorts(), digest)?.is_some() {
+            return Ok(());
         }
-        Ok(Some(package))
+        self.state.delete(&records::packages(), *digest)?;
+        self.erase_seat(&package.seat)
     }
 }

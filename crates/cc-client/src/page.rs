@@ -59,6 +59,7 @@ impl Client {
                         }
                         Ok(_) | Err(Failure::Unknown) => client.timers.failed(&log, now),
                     },
+                    None if client.arrival_answered(id, &result, now, &mut ledger)? => {}
                     None => client.response_now(id, result, now)?,
                 },
             }
@@ -67,7 +68,7 @@ impl Client {
         })
     }
 
-    fn page_now(
+    pub(crate) fn page_now(
         &mut self,
         log: &LogId,
         page: &Page,
@@ -88,7 +89,7 @@ impl Client {
             } else {
                 let fate = if *log == self.state.meta.mailbox {
                     self.state.meta.mailbox_cursor = item.position;
-                    self.mail(item, now)?
+                    self.mail(item, now, ledger)?
                 } else {
                     self.state.group_mut(log)?.cursor = item.position;
                     if run.is_empty() {
@@ -184,9 +185,15 @@ impl Client {
         fate: Fate,
     ) -> Result<(), Fault> {
         match fate {
-            Fate::TooLate | Fate::Unsupported | Fate::Forged | Fate::OrphanWelcome => self
-                .state
-                .emit(&EventRecord::Unreadable { log: *log, position, fate: fate_number(fate) }),
+            Fate::TooLate
+            | Fate::Unsupported
+            | Fate::Forged
+            | Fate::OrphanWelcome
+            | Fate::Unconfirmed => self.state.emit(&EventRecord::Unreadable {
+                log: *log,
+                position,
+                fate: fate_number(fate),
+            }),
             _ => Ok(()),
         }
     }
@@ -384,24 +391,18 @@ impl Client {
                 .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
         if outcome.removed_self {
-            if readmitted && self.may_be_readmitted(group)? {
-                // Who asked to be added anew is removed by the change that adds it, and its welcome is on its
-                // way, also where it came back into step before somebody read the request.
-                let record = self.state.group_mut(group)?;
-                if record.standing == Standing::Member {
-                    record.standing = Standing::Rejoining(record.cursor);
-                }
-            } else {
+            if !(readmitted && self.readmitted(group)?) {
                 self.ground(group)?;
                 self.abandon(group, "removed from the group")?;
                 self.state.group_mut(group)?.standing = Standing::Removed;
+                self.retry_arrivals(group);
             }
         }
         Ok(())
     }
 
     /// Settles all that is in the queue of a group that this person is no longer in.
-    fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
+    pub(crate) fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
         let queue = self.state.list::<Queued>(&records::queue(group), usize::MAX)?;
         for (key, queued) in queue {
             self.dequeue(group, crate::request::queue_number(&key)?)?;

@@ -47,6 +47,11 @@ pub(crate) fn invitations(group: &GroupId) -> Scope {
     root().child("invitations").child(group.as_bytes())
 }
 
+/// Welcomes that wait for their logs, by their places in the mailbox.
+pub(crate) fn arrivals() -> Scope {
+    root().child("arrivals")
+}
+
 /// Which messages of a group were read, by sender.
 pub(crate) fn seen(group: &GroupId) -> Scope {
     root().child("seen").child(group.as_bytes())
@@ -57,7 +62,7 @@ pub(crate) fn returns(group: &GroupId) -> Scope {
     root().child("returns").child(group.as_bytes())
 }
 
-/// The members of groups that were restored, by group.
+/// What is known of groups that have no stack, by group.
 pub(crate) fn restored() -> Scope {
     root().child("restored")
 }
@@ -318,8 +323,26 @@ pub(crate) struct PackageRecord {
     pub(crate) seat: String,
     /// Seconds since 1970.
     pub(crate) expires: Option<u64>,
-    /// Made to come back into this group.
-    pub(crate) rejoins: Option<GroupId>,
+    /// Made to come back into a group.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// A request to be added anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// Where.
+    pub(crate) group: GroupId,
+    /// Where this member had come in when it asked.
+    pub(crate) joined_at: Position,
+    /// As the request has it: the greater, the later.
+    pub(crate) time: u64,
+}
+
+/// What is known of a group that has no stack here, or none that is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RestoredGroup {
+    pub(crate) members: Vec<[u8; 32]>,
+    pub(crate) mls_group: Option<Vec<u8>>,
 }
 
 /// An event, as it is stored.

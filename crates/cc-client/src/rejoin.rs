@@ -9,8 +9,8 @@ use crate::{
     person,
     recipe::Role,
     records::{
-        self, EventRecord, PackageRecord, PersonRecord, Queued, RequestRecord, ReturnRecord,
-        Standing, Work,
+        self, Asked, EventRecord, PackageRecord, PersonRecord, Queued, RequestRecord,
+        RestoredGroup, ReturnRecord, Standing, Work,
     },
     seat,
 };
@@ -23,6 +23,8 @@ const PATIENCE: u64 = 30_000;
 const TURN: u64 = 2_000;
 /// Members that are asked at a time; the next request goes to others.
 const HELPERS: usize = 3;
+/// Requests of one group whose welcomes may still come.
+const MAX_REQUESTS_KEPT: usize = 32;
 /// What a device signs its request under.
 const REJOIN: &str = "rejoin request";
 
@@ -80,8 +82,11 @@ impl Client {
         let record = self.state.group(group)?;
         let (standing, rejoins) = (record.standing, record.rejoins);
         let away = matches!(standing, Standing::Rejoining(_) | Standing::Restored(_));
-        if !(record.suspect || away) || rejoins >= MAX_REJOINS {
+        if !(record.suspect || away) {
             return Ok(None);
+        }
+        if rejoins >= MAX_REJOINS {
+            return self.give_up_if_due(group, now).map(|()| None);
         }
         let at_once = matches!(standing, Standing::Restored(_)) && rejoins == 0;
         let patience = if at_once { 0 } else { PATIENCE << rejoins.min(6) };
@@ -106,21 +111,85 @@ impl Client {
         self.ask_helpers(group, &chosen, now)
     }
 
-    /// Whether somebody may still answer a request to be added anew.
-    pub(crate) fn may_be_readmitted(&self, group: &GroupId) -> Result<bool, Fault> {
+    /// The log says that this member was removed and added anew at once. Where it has asked for that, its
+    /// welcome is on its way, also where it came back into step before somebody read the request; `false`
+    /// where it has not.
+    ///
+    /// Of a request that was made before this member came in last, which a service withheld, the welcome is
+    /// waited for, but none is asked for: it may be a copy of this device elsewhere that asked.
+    pub(crate) fn readmitted(&mut self, group: &GroupId) -> Result<bool, Fault> {
+        let asked = self.requests_of(group)?;
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        let members = self.known_members(group)?;
+        let mls_group = seat::mls_group(self.group_seat(group)?);
+        let known = RestoredGroup { members, mls_group };
+        self.state.put(&records::restored(), *group.as_bytes(), &known)?;
+        let record = self.state.group_mut(group)?;
+        if record.standing == Standing::Member {
+            record.standing = Standing::Rejoining(record.cursor);
+            if asked.iter().all(|(_, package)| !package.is_asked_from(record.joined_at)) {
+                record.rejoins = MAX_REJOINS;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A member that was removed, and whose welcome does not come, is out.
+    fn give_up_if_due(&mut self, group: &GroupId, now: Now) -> Result<(), Fault> {
+        let Standing::Rejoining(removed_at) = self.state.group(group)?.standing else {
+            return Ok(());
+        };
+        if self.group_seat(group)?.epoch().is_some() {
+            return Ok(());
+        }
+        let due = *self.timers.suspects.entry(*group).or_insert(now.mono + 2 * PATIENCE);
+        if due <= now.mono {
+            self.timers.suspects.remove(group);
+            self.ground(group)?;
+            self.abandon(group, "removed from the group")?;
+            // Should the welcome come after all, what is behind it is still to be read.
+            let record = self.state.group_mut(group)?;
+            (record.standing, record.cursor) = (Standing::Removed, removed_at);
+            self.retry_arrivals(group);
+        }
+        Ok(())
+    }
+
+    /// Requests to be added anew that somebody may still answer, with the digests of their key packages,
+    /// oldest first.
+    fn requests_of(&self, group: &GroupId) -> Result<Vec<(Vec<u8>, PackageRecord)>, Fault> {
         let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
-        Ok(packages.iter().any(|(_, package)| package.rejoins == Some(*group)))
+        let of_group = |package: &PackageRecord| package.asked.is_some_and(|it| it.group == *group);
+        let mut asked: Vec<_> = packages.into_iter().filter(|(_, it)| of_group(it)).collect();
+        asked.sort_by_key(|(_, package)| package.asked.map(|asked| asked.time));
+        Ok(asked)
     }
 
     /// Requests to be added anew to this group are over: nobody comes in by what was in them.
     pub(crate) fn forget_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
-        let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
-        for (digest, package) in packages {
-            if package.rejoins == Some(*group) {
-                self.state.delete(&records::packages(), digest)?;
-            }
+        for (digest, package) in self.requests_of(group)? {
+            self.state.delete(&records::packages(), digest)?;
+            self.erase_seat(&package.seat)?;
         }
         Ok(())
+    }
+
+    /// Forgets the oldest requests, where there are too many.
+    fn forget_old_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
+        let asked = self.requests_of(group)?;
+        let surplus = (asked.len() + 1).saturating_sub(MAX_REQUESTS_KEPT);
+        for (digest, package) in asked.into_iter().take(surplus) {
+            self.state.delete(&records::packages(), digest)?;
+            self.erase_seat(&package.seat)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a group without its stack.
+    pub(crate) fn restored(&self, group: &GroupId) -> Result<RestoredGroup, Fault> {
+        Ok(self.state.get(&records::restored(), group.as_bytes())?.unwrap_or_default())
     }
 
     /// Asks these members, by their mailboxes, to add this one anew.
@@ -133,11 +202,23 @@ impl Client {
         if helpers.is_empty() {
             return Ok(None);
         }
-        let (bundle, epoch) = self.bundle_to_return(group, now)?;
+        // A stack of its own, which joins by the welcome: that of the group stays as it is until then.
+        self.forget_old_requests(group)?;
+        let seat = self.new_seat(Role::Invited)?;
+        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
+        let epoch = match self.state.group(group)?.standing {
+            Standing::Restored(_) => 0,
+            _ => {
+                let stack = self.group_seat(group)?;
+                seat::discard(stack)?;
+                seat::epoch(stack)
+            }
+        };
         let record = self.state.group_mut(group)?;
         record.asked = now.wall.max(record.asked + 1);
-        let (time, joined_at, seat) = (record.asked, record.joined_at, record.seat.clone());
-        let package = PackageRecord { seat, expires: None, rejoins: Some(*group) };
+        let (time, joined_at) = (record.asked, record.joined_at);
+        let asked = Some(Asked { group: *group, joined_at, time });
+        let package = PackageRecord { seat, expires, asked };
         self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
         let (mailbox, key) = (self.state.meta.mailbox, self.identity.device_key()?);
         let mut first = None;
@@ -154,32 +235,17 @@ impl Client {
         self.stored_request(first).map(Some)
     }
 
-    /// A key package for coming back, and the epoch that this member believes to be in.
-    fn bundle_to_return(&mut self, group: &GroupId, now: Now) -> Result<(Vec<u8>, u64), Fault> {
-        if !matches!(self.state.group(group)?.standing, Standing::Restored(_)) {
-            let bundle = seat::rejoin_package(self.group_seat(group)?, now)?;
-            return Ok((bundle, seat::epoch(self.group_seat(group)?)));
-        }
-        if self.state.group(group)?.seat.is_empty() {
-            self.state.group_mut(group)?.seat = self.new_seat(Role::Invited)?;
-        }
-        let (bundle, _) = seat::key_package(self.group_seat(group)?, now)?;
-        Ok((bundle, 0))
-    }
-
     /// The mailboxes of the other members, in an order of this member's own.
     fn helpers(&mut self, group: &GroupId) -> Result<Vec<LogId>, Fault> {
         let members = match self.state.group(group)?.standing {
-            Standing::Restored(_) => {
-                let members = self.state.get(&records::restored(), group.as_bytes())?;
-                let members: Vec<[u8; 32]> = members.unwrap_or_default();
-                members.into_iter().map(MemberId::from_bytes).collect()
-            }
+            Standing::Restored(_) => Vec::new(),
             _ => seat::member_ids(self.group_seat(group)?),
         };
+        let restored = if members.is_empty() { self.restored(group)?.members } else { Vec::new() };
+        let members = members.into_iter().chain(restored.into_iter().map(MemberId::from_bytes));
         let own = self.identity.id;
         let mut helpers = Vec::new();
-        for member in members.into_iter().filter(|member| *member != own) {
+        for member in members.filter(|member| *member != own) {
             let device = self.state.device(member.as_bytes())?;
             if let Some(device) = device.filter(|device| device.revocation.is_none()) {
                 let order = Sha256::new()
@@ -290,6 +356,13 @@ impl Client {
         let number = self.state.group(group)?.next_queued;
         self.timers.due.insert((*group, number), now.mono + turn.min(30) * TURN);
         self.enqueue(group, None, work)
+    }
+}
+
+impl PackageRecord {
+    /// Whether it was made to come back from where this member came in.
+    fn is_asked_from(&self, joined_at: Position) -> bool {
+        self.asked.is_some_and(|asked| asked.joined_at == joined_at)
     }
 }
 

@@ -61,6 +61,7 @@ impl Client {
                 }
                 Target::Log(group) => self.poll_group(&group, now)?,
                 Target::Request(id) => self.poll_stored(id, now)?,
+                Target::Arrival(at) => self.poll_arrival(at, now)?,
                 Target::Packages => match self.replenish(now)? {
                     Some(id) => self.poll_stored(id, now)?,
                     None => None,
@@ -89,6 +90,7 @@ impl Client {
                     None
                 }
                 Target::Request(id) => self.timers.offers.get(&id).map(|offer| offer.again),
+                Target::Arrival(at) => self.arrival_due(at),
                 Target::Packages => Some(now.mono.saturating_add(UPKEEP)),
             };
             self.timers.agenda.look_again(target, again);

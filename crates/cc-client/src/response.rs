@@ -3,7 +3,7 @@
 use crate::{
     Client, Failure, Fault, GroupId, Now, Position, Refusal, Reply, RequestId,
     agenda::Target,
-    records::{self, EventRecord, RequestRecord, Sealed, Sent, Work},
+    records::{self, EventRecord, RequestRecord, Sealed, Sent, Standing, Work},
     seat,
     state::RequestTarget,
 };
@@ -173,6 +173,12 @@ impl Client {
         }
     }
 
+    /// Whether a stack is there by which key packages can be looked at.
+    fn has_stack(&self, group: &GroupId) -> bool {
+        let group = self.state.groups.get(group);
+        group.is_some_and(|it| it.standing != Standing::Removed && !it.seat.is_empty())
+    }
+
     /// Whether a key package is that of the member who was asked for, if one was.
     fn is_offer_of(
         &mut self,
@@ -180,7 +186,7 @@ impl Client {
         offer: &[u8],
         member: Option<[u8; 32]>,
     ) -> Result<bool, Fault> {
-        let Some(member) = member.filter(|_| self.expect_member(group).is_ok()) else {
+        let Some(member) = member.filter(|_| self.has_stack(group)) else {
             return Ok(true);
         };
         let bundle = seat::read_offer(offer)?.bundle;
@@ -189,7 +195,7 @@ impl Client {
     }
 
     fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {
-        if self.expect_member(group).is_err() {
+        if !self.has_stack(group) {
             return Ok(false);
         }
         let bundle = seat::read_offer(offer)?.bundle;

@@ -264,13 +264,9 @@ pub(crate) fn key_package(
     Ok((bundle, expires))
 }
 
-pub(crate) fn rejoin_package(
-    seat: &mut CascadingCipherManager,
-    now: Now,
-) -> Result<Vec<u8>, Fault> {
-    seat.set_time(Some(now.seconds()));
-    discard(seat)?;
-    Ok(seat.rejoin_package()?)
+/// The MLS group that the stack is in, or was.
+pub(crate) fn mls_group(seat: &CascadingCipherManager) -> Option<Vec<u8>> {
+    seat.find::<MlsLayer>()?.group_id().map(<[u8]>::to_vec)
 }
 
 /// Whether a bundle is of a member that asks to be added anew.
@@ -297,8 +293,8 @@ pub(crate) fn set_last_resort(seat: &mut CascadingCipherManager) -> Result<(), F
     })?)
 }
 
-/// Forgets the private keys of the key packages of last resort: a copy of the stack keeps them.
-pub(crate) fn forget_last_resort(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+/// Forgets the private keys of key packages that are of last resort: another copy of the stack keeps them.
+pub(crate) fn forget_key_packages(seat: &mut CascadingCipherManager) -> Result<(), Fault> {
     let Some(mls) = seat.find::<MlsLayer>() else { return Ok(()) };
     let references: Vec<_> = mls.key_packages()?.into_iter().map(|it| it.reference).collect();
     Ok(seat.configure::<MlsLayer, ()>(|mut settings| {

@@ -157,6 +157,13 @@ impl Client {
         }
     }
 
+    /// Who was in a group when its view was written last.
+    pub(crate) fn known_members(&self, group: &GroupId) -> Result<Vec<[u8; 32]>, Fault> {
+        let view: Option<ViewRecord> = self.state.get(&records::views(), group.as_bytes())?;
+        let members = view.map(|view| view.members).unwrap_or_default();
+        Ok(members.into_iter().map(|member| member.id).collect())
+    }
+
     fn write_view(&mut self, id: &GroupId) -> Result<(), Fault> {
         let Some(group) = self.state.groups.get(id) else { return Ok(()) };
         if matches!(group.standing, Standing::Removed | Standing::Restored(_)) {

@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     EventId, Fault, GroupId, LogId, Position, RequestId,
+    arrival::Arrival,
     contact::{self, OwnPerson},
     identity::Identity,
     overlay::{Overlay, SharedStore, lock},
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(crate) meta: Meta,
     pub(crate) groups: BTreeMap<GroupId, GroupRecord>,
     pub(crate) requests: BTreeMap<RequestId, RequestTarget>,
+    /// Welcomes that wait for their logs, by their places in the mailbox.
+    pub(crate) arrivals: BTreeMap<Position, Arrival>,
     /// Whose device this is.
     pub(crate) own: OwnPerson,
     /// Groups whose record is to be written.
@@ -87,11 +90,17 @@ impl State {
             requests.insert(RequestId::from_bytes(id), RequestTarget::of(&record));
             Ok(())
         })?;
+        let mut arrivals = BTreeMap::new();
+        each(&store, &records::arrivals(), |key, record| {
+            let at = key.try_into().map_err(|_| StoreError::corrupt("a welcome has no place"))?;
+            arrivals.insert(Position(u64::from_be_bytes(at)), records::decode(&record)?);
+            Ok(())
+        })?;
         let own = records::get(&*store, &root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
         drop(store);
         let store = SharedStore::clone(shared);
         let (changed, added) = (BTreeSet::new(), Vec::new());
-        Ok(Self { meta, groups, requests, own, changed, added, store })
+        Ok(Self { meta, groups, requests, arrivals, own, changed, added, store })
     }
 
     pub(crate) fn get<T: DeserializeOwned>(

@@ -18,6 +18,7 @@ impl Client {
         let meta = &self.state.meta;
         let mut groups = self.state.groups.iter();
         read(&meta.mailbox, meta.mailbox_cursor)
+            && !self.awaits_log()
             && groups
                 .all(|(id, group)| group.standing == Standing::Removed || read(id, group.cursor))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     GroupId, LogId, Now, Position, RefreshPolicy, RequestId,
     agenda::{Agenda, Target},
+    arrival::ArrivalTimer,
 };
 
 /// Milliseconds until a request without an answer is offered again, at first and at the most.
@@ -26,6 +27,9 @@ pub(crate) struct Timers {
     pub(crate) next_refresh: u64,
     /// Reads that were handed out.
     pub(crate) reads: BTreeMap<RequestId, LogId>,
+    /// Welcomes that wait for their logs, by their places in the mailbox, and the reads that ask the logs.
+    pub(crate) arrivals: BTreeMap<Position, ArrivalTimer>,
+    pub(crate) arrival_reads: BTreeMap<RequestId, Position>,
     pub(crate) offers: BTreeMap<RequestId, Offer>,
     /// Where the service said that the last item of what is in flight is.
     pub(crate) appended: BTreeMap<RequestId, Position>,
@@ -44,6 +48,8 @@ impl Default for Timers {
             next_refresh: 0,
             logs: BTreeMap::new(),
             reads: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            arrival_reads: BTreeMap::new(),
             offers: BTreeMap::new(),
             appended: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -206,6 +212,6 @@ impl LogTimer {
     }
 }
 
-fn back_off(attempts: u32) -> u64 {
+pub(crate) fn back_off(attempts: u32) -> u64 {
     RETRY.saturating_mul(1 << attempts.min(4)).min(MAX_RETRY)
 }

@@ -15,7 +15,7 @@ use crate::{
     identity::Identity,
     mail::first_message,
     overlay::{Overlay, lock},
-    records::{self, GroupRecord, Standing},
+    records::{self, GroupRecord, RestoredGroup, Standing},
     seat,
     state::new_meta,
 };
@@ -72,7 +72,7 @@ struct ExportedGroup {
     joined_at: Position,
     asked: u64,
     next_message: u64,
-    members: Vec<[u8; 32]>,
+    known: RestoredGroup,
 }
 
 impl Drop for Exported {
@@ -148,25 +148,23 @@ impl Client {
         let mut groups = Vec::new();
         for id in self.groups().collect::<Vec<_>>() {
             let record = self.state.group(&id)?.clone();
-            let members = match record.standing {
+            let (members, mls_group) = match record.standing {
                 Standing::Removed => continue,
-                Standing::Restored(_) => self.state.get(&records::restored(), id.as_bytes())?,
+                Standing::Restored(_) => (Vec::new(), None),
                 Standing::Member | Standing::Rejoining(_) => {
-                    let members = seat::member_ids(self.group_seat(&id)?);
-                    Some(members.iter().map(|member| *member.as_bytes()).collect())
+                    let stack = self.group_seat(&id)?;
+                    (seat::member_ids(stack), seat::mls_group(stack))
                 }
             };
+            let mut known = RestoredGroup {
+                members: members.iter().map(|member| *member.as_bytes()).collect(),
+                mls_group,
+            };
+            if known.members.is_empty() {
+                known = self.restored(&id)?;
+            }
             let GroupRecord { title, cursor, joined_at, asked, next_message, .. } = record;
-            let members: Vec<[u8; 32]> = members.unwrap_or_default();
-            groups.push(ExportedGroup {
-                id,
-                title,
-                cursor,
-                joined_at,
-                asked,
-                next_message,
-                members,
-            });
+            groups.push(ExportedGroup { id, title, cursor, joined_at, asked, next_message, known });
         }
         let application =
             if with_records { self.copy_of(&records::application())? } else { Vec::new() };
@@ -209,15 +207,14 @@ impl Exported {
         }
         let mut seen = BTreeSet::new();
         for group in self.groups.iter().filter(|group| seen.insert(group.id)) {
-            let ExportedGroup { id, title, cursor, joined_at, asked, next_message, members } =
-                group;
+            let ExportedGroup { id, title, cursor, joined_at, asked, next_message, known } = group;
             let mut record = GroupRecord::new(title.clone(), String::new(), *cursor);
             (record.joined_at, record.asked) = (*joined_at, *asked);
             record.standing = Standing::Restored(*cursor);
             // What was sent after the export has numbers, too.
             record.next_message = first_message(now).max(next_message.saturating_add(1 << 20));
             records::put(&mut batch, &records::groups(), *id.as_bytes(), &record)?;
-            records::put(&mut batch, &records::restored(), *id.as_bytes(), members)?;
+            records::put(&mut batch, &records::restored(), *id.as_bytes(), known)?;
         }
         let copies = [
             (contact::people(), &self.people),

@@ -4,10 +4,12 @@ use cc_core::Opaque;
 
 use super::REJOIN;
 use crate::{
-    Client, Command, Event, Fate, GroupId, OperationId, Position,
+    Call, Client, Command, Event, Failure, Fate, Fault, GroupId, Input, LogId, Now, OperationId,
+    Position, Reply, Verdict,
     frame::{self, Frame, Invitation, KeyPackageOffer, MailItem, RejoinBody, RejoinRequest},
     person,
-    records::{self, PackageRecord},
+    recipe::Role,
+    records::{self, Asked, PackageRecord, Standing},
     seat,
     testing::{Stage, client, events},
 };
@@ -22,6 +24,13 @@ fn request(of: &Client, to: &Client, group: GroupId, bundle: Vec<u8>, time: u64)
         time,
         offer: KeyPackageOffer { mailbox: of.mailbox(), bundle: Opaque(bundle) },
     }
+}
+
+/// A key package with a stack of its own, and the stack's name.
+fn fresh_bundle(of: &mut Client, now: Now) -> Result<(Vec<u8>, String), Fault> {
+    let seat = of.new_seat(Role::Invited)?;
+    let (bundle, _) = seat::key_package(of.seat(&seat)?, now)?;
+    Ok((bundle, seat))
 }
 
 /// What `reader` makes of a request in its mailbox.
@@ -62,8 +71,7 @@ fn a_request_counts_once_and_for_whom_it_was_made() {
     let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
     let key = bob.identity.device_key().unwrap();
     let make = |bob: &mut Client, to: &Client, now, time| {
-        let bundle =
-            bob.transact(|bob| seat::rejoin_package(bob.group_seat(&group)?, now)).unwrap();
+        let bundle = bob.transact(|bob| fresh_bundle(bob, now)).unwrap().0;
         let body = request(bob, to, group, bundle, time);
         let signature = person::sign(&key, REJOIN, &body).unwrap();
         RejoinRequest { body, signature }
@@ -147,11 +155,11 @@ fn a_welcome_for_a_request_that_is_over_does_no_harm() {
     // positions before is in the way.
     let bundle = bob
         .transact(|bob| {
-            let bundle = seat::rejoin_package(bob.group_seat(&group)?, now)?;
+            let (bundle, seat) = fresh_bundle(bob, now)?;
             let record = bob.state.group_mut(&group)?;
             record.joined_at = Position(u64::MAX);
-            let seat = record.seat.clone();
-            let package = PackageRecord { seat, expires: None, rejoins: Some(group) };
+            let asked = Some(Asked { group, joined_at: record.joined_at, time: 1 });
+            let package = PackageRecord { seat, expires: None, asked };
             bob.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
             Ok(bundle)
         })
@@ -221,6 +229,25 @@ fn who_is_removed_and_invited_again_comes_in_whatever_is_read_first() {
 }
 
 #[test]
+fn who_was_away_for_two_invitations_comes_in_by_the_second() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = alice.found("Dev Team").unwrap();
+    for package in bob.key_packages(stage.now, 2).unwrap() {
+        alice.invite(group, package).unwrap();
+        stage.settle(&mut [&mut alice]);
+        if stage.service.log(&bob.mailbox()).len() == 1 {
+            remove(&mut alice, group, &bob);
+            stage.settle(&mut [&mut alice]);
+        }
+    }
+    // Both are in his mailbox, and both logs answer before anything else is read.
+    stage.settle(&mut [&mut bob]);
+    let (of_bob, of_alice) = (bob.group(&group).unwrap(), alice.group(&group).unwrap());
+    assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
+}
+
+#[test]
 fn who_asks_for_ever_fills_no_queue() {
     let mut stage = Stage::new();
     let [mut alice, mut mallory] = ["Alice", "Mallory"].map(client);
@@ -243,4 +270,122 @@ fn who_asks_for_ever_fills_no_queue() {
     let epoch = alice.group(&group).unwrap().epoch.unwrap();
     stage.settle(&mut [&mut alice]);
     assert_eq!(alice.group(&group).unwrap().epoch, Some(epoch + 1));
+}
+
+/// What of mail `client` sends is kept here, and not sent, if `withhold` says so of the mailbox.
+fn withheld(
+    stage: &mut Stage,
+    client: &mut Client,
+    withhold: impl Fn(&LogId) -> bool,
+) -> Vec<(LogId, Vec<u8>)> {
+    let mut kept = Vec::new();
+    for _ in 0..60 {
+        while let Some(request) = client.poll_request(stage.now).unwrap() {
+            let mail = match &request.call {
+                Call::Append(append) if append.access.is_none() && withhold(&append.log) => {
+                    Some((append.log, append.items[0].clone()))
+                }
+                _ => None,
+            };
+            let result = match &mail {
+                Some(_) => Ok(Reply::Appended(Position(1))),
+                None => request.perform(&mut stage.service),
+            };
+            kept.extend(mail);
+            let input = Input::Response { id: request.id, result };
+            let _ledger = client.handle(stage.now, input).unwrap();
+        }
+        stage.now.mono += 2_500;
+        stage.now.wall += 2_500;
+    }
+    kept
+}
+
+#[test]
+fn requests_that_a_service_withholds_put_nobody_out_for_long() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
+    bob.transact(|bob| {
+        bob.state.group_mut(&group)?.suspect = true;
+        Ok(())
+    })
+    .unwrap();
+    // Bob asks twice, and nobody hears of it; what he asks then is heard by Alice alone.
+    let kept = withheld(&mut stage, &mut bob, |_| true);
+    assert!(kept.len() >= 4, "two requests to two members: {}", kept.len());
+    let carols = carol.mailbox();
+    let more = withheld(&mut stage, &mut bob, |to| *to == carols);
+    stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+    assert!(bob.group(&group).unwrap().in_step, "Bob is back");
+    let back_at = bob.group(&group).unwrap().joined_at;
+    events(&mut bob);
+    // Carol is given them one after another.
+    let to_carol = kept.into_iter().chain(more).filter(|(to, _)| *to == carols);
+    for (to, item) in to_carol.collect::<Vec<_>>() {
+        stage.service.inject(&to, false, item);
+        stage.settle(&mut [&mut carol, &mut alice, &mut bob]);
+    }
+    let (of_bob, of_carol) = (bob.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_bob.joined_at > back_at, "Carol believed one of them");
+    assert!(of_bob.in_step && of_bob.authenticator == of_carol.authenticator);
+    let told = events(&mut bob);
+    assert!(told.iter().any(|event| matches!(event, Event::Repaired { .. })), "{told:?}");
+    bob.send(group, "still here").unwrap();
+    let fates = stage.settle(&mut [&mut bob, &mut alice, &mut carol]);
+    assert!(
+        fates.contains(&(1, group, Fate::Message)) && fates.contains(&(2, group, Fate::Message))
+    );
+}
+
+#[test]
+fn who_is_readmitted_and_gets_no_welcome_is_out_in_the_end() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let now = stage.now;
+    // Of before he came in last; the welcome is lost.
+    let bundle = bob
+        .transact(|bob| {
+            let (bundle, seat) = fresh_bundle(bob, now)?;
+            let asked = Some(Asked { group, joined_at: Position::START, time: 1 });
+            let package = PackageRecord { seat, expires: None, asked };
+            bob.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
+            Ok(bundle)
+        })
+        .unwrap();
+    let mut body = request(&bob, &alice, group, bundle, 1);
+    body.joined_at = Position(u64::MAX);
+    let signature = person::sign(&bob.identity.device_key().unwrap(), REJOIN, &body).unwrap();
+    assert_eq!(mail(&mut stage, RejoinRequest { body, signature }, &mut alice), [Fate::Request]);
+    let waits = bob.send(group, "does this go?").unwrap();
+    // The log is read, and the mailbox is not.
+    let items = stage.service.log(&group);
+    let head = items.last().unwrap().position;
+    let page = crate::Page { items, forgotten: Position::START, head };
+    let _ledger = bob.handle(stage.now, Input::Page { log: group, page }).unwrap();
+    assert!(matches!(bob.state.group(&group).unwrap().standing, Standing::Rejoining(_)));
+    let mailbox = bob.mailbox();
+    let mut asks = 0;
+    for _ in 0..60 {
+        while let Some(request) = bob.poll_request(stage.now).unwrap() {
+            asks += usize::from(matches!(&request.call, Call::Append(_)));
+            let result = match &request.call {
+                Call::Read(read) if read.log == mailbox => Err(Failure::Unknown),
+                _ => request.perform(&mut stage.service),
+            };
+            let input = Input::Response { id: request.id, result };
+            let _ledger = bob.handle(stage.now, input).unwrap();
+        }
+        stage.now.mono += 2_500;
+    }
+    // A copy of this device elsewhere may have asked: the two do not put one another out for ever.
+    assert_eq!(asks, 0);
+    assert_eq!(bob.state.group(&group).unwrap().standing, Standing::Removed);
+    let told = events(&mut bob);
+    assert!(told.iter().any(|event| matches!(event,
+        Event::Settled { operation, verdict: Verdict::Refused(_) } if *operation == waits)));
+    // If it comes after all, he is back by it.
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert!(bob.group(&group).unwrap().in_step);
 }

@@ -1,0 +1,236 @@
+//! Who has a key package of somebody, and names a log that is not that of its group.
+
+use std::sync::{Arc, Mutex};
+
+use cc_core::{Opaque, store::MemoryStore};
+
+use crate::{
+    Client, Command, Event, Fate, GroupId, Input, LogId, OperationId, Position, Profile, Recipe,
+    frame::{self, Invitation, MailItem},
+    recipe::Role,
+    records::{self, PackageRecord, Standing, Work},
+    seat::{self, Staged},
+    testing::{Stage, client, events},
+};
+
+/// A welcome to a group of the liar's own, which is called as the other one.
+fn forge(liar: &mut Client, offer: &[u8], stage: &Stage) -> Vec<u8> {
+    let (now, offer) = (stage.now, offer.to_vec());
+    let welcome = liar.transact(|liar| {
+        let name = liar.new_seat(Role::Founder("Dev Team"))?;
+        let stack = liar.seat(&name)?;
+        let Staged::Change { id, .. } = seat::stage(stack, &Work::Add(vec![offer]), now)? else {
+            panic!("a change");
+        };
+        Ok(seat::confirm(stack, id)?.1)
+    });
+    welcome.unwrap().unwrap()
+}
+
+fn invite(stage: &Stage, to: LogId, bundle: &[u8], log: GroupId, at: Position, welcome: Vec<u8>) {
+    let package = frame::package_digest(bundle);
+    let invitation = Invitation { package, log, position: at, welcome: Opaque(welcome) };
+    let item = frame::encode(&MailItem::Invitation(invitation)).unwrap();
+    stage.service.inject(&to, false, item);
+}
+
+fn last_commit(stage: &Stage, group: &GroupId) -> Position {
+    stage.service.log(group).iter().rfind(|item| item.commit).unwrap().position
+}
+
+fn bundle_of(offer: &[u8]) -> Vec<u8> {
+    seat::read_offer(offer).unwrap().bundle.0
+}
+
+/// Some minutes pass, and the last fate of each mailbox's items.
+fn wait(stage: &mut Stage, people: &mut [&mut Client]) -> Vec<Fate> {
+    let mailboxes: Vec<LogId> = people.iter().map(|person| person.mailbox()).collect();
+    let mut fates = Vec::new();
+    for _ in 0..12 {
+        fates.extend(stage.settle(people));
+    }
+    let of_mail = fates.into_iter().filter(|(_, log, _)| mailboxes.contains(log));
+    of_mail.map(|(_, _, fate)| fate).collect()
+}
+
+#[test]
+fn who_was_asked_for_help_does_not_take_the_place() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
+    bob.transact(|bob| {
+        bob.state.group_mut(&group)?.suspect = true;
+        Ok(())
+    })
+    .unwrap();
+    stage.settle(&mut [&mut bob]);
+    let before = bob.group(&group).unwrap();
+    // Mallory takes the key package out of the request in her mailbox.
+    let items = stage.service.log(&mallory.mailbox());
+    let Ok(MailItem::Rejoin(request)) = frame::decode(&items.last().unwrap().bytes) else {
+        panic!("a request");
+    };
+    let offer = request.body.offer;
+    let welcome = forge(&mut mallory, &frame::encode(&offer).unwrap(), &stage);
+    let at = last_commit(&stage, &group);
+    invite(&stage, bob.mailbox(), offer.bundle.as_slice(), group, at, welcome.clone());
+    invite(&stage, bob.mailbox(), offer.bundle.as_slice(), group, Position(9_999), welcome.clone());
+    let twice = (offer.bundle.as_slice(), Position(9_999));
+    invite(&stage, bob.mailbox(), twice.0, group, twice.1, welcome);
+    let fates = wait(&mut stage, &mut [&mut bob]);
+    let early = Fate::Early;
+    // Positions are of the real log, or not even there; the second copy is known as one.
+    assert_eq!(fates, [early, early, Fate::Duplicate, Fate::Unconfirmed, Fate::Unconfirmed]);
+    let after = bob.group(&group).unwrap();
+    assert_eq!((after.authenticator, after.members), (before.authenticator, before.members));
+    let told = events(&mut bob);
+    assert!(!told.iter().any(|event| matches!(event, Event::Repaired { .. })), "{told:?}");
+    assert!(told.iter().any(|event| matches!(event,
+        Event::Unreadable { fate: Fate::Unconfirmed, log, .. } if *log == bob.mailbox())));
+    // And the same request still brings him back.
+    wait(&mut stage, &mut [&mut alice, &mut bob]);
+    let (of_bob, of_alice) = (bob.group(&group).unwrap(), alice.group(&group).unwrap());
+    assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
+    assert!(events(&mut bob).iter().any(|event| matches!(event, Event::Repaired { .. })));
+}
+
+#[test]
+fn a_group_of_ones_own_takes_no_place_in_another() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let [now, unknown] = [stage.now; 2];
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
+    let other = alice.found("Without Bob").unwrap();
+    let package = mallory.key_packages(now, 1).unwrap().remove(0);
+    alice.invite(other, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut mallory, &mut bob]);
+    // A member of the group, as somebody who is not in it, and where there is no log.
+    let nowhere = GroupId::random().unwrap();
+    for log in [group, other, nowhere] {
+        let offer = bob.key_packages(unknown, 1).unwrap().remove(0);
+        let welcome = forge(&mut mallory, &offer, &stage);
+        let at = match stage.service.log(&log).len() {
+            0 => Position(1),
+            _ => last_commit(&stage, &log),
+        };
+        let before = bob.group(&group).unwrap();
+        invite(&stage, bob.mailbox(), &bundle_of(&offer), log, at, welcome);
+        let fates = wait(&mut stage, &mut [&mut bob]);
+        let refused = [Fate::Forged, Fate::Unconfirmed];
+        assert!(fates.last().is_some_and(|fate| refused.contains(fate)), "{fates:?}");
+        let after = bob.group(&group).unwrap();
+        assert_eq!(after, before);
+        assert_eq!(bob.groups().count(), 1);
+        assert!(bob.state.arrivals.is_empty());
+    }
+    // Neither is the way in closed to the truth, nor the place of who was removed open to a lie.
+    let offer = bob.key_packages(now, 1).unwrap().remove(0);
+    alice.invite(other, offer).unwrap();
+    let members = vec![bob.identity.id];
+    let remove = Command::Remove { group, members };
+    alice.submit(OperationId::random().unwrap(), remove).unwrap();
+    wait(&mut stage, &mut [&mut alice, &mut bob]);
+    assert!(bob.group(&other).unwrap().in_step);
+    assert_eq!(bob.state.group(&group).unwrap().standing, Standing::Removed);
+    events(&mut bob);
+    let offer = bob.key_packages(now, 1).unwrap().remove(0);
+    let welcome = forge(&mut mallory, &offer, &stage);
+    let at = last_commit(&stage, &group);
+    invite(&stage, bob.mailbox(), &bundle_of(&offer), group, at, welcome);
+    let fates = wait(&mut stage, &mut [&mut bob]);
+    assert_eq!(fates, [Fate::Early, Fate::Unconfirmed]);
+    assert_eq!(bob.state.group(&group).unwrap().standing, Standing::Removed);
+    assert!(matches!(bob.send(group, "to whom?"), Err(crate::Fault::NotAMember(_))));
+}
+
+#[test]
+fn a_commit_is_where_the_inviter_says() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice]);
+    let offer = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, offer.clone()).unwrap();
+    stage.settle(&mut [&mut alice]);
+    alice.send(group, "to be read").unwrap();
+    stage.settle(&mut [&mut alice]);
+    // Alice's program says that it was later: Bob would not read what is before.
+    let items = stage.service.log(&bob.mailbox());
+    let Ok(MailItem::Invitation(real)) = frame::decode(&items[0].bytes) else {
+        panic!("an invitation");
+    };
+    let head = stage.service.log(&group).last().unwrap().position;
+    invite(&stage, bob.mailbox(), &bundle_of(&offer), group, head, real.welcome.0.clone());
+    // The lie is read first.
+    let items: Vec<_> = stage.service.log(&bob.mailbox()).into_iter().rev().zip(1..).collect();
+    let items = items.into_iter().map(|(item, at)| crate::Item { position: Position(at), ..item });
+    let page =
+        crate::Page { items: items.collect(), forgotten: Position::START, head: Position(2) };
+    let log = bob.mailbox();
+    let _ledger = bob.handle(stage.now, Input::Page { log, page }).unwrap();
+    let fates = wait(&mut stage, &mut [&mut alice, &mut bob]);
+    assert!(fates.contains(&Fate::Unconfirmed) && fates.contains(&Fate::Joined), "{fates:?}");
+    assert_eq!(bob.group(&group).unwrap().joined_at, real.position);
+    let told = events(&mut bob);
+    assert!(told.iter().any(|event| matches!(event, Event::Message { .. })), "{told:?}");
+}
+
+#[test]
+fn a_welcome_that_waits_for_its_log_outlives_the_process() {
+    let mut stage = Stage::new();
+    let disk = Arc::new(Mutex::new(MemoryStore::new()));
+    let mut alice = client("Alice");
+    let profile = Profile::new("Bob");
+    let mut bob = Client::create(Arc::clone(&disk), profile, Recipe::group()).unwrap();
+    let group = alice.found("Dev Team").unwrap();
+    let offer = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, offer).unwrap();
+    stage.settle(&mut [&mut alice]);
+    let mailbox = bob.mailbox();
+    let items = stage.service.log(&mailbox);
+    let page = crate::Page { items, forgotten: Position::START, head: Position(1) };
+    let ledger = bob.handle(stage.now, Input::Page { log: mailbox, page }).unwrap();
+    assert_eq!(ledger.fates, [(mailbox, Position(1), Fate::Early)]);
+    assert!(!bob.is_caught_up());
+    for _ in 0..3 {
+        // Killed before and after its log was asked.
+        bob.close();
+        bob = Client::open(Arc::clone(&disk)).unwrap();
+        assert_eq!(bob.groups().count(), 0);
+        let request = bob.poll_request(stage.now).unwrap();
+        assert!(request.is_some());
+    }
+    bob.close();
+    bob = Client::open(disk).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert!(bob.group(&group).unwrap().in_step);
+    let packages = bob.state.list::<PackageRecord>(&records::packages(), 9).unwrap();
+    assert_eq!(packages.len(), 0, "the key package is used up");
+    let told = events(&mut bob);
+    let entered = told.iter().filter(|event| matches!(event, Event::Entered { .. })).count();
+    assert_eq!(entered, 1);
+}
+
+#[test]
+fn welcomes_that_no_log_confirms_are_bounded() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let now = stage.now;
+    let count = super::MAX_ARRIVALS + 8;
+    for offer in bob.key_packages(now, count).unwrap() {
+        let welcome = forge(&mut mallory, &offer, &stage);
+        let log = GroupId::random().unwrap();
+        invite(&stage, bob.mailbox(), &bundle_of(&offer), log, Position(1), welcome);
+    }
+    let mut fates = stage.settle(&mut [&mut bob]);
+    assert!(bob.state.arrivals.len() <= super::MAX_ARRIVALS);
+    // An honest one comes in meanwhile.
+    let group = alice.found("Dev Team").unwrap();
+    let offer = bob.key_packages(now, 1).unwrap().remove(0);
+    alice.invite(group, offer).unwrap();
+    fates.extend(stage.settle(&mut [&mut alice, &mut bob]));
+    assert!(bob.group(&group).unwrap().in_step);
+    let told = wait(&mut stage, &mut [&mut bob]);
+    let ended = fates.iter().filter(|(_, _, fate)| *fate == Fate::Unconfirmed).count();
+    let later = told.iter().filter(|fate| **fate == Fate::Unconfirmed).count();
+    assert_eq!(ended + later, count, "each is told");
+}
