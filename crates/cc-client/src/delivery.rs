@@ -100,7 +100,8 @@ pub enum ReadAccess {
     /// was up to the commit that ended it, that commit included. So who fell behind comes along, and who was
     /// removed does not.
     Token(AccessToken),
-    /// A mailbox, by its owner. The service may delete what is not behind [`Read::after`].
+    /// A mailbox, by its owner. The service may delete what is not behind [`Read::after`], but nothing where
+    /// the mailbox ends before that: its owner has read what is lost, and not what is there.
     Owner(MailboxProof),
 }
 

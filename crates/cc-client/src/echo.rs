@@ -112,7 +112,7 @@ impl Client {
         let Some(in_flight) = record.in_flight.clone() else { return Ok(()) };
         let (cursor, last_commit) = (record.cursor, record.last_commit);
         let vanished = match self.timers.appended.get(&in_flight.request) {
-            Some(at) => *at <= cursor,
+            Some(appended) => appended.at <= cursor,
             None => !self.state.requests.contains_key(&in_flight.request),
         };
         match in_flight.what {

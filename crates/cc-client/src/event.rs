@@ -109,6 +109,16 @@ pub enum Event {
         /// Positions that were missed: those behind the first, the last included.
         missed: Range<Position>,
     },
+    /// The service's log ends before what was read of it: it was put back to an old copy, or another log is
+    /// shown. What it has now is read anew, and what was sent into what is gone may not reach the others.
+    RolledBack {
+        /// Which log.
+        log: LogId,
+        /// How far it was read.
+        from: Position,
+        /// Where it ended then.
+        to: Position,
+    },
     /// This member fell out of step with the group, and has asked to be added anew.
     Diverged {
         /// Which.
@@ -301,6 +311,7 @@ impl EventRecord {
                 Event::Unreadable { log, position, fate: fate_from(fate) }
             }
             Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
+            Self::RolledBack { log, from, to } => Event::RolledBack { log, from, to },
             Self::Diverged { group } => Event::Diverged { group },
             Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
             Self::Untrusted { operation, person } => settled(operation, Verdict::Untrusted(person)),

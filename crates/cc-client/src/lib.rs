@@ -26,6 +26,7 @@ mod overlay;
 mod package;
 mod page;
 mod person;
+mod positions;
 mod recipe;
 mod records;
 mod refresh;

@@ -52,12 +52,14 @@ impl Client {
             match input {
                 Input::Page { log, page } => client.page_now(&log, &page, now, &mut ledger)?,
                 Input::Response { id, result } => match client.timers.reads.remove(&id) {
-                    Some(log) => match result {
-                        Ok(Reply::Page(page)) => client.page_now(&log, &page, now, &mut ledger)?,
-                        Err(Failure::Refused(refusal)) => {
-                            client.read_refused(&log, refusal, now)?
+                    Some(read) => match result {
+                        Ok(Reply::Page(page)) => {
+                            client.read_answered(read, &page, now, &mut ledger)?
                         }
-                        Ok(_) | Err(Failure::Unknown) => client.timers.failed(&log, now),
+                        Err(Failure::Refused(refusal)) => {
+                            client.read_refused(&read.log, refusal, now)?
+                        }
+                        Ok(_) | Err(Failure::Unknown) => client.timers.failed(&read.log, now),
                     },
                     None if client.arrival_answered(id, &result, now, &mut ledger)? => {}
                     None => client.response_now(id, result, now)?,
@@ -129,22 +131,6 @@ impl Client {
             self.check_in_flight(log)?;
         }
         Ok(())
-    }
-
-    /// What the service keeps no longer is missed, and that is told. Commits may have been among it: what
-    /// comes next decides.
-    fn skip_forgotten(&mut self, log: &LogId, page: &Page) -> Result<(), Fault> {
-        let forgotten = page.forgotten.min(page.head);
-        let Some(cursor) = self.cursor(log).filter(|cursor| *cursor < forgotten) else {
-            return Ok(());
-        };
-        if *log == self.state.meta.mailbox {
-            self.state.meta.mailbox_cursor = forgotten;
-        } else {
-            let group = self.state.group_mut(log)?;
-            (group.cursor, group.suspect) = (forgotten, true);
-        }
-        self.state.emit(&EventRecord::Missed { log: *log, from: cursor, to: forgotten })
     }
 
     /// The service does not let this person read.
@@ -390,13 +376,11 @@ impl Client {
             self.state
                 .emit(&EventRecord::KeysChanged { group: *group, person: outcome.committer })?;
         }
-        if outcome.removed_self {
-            if !(readmitted && self.readmitted(group)?) {
-                self.ground(group)?;
-                self.abandon(group, "removed from the group")?;
-                self.state.group_mut(group)?.standing = Standing::Removed;
-                self.retry_arrivals(group);
-            }
+        if outcome.removed_self && !(readmitted && self.readmitted(group)?) {
+            self.ground(group)?;
+            self.abandon(group, "removed from the group")?;
+            self.state.group_mut(group)?.standing = Standing::Removed;
+            self.retry_arrivals(group);
         }
         Ok(())
     }

@@ -396,6 +396,11 @@ pub(crate) enum EventRecord {
         from: Position,
         to: Position,
     },
+    RolledBack {
+        log: LogId,
+        from: Position,
+        to: Position,
+    },
     Diverged {
         group: GroupId,
     },

@@ -8,6 +8,7 @@ use crate::{
     agenda::Target,
     delivery::{MAX_APPEND, MAX_PAGE_LEN},
     frame::{self, Content, Frame, GroupItem, item_digest},
+    positions::PendingRead,
     records::{
         self, CommitRecord, EventRecord, InFlight, Queued, RequestRecord, Sealed, Sent, Standing,
         StoredToken, Work,
@@ -176,8 +177,9 @@ impl Client {
             }
         };
         self.timers.log(&log).started(id, now);
-        self.timers.reads.retain(|_, other| *other != log);
-        self.timers.reads.insert(id, log);
+        let appends = self.timers.appends;
+        self.timers.reads.retain(|_, other| other.log != log);
+        self.timers.reads.insert(id, PendingRead { log, after, appends });
         Ok(Some(Request { id, call: Call::Read(Read { log, after, access }) }))
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     Client, Failure, Fault, GroupId, Now, Position, Refusal, Reply, RequestId,
     agenda::Target,
+    positions::Appended,
     records::{self, EventRecord, RequestRecord, Sealed, Sent, Standing, Work},
     seat,
     state::RequestTarget,
@@ -73,7 +74,9 @@ impl Client {
     /// The service says that it took what is in flight. That is a hint, for the log decides, and so it is
     /// not written: after a restart the request is offered again, and the service answers as before.
     fn appended(&mut self, group: &GroupId, id: RequestId, at: Position) {
-        self.timers.appended.insert(id, at);
+        self.timers.appends = self.timers.appends.saturating_add(1);
+        let count = self.timers.appends;
+        self.timers.appended.insert(id, Appended { at, count });
         let timer = self.timers.log(group);
         timer.head = timer.head.max(at);
         timer.accepted();

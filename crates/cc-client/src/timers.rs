@@ -6,6 +6,7 @@ use crate::{
     GroupId, LogId, Now, Position, RefreshPolicy, RequestId,
     agenda::{Agenda, Target},
     arrival::ArrivalTimer,
+    positions::{Appended, PendingRead},
 };
 
 /// Milliseconds until a request without an answer is offered again, at first and at the most.
@@ -26,13 +27,15 @@ pub(crate) struct Timers {
     /// No group begins with that before.
     pub(crate) next_refresh: u64,
     /// Reads that were handed out.
-    pub(crate) reads: BTreeMap<RequestId, LogId>,
+    pub(crate) reads: BTreeMap<RequestId, PendingRead>,
     /// Welcomes that wait for their logs, by their places in the mailbox, and the reads that ask the logs.
     pub(crate) arrivals: BTreeMap<Position, ArrivalTimer>,
     pub(crate) arrival_reads: BTreeMap<RequestId, Position>,
     pub(crate) offers: BTreeMap<RequestId, Offer>,
     /// Where the service said that the last item of what is in flight is.
-    pub(crate) appended: BTreeMap<RequestId, Position>,
+    pub(crate) appended: BTreeMap<RequestId, Appended>,
+    /// How often the service said that it took something.
+    pub(crate) appends: u64,
     /// When what the client does of itself is due, by the number of the command.
     pub(crate) due: BTreeMap<(GroupId, u64), u64>,
     /// When a member that may have fallen out of step asks to be added anew.
@@ -52,6 +55,7 @@ impl Default for Timers {
             arrival_reads: BTreeMap::new(),
             offers: BTreeMap::new(),
             appended: BTreeMap::new(),
+            appends: 0,
             due: BTreeMap::new(),
             suspects: BTreeMap::new(),
         }
