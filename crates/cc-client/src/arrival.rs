@@ -35,6 +35,8 @@ pub(crate) struct Arrival {
     position: Position,
     /// Of the invitation: a second copy is known by it.
     digest: [u8; 32],
+    /// Who invited, sealed.
+    introduction: Vec<u8>,
 }
 
 /// How far an [`Arrival`] is. In memory only.
@@ -93,6 +95,7 @@ impl Client {
             package: invitation.package,
             position: invitation.position,
             digest,
+            introduction: invitation.introduction.0.clone(),
         };
         // A mailbox that was put back to an old copy has two items of one position.
         self.drop_arrival(at)?;
@@ -263,6 +266,7 @@ impl Client {
         }
         self.state.add_group(group, record);
         self.state.emit(&EventRecord::Entered { group, name: title })?;
+        self.introduced(&group, &arrival.introduction)?;
         self.introduce(&group)
     }
 
