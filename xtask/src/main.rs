@@ -223,7 +223,7 @@ fn wasm(arguments: &[String]) -> Outcome {
             run(Command::new("cargo")
                 .args(["run", "--quiet", "--manifest-path", "wasm/bindings/Cargo.toml"])
                 .args(["--target-dir", "target/wasm-bindings", "--"])
-                .arg("target/wasm32-unknown-unknown/release/cc_wasm_conversation.wasm")
+                .arg("target/wasm/wasm32-unknown-unknown/release/cc_wasm_conversation.wasm")
                 .arg(folder))?;
             run(Command::new("node")
                 .arg("wasm/conversation/conversation.cjs")
@@ -238,6 +238,8 @@ fn wasm_cargo(command: &str, package: &str) -> Outcome {
     run(Command::new(program("CC_WASM_CARGO", "/usr/bin/cargo"))
         .args([command, "--release", "--package", package, "--features", "js", "--lib"])
         .args(["--target", "wasm32-unknown-unknown", "-Z", "build-std=std,panic_abort"])
+        // Of another compiler, and other builds are not to wait for it.
+        .args(["--target-dir", "target/wasm"])
         .env("RUSTC", program("CC_WASM_RUSTC", "/usr/bin/rustc"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env(
