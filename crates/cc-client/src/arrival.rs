@@ -35,8 +35,6 @@ pub(crate) struct Arrival {
     position: Position,
     /// Of the invitation: a second copy is known by it.
     digest: [u8; 32],
-    /// Who invited, sealed.
-    introduction: Vec<u8>,
 }
 
 /// How far an [`Arrival`] is. In memory only.
@@ -95,7 +93,6 @@ impl Client {
             package: invitation.package,
             position: invitation.position,
             digest,
-            introduction: invitation.introduction.0.clone(),
         };
         // A mailbox that was put back to an old copy has two items of one position.
         self.drop_arrival(at)?;
@@ -266,7 +263,6 @@ impl Client {
         }
         self.state.add_group(group, record);
         self.state.emit(&EventRecord::Entered { group, name: title })?;
-        self.introduced(&group, &arrival.introduction)?;
         self.introduce(&group)
     }
 

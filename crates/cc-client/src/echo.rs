@@ -80,7 +80,6 @@ impl Client {
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
-            let introduction = self.sealed_introduction(group)?;
             for offer in offers {
                 let offer = seat::read_offer(&offer)?;
                 let id = seat::package_member(self.group_seat(group)?, offer.bundle.as_slice())?;
@@ -92,7 +91,6 @@ impl Client {
                     log: *group,
                     position,
                     welcome: Opaque(welcome.clone()),
-                    introduction: Opaque(introduction.clone()),
                 }))?;
                 self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
             }

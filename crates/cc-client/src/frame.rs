@@ -83,9 +83,6 @@ pub(crate) struct Invitation {
     pub(crate) position: Position,
     /// The welcome.
     pub(crate) welcome: Opaque,
-    /// Sealed in the welcome's epoch: who invites, and its mailbox. What the log tells of the members may be
-    /// gone before the newcomer reads it, and it would know nobody to ask to be added anew. May be empty.
-    pub(crate) introduction: Opaque,
 }
 
 /// What a stack seals for the client.

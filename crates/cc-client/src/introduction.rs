@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cc_core::{Kind, MemberId};
+use cc_core::MemberId;
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
@@ -12,13 +12,11 @@ use crate::{
     frame::{self, Frame, List},
     person::{PersonKeys, Relation},
     records::{EventRecord, PersonRecord, Work},
-    seat::{self, Opened},
+    seat,
 };
 
 /// People, certificates and revocations in one message.
 const MAX_ENTRIES: usize = 128;
-/// Bytes of a sealed introduction in an invitation, at the most.
-pub(crate) const MAX_INTRODUCTION_LEN: usize = 64 << 10;
 
 /// What one member tells the others of people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -71,32 +69,6 @@ impl Client {
         update.people.0.push(contact.keys()?);
         update.revocations.0.extend(contact.unclaimed()?);
         Ok(Frame::People(update))
-    }
-
-    /// For newcomers, in their invitations; empty where this device has none.
-    pub(crate) fn sealed_introduction(&mut self, group: &GroupId) -> Result<Vec<u8>, Fault> {
-        if self.state.own.linking {
-            return Ok(Vec::new());
-        }
-        let frames = vec![frame::encode(&self.introduction()?)?];
-        let sealed = seat::seal_all(self.group_seat(group)?, group, frames)?;
-        let sealed = sealed.into_iter().next().unwrap_or_default();
-        Ok(if sealed.len() <= MAX_INTRODUCTION_LEN { sealed } else { Vec::new() })
-    }
-
-    /// Takes the [introduction](Self::sealed_introduction) of who invited this person into a group. Where it is
-    /// none nothing is lost: members introduce themselves in the log as well.
-    pub(crate) fn introduced(&mut self, group: &GroupId, sealed: &[u8]) -> Result<(), Fault> {
-        // What changes the group counts in the log alone.
-        if !matches!(Kind::of(sealed), Ok(Kind::Application)) {
-            return Ok(());
-        }
-        if let Opened::Message { bytes, .. } = seat::open(self.group_seat(group)?, group, sealed)?
-            && let Ok(Frame::People(update)) = frame::decode(&bytes)
-        {
-            self.learn(group, update)?;
-        }
-        Ok(())
     }
 
     /// What [`send_roster`](Self::send_roster) sends: one chunk of it.

@@ -3,7 +3,6 @@
 use crate::{
     Client, Fate, Fault, GroupId, Item, Ledger, Now, Position,
     frame::{self, FrameError, Invitation, MailItem},
-    introduction::MAX_INTRODUCTION_LEN,
     records::{self, GroupRecord, PackageRecord, Standing},
     rejoin::MAX_REJOINS,
 };
@@ -76,9 +75,6 @@ impl Client {
         let elsewhere = package.asked.is_some_and(|asked| asked.group != log);
         if elsewhere || log == self.state.meta.mailbox || position == Position::START {
             return Ok(Fate::Forged);
-        }
-        if invitation.introduction.as_slice().len() > MAX_INTRODUCTION_LEN {
-            return Ok(Fate::Malformed);
         }
         if let Some(group) = known.filter(|group| package.asked.is_none() && !group.is_over()) {
             // Of who was removed and invited again, and has not read the removal yet.

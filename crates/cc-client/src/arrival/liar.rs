@@ -29,8 +29,7 @@ fn forge(liar: &mut Client, offer: &[u8], stage: &Stage) -> Vec<u8> {
 
 fn invite(stage: &Stage, to: LogId, bundle: &[u8], log: GroupId, at: Position, welcome: Vec<u8>) {
     let package = frame::package_digest(bundle);
-    let (welcome, introduction) = (Opaque(welcome), Opaque(Vec::new()));
-    let invitation = Invitation { package, log, position: at, welcome, introduction };
+    let invitation = Invitation { package, log, position: at, welcome: Opaque(welcome) };
     let item = frame::encode(&MailItem::Invitation(invitation)).unwrap();
     stage.service.inject(&to, false, item);
 }
