@@ -35,6 +35,8 @@ pub(crate) struct Arrival {
     position: Position,
     /// Of the invitation: a second copy is known by it.
     digest: [u8; 32],
+    /// Who the members are, sealed for them.
+    roster: Vec<u8>,
 }
 
 /// How far an [`Arrival`] is. In memory only.
@@ -93,6 +95,7 @@ impl Client {
             package: invitation.package,
             position: invitation.position,
             digest,
+            roster: invitation.roster.as_slice().to_vec(),
         };
         // A mailbox that was put back to an old copy has two items of one position.
         self.drop_arrival(at)?;
@@ -174,7 +177,7 @@ impl Client {
                 timer.denials = timer.denials.saturating_add(1);
                 if timer.denials < MAX_DENIALS { Fate::Early } else { Fate::Unconfirmed }
             }
-            Answered::Confirmed => self.arrive(&arrival, now)?,
+            Answered::Confirmed => self.arrive(at, &arrival, now)?,
         };
         if fate == Fate::Joined {
             // Its stack is in use from now on.
@@ -201,7 +204,7 @@ impl Client {
 
     /// The log confirms a welcome: its stack takes the place in the group, if the place is free, or if this
     /// member asked for it.
-    fn arrive(&mut self, arrival: &Arrival, now: Now) -> Result<Fate, Fault> {
+    fn arrive(&mut self, at: Position, arrival: &Arrival, now: Now) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &arrival.package)?;
         let Some(package) = package else { return Ok(Fate::OrphanWelcome) };
@@ -219,14 +222,15 @@ impl Client {
                 }
                 self.return_to(arrival, now)?;
             }
-            (Some(_), None) => return Ok(Fate::OrphanWelcome),
             (None, Some(record)) if !record.is_over() => {
                 // Of who was removed and invited again, and has not read the removal yet.
                 let later = position > record.cursor;
                 return Ok(if later { Fate::Early } else { Fate::Duplicate });
             }
-            (None, _) => self.enter(arrival, now)?,
+            // By an invitation, or asked for because one could not be opened.
+            (_, None) | (None, Some(_)) => self.enter(arrival, now)?,
         }
+        self.learn_roster(at, arrival)?;
         self.use_package(&arrival.package, &package)?;
         let timer = self.timers.log(&group);
         timer.caught_up = false;
@@ -303,6 +307,18 @@ impl Client {
         self.state.delete(&records::restored(), *group.as_bytes())?;
         self.state.emit(&EventRecord::Repaired { group, from, to: position })?;
         self.introduce(&group)
+    }
+
+    /// What the inviter says of the members, as far as it verifies. The rest is told: it is no reason to stay
+    /// outside.
+    fn learn_roster(&mut self, at: Position, arrival: &Arrival) -> Result<(), Fault> {
+        let group = arrival.group;
+        let roster = seat::open_roster(self.group_seat(&group)?, &group, &arrival.roster)?;
+        let mut genuine = roster.is_some();
+        for update in roster.map(|roster| roster.0).unwrap_or_default() {
+            genuine &= self.learn(&group, update)?;
+        }
+        if genuine { Ok(()) } else { self.tell(&self.mailbox(), at, Fate::Forged) }
     }
 
     /// Other welcomes for a key package that is used up.

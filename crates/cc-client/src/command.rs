@@ -18,10 +18,12 @@ use crate::{
 const REMEMBERED: u64 = 4096;
 /// Commands that wait in one group.
 const MAX_QUEUED: u32 = 10_000;
+/// What the client has to say of itself, and what it does for the others, that waits beside them.
+const MAX_OWN_QUEUED: u32 = 1_000;
 /// Bytes of the longest title of a group: it is in a record that is written with every message.
 pub(crate) const MAX_TITLE_LEN: usize = 1024;
 /// Requests that wait for an answer.
-const MAX_REQUESTS: usize = 4_096;
+pub(crate) const MAX_REQUESTS: usize = 4_096;
 
 /// Something to be done. Its id makes asking twice harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -345,10 +347,11 @@ impl Client {
     ) -> Result<(), Fault> {
         self.expect_member(group)?;
         let record = self.state.group_mut(group)?;
-        if record.queued >= MAX_QUEUED {
+        let room = MAX_QUEUED + if operation.is_some() { 0 } else { MAX_OWN_QUEUED };
+        if record.queued >= room {
             return match operation {
                 Some(_) => Err(Fault::QueueFull),
-                // What the client does of itself, another member does as well.
+                // What the client does for the others, another member does as well.
                 None => Ok(()),
             };
         }

@@ -80,6 +80,8 @@ impl Client {
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
+            let roster = self.roster(group)?;
+            let roster = seat::seal_roster(self.group_seat(group)?, group, &roster)?;
             for offer in offers {
                 let offer = seat::read_offer(&offer)?;
                 let id = seat::package_member(self.group_seat(group)?, offer.bundle.as_slice())?;
@@ -91,11 +93,12 @@ impl Client {
                     log: *group,
                     position,
                     welcome: Opaque(welcome.clone()),
+                    inviter: self.mailbox(),
+                    roster: Opaque(roster.clone()),
                 }))?;
                 self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
             }
             self.enqueue(group, None, Work::Title)?;
-            self.send_roster(group)?;
         }
         self.dequeue(group, number)?;
         match operation {

@@ -63,6 +63,9 @@ pub enum Fault {
     /// Bytes that are no offer of a new device of this version.
     #[error("not the offer of a device")]
     DeviceOffer,
+    /// A person has 64 devices at the most, those that it has revoked included.
+    #[error("too many devices")]
+    TooManyDevices,
     /// Only a device that is in no group can become another person's.
     #[error("a device that is in groups cannot be linked")]
     CannotLink,

@@ -147,6 +147,20 @@ pub enum Event {
         /// How far from now on.
         to: Trust,
     },
+    /// The key that signs for this person itself was replaced, by another device or a thief: this device does
+    /// not sign for the person (any more). Who did not do that has had the key stolen.
+    OwnKeysReplaced {
+        /// Whether that is beside the replacement that is known here: of the two, one is a thief's.
+        conflicting: bool,
+    },
+    /// Mail that the service did not take: a welcome, or a request to be added anew. Who was invited is in
+    /// the group, and does not know it.
+    NotDelivered {
+        /// To whom.
+        mailbox: LogId,
+        /// Why, in words.
+        why: String,
+    },
     /// A person that was known before has one more device, by its own signature: the trust stays.
     DeviceAdded {
         /// Whose.
@@ -317,6 +331,8 @@ impl EventRecord {
             Self::Untrusted { operation, person } => settled(operation, Verdict::Untrusted(person)),
             Self::Linked { person, name } => Event::Linked { person, name },
             Self::TrustChanged { person, from, to } => Event::TrustChanged { person, from, to },
+            Self::OwnKeysReplaced { conflicting } => Event::OwnKeysReplaced { conflicting },
+            Self::NotDelivered { mailbox, why } => Event::NotDelivered { mailbox, why },
             Self::DeviceAdded { person, device } => {
                 Event::DeviceAdded { person, device: device.into_person() }
             }

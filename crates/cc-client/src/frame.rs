@@ -83,6 +83,10 @@ pub(crate) struct Invitation {
     pub(crate) position: Position,
     /// The welcome.
     pub(crate) welcome: Opaque,
+    /// The mailbox of who invites: a newcomer that cannot open the welcome asks there.
+    pub(crate) inviter: LogId,
+    /// Who the members are, sealed for the welcome's epoch ([`seal_roster`](crate::seat::seal_roster)).
+    pub(crate) roster: Opaque,
 }
 
 /// What a stack seals for the client.

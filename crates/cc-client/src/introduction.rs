@@ -17,6 +17,11 @@ use crate::{
 
 /// People, certificates and revocations in one message.
 const MAX_ENTRIES: usize = 128;
+/// Messages in a roster.
+const MAX_UPDATES: usize = 128;
+
+/// Who the members of a group are: what a newcomer is told with its welcome.
+pub(crate) type Roster = List<PeopleUpdate, MAX_UPDATES>;
 
 /// What one member tells the others of people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -47,16 +52,6 @@ impl Client {
         Ok(())
     }
 
-    /// Tells newcomers who is there: as many messages as that takes.
-    pub(crate) fn send_roster(&mut self, group: &GroupId) -> Result<(), Fault> {
-        let members = seat::member_ids(self.group_seat(group)?).len();
-        for chunk in 0..members.div_ceil(MAX_ENTRIES) {
-            let chunk = u16::try_from(chunk).unwrap_or(u16::MAX);
-            self.enqueue(group, None, Work::Roster(chunk))?;
-        }
-        Ok(())
-    }
-
     /// What [`introduce`](Self::introduce) sends.
     pub(crate) fn introduction(&self) -> Result<Frame, Fault> {
         let mut update = PeopleUpdate::default();
@@ -71,24 +66,27 @@ impl Client {
         Ok(Frame::People(update))
     }
 
-    /// What [`send_roster`](Self::send_roster) sends: one chunk of it.
-    pub(crate) fn roster(&mut self, group: &GroupId, chunk: u16) -> Result<Frame, Fault> {
+    /// Who the members of a group are, as far as is known here.
+    pub(crate) fn roster(&mut self, group: &GroupId) -> Result<Roster, Fault> {
         let mut members = seat::member_ids(self.group_seat(group)?);
         members.sort_unstable();
-        let mut update = PeopleUpdate::default();
-        let mut people = BTreeMap::new();
-        for member in members.chunks(MAX_ENTRIES).nth(chunk.into()).unwrap_or_default() {
-            if self.state.own.linking && *member == self.identity.id {
-                continue;
+        let mut roster = Roster::default();
+        for members in members.chunks(MAX_ENTRIES).take(MAX_UPDATES) {
+            let (mut update, mut people) = (PeopleUpdate::default(), BTreeMap::new());
+            for member in members {
+                if self.state.own.linking && *member == self.identity.id {
+                    continue;
+                }
+                let Some(device) = self.state.device(member.as_bytes())? else { continue };
+                if let Some(contact) = self.state.contact(&device.person)? {
+                    people.insert(device.person, contact.keys()?);
+                }
+                update.add(&device)?;
             }
-            let Some(device) = self.state.device(member.as_bytes())? else { continue };
-            if let Some(contact) = self.state.contact(&device.person)? {
-                people.insert(device.person, contact.keys()?);
-            }
-            update.add(&device)?;
+            update.people.0.extend(people.into_values());
+            roster.0.push(update);
         }
-        update.people.0.extend(people.into_values());
-        Ok(Frame::People(update))
+        Ok(roster)
     }
 
     /// Takes what a member tells; `false` where something in it is forged. The rest of it counts.
@@ -114,9 +112,11 @@ impl Client {
                     contact.keys = frame::encode(&keys)?;
                     self.state.put_contact(&id, &contact)?;
                     self.lower_trust(&id)?;
+                    self.tell_owner(&id, false)?;
                 }
                 Relation::Diverged => {
                     self.lower_trust(&id)?;
+                    self.tell_owner(&id, true)?;
                 }
             }
         }
@@ -172,8 +172,8 @@ impl Client {
             return Ok(true);
         }
         if body.generation < keys.generation() {
-            // Who has a key that was replaced gives the person no more devices.
-            self.lower_trust(&id)?;
+            // From before the key was replaced, or of who has the old key: it gives the person no device. Who
+            // has the key signs anew for the devices that stay.
             return Ok(true);
         }
         if let Some(at) = contact.revoked.iter().position(|(member, _)| *member == body.member) {
@@ -239,6 +239,14 @@ impl Client {
             self.state.emit(&EventRecord::DeviceRevoked { person: body.person, device })?;
         }
         Ok(())
+    }
+
+    /// Somebody has replaced this person's own key, elsewhere.
+    fn tell_owner(&mut self, id: &PersonId, conflicting: bool) -> Result<(), Fault> {
+        if *id != self.state.own.id {
+            return Ok(());
+        }
+        self.state.emit(&EventRecord::OwnKeysReplaced { conflicting })
     }
 
     /// Takes the trust in a person back; gives whether there was any.

@@ -132,6 +132,9 @@ impl Client {
         }
         let key = self.person_key()?;
         let contact = self.state.own_contact()?;
+        if contact.is_full() {
+            return Err(Fault::TooManyDevices);
+        }
         let keys = contact.keys()?;
         let body = DeviceBody {
             person: self.state.own.id,

@@ -21,7 +21,7 @@ impl Client {
         match frame::decode(&item.bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
-            Ok(MailItem::Invitation(invitation)) => self.invited(item, &invitation, ledger),
+            Ok(MailItem::Invitation(invitation)) => self.invited(item, &invitation, now, ledger),
             Ok(MailItem::Rejoin(request)) => self.rejoin_request(request, now),
             Ok(MailItem::Link(sealed)) => self.linked(sealed.as_slice()),
         }
@@ -63,14 +63,16 @@ impl Client {
         &mut self,
         item: &Item,
         invitation: &Invitation,
+        now: Now,
         ledger: &mut Ledger,
     ) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &invitation.package)?;
+        let Invitation { log, position, .. } = *invitation;
         let Some(package) = package else {
+            self.ask_inviter(invitation, now)?;
             return Ok(Fate::OrphanWelcome);
         };
-        let Invitation { log, position, .. } = *invitation;
         let known = self.state.groups.get(&log);
         let elsewhere = package.asked.is_some_and(|asked| asked.group != log);
         if elsewhere || log == self.state.meta.mailbox || position == Position::START {

@@ -240,8 +240,6 @@ pub(crate) enum Work {
     Title,
     /// Who this device is.
     Introduction,
-    /// Who the others are: one chunk.
-    Roster(u16),
     /// Key package offers, as they travel.
     Add(Vec<Vec<u8>>),
     /// Offers of members that come back.
@@ -256,10 +254,7 @@ pub(crate) enum Work {
 impl Work {
     /// Whether it is sent as a message, and so beside others.
     pub(crate) const fn is_message(&self) -> bool {
-        matches!(
-            self,
-            Self::Content { .. } | Self::Title | Self::Introduction | Self::Roster(_) | Self::Leave
-        )
+        matches!(self, Self::Content { .. } | Self::Title | Self::Introduction | Self::Leave)
     }
 }
 
@@ -421,6 +416,13 @@ pub(crate) enum EventRecord {
         person: PersonId,
         from: Trust,
         to: Trust,
+    },
+    OwnKeysReplaced {
+        conflicting: bool,
+    },
+    NotDelivered {
+        mailbox: LogId,
+        why: String,
     },
     DeviceAdded {
         person: PersonId,

@@ -5,7 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Client, Fate, Fault, GroupId, LogId, Now, Position, Request,
-    frame::{self, KeyPackageOffer, MailItem, RejoinBody, RejoinRequest},
+    command::MAX_REQUESTS,
+    frame::{self, Invitation, KeyPackageOffer, MailItem, RejoinBody, RejoinRequest},
     person,
     recipe::Role,
     records::{
@@ -25,6 +26,8 @@ const TURN: u64 = 2_000;
 const HELPERS: usize = 3;
 /// Requests of one group whose welcomes may still come.
 const MAX_REQUESTS_KEPT: usize = 32;
+/// Groups to which somebody was invited by a key package that is not here any more, at a time.
+const MAX_ORPHANS: usize = 8;
 /// What a device signs its request under.
 const REJOIN: &str = "rejoin request";
 
@@ -233,6 +236,37 @@ impl Client {
         let Some(first) = first else { return Ok(None) };
         self.timers.offer(first, now);
         self.stored_request(first).map(Some)
+    }
+
+    /// A welcome came for a key package that is not here any more: of a store that was lost, or by a clock that
+    /// is ahead. Its maker is asked for another one, once for each group.
+    pub(crate) fn ask_inviter(&mut self, invitation: &Invitation, now: Now) -> Result<(), Fault> {
+        let Invitation { log: group, position, inviter, .. } = *invitation;
+        let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
+        let asked = packages.iter().filter_map(|(_, package)| package.asked);
+        let is_in =
+            |group: &GroupId| self.state.groups.get(group).is_some_and(|record| !record.is_over());
+        let asked: Vec<_> = asked.filter(|asked| !is_in(&asked.group)).collect();
+        let own = self.state.meta.mailbox;
+        if is_in(&group)
+            || asked.iter().any(|asked| asked.group == group)
+            || asked.len() >= MAX_ORPHANS
+            || self.state.requests.len() >= MAX_REQUESTS
+            || [group, inviter].contains(&own)
+        {
+            return Ok(());
+        }
+        let seat = self.new_seat(Role::Invited)?;
+        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
+        let asked = Some(Asked { group, joined_at: position, time: now.wall });
+        let package = PackageRecord { seat, expires, asked };
+        self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
+        let offer = KeyPackageOffer { mailbox: own, bundle: Opaque(bundle) };
+        let (turn, epoch, joined_at, time) = (0, 0, position, now.wall);
+        let body = RejoinBody { group, to: inviter, turn, epoch, joined_at, time, offer };
+        let signature = person::sign(&self.identity.device_key()?, REJOIN, &body)?;
+        let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature }))?;
+        self.state.add_request(&RequestRecord::Mail { mailbox: inviter, item }).map(drop)
     }
 
     /// The mailboxes of the other members, in an order of this member's own.

@@ -273,7 +273,6 @@ impl Client {
                     Frame::Content(Content { number, id, bytes: Opaque(bytes) })
                 }
                 Work::Introduction => self.introduction()?,
-                Work::Roster(chunk) => self.roster(group, chunk)?,
                 Work::Leave => {
                     let seat = self.group_seat(group)?;
                     wires.extend(seat::seal_all(seat, group, core::mem::take(&mut frames))?);

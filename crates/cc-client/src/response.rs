@@ -42,7 +42,15 @@ impl Client {
                 self.append_refused(&group, id, refusal, now)?;
                 true
             }
-            (RequestTarget::Mail, Ok(Reply::Appended(_)) | Err(Failure::Refused(_))) => true,
+            (RequestTarget::Mail, Ok(Reply::Appended(_))) => true,
+            (RequestTarget::Mail, Err(Failure::Refused(refusal))) => {
+                let mail = self.state.get(&records::requests(), id.as_bytes())?;
+                if let Some(RequestRecord::Mail { mailbox, .. }) = mail {
+                    let why = refusal.to_string();
+                    self.state.emit(&EventRecord::NotDelivered { mailbox, why })?;
+                }
+                true
+            }
             (RequestTarget::Publish, Ok(Reply::Published { remaining })) => {
                 self.state.meta.packages_there = Some(remaining);
                 self.timers.agenda.touch(Target::Packages);

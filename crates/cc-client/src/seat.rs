@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cc_aes_layer::AesKey;
 use cc_core::{Kind, MemberId, Opaque, store::StoreError};
 use cc_manager::{
     CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, LayerReport,
@@ -13,6 +14,7 @@ use crate::{
     AccessToken, Fault, GroupId, Now, Person,
     command::MAX_TITLE_LEN,
     frame::{self, KeyPackageOffer},
+    introduction::Roster,
     records::{PersonRecord, Work},
 };
 
@@ -198,7 +200,7 @@ pub(crate) fn stage(
         }
         Work::CommitLeaves if seat.leaving().next().is_none() => return Ok(Staged::Nothing),
         Work::Refresh | Work::CommitLeaves => seat.update(),
-        Work::Content { .. } | Work::Title | Work::Introduction | Work::Roster(_) | Work::Leave => {
+        Work::Content { .. } | Work::Title | Work::Introduction | Work::Leave => {
             return Ok(Staged::Nothing);
         }
     };
@@ -336,6 +338,34 @@ pub(crate) fn next_access(
     group: &GroupId,
 ) -> Result<Option<AccessToken>, Fault> {
     Ok(seat.export_next_secret(ACCESS_LABEL, group.as_bytes())?.map(AccessToken::new))
+}
+
+/// Under which the key of what newcomers are told is exported, and with which that is sealed.
+const ROSTER_LABEL: &[u8] = b"cc-client/1 roster";
+
+/// Seals for all who are in the present epoch who the members are.
+pub(crate) fn seal_roster(
+    seat: &CascadingCipherManager,
+    group: &GroupId,
+    roster: &Roster,
+) -> Result<Vec<u8>, Fault> {
+    let key = roster_key(seat, group)?.ok_or(Fault::NotAMember(*group))?;
+    Ok(key.seal(ROSTER_LABEL, &frame::encode(roster)?)?)
+}
+
+/// Opens what [`seal_roster`] gave in the same epoch; `None` for anything else.
+pub(crate) fn open_roster(
+    seat: &CascadingCipherManager,
+    group: &GroupId,
+    sealed: &[u8],
+) -> Result<Option<Roster>, Fault> {
+    let Some(key) = roster_key(seat, group)? else { return Ok(None) };
+    let roster = key.open(ROSTER_LABEL, sealed).ok();
+    Ok(roster.and_then(|roster| frame::decode(&roster).ok()))
+}
+
+fn roster_key(seat: &CascadingCipherManager, group: &GroupId) -> Result<Option<AesKey>, Fault> {
+    Ok(seat.export_secret(ROSTER_LABEL, group.as_bytes())?.map(AesKey::aes256))
 }
 
 /// What the group is called, as far as a layer knows.

@@ -39,6 +39,8 @@ fn a_queue_is_bounded_and_goes_on_when_there_is_room() {
     }
     assert_eq!(waiting, 10_000);
     assert!(matches!(alice.client.send(group, "one more"), Err(Fault::QueueFull)));
+    // What the client has to say of itself waits beside them.
+    alice.client.submit(id(), Command::ReplaceKeys).unwrap();
     // Nothing of the refused one is left: the same id may be given again.
     let again = id();
     let send = Command::Send { group, content: b"again".to_vec() };
@@ -55,6 +57,7 @@ fn a_queue_is_bounded_and_goes_on_when_there_is_room() {
     settle(&mut [&mut alice, &mut bob], &mut service);
     assert_eq!(bob.read(&group).len(), 10_001);
     assert_eq!(bob.read(&group).last().unwrap().1, "again");
+    assert!(bob.events.iter().any(|event| matches!(event, Event::TrustChanged { .. })));
 }
 
 #[test]

@@ -29,7 +29,9 @@ fn forge(liar: &mut Client, offer: &[u8], stage: &Stage) -> Vec<u8> {
 
 fn invite(stage: &Stage, to: LogId, bundle: &[u8], log: GroupId, at: Position, welcome: Vec<u8>) {
     let package = frame::package_digest(bundle);
-    let invitation = Invitation { package, log, position: at, welcome: Opaque(welcome) };
+    let (welcome, roster, inviter) =
+        (Opaque(welcome), Opaque(Vec::new()), LogId::from_bytes([9; 32]));
+    let invitation = Invitation { package, log, position: at, welcome, inviter, roster };
     let item = frame::encode(&MailItem::Invitation(invitation)).unwrap();
     stage.service.inject(&to, false, item);
 }
@@ -233,4 +235,86 @@ fn welcomes_that_no_log_confirms_are_bounded() {
     let ended = fates.iter().filter(|(_, _, fate)| *fate == Fate::Unconfirmed).count();
     let later = told.iter().filter(|fate| **fate == Fate::Unconfirmed).count();
     assert_eq!(ended + later, count, "each is told");
+}
+
+#[test]
+fn newcomers_alone_are_told_who_is_there() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol, mut dora] = ["Alice", "Bob", "Carol", "Dora"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
+    let before = stage.service.log(&group).len();
+    let package = dora.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice]);
+    // The commit and the title; who the others are is no message to those who know it.
+    let log = stage.service.log(&group);
+    assert_eq!(log.len(), before + 2);
+    assert!(log[before + 1].bytes.len() < 1024);
+    // Dora knows all at once, and nobody has said anything since.
+    while !dora.group(&group).is_ok_and(|view| view.in_step) {
+        let request = dora.poll_request(stage.now).unwrap().unwrap();
+        let result = request.perform(&mut stage.service);
+        let _ledger = dora.handle(stage.now, Input::Response { id: request.id, result }).unwrap();
+    }
+    for person in [&alice, &bob, &carol] {
+        let view = dora.person(&crate::testing::id(person)).unwrap();
+        assert_eq!(view.devices[0].id, person.identity.id);
+    }
+    assert!(!events(&mut dora).iter().any(|event| matches!(event, Event::Unreadable { .. })));
+}
+
+#[test]
+fn an_inviter_that_lies_about_members_is_told_of() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut dora] = ["Alice", "Bob", "Dora"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    // Alice's program has another key in Bob's certificate.
+    let member = *bob.identity.id.as_bytes();
+    alice
+        .transact(|alice| {
+            let mut device = alice.state.device(&member)?.unwrap();
+            let mut certificate = device.certificate()?;
+            certificate.device_signature[0] ^= 1;
+            device.certificate = frame::encode(&certificate)?;
+            alice.state.put_device(&member, &device)
+        })
+        .unwrap();
+    let package = dora.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice]);
+    stage.settle(&mut [&mut dora]);
+    assert!(dora.group(&group).unwrap().in_step);
+    assert!(dora.person(&crate::testing::id(&bob)).is_err(), "a device of nobody");
+    assert!(dora.person(&crate::testing::id(&alice)).is_ok());
+    let mailbox = dora.mailbox();
+    let told = events(&mut dora);
+    assert!(told.iter().any(|event| matches!(event,
+        Event::Unreadable { log, fate: Fate::Forged, .. } if *log == mailbox)));
+}
+
+#[test]
+fn who_has_lost_the_key_package_of_a_welcome_asks_for_another() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice]);
+    let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    let year = 365 * 24 * 3_600_000;
+    let later = crate::Now { wall: stage.now.wall + year, mono: 0 };
+    assert_eq!(bob.forget_expired(later).unwrap(), 1);
+    alice.invite(group, package.clone()).unwrap();
+    let fates = stage.settle(&mut [&mut alice, &mut bob]);
+    assert!(fates.iter().any(|(_, _, fate)| *fate == Fate::OrphanWelcome), "it is told");
+    let (of_bob, of_alice) = (bob.group(&group).unwrap(), alice.group(&group).unwrap());
+    assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
+    assert!(events(&mut bob).iter().any(|event| matches!(event, Event::Entered { .. })));
+    // Somebody who makes up many such welcomes does not make him work without end.
+    let bundle = bundle_of(&package);
+    let before = stage.service.log(&LogId::from_bytes([9; 32])).len();
+    for _ in 0..30 {
+        let log = GroupId::random().unwrap();
+        invite(&stage, bob.mailbox(), &bundle, log, Position(1), vec![1; 100]);
+    }
+    stage.settle(&mut [&mut bob]);
+    let asked = stage.service.log(&LogId::from_bytes([9; 32])).len() - before;
+    assert_eq!(asked, 8);
 }

@@ -206,12 +206,71 @@ fn who_stole_a_replaced_key_is_told_from_its_owner() {
         events(&mut scene.alice);
         scene.hear(update(keys, vec![certificate]));
         let bob = core::mem::replace(&mut scene.bob, client("Nobody"));
-        assert_eq!(scene.alices_trust(&bob), Trust::Changed);
+        // The device is nobody's, in both cases: an honest certificate may be as old.
         assert_eq!(scene.alice.person(&bobs).unwrap().devices.len(), 1);
+        let fallen = if with_old_key { Trust::Pinned } else { Trust::Changed };
+        assert_eq!(scene.alices_trust(&bob), fallen);
         let told = events(&mut scene.alice);
-        assert!(told.iter().any(|event| matches!(event,
+        let told = told.iter().any(|event| {
+            matches!(event,
             Event::TrustChanged { person, from: Trust::Pinned, to: Trust::Changed }
-                if *person == bobs)));
+                if *person == bobs)
+        });
+        assert_eq!(told, !with_old_key);
+    }
+}
+
+#[test]
+fn a_certificate_of_before_a_replacement_that_comes_late_takes_no_mark() {
+    let mut scene = Scene::new();
+    let old = scene.bobs_certificate();
+    let keys = scene.keys_of(&scene.bob);
+    scene.bob.transact(Client::replace_keys).unwrap();
+    let Scene { stage, alice, bob, mallory, .. } = &mut scene;
+    stage.settle(&mut [bob, alice, mallory]);
+    // Dora has not seen Bob's device when the old certificate comes, and has his new keys.
+    let bobs = id(bob);
+    let member = *bob.identity.id.as_bytes();
+    alice
+        .transact(|alice| {
+            alice.accept_change(&bobs)?;
+            let mut contact = alice.state.contact(&bobs)?.unwrap();
+            contact.devices.retain(|device| *device != member);
+            alice.state.put_contact(&bobs, &contact)?;
+            alice.state.delete(&crate::contact::devices(), member)
+        })
+        .unwrap();
+    events(alice);
+    assert_eq!(scene.hear(update(keys, vec![old])), [Fate::Request]);
+    let bob = core::mem::replace(&mut scene.bob, client("Nobody"));
+    assert_eq!(scene.alices_trust(&bob), Trust::Pinned);
+    assert_eq!(scene.alice.person(&bobs).unwrap().devices.len(), 0);
+    assert!(events(&mut scene.alice).is_empty());
+    // The one of now counts.
+    scene.bob = bob;
+    let (keys, renewed) = (scene.keys_of(&scene.bob), scene.bobs_certificate());
+    scene.hear(update(keys, vec![renewed]));
+    assert_eq!(scene.alice.person(&bobs).unwrap().devices.len(), 1);
+}
+
+#[test]
+fn an_owner_is_told_of_a_key_that_is_replaced_elsewhere() {
+    for conflicting in [false, true] {
+        let mut scene = Scene::new();
+        let stolen = scene.alice.person_key().unwrap();
+        let keys = scene.keys_of(&scene.alice);
+        if conflicting {
+            scene.alice.transact(Client::replace_keys).unwrap();
+            let Scene { stage, alice, mallory, .. } = &mut scene;
+            stage.settle(&mut [alice, mallory]);
+        }
+        let thiefs = keys.replaced(&stolen, &new_key().unwrap()).unwrap();
+        scene.hear(update(thiefs, Vec::new()));
+        let told = events(&mut scene.alice);
+        let expected = Event::OwnKeysReplaced { conflicting };
+        assert!(told.contains(&expected), "{told:?}");
+        let signs = scene.alice.person_key().is_ok();
+        assert_eq!(signs, conflicting, "where another key is in force, this one signs nothing");
     }
 }
 

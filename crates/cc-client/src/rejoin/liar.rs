@@ -177,6 +177,8 @@ fn a_welcome_for_a_request_that_is_over_does_no_harm() {
         log: group,
         position: Position(u64::MAX - 1),
         welcome: Opaque(vec![1; 100]),
+        inviter: alice.mailbox(),
+        roster: Opaque(Vec::new()),
     };
     let item = frame::encode(&MailItem::Invitation(invitation)).unwrap();
     stage.service.inject(&bob.mailbox(), false, item);

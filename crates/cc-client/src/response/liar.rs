@@ -1,8 +1,10 @@
 //! A directory that hands out the key packages of somebody else.
 
 use crate::{
-    Call, Client, Command, GroupId, Input, LogId, OperationId, Reply,
-    testing::{Stage, client},
+    Call, Client, Command, Event, Failure, Fault, GroupId, Input, LogId, OperationId, Refusal,
+    Reply,
+    contact::MAX_DEVICES,
+    testing::{Stage, client, events},
 };
 
 /// What `client` asks of the directory is answered with this.
@@ -49,4 +51,53 @@ fn nobody_is_added_in_the_place_of_a_known_device() {
     assert_eq!(answer_claims(&mut stage, &mut alice, &bobs), 1);
     stage.settle(&mut [&mut alice, &mut bob]);
     assert!(alice.group(&group).unwrap().members.iter().any(|it| it.id == bob.identity.id));
+}
+
+#[test]
+fn mail_that_the_service_does_not_take_is_told() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice]);
+    let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    let mailbox = bob.mailbox();
+    for _ in 0..20 {
+        while let Some(request) = alice.poll_request(stage.now).unwrap() {
+            let result = match &request.call {
+                Call::Append(append) if append.log == mailbox => {
+                    Err(Failure::Refused(Refusal::TooLarge))
+                }
+                _ => request.perform(&mut stage.service),
+            };
+            let input = Input::Response { id: request.id, result };
+            let _ledger = alice.handle(stage.now, input).unwrap();
+        }
+        stage.now.mono += 2_500;
+    }
+    let told = events(&mut alice);
+    let told = told
+        .iter()
+        .filter(|event| matches!(event, Event::NotDelivered { mailbox: to, .. } if *to == mailbox));
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn a_person_has_a_number_of_devices() {
+    let stage = Stage::new();
+    let mut alice = client("Alice");
+    let own = alice.state.own.id;
+    let fill = |alice: &mut Client, count: usize| {
+        let mut contact = alice.state.own_contact()?;
+        contact.revoked = (1..count).map(|at| ([u8::try_from(at).unwrap(); 32], vec![])).collect();
+        alice.state.put_contact(&own, &contact)
+    };
+    alice.transact(|alice| fill(alice, MAX_DEVICES)).unwrap();
+    let offer = client("Laptop").offer_device(stage.now, 0).unwrap();
+    let link = |alice: &mut Client| {
+        alice.submit(OperationId::random().unwrap(), Command::Link(offer.clone()))
+    };
+    assert!(matches!(link(&mut alice), Err(Fault::TooManyDevices)));
+    alice.transact(|alice| fill(alice, MAX_DEVICES - 1)).unwrap();
+    // (What stands for the others is no revocation, which only the count looks at.)
+    assert!(!matches!(link(&mut alice), Err(Fault::TooManyDevices)));
 }
