@@ -403,7 +403,9 @@ impl World {
                 member.turn(&mut self.network);
             }
             if let (10, Some(fork)) = (round, &self.network.fork) {
-                let group = fork.group;
+                let (group, member) = (fork.group, fork.member);
+                // What they were asked for may have been called off since.
+                self.ask(member, group, What::Other, &Command::Refresh(group));
                 let other = self
                     .members
                     .iter()
