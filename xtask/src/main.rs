@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         _ => Err(
             "usage: cargo xtask ci | bench [--quick] [NAME] | book | bot-kills [KILLS] | crash [KILLS] | \
              fuzz TARGET [SECONDS] | no-std | publish-check | simulate [--people N] [--groups N] \
-             [--steps N] [--seed N] | wasm [check | build]"
+             [--steps N] [--seed N] | wasm [check | build | test]"
                 .into(),
         ),
     };
@@ -263,17 +263,35 @@ fn no_std() -> Outcome {
 
 /// The client for browsers. Needs a compiler with the target and its standard library: `CC_WASM_CARGO`,
 /// `CC_WASM_RUSTC` and `CC_WASM_LINKER` name another one than Debian's (packages `cargo-web`, `rustc-web`,
-/// `rust-web-src` and `lld-22`). Only checks it, unless told to build.
+/// `rust-web-src` and `lld-22`). Only checks it, unless told to build; `test` has two clients talk in Node.
 fn wasm(arguments: &[String]) -> Outcome {
-    let command = match arguments {
-        [] => "check",
-        [command] if matches!(command.as_str(), "check" | "build") => command.as_str(),
-        _ => return Err("usage: cargo xtask wasm [check | build]".into()),
-    };
+    const PAGE: &str = "cc-wasm-conversation";
+    let command = arguments.first().map_or("check", String::as_str);
+    match (command, arguments.len()) {
+        ("check" | "build", 0..=1) => wasm_cargo(command, "cc-client"),
+        ("test", 1) => {
+            wasm_cargo("build", PAGE)?;
+            let folder = "target/wasm-conversation";
+            run(Command::new("cargo")
+                .args(["run", "--quiet", "--manifest-path", "wasm/bindings/Cargo.toml"])
+                .args(["--target-dir", "target/wasm-bindings", "--"])
+                .arg("target/wasm/wasm32-unknown-unknown/release/cc_wasm_conversation.wasm")
+                .arg(folder))?;
+            run(Command::new("node")
+                .arg("wasm/conversation/conversation.cjs")
+                .arg(format!("{folder}/cc_wasm_conversation.js")))
+        }
+        _ => Err("usage: cargo xtask wasm [check | build | test]".into()),
+    }
+}
+
+fn wasm_cargo(command: &str, package: &str) -> Outcome {
     let program = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.into());
     run(Command::new(program("CC_WASM_CARGO", "/usr/bin/cargo"))
-        .args([command, "--release", "--package", "cc-client", "--features", "js", "--lib"])
+        .args([command, "--release", "--package", package, "--features", "js", "--lib"])
         .args(["--target", "wasm32-unknown-unknown", "-Z", "build-std=std,panic_abort"])
+        // Of another compiler, and other builds are not to wait for it.
+        .args(["--target-dir", "target/wasm"])
         .env("RUSTC", program("CC_WASM_RUSTC", "/usr/bin/rustc"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env(

@@ -52,6 +52,10 @@ impl Client {
             self.state.delete(&scope, key.clone())?;
             let position = Position(crate::request::queue_number(&key)?);
             let fate = self.mail(&Item { position, commit: false, bytes }, now, ledger)?;
+            if !fate.is_final() {
+                // It waits for its log's word from now on, and was called early before.
+                continue;
+            }
             let mailbox = self.mailbox();
             self.tell(&mailbox, position, fate)?;
             ledger.fates.push((mailbox, position, fate));

@@ -352,3 +352,25 @@ fn who_missed_the_end_of_an_epoch_waits_before_it_sends_again() {
     assert!(charlie.events.iter().any(|event| matches!(event, Event::Missed { .. })));
     assert_eq!(bob.read(&group), [("Charlie".to_owned(), "late".to_owned())]);
 }
+
+#[test]
+fn who_joins_and_finds_nothing_more_of_the_log_comes_back() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = common::group_of(&mut [&mut alice], &mut service);
+    let package = bob.client.key_packages(bob.now, 1).unwrap().remove(0);
+    alice.client.invite(group, package).unwrap();
+    common::settle(&mut [&mut alice], &mut service);
+    // The epoch that Bob joins is over, and what its members said of themselves is gone.
+    let refresh = Command::Refresh(group);
+    alice.client.submit(OperationId::random().unwrap(), refresh).unwrap();
+    common::settle(&mut [&mut alice], &mut service);
+    service.forget(&group, Position(service.log(&group).len() as u64));
+    for _ in 0..4 {
+        common::settle(&mut [&mut alice, &mut bob], &mut service);
+    }
+    let repaired = bob.events.iter().any(|event| matches!(event, Event::Repaired { .. }));
+    assert!(repaired, "{:?}", bob.events);
+    let (one, other) = (alice.client.group(&group).unwrap(), bob.client.group(&group).unwrap());
+    assert_eq!((one.authenticator, true), (other.authenticator, other.in_step));
+}

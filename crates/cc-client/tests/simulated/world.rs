@@ -342,6 +342,8 @@ impl World {
     fn fork(&mut self, at: usize) {
         let Some(group) = self.group_of(at) else { return };
         let waits = self.unsettled(at).any(|(_, of)| of == group);
+        // Who is to come back does so in the log of the others, and changes nothing in this one.
+        let waits = waits || !self.members[at].client.group(&group).unwrap().in_step;
         if waits || self.network.fork.is_some() || self.is_forked(at, &group) {
             return;
         }
@@ -374,8 +376,12 @@ impl World {
         let view = self.members[fork.member].client.group(&fork.group).unwrap();
         let (one, other) = (&self.network.service, &fork.service);
         let last = other.log(&fork.group).last().map(|item| item.position);
-        // Who was removed by what both logs have in common changes nothing any more.
-        let over = view.epoch.is_none();
+        // Who was removed by what both logs have in common changes nothing any more, nor does who was added
+        // again in the log of the others: its welcome is not confirmed by the log that it sees.
+        let told = &self.members[fork.member].told;
+        let times = |told: &BTreeMap<GroupId, u32>| told.get(&fork.group).copied().unwrap_or(0);
+        let lost = !view.in_step && times(&told.diverged) > times(&told.repaired);
+        let over = view.epoch.is_none() || lost;
         if over || changed(one) && changed(other) && Some(view.cursor) == last {
             past.read = view.cursor;
             trace(|| format!("the fork of {} ends", fork.group));
@@ -397,7 +403,9 @@ impl World {
                 member.turn(&mut self.network);
             }
             if let (10, Some(fork)) = (round, &self.network.fork) {
-                let group = fork.group;
+                let (group, member) = (fork.group, fork.member);
+                // What they were asked for may have been called off since.
+                self.ask(member, group, What::Other, &Command::Refresh(group));
                 let other = self
                     .members
                     .iter()
