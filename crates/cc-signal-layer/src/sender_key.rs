@@ -209,7 +209,7 @@ impl SenderChain {
         if sender.len() > MAX_NAME_LEN {
             return Err(Error::LimitExceeded);
         }
-        let signing = scrubbed(|| SigningKey::from_seed(&seed));
+        let signing = scrubbed(|| SigningKey::from_seed(seed));
         let verifying = signing.verifying_key();
         let id = chain_id(&verifying, sender);
         Ok(Self { sender: Box::from(sender), id, signing, verifying, chain, number })
