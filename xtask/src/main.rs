@@ -1,4 +1,5 @@
-//! Maintainers' commands: `cargo xtask ci|bench|book|bot-kills|crash|fuzz|no-std|publish-check|simulate|wasm`.
+//! Maintainers' commands: `cargo xtask
+//! ci|bench|book|bot-kills|crash|fuzz|no-std|old-processor|publish-check|simulate|wasm`.
 
 use std::{
     env,
@@ -68,12 +69,13 @@ fn main() -> ExitCode {
         "fuzz" => fuzz(rest),
         "publish-check" => publish_check(),
         "no-std" => no_std(),
+        "old-processor" => old_processor(rest),
         "simulate" => simulate(rest),
         "wasm" => wasm(rest),
         _ => Err(
             "usage: cargo xtask ci | bench [--quick] [NAME] | book | bot-kills [KILLS] | crash [KILLS] | \
-             fuzz TARGET [SECONDS] | no-std | publish-check | simulate [--people N] [--groups N] \
-             [--steps N] [--seed N] | wasm [check | build | test]"
+             fuzz TARGET [SECONDS] | no-std | old-processor [--required] | publish-check | \
+             simulate [--people N] [--groups N] [--steps N] [--seed N] | wasm [check | build | test]"
                 .into(),
         ),
     };
@@ -118,12 +120,68 @@ fn ci() -> Outcome {
 fn on_portable_primitives() -> Outcome {
     let mut build = Command::new("cargo");
     build.args(["test", "--workspace", "--no-run", "--quiet", "--message-format=json"]);
-    for program in test_programs(&mut build)? {
-        if program.kind == "lib" || program.kind == "test" {
-            run(Command::new(&program.path)
-                .arg("--quiet")
-                .current_dir(&program.directory)
-                .env("CC_PRIMITIVES", "portable"))?;
+    let programs = test_programs(&mut build)?;
+    for program in programs.iter().filter(|program| program.kind != "bin") {
+        run(Command::new(&program.path)
+            .arg("--quiet")
+            .current_dir(&program.directory)
+            .env("CC_PRIMITIVES", "portable"))?;
+    }
+    emulate(&programs, false)
+}
+
+/// The vectors on processors that lack what the fast libraries need. Emulated by `qemu-x86_64` (Debian's package
+/// `qemu-user`); where that is not installed nothing is done, unless it is required.
+fn old_processor(arguments: &[String]) -> Outcome {
+    let required = match arguments {
+        [] => false,
+        [option] if option == "--required" => true,
+        _ => return Err("usage: cargo xtask old-processor [--required]".into()),
+    };
+    let mut build = Command::new("cargo");
+    build.args(["test", "--no-run", "--quiet", "--message-format=json"]);
+    build.args(["--package", "cc-primitives", "--package", "cc-aes-layer", "--package", "cc-file"]);
+    build.args(["--features", "cc-primitives/batch,cc-primitives/hpke"]);
+    emulate(&test_programs(&mut build)?, required)
+}
+
+/// Processors without, in this order, AES; AVX; AVX2; ADX. And one that has all of it, as far as it can be emulated.
+const PROCESSORS: [&str; 5] = ["Nehalem", "Westmere", "SandyBridge", "Haswell", "max"];
+
+/// Which of the tests are emulated: those with vectors that others published or that are kept.
+const EMULATED: [(&str, &str, &[&str]); 3] = [
+    // All but the comparisons of two libraries, where there is one.
+    ("cc-primitives", "lib", &["--skip", "backends_agree"]),
+    ("cc-aes-layer", "lib", &["c2sp_vectors"]),
+    ("cc-file", "test", &["every_vector_does_what_it_must"]),
+];
+
+fn emulate(programs: &[TestProgram], required: bool) -> Outcome {
+    let emulator = "qemu-x86_64";
+    if !cfg!(target_arch = "x86_64") || Command::new(emulator).arg("-version").output().is_err() {
+        let message =
+            "old processors are not emulated here: qemu-x86_64 (Debian's qemu-user) is missing";
+        if required {
+            return Err(message.into());
+        }
+        eprintln!("xtask: {message}");
+        return Ok(());
+    }
+    for processor in PROCESSORS {
+        for (package, kind, filter) in EMULATED {
+            let of_package = |program: &&TestProgram| {
+                program.directory.ends_with(package) && program.kind == kind
+            };
+            let programs: Vec<_> = programs.iter().filter(of_package).collect();
+            if programs.is_empty() {
+                return Err(format!("{package} has no tests to emulate"));
+            }
+            for program in programs {
+                run(Command::new(emulator)
+                    .args(["-cpu", processor, &program.path, "--quiet"])
+                    .args(filter)
+                    .current_dir(&program.directory))?;
+            }
         }
     }
     Ok(())

@@ -24,8 +24,7 @@ use crate::{
 
 /// Bytes in front of the ciphertext.
 const NONCE_LEN: usize = 24;
-/// What AES-GCM leaves on the stack, key schedules and hash keys, is within this.
-pub(crate) const STACK: usize = 4096;
+pub(crate) const STACK: usize = cc_primitives::aes_gcm::STACK;
 
 /// Bits of the key, and how a message's own key comes from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

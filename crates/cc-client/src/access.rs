@@ -3,9 +3,8 @@
 use core::fmt;
 
 use cc_core::Secret;
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use cc_primitives::ed25519::{SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroize as _;
 
 use crate::{Fault, LogId, RequestId};
 
@@ -91,32 +90,26 @@ impl MailboxKey {
     /// The one of this seed (RFC 8032 section 5.1.5).
     #[must_use]
     pub fn from_seed(seed: &Secret<32>) -> Self {
-        Self(SigningKey::from_bytes(seed.expose()))
+        Self(SigningKey::from_seed(seed))
     }
 
     /// The seed, to be kept. Secret.
     #[must_use]
     pub fn seed(&self) -> Secret<32> {
-        let mut seed = self.0.to_bytes();
-        let secret = Secret::take(&mut seed);
-        seed.zeroize();
-        secret
+        self.0.seed()
     }
 
     /// The address of the mailbox.
     #[must_use]
     pub fn address(&self) -> LogId {
-        address(&self.0.verifying_key())
+        address(&self.0.public_key())
     }
 
     /// Shows to the service that a request is the owner's.
     #[must_use]
     pub fn prove(&self, id: RequestId, purpose: Purpose<'_>) -> MailboxProof {
         let signature = self.0.sign(&purpose.statement(&self.address(), id));
-        MailboxProof {
-            public_key: self.0.verifying_key().to_bytes(),
-            signature: signature.to_bytes(),
-        }
+        MailboxProof { public_key: self.0.public_key(), signature }
     }
 }
 
@@ -167,15 +160,15 @@ impl MailboxProof {
     /// Whether the owner of `mailbox` made this for this request and purpose. For services.
     #[must_use]
     pub fn verify(&self, mailbox: &LogId, id: RequestId, purpose: Purpose<'_>) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&self.public_key) else { return false };
-        let signature = Signature::from_bytes(&self.signature);
-        address(&key) == *mailbox
-            && key.verify_strict(&purpose.statement(mailbox, id), &signature).is_ok()
+        address(&self.public_key) == *mailbox
+            && VerifyingKey::from_bytes(&self.public_key).is_some_and(|key| {
+                key.verify(&purpose.statement(mailbox, id), &self.signature).is_ok()
+            })
     }
 }
 
-fn address(key: &VerifyingKey) -> LogId {
-    let hash = Sha256::new().chain_update(b"cc-client/1 mailbox").chain_update(key.as_bytes());
+fn address(public_key: &[u8; 32]) -> LogId {
+    let hash = Sha256::new().chain_update(b"cc-client/1 mailbox").chain_update(public_key);
     LogId::from_bytes(hash.finalize().into())
 }
 

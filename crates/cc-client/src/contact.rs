@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, sync::PoisonError};
 
 use cc_core::{
-    MemberId, SecretBytes,
+    MemberId, Secret, SecretBytes,
     store::{Batch, Scope, StoreError},
 };
-use ed25519_dalek::SigningKey;
+use cc_primitives::ed25519::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -143,7 +143,7 @@ pub(crate) fn create(batch: &mut Batch, identity: &Identity) -> Result<(), Fault
         person_name: identity.profile.name.as_bytes().into(),
         member: *identity.id.as_bytes(),
         mailbox: identity.mailbox.address(),
-        device_key: identity.device_key()?.verifying_key().to_bytes(),
+        device_key: identity.device_key()?.public_key(),
         device_name: identity.profile.device.as_bytes().into(),
         serial: 0,
     };
@@ -157,7 +157,7 @@ pub(crate) fn create(batch: &mut Batch, identity: &Identity) -> Result<(), Fault
         changed: BTreeSet::new(),
     };
     records::put(batch, &records::root(), OWN_PERSON, &own)?;
-    batch.put(&records::root(), PERSON_KEY, SecretBytes::new(person.to_bytes().to_vec()));
+    batch.put(&records::root(), PERSON_KEY, SecretBytes::new(person.seed().expose().to_vec()));
     records::put(batch, &people(), *keys.id().as_bytes(), &contact)?;
     let device = DeviceRecord::new(&certificate)?;
     records::put(batch, &devices(), *identity.id.as_bytes(), &device)
@@ -237,10 +237,10 @@ impl Client {
     /// [`Fault::NoPersonKey`] on a device that was linked, and where the key was replaced elsewhere.
     pub(crate) fn person_key(&self) -> Result<SigningKey, Fault> {
         let seed = self.state.secret(PERSON_KEY)?.ok_or(Fault::NoPersonKey)?;
-        let seed = seed.expose().try_into().map_err(|_| damaged())?;
-        let key = SigningKey::from_bytes(seed);
+        let seed = Secret::copy_from(seed.expose()).ok_or_else(damaged)?;
+        let key = SigningKey::from_seed(&seed);
         let current = *self.state.own_contact()?.keys()?.current();
-        if key.verifying_key().to_bytes() == current { Ok(key) } else { Err(Fault::NoPersonKey) }
+        if key.public_key() == current { Ok(key) } else { Err(Fault::NoPersonKey) }
     }
 
     /// A member with the names of its certificate.

@@ -1,7 +1,7 @@
 //! Devices: which member of a group is a device of which person, signed by both, and which no longer is.
 
 use cc_core::{MemberId, Opaque};
-use ed25519_dalek::SigningKey;
+use cc_primitives::ed25519::SigningKey;
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
@@ -150,7 +150,7 @@ mod tests {
     fn a_certificate_takes_the_person_and_the_device() {
         let [person, device, thief] = [(); 3].map(|()| new_key().unwrap());
         let keys = PersonKeys::first(&person);
-        let device_key = device.verifying_key().to_bytes();
+        let device_key = device.public_key();
         let body = DeviceBody {
             person: keys.id(),
             generation: 0,
@@ -172,7 +172,7 @@ mod tests {
         assert!(claimed.is_of_person(&thiefs) && !claimed.is_of_device(&device_key));
         claimed.device_signature = good.device_signature;
         assert!(!claimed.is_of_device(&device_key));
-        let other = DeviceBody { device_key: thief.verifying_key().to_bytes(), ..claim };
+        let other = DeviceBody { device_key: thief.public_key(), ..claim };
         let other = other.certify(&thief).unwrap().consent(&thief).unwrap();
         assert!(!other.is_of_device(&device_key));
         // Somebody else's signature for the person, and any field that is changed.

@@ -1,11 +1,11 @@
 //! One identity for all groups: the long-lived keys of every layer of a recipe.
 
-use cc_core::{MemberId, SecretBytes, store::StoreError};
+use cc_core::{MemberId, Secret, SecretBytes, store::StoreError};
 use cc_dh_layer::{Curve, DhKeyPair};
 use cc_mlkem_layer::{HybridKeyPair, ParameterSet};
 use cc_mls_layer::MlsIdentity;
+use cc_primitives::ed25519::SigningKey;
 use cc_signal_layer::{Account, IdentityKeyPair};
-use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use crate::{Fault, MailboxKey, Recipe, device::MAX_NAME_LEN, recipe::Keys, records};
@@ -169,9 +169,9 @@ impl Identity {
     pub(crate) fn device_key(&self) -> Result<SigningKey, Fault> {
         let mls = self.keys.mls.as_ref().ok_or_else(missing)?;
         let seed = mls.private_key()?;
-        let seed = seed.expose().try_into();
-        let seed = seed.map_err(|_| Fault::Recipe("the MLS layer does not sign with Ed25519"))?;
-        Ok(SigningKey::from_bytes(seed))
+        let seed = Secret::copy_from(seed.expose())
+            .ok_or(Fault::Recipe("the MLS layer does not sign with Ed25519"))?;
+        Ok(SigningKey::from_seed(&seed))
     }
 
     pub(crate) fn mls(&self) -> Result<MlsIdentity, Fault> {

@@ -101,7 +101,7 @@ impl Client {
             frame::encode(&DeviceOffer {
                 member: *client.identity.id.as_bytes(),
                 mailbox: client.mailbox(),
-                device_key: client.identity.device_key()?.verifying_key().to_bytes(),
+                device_key: client.identity.device_key()?.public_key(),
                 device_name: client.identity.profile.device.as_bytes().into(),
                 link_key: keys.public_key().as_slice().try_into().map_err(|_| Fault::CannotLink)?,
                 packages: List(packages),
@@ -236,7 +236,7 @@ impl Client {
             && certificate.is_of_person(&link.keys)
             && certificate.member() == member
             && certificate.body.mailbox == self.mailbox()
-            && certificate.body.device_key == device.verifying_key().to_bytes();
+            && certificate.body.device_key == device.public_key();
         if !genuine {
             return Ok(Fate::Forged);
         }

@@ -1,7 +1,7 @@
 //! A person: a key that signs for all its devices, and what replaces that key.
 
 use cc_core::Secret;
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use cc_primitives::ed25519::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tls_codec::{SerializeBytes, TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
@@ -55,7 +55,7 @@ pub(crate) enum Relation {
 impl PersonKeys {
     /// The keys of who has never replaced the first.
     pub(crate) fn first(key: &SigningKey) -> Self {
-        Self { first: key.verifying_key().to_bytes(), replacements: List::default() }
+        Self { first: key.public_key(), replacements: List::default() }
     }
 
     pub(crate) fn id(&self) -> PersonId {
@@ -100,16 +100,16 @@ impl PersonKeys {
     pub(crate) fn replaced(&self, old: &SigningKey, new: &SigningKey) -> Option<Self> {
         let generation = self.generation() + 1;
         let full = self.replacements.0.len() >= MAX_REPLACEMENTS;
-        if full || old.verifying_key().as_bytes() != self.current() {
+        if full || old.public_key() != *self.current() {
             return None;
         }
-        let key = new.verifying_key().to_bytes();
+        let key = new.public_key();
         let statement = replacement_statement(&self.id(), generation, &key);
         let mut keys = self.clone();
         keys.replacements.0.push(Replacement {
             key,
-            old_signature: old.sign(&statement).to_bytes(),
-            new_signature: new.sign(&statement).to_bytes(),
+            old_signature: old.sign(&statement),
+            new_signature: new.sign(&statement),
         });
         Some(keys)
     }
@@ -135,7 +135,7 @@ fn replacement_statement(id: &PersonId, generation: u16, key: &[u8; 32]) -> Vec<
 
 /// A new signing key: Ed25519 (RFC 8032).
 pub(crate) fn new_key() -> Result<SigningKey, Fault> {
-    Ok(SigningKey::from_bytes(Secret::<32>::random()?.expose()))
+    Ok(SigningKey::from_seed(&Secret::random()?))
 }
 
 /// Signs an object of the wire formats under a label of its own.
@@ -144,7 +144,7 @@ pub(crate) fn sign(
     label: &str,
     object: &impl SerializeBytes,
 ) -> Result<[u8; 64], Fault> {
-    Ok(key.sign(&statement(label, object)?).to_bytes())
+    Ok(key.sign(&statement(label, object)?))
 }
 
 /// Whether [`sign`] made this signature.
@@ -165,8 +165,7 @@ fn statement(label: &str, object: &impl SerializeBytes) -> Result<Vec<u8>, Fault
 }
 
 fn verify(key: &[u8; 32], statement: &[u8], signature: &[u8; 64]) -> bool {
-    let Ok(key) = VerifyingKey::from_bytes(key) else { return false };
-    key.verify_strict(statement, &Signature::from_bytes(signature)).is_ok()
+    VerifyingKey::from_bytes(key).is_some_and(|key| key.verify(statement, signature).is_ok())
 }
 
 #[cfg(test)]
@@ -202,7 +201,7 @@ mod tests {
             assert!(!forged.verify());
         }
         let mut moved = second;
-        moved.first = thief.verifying_key().to_bytes();
+        moved.first = thief.public_key();
         assert!(!moved.verify());
     }
 

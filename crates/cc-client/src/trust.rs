@@ -146,7 +146,7 @@ impl Client {
         let serial = self.state.next_serial()?;
         let keys = contact.keys()?.replaced(&old, &new).ok_or(Fault::TooLong)?;
         contact.keys = frame::encode(&keys)?;
-        self.state.put_secret(PERSON_KEY, SecretBytes::new(new.to_bytes().to_vec()))?;
+        self.state.put_secret(PERSON_KEY, SecretBytes::new(new.seed().expose().to_vec()))?;
         let id = self.state.own.id;
         let generation = keys.generation();
         for member in &contact.devices {

@@ -1,23 +1,26 @@
-//! The cryptography that openmls works with: RustCrypto's, with Ed25519 signatures that can be
-//! verified together and hashes of leaves that are kept.
+//! The cryptography that openmls works with: that of `cc-primitives`, and RustCrypto's for what is not there, with
+//! Ed25519 signatures that can be verified together and hashes of leaves that are kept.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cc_core::{LayerError, key_use};
+use cc_core::{LayerError, Secret, key_use};
+use cc_primitives::{
+    aes_gcm::{self, AesGcm},
+    ed25519::{Claim, SigningKey, verify_all},
+    hpke::HpkePrimitives,
+};
+use hpke_rs::{Hpke, HpkeError, Mode, hpke_types};
 use openmls::prelude::tls_codec::SecretVLBytes;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::{
     crypto::OpenMlsCrypto,
     types::{
-        AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeCiphertext, HpkeConfig,
-        HpkeKeyPair, KemOutput, SignatureScheme,
+        AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeAeadType, HpkeCiphertext,
+        HpkeConfig, HpkeKdfType, HpkeKemType, HpkeKeyPair, KemOutput, SignatureScheme,
     },
 };
 
-use crate::{
-    ed25519::{self, Claim, Keys, verify_all},
-    leaf_hash::LeafHashes,
-};
+use crate::{ed25519::Keys, leaf_hash::LeafHashes};
 
 #[derive(Default)]
 pub(crate) struct Crypto {
@@ -98,12 +101,15 @@ impl OpenMlsCrypto for Crypto {
         if alg != SignatureScheme::ED25519 {
             return self.rust_crypto.verify_signature(alg, data, pk, signature);
         }
+        let no_key = CryptoError::CryptoLibraryError;
+        let pk: &[u8; 32] = pk.try_into().map_err(|_| no_key)?;
+        let signature: &[u8; 64] = signature.try_into().map_err(|_| no_key)?;
         if let Some(unverified) = self.unverified().as_mut() {
-            unverified.push(Claim::new(data, ed25519::key(pk)?, signature)?.kept());
+            unverified.push(Claim::new(data, pk, signature).ok_or(no_key)?);
             return Ok(());
         }
-        let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(pk)?;
-        Claim::new(data, key, signature)?.verify()
+        let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(pk);
+        key.ok_or(no_key)?.verify(data, signature).map_err(|_| CryptoError::InvalidSignature)
     }
 
     fn supports(&self, ciphersuite: Ciphersuite) -> Result<(), CryptoError> {
@@ -163,7 +169,16 @@ impl OpenMlsCrypto for Crypto {
         // Each key is for one message (RFC 9420 section 9.1), or comes from a sample of one or from a fresh
         // secret, so that none is to come again, whatever the reuse guard made of its nonce.
         key_use::record("mls", key, &[]);
-        self.rust_crypto.aead_encrypt(alg, key, data, nonce, aad)
+        let Some(cipher) = cipher(alg, key, data.len())? else {
+            return self.rust_crypto.aead_encrypt(alg, key, data, nonce, aad);
+        };
+        let nonce = nonce.try_into().map_err(|_| CryptoError::InvalidLength)?;
+        let mut sealed = Vec::with_capacity(data.len() + aes_gcm::TAG_LEN);
+        sealed.extend_from_slice(data);
+        let tag =
+            cipher.seal(nonce, aad, &mut sealed).map_err(|_| CryptoError::CryptoLibraryError)?;
+        sealed.extend_from_slice(&tag);
+        Ok(sealed)
     }
 
     fn aead_decrypt(
@@ -174,7 +189,14 @@ impl OpenMlsCrypto for Crypto {
         nonce: &[u8],
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.rust_crypto.aead_decrypt(alg, key, ct_tag, nonce, aad)
+        let Some(cipher) = cipher(alg, key, ct_tag.len())? else {
+            return self.rust_crypto.aead_decrypt(alg, key, ct_tag, nonce, aad);
+        };
+        let nonce = nonce.try_into().map_err(|_| CryptoError::InvalidLength)?;
+        let (text, tag) = ct_tag.split_last_chunk().ok_or(CryptoError::AeadDecryptionError)?;
+        let mut opened = text.to_vec();
+        cipher.open(nonce, aad, &mut opened, tag).map_err(|_| CryptoError::AeadDecryptionError)?;
+        Ok(opened)
     }
 
     fn signature_key_gen(&self, alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {
@@ -182,7 +204,12 @@ impl OpenMlsCrypto for Crypto {
     }
 
     fn sign(&self, alg: SignatureScheme, data: &[u8], key: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        self.rust_crypto.sign(alg, data, key)
+        match (alg, Secret::copy_from(key)) {
+            (SignatureScheme::ED25519, Some(seed)) => {
+                Ok(SigningKey::from_seed(&seed).sign(data).to_vec())
+            }
+            _ => self.rust_crypto.sign(alg, data, key),
+        }
     }
 
     fn hpke_seal(
@@ -193,7 +220,12 @@ impl OpenMlsCrypto for Crypto {
         aad: &[u8],
         ptxt: &[u8],
     ) -> Result<HpkeCiphertext, CryptoError> {
-        self.rust_crypto.hpke_seal(config, pk_r, info, aad, ptxt)
+        let Some(mut hpke) = hpke(&config) else {
+            return self.rust_crypto.hpke_seal(config, pk_r, info, aad, ptxt);
+        };
+        let (kem_output, ciphertext) =
+            hpke.seal(&pk_r.into(), info, aad, ptxt, None, None, None).map_err(of_hpke)?;
+        Ok(HpkeCiphertext { kem_output: kem_output.into(), ciphertext: ciphertext.into() })
     }
 
     fn hpke_open(
@@ -204,7 +236,12 @@ impl OpenMlsCrypto for Crypto {
         info: &[u8],
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.rust_crypto.hpke_open(config, input, sk_r, info, aad)
+        let Some(hpke) = hpke(&config) else {
+            return self.rust_crypto.hpke_open(config, input, sk_r, info, aad);
+        };
+        let (kem_output, ciphertext) = (input.kem_output.as_slice(), input.ciphertext.as_slice());
+        hpke.open(kem_output, &sk_r.into(), info, aad, ciphertext, None, None, None)
+            .map_err(|_| CryptoError::HpkeDecryptionError)
     }
 
     fn hpke_setup_sender_and_export(
@@ -243,10 +280,55 @@ impl OpenMlsCrypto for Crypto {
         config: HpkeConfig,
         ikm: &[u8],
     ) -> Result<HpkeKeyPair, CryptoError> {
-        let pair = self.rust_crypto.derive_hpke_keypair(config, ikm);
+        let pair = match hpke(&config) {
+            Some(hpke) => hpke.derive_key_pair(ikm).map_err(of_hpke).map(|pair| {
+                let (private, public) = pair.into_keys();
+                HpkeKeyPair { private: private.as_slice().into(), public: public.as_slice().into() }
+            }),
+            None => self.rust_crypto.derive_hpke_keypair(config, ikm),
+        };
         #[cfg(test)]
         let pair = pair.map(|pair| self.spoil(pair));
         pair
+    }
+}
+
+/// `None` for a cipher that `cc-primitives` does not have.
+fn cipher(alg: AeadType, key: &[u8], message_len: usize) -> Result<Option<AesGcm>, CryptoError> {
+    let cipher = match alg {
+        AeadType::Aes128Gcm => key.try_into().map(|key| AesGcm::aes128_once(key, message_len)),
+        AeadType::Aes256Gcm => key.try_into().map(|key| AesGcm::aes256_once(key, message_len)),
+        AeadType::ChaCha20Poly1305 => return Ok(None),
+    };
+    cipher.map(Some).map_err(|_| CryptoError::CryptoLibraryError)
+}
+
+/// HPKE in base mode (RFC 9420 section 5.1.3), or `None` for a KEM that `cc-primitives` does not have.
+fn hpke(HpkeConfig(kem, kdf, aead): &HpkeConfig) -> Option<Hpke<HpkePrimitives>> {
+    let kem = match kem {
+        HpkeKemType::DhKem25519 => hpke_types::KemAlgorithm::DhKem25519,
+        HpkeKemType::DhKemP256 => hpke_types::KemAlgorithm::DhKemP256,
+        _ => return None,
+    };
+    let kdf = match kdf {
+        HpkeKdfType::HkdfSha256 => hpke_types::KdfAlgorithm::HkdfSha256,
+        HpkeKdfType::HkdfSha384 => hpke_types::KdfAlgorithm::HkdfSha384,
+        HpkeKdfType::HkdfSha512 => hpke_types::KdfAlgorithm::HkdfSha512,
+    };
+    let aead = match aead {
+        HpkeAeadType::AesGcm128 => hpke_types::AeadAlgorithm::Aes128Gcm,
+        HpkeAeadType::AesGcm256 => hpke_types::AeadAlgorithm::Aes256Gcm,
+        HpkeAeadType::ChaCha20Poly1305 => hpke_types::AeadAlgorithm::ChaCha20Poly1305,
+        HpkeAeadType::Export => hpke_types::AeadAlgorithm::HpkeExport,
+    };
+    Some(Hpke::new(Mode::Base, kem, kdf, aead))
+}
+
+fn of_hpke(error: HpkeError) -> CryptoError {
+    match error {
+        HpkeError::InvalidInput => CryptoError::InvalidLength,
+        HpkeError::InsufficientRandomness => CryptoError::InsufficientRandomness,
+        _ => CryptoError::CryptoLibraryError,
     }
 }
 

@@ -19,10 +19,8 @@ use crate::{config::Ciphersuite, provider::Provider};
 pub(crate) fn is_usable(provider: &Provider, suite: Ciphersuite, key: &[u8]) -> bool {
     match suite.hpke_kem_algorithm() {
         HpkeKemType::DhKem25519 => key.try_into().is_ok_and(|key: [u8; 32]| !is_low_order(key)),
-        HpkeKemType::DhKemP256 => {
-            // HPKE has no other form (RFC 9180 section 7.1.1).
-            key.len() == 65 && p256::PublicKey::from_sec1_bytes(key).is_ok()
-        }
+        // HPKE has no other form (RFC 9180 section 7.1.1).
+        HpkeKemType::DhKemP256 => cc_primitives::p256::is_point(key),
         // The post-quantum ones check what they must when they encrypt, and are quick enough to be tried.
         _ => provider.crypto().hpke_seal(suite.hpke_config(), key, b"", b"", b"").is_ok(),
     }

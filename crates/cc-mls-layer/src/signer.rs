@@ -1,7 +1,8 @@
 //! Signing with a key that is expanded once: openmls's key pair computes its public key anew for every
 //! Ed25519 signature, which takes as long as the signature.
 
-use ed25519_dalek::{Signer as _, SigningKey};
+use cc_core::Secret;
+use cc_primitives::ed25519::SigningKey;
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::{
@@ -25,7 +26,7 @@ impl Signing {
 
 impl From<SignatureKeyPair> for Signing {
     fn from(pair: SignatureKeyPair) -> Self {
-        let ed25519 = seed(&pair).map(|seed| SigningKey::from_bytes(&seed));
+        let ed25519 = seed(&pair).map(|seed| SigningKey::from_seed(&seed));
         Self { pair, ed25519 }
     }
 }
@@ -44,26 +45,26 @@ impl Signer for Signing {
 }
 
 /// The private key of an Ed25519 pair. In its TLS form a pair begins with it: one byte of length, 32 of key.
-fn seed(pair: &SignatureKeyPair) -> Option<Zeroizing<[u8; 32]>> {
+fn seed(pair: &SignatureKeyPair) -> Option<Secret<32>> {
     if pair.signature_scheme() != SignatureScheme::ED25519 {
         return None;
     }
     let bytes = Zeroizing::new(pair.tls_serialize_detached().ok()?);
     let (len, rest) = bytes.split_first()?;
-    (*len == 32).then(|| rest.first_chunk().copied().map(Zeroizing::new))?
+    (*len == 32).then(|| Secret::copy_from(rest.get(..32)?))?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn public() -> Vec<u8> {
+        SigningKey::from_seed(&Secret::copy_from(&[7; 32]).unwrap()).public_key().to_vec()
+    }
+
     #[test]
     fn signs_what_the_pair_signs() {
-        let pair = || {
-            SignatureKeyPair::from_raw(SignatureScheme::ED25519, vec![7; 32], {
-                SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes().to_vec()
-            })
-        };
+        let pair = || SignatureKeyPair::from_raw(SignatureScheme::ED25519, vec![7; 32], public());
         let signing = Signing::from(pair());
         assert!(signing.ed25519.is_some());
         // Ed25519 signatures are deterministic (RFC 8032 section 5.1.6).
@@ -79,7 +80,7 @@ mod tests {
         let signing = Signing::from(SignatureKeyPair::from_raw(
             SignatureScheme::ED25519,
             vec![7; 32],
-            SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes().to_vec(),
+            public(),
         ));
         assert!(!format!("{signing:?}").contains("7, 7, 7"), "{signing:?}");
     }

@@ -17,6 +17,10 @@ pub const NONCE_LEN: usize = 12;
 /// Bytes of a tag.
 pub const TAG_LEN: usize = 16;
 
+/// What making a cipher and using it leaves on the stack, key schedules and hash keys, is within this: for
+/// [`with_clean_stack`](cc_core::with_clean_stack). Without optimization a cipher is copied from frame to frame.
+pub const STACK: usize = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
+
 /// More than 2^36 - 32 bytes, or associated data of more than 2^61 - 1 (SP 800-38D section 5.2.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
 
-#[cfg(feature = "hpke")]
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
 pub mod aes_gcm;
 mod backend;
+pub mod ed25519;
 #[cfg(feature = "hpke")]
 pub mod hpke;
 pub mod p256;

@@ -1,7 +1,7 @@
 //! One message under a key of its own.
 
 use cc_core::{Buffer, Secret, key_use, random, with_clean_stack};
-use cc_primitives::aes_gcm::{AesGcm, TAG_LEN};
+use cc_primitives::aes_gcm::{AesGcm, STACK, TAG_LEN};
 
 use crate::{KeyError, kdf::Prk};
 
@@ -75,7 +75,5 @@ fn cipher(derived: &Secret<44>, message_len: usize) -> Result<(AesGcm, [u8; 12])
     Ok((AesGcm::aes256_once(key, message_len), *nonce))
 }
 
-/// What AES-GCM leaves on the stack, key schedules and hash keys, is within this.
-const STACK: usize = 4096;
 const SALT_LEN: usize = 32;
 const KEY_LEN: usize = 32;

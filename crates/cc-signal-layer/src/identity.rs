@@ -14,11 +14,10 @@
 //! another agreement key beside a signing key they do not own. The signature covers keys, never
 //! messages: the deniability that X3DH section 4.4 describes is untouched.
 
-use alloc::boxed::Box;
 use core::fmt;
 
 use cc_core::{Secret, SecretBytes};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use cc_primitives::ed25519::{SigningKey, VerifyingKey};
 
 use crate::{
     Error,
@@ -31,7 +30,8 @@ use crate::{
 /// Somebody's public identity: a verified pair of an Ed25519 and an X25519 key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IdentityKey {
-    verifying: VerifyingKey,
+    /// Of Ed25519, and checked.
+    verifying: [u8; 32],
     agreement: PublicKey,
     binding: [u8; 64],
 }
@@ -67,7 +67,7 @@ impl IdentityKey {
     pub fn keys(&self) -> [u8; 64] {
         let mut bytes = [0; 64];
         let (verifying, agreement) = bytes.split_at_mut(32);
-        verifying.copy_from_slice(self.verifying.as_bytes());
+        verifying.copy_from_slice(&self.verifying);
         agreement.copy_from_slice(self.agreement.as_bytes());
         bytes
     }
@@ -88,16 +88,15 @@ impl IdentityKey {
         message: &[&[u8]],
         signature: &[u8; 64],
     ) -> Result<(), Error> {
-        let signature = Signature::from_bytes(signature);
-        self.verifying
-            .verify_strict(&framed(context, message), &signature)
+        VerifyingKey::from_bytes(&self.verifying)
+            .ok_or(Error::InvalidSignature)?
+            .verify(&framed(context, message), signature)
             .map_err(|_| Error::InvalidSignature)
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let verifying =
-            VerifyingKey::from_bytes(&reader.array()?).map_err(|_| Error::InvalidKey)?;
-        if verifying.is_weak() {
+        let verifying = reader.array()?;
+        if VerifyingKey::from_bytes(&verifying).is_none() {
             return Err(Error::InvalidKey);
         }
         let identity = Self {
@@ -113,7 +112,7 @@ impl IdentityKey {
 impl fmt::Debug for IdentityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IdentityKey(")?;
-        for byte in self.verifying.as_bytes().iter().take(8) {
+        for byte in self.verifying.iter().take(8) {
             write!(f, "{byte:02x}")?;
         }
         f.write_str("..)")
@@ -122,8 +121,7 @@ impl fmt::Debug for IdentityKey {
 
 /// One's own identity.
 pub struct IdentityKeyPair {
-    /// Boxed, so that moving the pair leaves no copy on the stack.
-    signing: Box<SigningKey>,
+    signing: SigningKey,
     agreement: KeyPair,
     public: IdentityKey,
 }
@@ -153,7 +151,7 @@ impl IdentityKeyPair {
     /// context, or for other parts, never verifies for another.
     #[must_use]
     pub fn sign(&self, context: &[u8], message: &[&[u8]]) -> [u8; 64] {
-        scrubbed(|| self.signing.sign(&framed(context, message)).to_bytes())
+        scrubbed(|| self.signing.sign(&framed(context, message)))
     }
 
     /// The private keys, to be kept in an encrypted store: 64 bytes.
@@ -180,7 +178,7 @@ impl IdentityKeyPair {
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.put(self.signing.as_bytes());
+        writer.put(self.signing.seed().expose());
         writer.put(self.agreement.secret().expose());
     }
 
@@ -189,12 +187,12 @@ impl IdentityKeyPair {
     }
 
     fn from_secrets(signing: &Secret<32>, agreement: Secret<32>) -> Self {
-        let signing = scrubbed(|| Box::new(SigningKey::from_bytes(signing.expose())));
+        let signing = scrubbed(|| SigningKey::from_seed(signing));
         let agreement = KeyPair::from_secret(agreement);
         let framed = framed(BINDING, &[agreement.public().as_bytes()]);
-        let binding = scrubbed(|| signing.sign(&framed).to_bytes());
+        let binding = scrubbed(|| signing.sign(&framed));
         let public = IdentityKey {
-            verifying: signing.verifying_key(),
+            verifying: signing.public_key(),
             agreement: *agreement.public(),
             binding,
         };
@@ -272,8 +270,8 @@ mod tests {
             let key: [u8; 32] = group.key.pk[..].try_into().unwrap();
             let key = VerifyingKey::from_bytes(&key).unwrap();
             for test in group.tests {
-                let valid = Signature::from_slice(&test.sig)
-                    .is_ok_and(|signature| key.verify_strict(&test.msg, &signature).is_ok());
+                let valid = <[u8; 64]>::try_from(&test.sig[..])
+                    .is_ok_and(|signature| key.verify(&test.msg, &signature).is_ok());
                 assert_eq!(valid, !test.result.must_fail(), "case {}", test.tc_id);
                 checked += 1;
             }

@@ -19,5 +19,5 @@ pub(crate) fn scrubbed_deep<T>(work: impl FnOnce() -> T) -> T {
 
 /// About what the work uses: ML-KEM-1024 needs a stack of 80 KiB anyway. Frames are larger in a build
 /// without optimisation.
-const SMALL: usize = if cfg!(debug_assertions) { 32 * 1024 } else { 4 * 1024 };
+const SMALL: usize = cc_primitives::aes_gcm::STACK;
 const DEEP: usize = if cfg!(debug_assertions) { 512 * 1024 } else { 80 * 1024 };

@@ -34,7 +34,7 @@ use core::ops::Range;
 use alloc::{boxed::Box, vec::Vec};
 
 use cc_core::{Secret, SecretBytes};
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use cc_primitives::ed25519::{SigningKey, VerifyingKey};
 
 use crate::{
     Error,
@@ -63,8 +63,9 @@ use message::{
 pub struct SenderChain {
     sender: Box<[u8]>,
     id: [u8; 8],
-    /// Boxed, so that moving the chain leaves no copy on the stack.
-    signing: Box<SigningKey>,
+    signing: SigningKey,
+    /// Of the signing key.
+    verifying: VerifyingKey,
     chain: ChainKey,
     number: u32,
 }
@@ -139,7 +140,7 @@ impl SenderChain {
         writer.u8(wire::SENDER_KEY_DISTRIBUTION);
         writer.u32(self.number);
         writer.put(self.chain.secret().expose());
-        writer.put(self.signing.verifying_key().as_bytes());
+        writer.put(self.verifying.as_bytes());
         writer.finish()
     }
 
@@ -208,9 +209,10 @@ impl SenderChain {
         if sender.len() > MAX_NAME_LEN {
             return Err(Error::LimitExceeded);
         }
-        let signing = scrubbed(|| Box::new(SigningKey::from_bytes(seed.expose())));
-        let id = chain_id(&signing.verifying_key(), sender);
-        Ok(Self { sender: Box::from(sender), id, signing, chain, number })
+        let signing = scrubbed(|| SigningKey::from_seed(seed));
+        let verifying = signing.verifying_key();
+        let id = chain_id(&verifying, sender);
+        Ok(Self { sender: Box::from(sender), id, signing, verifying, chain, number })
     }
 
     fn encrypt_parts(
@@ -235,14 +237,13 @@ impl SenderChain {
             self.number = next_number;
             let tag = key.encrypt(&salt, &associated_data(&head, ad), body)?;
             let signature = self.signing.sign(&signed(&self.sender, ad, &head, body, &tag));
-            Ok((head, tag, signature.to_bytes()))
+            Ok((head, tag, signature))
         })
     }
 
     /// Whether a message that says it is of this chain is.
     pub(crate) fn has_sent(&self, ad: &[u8], message: &mut [u8]) -> bool {
-        let verifying = self.signing.verifying_key();
-        split(message).is_ok_and(|parts| parts.verify(&verifying, &self.sender, ad))
+        split(message).is_ok_and(|parts| parts.verify(&self.verifying, &self.sender, ad))
     }
 }
 

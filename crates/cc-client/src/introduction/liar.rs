@@ -88,7 +88,7 @@ fn nobody_introduces_the_device_of_another() {
     let body = DeviceBody { person: keys.id(), serial: 9, ..good.body.clone() };
     // With the consent that the device gave to Bob, with one by another key, and with another key in the body.
     let other = scene.mallory.identity.device_key().unwrap();
-    let own = DeviceBody { device_key: other.verifying_key().to_bytes(), ..body.clone() };
+    let own = DeviceBody { device_key: other.public_key(), ..body.clone() };
     let lies = [
         good.renew(&mallorys, body.clone()).unwrap(),
         body.certify(&mallorys).unwrap().consent(&other).unwrap(),
@@ -198,7 +198,7 @@ fn who_stole_a_replaced_key_is_told_from_its_owner() {
             generation: 0,
             member: *device.identity.id.as_bytes(),
             mailbox: device.mailbox(),
-            device_key: device.identity.device_key().unwrap().verifying_key().to_bytes(),
+            device_key: device.identity.device_key().unwrap().public_key(),
             ..scene.bobs_certificate().body
         };
         let certificate = body.certify(&stolen).unwrap();

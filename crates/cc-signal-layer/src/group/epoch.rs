@@ -48,7 +48,7 @@ impl Epoch {
         let chains = Prf::new(&secrets.chains);
         let senders = SharedVec::new(roster.iter().map(|(id, keys)| Sender {
             id: *id,
-            verifying: *keys.sender(),
+            verifying: keys.sender().clone(),
             chain: (id != me).then(|| ReceivingChain::new(chains.evaluate(id.as_bytes()))),
         }));
         let own = roster.keys().position(|id| id == me).ok_or(Error::InvalidState)?;

@@ -16,7 +16,7 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use cc_core::{MemberId, Secret};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use cc_primitives::ed25519::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -41,7 +41,7 @@ pub(super) struct MemberKeys {
 pub(super) struct MemberSecrets {
     pub(super) prekeys: PrekeyPair,
     /// On the heap, so that moving it leaves no copy.
-    pub(super) sender: Box<SigningKey>,
+    pub(super) sender: SigningKey,
 }
 
 /// Two public keys that a secret is sealed to. 1600 bytes.
@@ -134,7 +134,7 @@ impl MemberSecrets {
     /// 128 bytes.
     pub(super) fn write(&self, writer: &mut Writer) {
         self.prekeys.write(writer);
-        writer.put(self.sender.as_bytes());
+        writer.put(self.sender.seed().expose());
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
@@ -143,7 +143,7 @@ impl MemberSecrets {
 
     /// Whether these are the private keys of `keys`.
     pub(super) fn fit(&self, keys: &MemberKeys) -> bool {
-        self.sender.verifying_key() == keys.sender
+        self.sender.public_key() == *keys.sender.as_bytes()
             && self.prekeys.curve.public() == &keys.prekeys.curve
     }
 }
@@ -191,13 +191,12 @@ impl PrekeyPair {
     }
 }
 
-fn signing_key(seed: &Secret<32>) -> Box<SigningKey> {
-    scrubbed(|| Box::new(SigningKey::from_bytes(seed.expose())))
+fn signing_key(seed: &Secret<32>) -> SigningKey {
+    scrubbed(|| SigningKey::from_seed(seed))
 }
 
 pub(super) fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, Error> {
-    let key = VerifyingKey::from_bytes(bytes).map_err(|_| Error::InvalidKey)?;
-    if key.is_weak() { Err(Error::InvalidKey) } else { Ok(key) }
+    VerifyingKey::from_bytes(bytes).ok_or(Error::InvalidKey)
 }
 
 const MEMBER_KEYS: &[u8] = b"group member keys";

@@ -11,7 +11,7 @@
 //! ciphertext. It is verified before a chain is walked.
 
 use cc_core::{Buffer, LayerError};
-use ed25519_dalek::{Signature, Signer, SigningKey};
+use cc_primitives::ed25519::SigningKey;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -50,7 +50,7 @@ pub(super) fn seal(
     let ad = associated_data(ad, epoch);
     let tag = scrubbed(|| key.encrypt(&salt, &ad, buffer.as_mut_slice()))?;
     let signed = signed(&ad, &salt, epoch.own, number, buffer.as_slice(), &tag);
-    let signature = scrubbed(|| signing.sign(&signed).to_bytes());
+    let signature = scrubbed(|| signing.sign(&signed));
     let header = Header { sender: epoch.own, number, signature };
     buffer.prepend(&epoch.header.encrypt(&salt, &header)?);
     buffer.prepend(&mask.apply(&salt, epoch.number.to_be_bytes()));
@@ -76,10 +76,7 @@ pub(super) fn open(
     let tag = buffer.take_back::<TAG_LEN>().ok_or(LayerError::rejected())?;
     let signed = signed(&ad, &front.salt, index, number, buffer.as_slice(), &tag);
     // The signature first: another member of the group must not make us walk the chain.
-    sender
-        .verifying
-        .verify_strict(&signed, &Signature::from_bytes(&signature))
-        .map_err(|_| LayerError::rejected())?;
+    sender.verifying.verify(&signed, &signature).map_err(|_| LayerError::rejected())?;
     let chain = sender.chain.as_ref().ok_or(LayerError::own())?;
     let chain = scrubbed(|| {
         let (key, chain) = chain.take(number, epoch.number, limits)?;

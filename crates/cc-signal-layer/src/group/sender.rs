@@ -6,7 +6,7 @@
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use cc_core::{LayerError, MemberId, Secret};
-use ed25519_dalek::VerifyingKey;
+use cc_primitives::ed25519::VerifyingKey;
 
 use super::member_keys::verifying_key;
 use crate::{
@@ -138,7 +138,7 @@ impl ReceivingChain {
 impl Sender {
     /// The same with another state of its chain.
     pub(super) fn with_chain(&self, chain: ReceivingChain) -> Self {
-        Self { id: self.id, verifying: self.verifying, chain: Some(chain) }
+        Self { id: self.id, verifying: self.verifying.clone(), chain: Some(chain) }
     }
 
     /// A record with an empty name, and one for each block of skipped keys.

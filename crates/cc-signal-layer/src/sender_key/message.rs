@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use ed25519_dalek::{Signature, VerifyingKey};
+use cc_primitives::ed25519::VerifyingKey;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, codec::Reader, message_key::TAG_LEN, wire};
@@ -24,11 +24,7 @@ pub(super) fn chain_id(verifying: &VerifyingKey, sender: &[u8]) -> [u8; 8] {
 }
 
 pub(super) fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, Error> {
-    let key = VerifyingKey::from_bytes(bytes).map_err(|_| Error::InvalidKey)?;
-    if key.is_weak() {
-        return Err(Error::InvalidKey);
-    }
-    Ok(key)
+    VerifyingKey::from_bytes(bytes).ok_or(Error::InvalidKey)
 }
 
 pub(super) fn associated_data(head: &[u8; HEAD_LEN], ad: &[u8]) -> Vec<u8> {
@@ -49,7 +45,7 @@ pub(super) struct Parts<'a> {
 impl Parts<'_> {
     pub(super) fn verify(&self, verifying: &VerifyingKey, sender: &[u8], ad: &[u8]) -> bool {
         let signed = signed(sender, ad, self.head, self.body, self.tag);
-        verifying.verify_strict(&signed, &Signature::from_bytes(self.signature)).is_ok()
+        verifying.verify(&signed, self.signature).is_ok()
     }
 }
 

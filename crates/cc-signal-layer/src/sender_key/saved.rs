@@ -20,7 +20,7 @@ impl State for SenderChain {
 
     fn write(&self, to: &mut Records) {
         to.put(b"", |writer| {
-            writer.put(self.signing.as_bytes());
+            writer.put(self.signing.seed().expose());
             writer.put(self.chain.secret().expose());
             writer.u32(self.number);
         });
