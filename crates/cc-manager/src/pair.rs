@@ -95,6 +95,12 @@ impl PairAccountBuilder {
         self
     }
 
+    /// Puts `keys` on top of those already there, the first of them lowest.
+    pub fn all_keys(mut self, keys: impl IntoIterator<Item = Box<dyn PairKeys>>) -> Self {
+        self.keys.extend(keys);
+        self
+    }
+
     /// An account in memory, whose pairs are in memory as well.
     ///
     /// # Errors
