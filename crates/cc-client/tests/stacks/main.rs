@@ -216,3 +216,34 @@ fn a_broken_layer_tells_the_length_of_what_is_below_and_little_more() {
         }
     }
 }
+
+/// `cargo test -p cc-client --test stacks figures -- --ignored --nocapture`
+#[test]
+#[ignore = "prints the figures of docs/stacks.md"]
+fn figures() {
+    const MESSAGES: usize = 2000;
+    for name in names() {
+        let mut world = World::in_memory(name);
+        let layers = world.0.layer_count();
+        let mut spent = vec![[0.0; 2]; layers];
+        let mut bytes = vec![0; layers];
+        let mut wire_len = 0;
+        for _ in 0..MESSAGES {
+            let wire = world.0.encrypt([7; 100]).unwrap();
+            wire_len = wire.len();
+            for (at, layer) in world.0.last_report().iter().enumerate() {
+                bytes[at] = layer.bytes_out - layer.bytes_in;
+                spent[at][0] += layer.elapsed.unwrap().as_secs_f64();
+            }
+            world.1.decrypt(&wire).unwrap();
+            for (at, layer) in world.1.last_report().iter().enumerate() {
+                spent[at][1] += layer.elapsed.unwrap().as_secs_f64();
+            }
+        }
+        println!("{name}: 100 bytes of text are {wire_len} on the wire");
+        for (at, layer) in world.0.last_report().iter().enumerate() {
+            let [seal, open] = spent[at].map(|all| all / MESSAGES as f64 * 1e6);
+            println!("  {}: +{} bytes, {seal:.1} us and {open:.1} us", layer.name, bytes[at]);
+        }
+    }
+}

@@ -101,6 +101,31 @@ impl World {
         Self { alice, bob, of_alice, of_bob, of_charlie, associated_data }
     }
 
+    /// Two people without stores, who take turns: for figures.
+    pub fn in_memory(name: &str) -> (CascadingCipherManager, CascadingCipherManager) {
+        if let Some(recipe) = Recipe::named(name) {
+            let person = |name: &str, founds: Option<&str>| {
+                let layers = recipe.layers(name, founds).unwrap();
+                CascadingCipherManager::builder().layers(layers).build().unwrap()
+            };
+            let (mut alice, mut bob) = (person("Alice", Some("Dev Team")), person("Bob", None));
+            let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+            let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+            bob.receive_welcome(&welcome).unwrap();
+            return (alice, bob);
+        }
+        let recipe = PairRecipe::named(name).unwrap();
+        let [mut from, mut to] = [(); 2]
+            .map(|()| PairAccount::builder().all_keys(recipe.keys().unwrap()).build().unwrap());
+        let mut alice = from.initiate(to.one_time_bundle().unwrap(), "").unwrap();
+        let first = alice.encrypt("first").unwrap();
+        let IncomingFirst::Begun(pair) = to.accept_first(&first, "").unwrap() else { panic!() };
+        let mut bob = pair.manager;
+        let answer = bob.encrypt("answer").unwrap();
+        alice.decrypt(&answer).unwrap();
+        (alice, bob)
+    }
+
     /// The text of Alice's that Bob takes `wire` for.
     pub fn bob_takes(&mut self, wire: &[u8]) -> Option<Vec<u8>> {
         let sender = self.alice.member_id();
