@@ -20,6 +20,9 @@ pub struct Stolen {
     stack: StackId,
 }
 
+/// Makes the bytes of a layer of those that it is to seal, or none.
+pub type Instead<'a> = &'a mut dyn FnMut(&LayerContext<'_>, Vec<u8>) -> Option<Vec<u8>>;
+
 /// What goes around one message.
 struct Around {
     binding: Binding,
@@ -85,7 +88,7 @@ impl Stolen {
         text: &[u8],
         associated_data: &[u8],
         missing: Option<usize>,
-        instead: &mut dyn FnMut(&LayerContext<'_>, Vec<u8>) -> Option<Vec<u8>>,
+        instead: Instead<'_>,
     ) -> Option<Vec<u8>> {
         let contributed: Vec<_> =
             self.layers.iter_mut().map(|layer| layer.contribute().unwrap()).collect();
