@@ -15,7 +15,8 @@ use std::{
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
 use cc_client::{
     Answer, Body, Client, Command, Content, Download, GroupId, Input, Item, LogId, Now,
-    OperationId, Page, Position, Profile, Recipe, Request, Upload, read_history, write_history,
+    OperationId, Page, PairRecipe, Position, Profile, Recipe, Request, Upload, read_history,
+    write_history,
 };
 use cc_core::{
     Attachment, Buffer, Bundle, CipherLayer, Envelope, GroupLayer, Header, Kind, LayerContext,
@@ -27,7 +28,10 @@ use cc_file::{
     ArmorReader, ArmorWriter, Header as FileHeader, Identity, MAGIC, Recipient, VERSION,
     parse_identities,
 };
-use cc_manager::{CascadingCipherManager, Catalog, Incoming, IncomingWelcome, ManagerBuilder};
+use cc_manager::{
+    CascadingCipherManager, Catalog, Incoming, IncomingFirst, IncomingWelcome, ManagerBuilder,
+    PairAccount,
+};
 use cc_mlkem_layer::{HybridKeyPair, HybridPublicKey, MlKemLayer, ParameterSet};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
 use cc_relay::{FollowRequest, Notice};
@@ -37,7 +41,7 @@ use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
@@ -45,6 +49,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("file", file),
     ("signal", signal),
     ("manager", manager),
+    ("pair", pair_account),
     ("store", store),
     ("content", content),
     ("relay", relay),
@@ -300,6 +305,48 @@ pub fn manager(bytes: &[u8]) {
         }
         assert_eq!(bob.decrypt(&good).unwrap(), "text");
     });
+}
+
+/// A pair that begins from a bundle: bundles and first messages, and the next good one begins a pair.
+pub fn pair_account(bytes: &[u8]) {
+    thread_local! {
+        static PEOPLE: RefCell<([PairAccount; 2], Vec<u8>)> = RefCell::new(people());
+    }
+    PEOPLE.with_borrow_mut(|([alice, bob], bundle)| {
+        let good = alice.initiate(&*bundle, "").unwrap().encrypt("text").unwrap();
+        let refused = |incoming: &IncomingFirst| {
+            !matches!(incoming, IncomingFirst::Begun(_) | IncomingFirst::Known(_))
+        };
+        assert!(alice.initiate(bytes, "").is_err());
+        assert!(refused(&bob.accept_first(bytes, "").unwrap()));
+        let _ = bob.inspect_first(bytes);
+        // The same bytes behind well-formed fronts, and as damage.
+        for source in [&*bundle, &good] {
+            let fronted = [&source[..19], bytes].concat();
+            assert!(alice.initiate(&fronted, "").is_err());
+            assert!(refused(&bob.accept_first(&fronted, "").unwrap()));
+            let mut damaged = source.clone();
+            let start = bytes.first().map_or(0, |at| usize::from(*at) * damaged.len() / 256);
+            for (byte, damage) in damaged.iter_mut().skip(start).zip(bytes) {
+                *byte ^= damage;
+            }
+            if damaged != *source {
+                assert!(alice.initiate(&damaged, "").is_err());
+                assert!(refused(&bob.accept_first(&damaged, "").unwrap()));
+            }
+        }
+        let begun = bob.accept_first(&good, "").unwrap();
+        assert!(matches!(begun, IncomingFirst::Begun(pair) if pair.message == "text"));
+    });
+}
+
+fn people() -> ([PairAccount; 2], Vec<u8>) {
+    let mut people = [(); 2].map(|()| {
+        let keys = PairRecipe::PostQuantum.keys().unwrap();
+        PairAccount::builder().all_keys(keys).build().unwrap()
+    });
+    let bundle = people[1].bundle().unwrap();
+    (people, bundle)
 }
 
 /// A member's records, one of them changed: opening them gives an error or a member, and whatever the

@@ -128,6 +128,7 @@ impl CliError {
                 | FileError::NoRecipients
                 | FileError::NoPassphrase
                 | FileError::NoMatch
+                | FileError::NoKnownMatch
                 | FileError::WrongPassphrase => 4,
                 FileError::Version(_) | FileError::UnknownProtection => 5,
                 _ => 1,

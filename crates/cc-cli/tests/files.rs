@@ -49,6 +49,40 @@ fn any_recipient_opens_and_nobody_else() {
 }
 
 #[test]
+fn post_quantum_keys() {
+    let folder = Folder::new();
+    let hybrid = folder.keygen("hybrid.txt", &["--post-quantum"]);
+    let other = folder.keygen("other.txt", &["--post-quantum"]);
+    let classical = folder.keygen("classical.txt", &[]);
+    assert_eq!(hybrid.len(), 1963);
+    let arguments = ["encrypt", "-r", &hybrid, "-r", &other];
+    let output = folder.cascade(&arguments).write_stdin("content").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+    let sealed = output.stdout;
+    for key in ["hybrid.txt", "other.txt"] {
+        assert_eq!(folder.succeed(&["decrypt", "-i", key], &sealed), b"content");
+    }
+    let error = folder.fail(4, &["decrypt", "-i", "classical.txt"], &sealed);
+    assert!(error.contains("none of the identities"), "{error}");
+    let shown = text(&folder.succeed(&["inspect"], &sealed));
+    assert!(shown.contains("2 X25519 and ML-KEM-768"), "{shown}");
+    // A weaker way in is said, and nothing else changes.
+    let arguments = ["encrypt", "-r", &hybrid, "-r", &classical];
+    let output = folder.cascade(&arguments).write_stdin("content").output().unwrap();
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("not all recipients have post-quantum keys"));
+    assert_eq!(folder.succeed(&["decrypt", "-i", "hybrid.txt"], &output.stdout), b"content");
+    // As a program sees the file that does not know such keys.
+    let mut later = sealed;
+    for at in [13, 13 + 4 + 1168] {
+        later[at..at + 2].copy_from_slice(&[0x12, 0x34]);
+    }
+    let error = folder.fail(4, &["decrypt", "-i", "classical.txt"], &later);
+    assert!(error.contains("kinds that this version"), "{error}");
+    folder.fail(2, &["keygen", "--post-quantum", "--p256"], b"");
+}
+
+#[test]
 fn passphrases_from_files() {
     let folder = Folder::new();
     folder.write("pass", "correct horse\nbattery\n");

@@ -83,7 +83,7 @@ pub use link::MAX_OFFERED_PACKAGES;
 pub use memory::{Faults, MemoryService};
 pub use page::Input;
 pub use person::Trust;
-pub use recipe::Recipe;
+pub use recipe::{PairRecipe, Recipe};
 pub use refresh::RefreshPolicy;
 pub use safety_number::SafetyNumber;
 pub use snapshot::{Snapshot, Views};

@@ -1,14 +1,15 @@
-//! Recipes: which layers a group's stack is made of.
+//! Recipes: which layers the stack of a group or a pair is made of.
 
-use cc_aes_layer::AesLayer;
-use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
+use cc_aes_layer::{AesLayer, AesPairKeys};
+use cc_core::{CipherLayer, PairKeys};
+use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPairKeys};
 use cc_manager::{CascadingCipherManager, Catalog, ManagerBuilder};
-use cc_mlkem_layer::{HybridKeyPair, MlKemLayer, ParameterSet};
+use cc_mlkem_layer::{HybridKeyPair, MlKemLayer, MlKemPairKeys, ParameterSet};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
-use cc_signal_layer::{IdentityKeyPair, SignalLayer};
+use cc_signal_layer::{Account, IdentityKeyPair, SignalLayer, SignalPairKeys, SignalPairLayer};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, identity::Identity};
+use crate::{Fault, Profile, identity::Identity};
 
 /// The layers of the stacks that a person founds and joins groups with, bottom first. Members of a group
 /// have equal recipes.
@@ -74,14 +75,20 @@ impl Recipe {
         self.layers.contains(&kind)
     }
 
-    /// The types of layers that recipes are made of.
-    pub(crate) fn catalog() -> Catalog {
+    /// The types of layers and keys that recipes are made of, those for pairs included.
+    #[must_use]
+    pub fn catalog() -> Catalog {
         Catalog::new()
             .with::<AesLayer>()
             .with::<DhLayer>()
             .with::<MlKemLayer>()
             .with::<SignalLayer>()
             .with::<MlsLayer>()
+            .with::<SignalPairLayer>()
+            .with_pair_keys::<AesPairKeys>()
+            .with_pair_keys::<DhPairKeys>()
+            .with_pair_keys::<MlKemPairKeys>()
+            .with_pair_keys::<SignalPairKeys>()
     }
 
     /// A stack of this recipe, for a group that this person founds or is to join.
@@ -90,24 +97,97 @@ impl Recipe {
         identity: &Identity,
         role: Role<'_>,
     ) -> Result<ManagerBuilder, Fault> {
-        let mut builder = CascadingCipherManager::builder();
-        for kind in &self.layers {
-            builder = match kind {
-                LayerKind::DhX25519 => builder.layer(DhLayer::group(identity.dh(Curve::X25519)?)),
-                LayerKind::DhP256 => builder.layer(DhLayer::group(identity.dh(Curve::P256)?)),
-                LayerKind::MlKem768 => builder.layer(MlKemLayer::group(identity.mlkem()?)),
-                LayerKind::Signal => builder.layer(SignalLayer::group(identity.account()?)),
+        Ok(CascadingCipherManager::builder().layers(self.layers_of(identity, role)?))
+    }
+
+    /// The layers of this recipe, bottom first, with fresh keys of a person of this name: for a program that
+    /// drives a [`ManagerBuilder`] itself. `founds` is the name of a group to found; without one the layers wait
+    /// for an invitation.
+    ///
+    /// # Errors
+    /// [`Fault::TooLong`] for a name, and where the random generator fails.
+    pub fn layers(
+        &self,
+        person: &str,
+        founds: Option<&str>,
+    ) -> Result<Vec<Box<dyn CipherLayer>>, Fault> {
+        let identity = Identity::generate(Profile::new(person), self.clone())?;
+        self.layers_of(&identity, founds.map_or(Role::Invited, Role::Founder))
+    }
+
+    fn layers_of(
+        &self,
+        identity: &Identity,
+        role: Role<'_>,
+    ) -> Result<Vec<Box<dyn CipherLayer>>, Fault> {
+        let layer = |kind: &LayerKind| -> Result<Box<dyn CipherLayer>, Fault> {
+            Ok(match kind {
+                LayerKind::DhX25519 => Box::new(DhLayer::group(identity.dh(Curve::X25519)?)),
+                LayerKind::DhP256 => Box::new(DhLayer::group(identity.dh(Curve::P256)?)),
+                LayerKind::MlKem768 => Box::new(MlKemLayer::group(identity.mlkem()?)),
+                LayerKind::Signal => Box::new(SignalLayer::group(identity.account()?)),
                 LayerKind::Mls => {
                     let mls = identity.mls()?;
-                    builder.layer(match role {
+                    Box::new(match role {
                         Role::Founder(name) => MlsLayer::create(name, mls)?,
                         Role::Invited => MlsLayer::member(mls)?,
                     })
                 }
-                LayerKind::AesInherited => builder.layer(AesLayer::inherited()),
-            };
+                LayerKind::AesInherited => Box::new(AesLayer::inherited()),
+            })
+        };
+        self.layers.iter().map(layer).collect()
+    }
+}
+
+/// The layers of the stacks that two people begin from a bundle, bottom first. Both have equal recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PairRecipe {
+    /// `pair`: DH (P-256), Signal and AES. A quantum computer must break the ML-KEM of Signal alone.
+    Classical,
+    /// `pair-post-quantum`: X25519 with ML-KEM-768, Signal and AES. A quantum computer must break ML-KEM in two
+    /// layers, whose keys are independent and renewed on schedules of their own.
+    PostQuantum,
+}
+
+impl PairRecipe {
+    /// The names of all recipes for pairs, as [`named`](Self::named) takes them.
+    pub const NAMES: [&str; 2] = ["pair", "pair-post-quantum"];
+
+    /// The recipe of this name; `None` where there is none.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "pair" => Some(Self::Classical),
+            "pair-post-quantum" => Some(Self::PostQuantum),
+            _ => None,
         }
-        Ok(builder)
+    }
+
+    /// The name of this recipe.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classical => "pair",
+            Self::PostQuantum => "pair-post-quantum",
+        }
+    }
+
+    /// Fresh keys for all layers, bottom first: for
+    /// [`PairAccountBuilder::all_keys`](cc_manager::PairAccountBuilder::all_keys).
+    ///
+    /// # Errors
+    /// Where the random generator fails.
+    pub fn keys(self) -> Result<Vec<Box<dyn PairKeys>>, Fault> {
+        let bottom: Box<dyn PairKeys> = match self {
+            Self::Classical => Box::new(DhPairKeys::new(DhKeyPair::generate(Curve::P256)?)),
+            Self::PostQuantum => {
+                Box::new(MlKemPairKeys::new(HybridKeyPair::generate(ParameterSet::MlKem768)?))
+            }
+        };
+        let signal = SignalPairKeys::new(Account::generate()?);
+        Ok(vec![bottom, Box::new(signal), Box::new(AesPairKeys::inherited())])
     }
 }
 

@@ -58,6 +58,13 @@ pub enum FileError {
     /// None of the identities is one of the recipients.
     #[error("none of the identities is a recipient of the file")]
     NoMatch,
+    /// None of the identities is one of the recipients that are known here, and there are others: a later
+    /// version may open the file.
+    #[error(
+        "none of the identities is a recipient of the file; it has recipients of kinds that this version of the \
+         program does not know"
+    )]
+    NoKnownMatch,
     /// The passphrase is another one, or the header was changed: which of the two cannot be known.
     #[error("wrong passphrase, or the header of the file was changed")]
     WrongPassphrase,

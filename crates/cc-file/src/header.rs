@@ -134,7 +134,7 @@ impl Header {
     /// # Errors
     /// [`FileError::NeedsIdentity`], [`FileError::NeedsPassphrase`], [`FileError::NoRecipients`],
     /// [`FileError::NoPassphrase`] for what is missing or too much, before any work; then
-    /// [`FileError::NoMatch`], [`FileError::Argon2Ceiling`], [`FileError::OutOfMemory`],
+    /// [`FileError::NoMatch`], [`FileError::NoKnownMatch`], [`FileError::Argon2Ceiling`], [`FileError::OutOfMemory`],
     /// [`FileError::WrongPassphrase`], [`FileError::HeaderChanged`].
     pub fn unlock(
         &self,
@@ -209,6 +209,9 @@ impl Header {
                     _ => {}
                 }
             }
+        }
+        if self.recipients().any(|kind| matches!(kind, KeyKind::Unknown(_))) {
+            return Err(FileError::NoKnownMatch);
         }
         Err(FileError::NoMatch)
     }

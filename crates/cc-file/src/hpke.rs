@@ -1,13 +1,19 @@
 //! The share of a recipient, wrapped by HPKE (RFC 9180) in base mode, section 5.1.1: DHKEM(X25519,
-//! HKDF-SHA256) or DHKEM(P-256, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM.
+//! HKDF-SHA256), DHKEM(P-256, HKDF-SHA256) or X-Wing, HKDF-SHA256 and AES-256-GCM.
+//!
+//! X-Wing (draft-connolly-cfrg-xwing-kem-06, KEM 0x647a) is by hpke-rs's other provider, over libcrux: it is the
+//! hybrid KEM that HPKE has a number for. The groups of the ML-KEM layer seal in AuthPSK mode instead, because they
+//! authenticate the sender, which X-Wing has no mode for.
 
 use cc_core::{Secret, SecretBytes, key_use, random, with_clean_stack};
-use cc_dh_layer::{Curve, DhPublicKey};
+use cc_dh_layer::DhPublicKey;
 use cc_primitives::hpke::HpkePrimitives;
 use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
+use hpke_rs_crypto::HpkeCrypto;
+use hpke_rs_libcrux::HpkeLibcrux;
 
 use crate::{FileError, Identity, KeyKind, Recipient};
 
@@ -17,8 +23,20 @@ pub(crate) fn wrap(
     recipient: &Recipient,
     associated_data: &[u8],
 ) -> Result<Vec<u8>, FileError> {
-    let mut hpke = suite(recipient.kind())?;
-    let public = HpkePublicKey::new(Vec::from(recipient.key().point()));
+    match recipient.kind() {
+        KeyKind::XWing => wrap_by::<HpkeLibcrux>(share, recipient, associated_data),
+        _ => wrap_by::<HpkePrimitives>(share, recipient, associated_data),
+    }
+}
+
+fn wrap_by<C: HpkeCrypto + 'static>(
+    share: &Secret<32>,
+    recipient: &Recipient,
+    associated_data: &[u8],
+) -> Result<Vec<u8>, FileError> {
+    let mut hpke = suite::<C>(recipient.kind())?;
+    let point = recipient.to_bytes();
+    let public = HpkePublicKey::new(point.clone());
     let (encapsulated, ciphertext) = with_clean_stack::<STACK, _>(|| {
         hpke.seal(&public, INFO, associated_data, share.expose(), None, None, None)
     })
@@ -28,7 +46,7 @@ pub(crate) fn wrap(
     })?;
     // The library does not show the key and nonce. An encapsulated key that comes only once is of a private
     // key that was drawn only once, and so are they.
-    key_use::record("file hpke", &encapsulated, recipient.key().point());
+    key_use::record("file hpke", &encapsulated, &point);
     Ok([encapsulated, ciphertext].concat())
 }
 
@@ -39,21 +57,34 @@ pub(crate) fn unwrap(
     associated_data: &[u8],
 ) -> Result<Option<Secret<32>>, FileError> {
     let kind = identity.recipient().kind();
-    let curve = identity.recipient().key().curve();
     if Some(body.len()) != body_len(kind) {
         return Ok(None);
     }
-    let Some((encapsulated, ciphertext)) = body.split_at_checked(curve.public_key_len()) else {
+    let Some((encapsulated, ciphertext)) = body.split_at_checked(encapsulated_len(kind)) else {
         return Ok(None);
     };
-    // Stricter than the library: the canonical encoding, and no point of low order.
-    let Ok(encapsulated) = DhPublicKey::from_point(curve, encapsulated) else {
+    // Stricter than the library: the canonical encoding, and no point of low order. X-Wing hashes the bytes of its
+    // X25519 key, and so takes each encoding for another one.
+    if kind.curve().is_some_and(|curve| DhPublicKey::from_point(curve, encapsulated).is_err()) {
         return Ok(None);
-    };
-    let hpke = suite(kind)?;
-    let private = HpkePrivateKey::new(identity.keys().private_key().expose().to_vec());
+    }
+    match kind {
+        KeyKind::XWing => {
+            open_by::<HpkeLibcrux>(encapsulated, ciphertext, identity, associated_data)
+        }
+        _ => open_by::<HpkePrimitives>(encapsulated, ciphertext, identity, associated_data),
+    }
+}
+
+fn open_by<C: HpkeCrypto + 'static>(
+    encapsulated: &[u8],
+    ciphertext: &[u8],
+    identity: &Identity,
+    associated_data: &[u8],
+) -> Result<Option<Secret<32>>, FileError> {
+    let hpke = suite::<C>(identity.recipient().kind())?;
+    let private = HpkePrivateKey::new(identity.private_key().expose().to_vec());
     let opened = with_clean_stack::<STACK, _>(|| {
-        let encapsulated = encapsulated.point();
         hpke.open(encapsulated, &private, INFO, associated_data, ciphertext, None, None, None)
     });
     Ok(opened.ok().map(SecretBytes::new).and_then(|share| Secret::copy_from(share.expose())))
@@ -61,21 +92,39 @@ pub(crate) fn unwrap(
 
 /// Bytes of the body of a stanza of this kind, where it is known.
 pub(crate) const fn body_len(kind: KeyKind) -> Option<usize> {
-    let curve = match kind {
-        KeyKind::X25519 => Curve::X25519,
-        KeyKind::P256 => Curve::P256,
-        KeyKind::Unknown(_) => return None,
-    };
-    Some(curve.public_key_len() + 32 + TAG_LEN)
+    match encapsulated_len(kind) {
+        0 => None,
+        len => Some(len + 32 + TAG_LEN),
+    }
+}
+
+/// Bytes of an encapsulated key; 0 where the kind is not known.
+const fn encapsulated_len(kind: KeyKind) -> usize {
+    match (kind, kind.curve()) {
+        (KeyKind::XWing, _) => 1088 + 32,
+        (_, Some(curve)) => curve.public_key_len(),
+        (_, None) => 0,
+    }
+}
+
+/// The public key of an X-Wing seed, 1216 bytes.
+pub(crate) fn hybrid_public_key(seed: &Secret<32>) -> Result<Vec<u8>, FileError> {
+    let made = with_clean_stack::<STACK, _>(|| {
+        HpkeLibcrux::kem_key_gen_derand(KemAlgorithm::XWingDraft06, seed.expose())
+    });
+    let (public, private) = made.map_err(|_| FileError::Internal("X-Wing"))?;
+    drop(SecretBytes::new(private));
+    Ok(public)
 }
 
 /// The library seeds a generator of its own for every suite that it makes, also to open, and panics when
 /// the operating system refuses. Asking first turns a generator that fails into an error.
-fn suite(kind: KeyKind) -> Result<Hpke<HpkePrimitives>, FileError> {
+fn suite<C: HpkeCrypto + 'static>(kind: KeyKind) -> Result<Hpke<C>, FileError> {
     let _: [u8; 32] = random::array()?;
     let kem = match kind {
         KeyKind::X25519 => KemAlgorithm::DhKem25519,
         KeyKind::P256 => KemAlgorithm::DhKemP256,
+        KeyKind::XWing => KemAlgorithm::XWingDraft06,
         KeyKind::Unknown(_) => return Err(FileError::Internal("HPKE")),
     };
     Ok(Hpke::new(Mode::Base, kem, KdfAlgorithm::HkdfSha256, AeadAlgorithm::Aes256Gcm))
@@ -83,5 +132,5 @@ fn suite(kind: KeyKind) -> Result<Hpke<HpkePrimitives>, FileError> {
 
 const INFO: &[u8] = b"cascading-cipher/1 file recipient";
 const TAG_LEN: usize = 16;
-/// What an encapsulation and the AEAD behind it leave on the stack is within this.
-const STACK: usize = 16 << 10;
+/// What an encapsulation, by ML-KEM as well, and the AEAD behind it leave on the stack is within this.
+const STACK: usize = 64 << 10;

@@ -1,16 +1,18 @@
 //! Recipients and identities: public and private keys, and their texts.
 //!
 //! A text is Bech32m (BIP 350) of the id of the HPKE KEM (RFC 9180 section 7.1) in 2 bytes, big-endian, and
-//! the key. Recipients have the human-readable part `cascade`, identities `cascade-secret-key-` and capitals.
+//! the key. A hybrid public key is longer than the length for which BIP 350 promises to find every error of up
+//! to four characters; beyond it one in 2^30 is missed, as anywhere. Recipients have the human-readable part `cascade`, identities `cascade-secret-key-` and capitals.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
-use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
+use bech32::{Bech32m, Checksum, Hrp, primitives::decode::CheckedHrpstring};
 use cc_core::Secret;
 use cc_dh_layer::{Curve, DhError, DhKeyPair, DhPublicKey};
+use cc_mlkem_layer::HybridPublicKey;
 use zeroize::Zeroizing;
 
-use crate::FileError;
+use crate::{FileError, hpke};
 
 /// The kind of a key, named by the KEM of HPKE that wraps to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +22,8 @@ pub enum KeyKind {
     X25519,
     /// DHKEM(P-256, HKDF-SHA256).
     P256,
+    /// X-Wing (draft-connolly-cfrg-xwing-kem): X25519 and ML-KEM-768 together, against quantum computers.
+    XWing,
     /// A KEM that is not known here, by its id.
     Unknown(u16),
 }
@@ -31,6 +35,7 @@ impl KeyKind {
         match self {
             Self::X25519 => 0x0020,
             Self::P256 => 0x0010,
+            Self::XWing => 0x647a,
             Self::Unknown(id) => id,
         }
     }
@@ -41,6 +46,7 @@ impl KeyKind {
         match id {
             0x0020 => Self::X25519,
             0x0010 => Self::P256,
+            0x647a => Self::XWing,
             id => Self::Unknown(id),
         }
     }
@@ -52,12 +58,18 @@ impl KeyKind {
         }
     }
 
-    const fn curve(self) -> Option<Curve> {
+    pub(crate) const fn curve(self) -> Option<Curve> {
         match self {
             Self::X25519 => Some(Curve::X25519),
             Self::P256 => Some(Curve::P256),
-            Self::Unknown(_) => None,
+            Self::XWing | Self::Unknown(_) => None,
         }
+    }
+
+    /// Whether a quantum computer that breaks elliptic curves does not open what is wrapped to such a key.
+    #[must_use]
+    pub const fn is_post_quantum(self) -> bool {
+        matches!(self, Self::XWing)
     }
 }
 
@@ -66,49 +78,79 @@ impl fmt::Display for KeyKind {
         match self {
             Self::X25519 => f.write_str("X25519"),
             Self::P256 => f.write_str("P-256"),
+            Self::XWing => f.write_str("X25519 and ML-KEM-768"),
             Self::Unknown(id) => write!(f, "unknown (KEM {id:#06x})"),
         }
     }
 }
 
 /// A public key that files are encrypted to. Its text begins with `cascade1`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Recipient {
-    kind: KeyKind,
-    key: DhPublicKey,
+#[derive(Clone, PartialEq, Eq)]
+pub struct Recipient(PublicKey);
+
+#[derive(Clone, PartialEq, Eq)]
+enum PublicKey {
+    Dh(DhPublicKey),
+    /// With ML-KEM-768. Its bytes are in the order of X-Wing.
+    Hybrid(HybridPublicKey),
 }
 
 impl Recipient {
     /// The recipient with this key.
     #[must_use]
     pub const fn new(key: DhPublicKey) -> Self {
-        Self { kind: KeyKind::of(key.curve()), key }
+        Self(PublicKey::Dh(key))
     }
 
     /// The kind of the key.
     #[must_use]
     pub const fn kind(&self) -> KeyKind {
-        self.kind
+        match &self.0 {
+            PublicKey::Dh(key) => KeyKind::of(key.curve()),
+            PublicKey::Hybrid(_) => KeyKind::XWing,
+        }
     }
 
-    /// The key.
+    /// The key as HPKE has it: 32, 65 or 1216 bytes.
     #[must_use]
-    pub const fn key(&self) -> &DhPublicKey {
-        &self.key
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match &self.0 {
+            PublicKey::Dh(key) => key.point().to_vec(),
+            PublicKey::Hybrid(key) => {
+                key.to_bytes().strip_prefix(&HYBRID_PREFIX).unwrap_or_default().to_vec()
+            }
+        }
     }
 
     /// Six groups of five digits for people to compare.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        self.key.fingerprint().to_string()
+        match &self.0 {
+            PublicKey::Dh(key) => key.fingerprint().to_string(),
+            PublicKey::Hybrid(key) => key.fingerprint().to_string(),
+        }
+    }
+
+    fn from_bytes(kind: KeyKind, key: &[u8]) -> Result<Self, FileError> {
+        let invalid = FileError::KeyText("the public key is not valid");
+        match (kind, kind.curve()) {
+            (KeyKind::XWing, _) => {
+                let hybrid = HybridPublicKey::from_bytes(&[&HYBRID_PREFIX, key].concat());
+                hybrid.map(|key| Self(PublicKey::Hybrid(key))).map_err(|_| invalid)
+            }
+            (_, Some(curve)) => {
+                DhPublicKey::from_point(curve, key).map(Self::new).map_err(|_| invalid)
+            }
+            (_, None) => Err(FileError::KeyText(UNKNOWN_KIND)),
+        }
     }
 }
 
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hrp = Hrp::parse(RECIPIENT_HRP).map_err(|_| fmt::Error)?;
-        let data = [&self.kind.kem_id().to_be_bytes()[..], self.key.point()].concat();
-        bech32::encode_lower_to_fmt::<Bech32m, _>(f, hrp, &data).map_err(|_| fmt::Error)
+        let data = [&self.kind().kem_id().to_be_bytes()[..], &self.to_bytes()].concat();
+        bech32::encode_lower_to_fmt::<LongBech32m, _>(f, hrp, &data).map_err(|_| fmt::Error)
     }
 }
 
@@ -123,10 +165,7 @@ impl FromStr for Recipient {
 
     fn from_str(text: &str) -> Result<Self, FileError> {
         let (kind, key) = decode(text, RECIPIENT_HRP)?;
-        let curve = kind.curve().ok_or(FileError::KeyText(UNKNOWN_KIND))?;
-        let key = DhPublicKey::from_point(curve, &key)
-            .map_err(|_| FileError::KeyText("the public key is not valid"))?;
-        Ok(Self { kind, key })
+        Self::from_bytes(kind, &key)
     }
 }
 
@@ -134,7 +173,8 @@ impl FromStr for Recipient {
 /// never printed but by [`to_text`](Self::to_text).
 pub struct Identity {
     recipient: Recipient,
-    keys: DhKeyPair,
+    /// As HPKE has it; of X-Wing the seed, and of curves the scalar.
+    private: Secret<32>,
 }
 
 impl Identity {
@@ -144,18 +184,33 @@ impl Identity {
     /// [`FileError::Random`] when the operating system has no randomness, [`FileError::KeyText`] for
     /// [`KeyKind::Unknown`].
     pub fn generate(kind: KeyKind) -> Result<Self, FileError> {
+        if kind == KeyKind::XWing {
+            return Self::from_private(kind, Secret::random()?);
+        }
         let curve = kind.curve().ok_or(FileError::KeyText(UNKNOWN_KIND))?;
         let keys = DhKeyPair::generate(curve).map_err(|error| match error {
             DhError::Random(error) => FileError::Random(error),
             _ => FileError::Internal("key generation"),
         })?;
-        Ok(Self::new(keys))
+        Ok(Self::new(&keys))
     }
 
     /// The identity with these keys.
     #[must_use]
-    pub const fn new(keys: DhKeyPair) -> Self {
-        Self { recipient: Recipient::new(*keys.public_key()), keys }
+    pub fn new(keys: &DhKeyPair) -> Self {
+        let recipient = Recipient::new(*keys.public_key());
+        Self { recipient, private: keys.private_key().duplicate() }
+    }
+
+    fn from_private(kind: KeyKind, private: Secret<32>) -> Result<Self, FileError> {
+        if kind == KeyKind::XWing {
+            let recipient = Recipient::from_bytes(kind, &hpke::hybrid_public_key(&private)?)?;
+            return Ok(Self { recipient, private });
+        }
+        let curve = kind.curve().ok_or(FileError::KeyText(UNKNOWN_KIND))?;
+        let keys = DhKeyPair::from_private_key(curve, private)
+            .map_err(|_| FileError::KeyText("the private key is not valid"))?;
+        Ok(Self::new(&keys))
     }
 
     /// Whom to encrypt to, so that this identity can open it.
@@ -172,16 +227,16 @@ impl Identity {
         const ERROR: FileError = FileError::Internal("Bech32m");
         let hrp = Hrp::parse(IDENTITY_HRP).map_err(|_| ERROR)?;
         let mut data = Zeroizing::new(Vec::with_capacity(2 + 32));
-        data.extend_from_slice(&self.recipient.kind.kem_id().to_be_bytes());
-        data.extend_from_slice(self.keys.private_key().expose());
+        data.extend_from_slice(&self.recipient.kind().kem_id().to_be_bytes());
+        data.extend_from_slice(self.private.expose());
         // Room for all of it, so that nothing is left behind in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(MAX_TEXT_LEN));
-        bech32::encode_upper_to_fmt::<Bech32m, _>(&mut *text, hrp, &data).map_err(|_| ERROR)?;
+        bech32::encode_upper_to_fmt::<LongBech32m, _>(&mut *text, hrp, &data).map_err(|_| ERROR)?;
         Ok(text)
     }
 
-    pub(crate) const fn keys(&self) -> &DhKeyPair {
-        &self.keys
+    pub(crate) const fn private_key(&self) -> &Secret<32> {
+        &self.private
     }
 }
 
@@ -190,12 +245,9 @@ impl FromStr for Identity {
 
     fn from_str(text: &str) -> Result<Self, FileError> {
         let (kind, key) = decode(text, IDENTITY_HRP)?;
-        let curve = kind.curve().ok_or(FileError::KeyText(UNKNOWN_KIND))?;
         let key = Secret::copy_from(&key)
             .ok_or(FileError::KeyText("the private key has another length"))?;
-        let keys = DhKeyPair::from_private_key(curve, key)
-            .map_err(|_| FileError::KeyText("the private key is not valid"))?;
-        Ok(Self::new(keys))
+        Self::from_private(kind, key)
     }
 }
 
@@ -221,7 +273,7 @@ fn decode(text: &str, hrp: &'static str) -> Result<(KeyKind, Zeroizing<Vec<u8>>)
     if text.len() > MAX_TEXT_LEN {
         return Err(FileError::KeyText("the text is too long"));
     }
-    let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| {
+    let checked = CheckedHrpstring::new::<LongBech32m>(text).map_err(|_| {
         FileError::KeyText("the text is incomplete or has a typing error (Bech32m checksum)")
     })?;
     if !checked.hrp().as_str().eq_ignore_ascii_case(hrp) {
@@ -241,8 +293,26 @@ fn decode(text: &str, hrp: &'static str) -> Result<(KeyKind, Zeroizing<Vec<u8>>)
 const RECIPIENT_HRP: &str = "cascade";
 const IDENTITY_HRP: &str = "cascade-secret-key-";
 const UNKNOWN_KIND: &str = "a kind of key that this version does not know";
-/// The longest text whose checksum finds what Bech32m promises (BIP 350).
-const MAX_TEXT_LEN: usize = 1023;
+/// The longest text: that of a hybrid public key has 1963 characters.
+const MAX_TEXT_LEN: usize = 2048;
+/// The suite and the length, with which a key of the ML-KEM layer begins where it says what it is.
+const HYBRID_PREFIX: [u8; 4] = [0x03, 0x00, 0x44, 0xc0];
+
+/// Bech32m, for longer texts as well.
+#[derive(Clone, Copy)]
+enum LongBech32m {}
+
+impl Checksum for LongBech32m {
+    type MidstateRepr = <Bech32m as Checksum>::MidstateRepr;
+    type CorrectionField = <Bech32m as Checksum>::CorrectionField;
+
+    const CHECKSUM_LENGTH: usize = Bech32m::CHECKSUM_LENGTH;
+    const CODE_LENGTH: usize = MAX_TEXT_LEN;
+    const GENERATOR_SH: [Self::MidstateRepr; 5] = Bech32m::GENERATOR_SH;
+    const TARGET_RESIDUE: Self::MidstateRepr = Bech32m::TARGET_RESIDUE;
+    const ROOT_GENERATOR: Self::CorrectionField = Bech32m::ROOT_GENERATOR;
+    const ROOT_EXPONENTS: RangeInclusive<usize> = Bech32m::ROOT_EXPONENTS;
+}
 
 #[cfg(test)]
 mod tests {
@@ -250,17 +320,21 @@ mod tests {
 
     #[test]
     fn texts_cross_and_show_nothing() {
-        for kind in [KeyKind::X25519, KeyKind::P256] {
+        for kind in [KeyKind::X25519, KeyKind::P256, KeyKind::XWing] {
             let identity = Identity::generate(kind).unwrap();
             let text = identity.to_text().unwrap();
             assert!(text.starts_with("CASCADE-SECRET-KEY-1"), "{}", *text);
             let again: Identity = text.parse().unwrap();
             assert_eq!(again.recipient(), identity.recipient());
-            assert_eq!(again.keys.private_key(), identity.keys.private_key());
+            assert_eq!(again.private, identity.private);
+            assert_eq!(text.len(), 20 + 55 + 6, "{}", *text);
             let public = identity.recipient().to_string();
             assert!(public.starts_with("cascade1"));
-            assert_eq!(public.parse::<Recipient>().unwrap(), *identity.recipient());
-            assert_eq!(public.to_uppercase().parse::<Recipient>().unwrap(), *identity.recipient());
+            assert_eq!(public.parse::<Recipient>().unwrap(), identity.recipient().clone());
+            assert_eq!(
+                public.to_uppercase().parse::<Recipient>().unwrap(),
+                identity.recipient().clone()
+            );
             let shown = format!("{identity:?}").to_lowercase();
             assert!(!shown.contains("secret"), "{shown}");
         }
@@ -291,8 +365,9 @@ mod tests {
 
     #[test]
     fn keys_that_are_none() {
-        let encode =
-            |hrp, data: &[u8]| bech32::encode::<Bech32m>(Hrp::parse(hrp).unwrap(), data).unwrap();
+        let encode = |hrp, data: &[u8]| {
+            bech32::encode::<LongBech32m>(Hrp::parse(hrp).unwrap(), data).unwrap()
+        };
         let of = |kem: u16, key: &[u8]| [&kem.to_be_bytes()[..], key].concat();
         for data in [
             Vec::new(),
@@ -303,6 +378,8 @@ mod tests {
             of(0x20, &[9; 33]),
             of(0x10, &[4; 65]),
             of(0x647a, &[9; 32]),
+            of(0x647a, &[0xff; 1216]),
+            of(0x0123, &[9; 32]),
         ] {
             assert!(encode(RECIPIENT_HRP, &data).parse::<Recipient>().is_err(), "{data:?}");
         }

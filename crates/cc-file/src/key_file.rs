@@ -74,7 +74,10 @@ mod tests {
         assert_eq!(identities.len(), 2);
         assert_eq!(identities[1].recipient(), b.recipient());
         let text = format!("{}\n#x\n{}\n", a.recipient(), b.recipient());
-        assert_eq!(parse_recipients(&text).unwrap(), [*a.recipient(), *b.recipient()]);
+        assert_eq!(
+            parse_recipients(&text).unwrap(),
+            [a.recipient().clone(), b.recipient().clone()]
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The file format of docs/file-format.md a second time, for tests. Needs cryptography 44 or newer (PyPI).
+"""The file format of docs/file-format.md a second time, for tests. Needs cryptography 44 or newer and kyber-py 1.2 (PyPI).
 
     cascade_file.py vectors > vectors/files.json      make the test vectors, the same bytes each time
     cascade_file.py check vectors/files.json          every vector does what it must
@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from kyber_py.ml_kem import ML_KEM_768
 
 MAGIC = b"\x89CCF\r\n\x1a\n"
-X25519, P256, PASSPHRASE = 0x0020, 0x0010, 0xFF01
+X25519, P256, XWING, PASSPHRASE = 0x0020, 0x0010, 0x647A, 0xFF01
 CHUNK, TAG = 65536, 16
 
 
@@ -39,7 +40,12 @@ class Key:
 
     def __init__(self, kem, private):
         self.kem, self.private = kem, private
-        if kem == X25519:
+        if kem == XWING:  # draft-connolly-cfrg-xwing-kem-06, section 5.2
+            expanded = hashlib.shake_256(private).digest(96)
+            ek, self.mlkem = ML_KEM_768._keygen_internal(expanded[:32], expanded[32:64])
+            self.x25519 = Key(X25519, expanded[64:])
+            self.public = ek + self.x25519.public
+        elif kem == X25519:
             self.key = x25519.X25519PrivateKey.from_private_bytes(private)
             self.public = self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         else:
@@ -123,10 +129,18 @@ def labeled_expand(suite, prk, label, info, length):
     return hkdf_expand(prk, length.to_bytes(2) + b"HPKE-v1" + suite + label + info, length)
 
 
+def xwing(mlkem, shared, ephemeral, public):
+    """The combiner, section 5.3."""
+    return hashlib.sha3_256(mlkem + shared + ephemeral + public + b"\\.//^\\").digest()
+
+
 def hpke_key(kem, shared, encapsulated, public):
     suite = b"KEM" + kem.to_bytes(2)
-    prk = labeled_extract(suite, b"", b"eae_prk", shared)
-    secret = labeled_expand(suite, prk, b"shared_secret", encapsulated + public, 32)
+    if kem == XWING:
+        secret = shared
+    else:
+        prk = labeled_extract(suite, b"", b"eae_prk", shared)
+        secret = labeled_expand(suite, prk, b"shared_secret", encapsulated + public, 32)
     suite = b"HPKE" + kem.to_bytes(2) + (1).to_bytes(2) + (2).to_bytes(2)
     context = b"\0" + labeled_extract(suite, b"", b"psk_id_hash", b"")
     context += labeled_extract(suite, b"", b"info_hash", b"cascading-cipher/1 file recipient")
@@ -136,14 +150,28 @@ def hpke_key(kem, shared, encapsulated, public):
 
 
 def wrap(share, kem, public, ephemeral, aad):
-    cipher, nonce = hpke_key(kem, ephemeral.agree(public), ephemeral.public, public)
-    return ephemeral.public + cipher.encrypt(nonce, share, aad)
+    if kem == XWING:  # the ephemeral key is one of X25519; its hash is the randomness of ML-KEM
+        secret, ciphertext = ML_KEM_768._encaps_internal(
+            public[:-32], hashlib.sha256(ephemeral.private).digest()
+        )
+        shared = xwing(secret, ephemeral.agree(public[-32:]), ephemeral.public, public[-32:])
+        encapsulated = ciphertext + ephemeral.public
+    else:
+        shared, encapsulated = ephemeral.agree(public), ephemeral.public
+    cipher, nonce = hpke_key(kem, shared, encapsulated, public)
+    return encapsulated + cipher.encrypt(nonce, share, aad)
 
 
 def unwrap(body, key, aad):
     encapsulated, ciphertext = body[:-48], body[-48:]
     try:
-        cipher, nonce = hpke_key(key.kem, key.agree(encapsulated), encapsulated, key.public)
+        if key.kem == XWING:
+            secret = ML_KEM_768.decaps(key.mlkem, encapsulated[:-32])
+            ephemeral = encapsulated[-32:]
+            shared = xwing(secret, key.x25519.agree(ephemeral), ephemeral, key.x25519.public)
+        else:
+            shared = key.agree(encapsulated)
+        cipher, nonce = hpke_key(key.kem, shared, encapsulated, key.public)
         return cipher.decrypt(nonce, ciphertext, aad)
     except (InvalidTag, ValueError):
         return None
@@ -189,7 +217,7 @@ def encrypt(plaintext, recipients, passphrase, draw, argon2=(19456, 2, 1), extra
         share = draw(32)
         stanzas += extra
         for recipient in recipients:
-            ephemeral = Key(recipient.kem, draw(32))
+            ephemeral = Key(X25519 if recipient.kem == XWING else recipient.kem, draw(32))
             body = wrap(share, recipient.kem, recipient.public, ephemeral, aad)
             stanzas.append((recipient.kem, body))
         shares = share
@@ -224,7 +252,7 @@ def decrypt(file, keys, passphrase):
         kind, length = int.from_bytes(file[at : at + 2]), int.from_bytes(file[at + 2 : at + 4])
         if kind >= 0xFF00 and kind != PASSPHRASE:
             raise Refused("newer")
-        expected = {X25519: 80, P256: 113, PASSPHRASE: 22}.get(kind)
+        expected = {X25519: 80, P256: 113, XWING: 1168, PASSPHRASE: 22}.get(kind)
         if length > 4096 or expected not in (None, length):
             raise Refused("header")
         stanzas.append((kind, file[at + 4 : at + 4 + length]))
@@ -344,7 +372,7 @@ def make_vectors():
     add("one full chunk", "opens", full, [x], None, pattern[:CHUNK])
     two = encrypt(pattern[: CHUNK + 1], [x], None, draw)
     add("two chunks", "opens", two, [x], None, pattern[: CHUNK + 1])
-    future = encrypt(content, [x], None, draw, extra=[(0x647A, draw(32) * 36)])
+    future = encrypt(content, [x], None, draw, extra=[(0x1234, draw(32) * 36)])
     add("a recipient of the future", "opens", future, [x], None, content)
     add("armour", "opens", None, [x], None, content, text=armor(one))
     add("armour with CR LF", "opens", None, [x], None, content, text=armor(one).replace("\n", "\r\n"))
@@ -361,7 +389,7 @@ def make_vectors():
     add("no stanzas", "header", one[:12] + b"\0" + one[13:], [x])
     add("Argon2id out of bounds", "header", secret[:33] + b"\xff" + secret[34:], [], b"correct horse")
     add("a MAC that was changed", "changed", one[:100] + bytes([one[100] ^ 1]) + one[101:], [x])
-    added = one[:12] + b"\2" + one[13:97] + b"\x64\x7a\0\1x" + one[97:]
+    added = one[:12] + b"\2" + one[13:97] + b"\x12\x34\0\1x" + one[97:]
     add("a recipient that was added", "changed", added, [x])
     add("a chunk that was changed", "changed", one[:-20] + bytes([one[-20] ^ 1]) + one[-19:], [x])
     add("a header of another file", "changed", one[:129] + full[129:], [x])
@@ -374,6 +402,17 @@ def make_vectors():
     add("armour without its end", "incomplete", None, [x], text=padded + "\n")
     add("armour with a long line", "armour", None, [x], text=armor(one).replace("\n", "\r", 2).replace("\r", "\n", 1).replace("\r", ""))
     add("armour after other text", "not a file", None, [x], text="hello\n" + armor(one))
+
+    w, v = Key(XWING, draw(32)), Key(XWING, draw(32))
+    hybrid = encrypt(content, [w], None, draw)
+    add("hybrid", "opens", hybrid, [w], None, content)
+    add("hybrid and classical recipients", "opens", encrypt(content, [x, v, w], None, draw), [w], None, content)
+    add("hybrid and a passphrase", "opens", encrypt(content, [w], b"correct horse", draw), [w], b"correct horse", content)
+    add("another hybrid identity", "no key", hybrid, [v])
+    short = hybrid[:15] + (1167).to_bytes(2) + hybrid[18:]
+    add("a hybrid stanza of another length", "header", short, [w])
+    flipped = hybrid[:1000] + bytes([hybrid[1000] ^ 1]) + hybrid[1001:]
+    add("a hybrid ciphertext that was changed", "no key", flipped, [w])
     return vectors
 
 
@@ -383,7 +422,24 @@ def file_of(vector):
     return base64.b64decode(vector["file_base64"])
 
 
+def check_halves():
+    """Whoever has one half of X-Wing opens nothing; with both halves it opens."""
+    key, other = Key(XWING, bytes(range(32))), Key(XWING, bytes(range(1, 33)))
+    ephemeral = Key(X25519, bytes(range(2, 34)))
+    body = wrap(b"s" * 32, XWING, key.public, ephemeral, b"")
+    assert unwrap(body, key, b"") == b"s" * 32
+    for half in ("mlkem", "x25519"):
+        thief = Key(XWING, other.private)
+        setattr(thief, half, getattr(key, half))
+        thief.public = key.public
+        assert unwrap(body, thief, b"") is None, half
+    both = Key(XWING, other.private)
+    both.mlkem, both.x25519, both.public = key.mlkem, key.x25519, key.public
+    assert unwrap(body, both, b"") == b"s" * 32
+
+
 def check(vectors):
+    check_halves()
     for vector in vectors:
         keys = [Key.from_text(text) for text in vector["identities"]]
         assert [key.recipient() for key in keys] == vector["recipients"], vector["name"]

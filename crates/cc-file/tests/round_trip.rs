@@ -45,7 +45,7 @@ proptest! {
     fn any_length_in_every_way(len in lengths(), piece in 1..100_000usize, n in 1..5usize) {
         let identity = identity();
         let content = plaintext(len);
-        let encryptor = Encryptor::new().recipient(*identity.recipient());
+        let encryptor = Encryptor::new().recipient(identity.recipient().clone());
 
         let mut written = encryptor.writer(Vec::new()).unwrap();
         content.chunks(piece).for_each(|piece| written.write_all(piece).unwrap());
@@ -119,9 +119,9 @@ fn duplicate(identity: &Identity) -> Identity {
 fn any_one_recipient_opens() {
     let identities = [KeyKind::X25519, KeyKind::P256, KeyKind::X25519]
         .map(|kind| Identity::generate(kind).unwrap());
-    let encryptor = identities
-        .iter()
-        .fold(Encryptor::new(), |encryptor, identity| encryptor.recipient(*identity.recipient()));
+    let encryptor = identities.iter().fold(Encryptor::new(), |encryptor, identity| {
+        encryptor.recipient(identity.recipient().clone())
+    });
     let file = encrypt(&encryptor, b"content");
     let header = Header::read(&mut &file[..]).unwrap();
     assert_eq!(header.layers(), Layers::Recipients);
@@ -140,7 +140,7 @@ fn any_one_recipient_opens() {
 fn both_layers_are_needed_where_both_were_asked_for() {
     let [alice, bob] = [identity(), identity()];
     let encryptor =
-        Encryptor::new().recipient(*alice.recipient()).passphrase(passphrase("correct"));
+        Encryptor::new().recipient(alice.recipient().clone()).passphrase(passphrase("correct"));
     let file = encrypt(&encryptor, b"content");
     let header = Header::read(&mut &file[..]).unwrap();
     assert_eq!(header.layers(), Layers::Both);
@@ -180,8 +180,9 @@ fn what_is_demanded_is_not_less() {
 fn nobody_and_too_many_are_refused() {
     let result = Encryptor::new().writer(Vec::new());
     assert!(matches!(result.err(), Some(FileError::NobodyToOpen)));
-    let recipient = *identity().recipient();
-    let encryptor = |count| (0..count).fold(Encryptor::new(), |all, _| all.recipient(recipient));
+    let recipient = identity().recipient().clone();
+    let encryptor =
+        |count| (0..count).fold(Encryptor::new(), |all, _| all.recipient(recipient.clone()));
     let result = encryptor(256).writer(Vec::new());
     assert!(matches!(result.err(), Some(FileError::TooManyRecipients(256))));
     let most = encryptor(255).passphrase(passphrase("x"));
@@ -194,8 +195,8 @@ fn every_file_has_keys_and_nonces_of_its_own() {
     key_use::start();
     let identity = identity();
     let encryptor = Encryptor::new()
-        .recipient(*identity.recipient())
-        .recipient(*identity.recipient())
+        .recipient(identity.recipient().clone())
+        .recipient(identity.recipient().clone())
         .passphrase(passphrase("correct"));
     let files = [(); 2].map(|()| encrypt(&encryptor, &plaintext(CHUNK_LEN + 1)));
     let mut uses = key_use::take();
@@ -221,7 +222,7 @@ fn a_file_that_was_not_finished_does_not_open() {
         }
     }
     let identity = identity();
-    let encryptor = Encryptor::new().recipient(*identity.recipient());
+    let encryptor = Encryptor::new().recipient(identity.recipient().clone());
     let mut writer = encryptor.writer(Full(100_000)).unwrap();
     let error = writer.write_all(&plaintext(200_000)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);

@@ -12,7 +12,7 @@ use serde_json::Value;
 #[test]
 fn every_vector_does_what_it_must() {
     let vectors: Vec<Value> = serde_json::from_str(include_str!("vectors/files.json")).unwrap();
-    assert_eq!(vectors.len(), 34);
+    assert_eq!(vectors.len(), 40);
     for vector in &vectors {
         let name = vector["name"].as_str().unwrap();
         let identities: Vec<Identity> =
@@ -73,6 +73,7 @@ fn word(error: &FileError) -> &'static str {
         | FileError::NoRecipients
         | FileError::NoPassphrase
         | FileError::NoMatch
+        | FileError::NoKnownMatch
         | FileError::WrongPassphrase => "no key",
         error => panic!("{error}"),
     }

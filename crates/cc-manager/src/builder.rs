@@ -25,6 +25,12 @@ impl ManagerBuilder {
         self
     }
 
+    /// Puts `layers` on top of those already there, the first of them lowest.
+    pub fn layers(mut self, layers: impl IntoIterator<Item = Box<dyn CipherLayer>>) -> Self {
+        self.layers.extend(layers);
+        self
+    }
+
     /// Measures the time of each layer with `clock`, which gives the time since some fixed moment.
     /// With the `std` feature the system's monotonic clock is used where none is given (not on
     /// `wasm32-unknown-unknown`, which has none).

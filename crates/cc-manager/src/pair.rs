@@ -27,7 +27,7 @@ mod opening;
 mod persistence;
 
 pub(crate) use opening::Pairing;
-use persistence::AccountStore;
+use persistence::{AccountStore, Stored};
 
 /// One person's long-lived keys in all layers of a stack for two, of which any number of pairs begin.
 pub struct PairAccount {
@@ -95,6 +95,12 @@ impl PairAccountBuilder {
         self
     }
 
+    /// Puts `keys` on top of those already there, the first of them lowest.
+    pub fn all_keys(mut self, keys: impl IntoIterator<Item = Box<dyn PairKeys>>) -> Self {
+        self.keys.extend(keys);
+        self
+    }
+
     /// An account in memory, whose pairs are in memory as well.
     ///
     /// # Errors
@@ -110,7 +116,7 @@ impl PairAccountBuilder {
     /// [`StoreError::Exists`](cc_core::store::StoreError::Exists) where there is an account of that name.
     pub fn create(
         self,
-        store: impl Store + Clone + Send + 'static,
+        store: impl Store + Clone + 'static,
         name: &str,
     ) -> Result<PairAccount, Error> {
         let store = AccountStore::create(store, name)?;
@@ -134,11 +140,11 @@ impl PairAccount {
     /// of that name, [`Error::UnknownLayer`] for keys that `catalog` does not list, [`Error::Layer`] for keys
     /// that do not come back.
     pub fn open(
-        store: impl Store + Clone + Send + 'static,
+        store: impl Store + Clone + 'static,
         name: &str,
         catalog: &Catalog,
     ) -> Result<Self, Error> {
-        let (store, keys, accepted) = AccountStore::open(store, name, catalog)?;
+        let (store, Stored { keys, accepted }) = AccountStore::open(store, name, catalog)?;
         Self::assemble(keys, accepted, Some(store))
     }
 

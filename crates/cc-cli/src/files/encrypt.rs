@@ -1,6 +1,11 @@
 //! `cascade encrypt`.
 
-use std::{io::Write as _, num::NonZeroUsize, path::PathBuf, thread};
+use std::{
+    io::{self, Write as _},
+    num::NonZeroUsize,
+    path::PathBuf,
+    thread,
+};
 
 use cc_file::{ArmorWriter, Encryptor, FileError, Recipient};
 use clap::Args;
@@ -53,7 +58,16 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut encryptor = Encryptor::new();
-    for recipient in recipients(arguments)? {
+    let recipients = recipients(arguments)?;
+    let hybrid = recipients.iter().filter(|key| key.kind().is_post_quantum()).count();
+    if hybrid > 0 && hybrid < recipients.len() {
+        // The file is as closed as its weakest way in.
+        let _ = writeln!(
+            io::stderr(),
+            "cascade: not all recipients have post-quantum keys: a quantum computer opens the file by the others"
+        );
+    }
+    for recipient in recipients {
         encryptor = encryptor.recipient(recipient);
     }
     let mut output = Output::open(arguments.output.as_deref())?;

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     for path in &arguments.identities {
         let identities = keys::identities(path, arguments.key_passphrase_file.as_deref())?;
-        recipients.extend(identities.iter().map(|identity| *identity.recipient()));
+        recipients.extend(identities.iter().map(|identity| identity.recipient().clone()));
     }
     let mut stdout = io::stdout().lock();
     recipients

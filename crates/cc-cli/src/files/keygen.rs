@@ -24,6 +24,7 @@ who is to encrypt to you.
 Examples:
   cascade keygen -o key.txt
   cascade keygen -p -o key.txt
+  cascade keygen --post-quantum -o key.txt
   cascade keygen --public key.txt")]
 pub(crate) struct Arguments {
     /// The file to write the secret key to, which must not exist. Standard output without this.
@@ -32,6 +33,10 @@ pub(crate) struct Arguments {
     /// A key on the curve P-256 instead of X25519.
     #[arg(long)]
     p256: bool,
+    /// A key of X25519 and ML-KEM-768 together: what is encrypted to it stays closed to a quantum computer. The
+    /// public key has 1963 characters.
+    #[arg(long, conflicts_with = "p256")]
+    post_quantum: bool,
     /// Encrypt the file of the secret key under a passphrase, which you are asked for.
     #[arg(short, long)]
     passphrase: bool,
@@ -39,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// Make nothing: print the public keys of this file of secret keys.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "p256", "passphrase"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "p256", "passphrase", "post_quantum"])]
     public: Option<PathBuf>,
 }
 
@@ -50,7 +55,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         }
         return Ok(());
     }
-    let kind = if arguments.p256 { KeyKind::P256 } else { KeyKind::X25519 };
+    let kind = match (arguments.post_quantum, arguments.p256) {
+        (true, _) => KeyKind::XWing,
+        (false, true) => KeyKind::P256,
+        (false, false) => KeyKind::X25519,
+    };
     let name = arguments
         .output
         .as_ref()
@@ -83,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
 
 fn key_file(identity: &Identity) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let secret = identity.to_text()?;
-    let mut text = Zeroizing::new(Vec::with_capacity(1024));
+    let mut text = Zeroizing::new(Vec::with_capacity(4096));
     writeln!(text, "# public key: {}", identity.recipient())?;
     text.extend_from_slice(secret.as_bytes());
     text.push(b'\n');

@@ -33,7 +33,7 @@ pub(crate) fn encrypt(encryptor: &Encryptor, plaintext: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn encrypt_to(identity: &Identity, plaintext: &[u8]) -> Vec<u8> {
-    encrypt(&Encryptor::new().recipient(*identity.recipient()), plaintext)
+    encrypt(&Encryptor::new().recipient(identity.recipient().clone()), plaintext)
 }
 
 /// What came out, and how it ended.

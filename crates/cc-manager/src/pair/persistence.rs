@@ -27,13 +27,20 @@ pub(super) struct AccountStore {
     in_doubt: bool,
 }
 
+/// What the store has of an account.
+pub(super) struct Stored {
+    pub(super) keys: Vec<Box<dyn PairKeys>>,
+    /// The pairs that it accepted lately.
+    pub(super) accepted: AcceptedPairs,
+}
+
 impl AccountStore {
     /// A place for a new account.
     ///
     /// # Errors
     /// [`StoreError::Exists`] where there is one of that name.
     pub(super) fn create(
-        store: impl Store + Clone + Send + 'static,
+        store: impl Store + Clone + 'static,
         name: &str,
     ) -> Result<Self, StoreError> {
         let place = Place::of_account(name);
@@ -43,15 +50,15 @@ impl AccountStore {
         Ok(Self::new(store, place, None, random::array()?))
     }
 
-    /// The account of that name: its keys, and the pairs that it accepted lately.
+    /// The account of that name.
     ///
     /// # Errors
     /// [`StoreError::Missing`] where there is none of that name.
     pub(super) fn open(
-        store: impl Store + Clone + Send + 'static,
+        store: impl Store + Clone + 'static,
         name: &str,
         catalog: &Catalog,
-    ) -> Result<(Self, Vec<Box<dyn PairKeys>>, AcceptedPairs), Error> {
+    ) -> Result<(Self, Stored), Error> {
         let place = Place::of_account(name);
         let root = place.root().of(&store);
         let counters = Counters::read(&root)?;
@@ -73,11 +80,12 @@ impl AccountStore {
             }
             keys.push(restored);
         }
-        Ok((Self::new(store, place, Some(counters), counters.instance), keys, accepted))
+        let account = Self::new(store, place, Some(counters), counters.instance);
+        Ok((account, Stored { keys, accepted }))
     }
 
     fn new(
-        store: impl Store + Clone + Send + 'static,
+        store: impl Store + Clone + 'static,
         place: Place,
         stored: Option<Counters>,
         instance: [u8; 16],

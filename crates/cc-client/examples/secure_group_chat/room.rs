@@ -7,14 +7,13 @@ use std::{
     time::Duration,
 };
 
-use cc_aes_layer::AesLayer;
-use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
+use cc_client::Recipe;
 use cc_manager::{CascadingCipherManager, Change, Incoming, IncomingWelcome};
-use cc_mls_layer::{MlsIdentity, MlsLayer};
 
 /// Everyone who was ever in the group.
-#[derive(Default)]
 pub(crate) struct Room {
+    /// Everybody's stack.
+    recipe: Recipe,
     /// In the group, in the order in which they came.
     members: Vec<Person>,
     /// Removed.
@@ -62,27 +61,24 @@ impl<E: Error + 'static> From<E> for Problem {
 }
 
 impl Person {
-    fn new(name: &str, founder: bool) -> Result<Self, Problem> {
-        let identity = MlsIdentity::generate(name)?;
-        let mls = if founder {
-            MlsLayer::create("Dev Team", identity)?
-        } else {
-            MlsLayer::member(identity)?
-        };
-        let stack = CascadingCipherManager::builder()
-            .layer(DhLayer::group(DhKeyPair::generate(Curve::X25519)?))
-            .layer(mls)
-            .layer(AesLayer::inherited())
-            .build()?;
+    fn new(name: &str, recipe: &Recipe, founds: Option<&str>) -> Result<Self, Problem> {
+        let layers = recipe.layers(name, founds)?;
+        let stack = CascadingCipherManager::builder().layers(layers).build()?;
         Ok(Self { name: name.to_owned(), stack })
     }
 }
 
 impl Room {
+    /// Nobody yet.
+    pub(crate) fn new(recipe: Recipe) -> Self {
+        let (members, gone, invited) = (Vec::new(), Vec::new(), Vec::new());
+        Self { recipe, members, gone, invited, last: None }
+    }
+
     /// `name` says `text`, and everyone who ever was in the group tries to read it.
     pub(crate) fn say(&mut self, name: &str, text: &str) -> Result<(), Problem> {
         if self.members.is_empty() {
-            let founder = Person::new(name, true)?;
+            let founder = Person::new(name, &self.recipe, Some("Dev Team"))?;
             print(format_args!("* {name} founds the group\n\n{}", founder.stack.stack_report()))?;
             self.members.push(founder);
         }
@@ -121,7 +117,7 @@ impl Room {
         if self.members.iter().chain(&self.invited).any(|person| person.name == name) {
             return Err(Problem::AlreadyAMember(name.to_owned()));
         }
-        self.invited.push(Person::new(name, false)?);
+        self.invited.push(Person::new(name, &self.recipe, None)?);
         Ok(())
     }
 
