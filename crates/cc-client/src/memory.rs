@@ -32,20 +32,27 @@ pub struct Faults {
 
 #[derive(Debug, Default, Clone)]
 struct Inner {
-    logs: BTreeMap<LogId, Log>,
+    /// Groups and mailboxes have addresses of their own.
+    logs: BTreeMap<Address, Log>,
     directory: BTreeMap<LogId, VecDeque<PublishedPackage>>,
-    /// The first answer to each request.
+    /// The answers to the requests that changed something.
     answers: BTreeMap<RequestId, Answer>,
     late: Vec<Late>,
     faults: Faults,
     random: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Address {
+    Group(LogId),
+    Mailbox(LogId),
+}
+
 #[derive(Debug, Clone)]
 enum Answer {
-    Append(Result<Position, Refusal>),
+    Append(Position),
     Publish(u32),
-    Claim(Option<Vec<u8>>),
+    Claim(Vec<u8>),
 }
 
 /// A copy of a request that is still under way.
@@ -62,6 +69,8 @@ struct Log {
     epochs: Vec<(AccessHash, Option<Position>)>,
     /// What is up to here is not handed out any more.
     forgotten: Position,
+    /// As far as the owner of a mailbox has read, nothing is handed out either.
+    read: Position,
 }
 
 impl MemoryService {
@@ -85,20 +94,26 @@ impl MemoryService {
         Self(Arc::new(Mutex::new(self.inner().clone())))
     }
 
-    /// All items of a log: what the service sees.
+    /// All items of a group's log, or of a mailbox where there is no such group: what the service sees.
     #[must_use]
     pub fn log(&self, log: &LogId) -> Vec<Item> {
-        self.inner().page(log, Position::START, None, usize::MAX).items
+        let inner = self.inner();
+        let log = inner.logs.get(&inner.known(log));
+        log.map(|log| log.page(log.forgotten, None, usize::MAX).items).unwrap_or_default()
     }
 
     /// Appends anything, as somebody with access to the log may.
     pub fn inject(&self, log: &LogId, commit: bool, bytes: Vec<u8>) {
-        self.inner().logs.entry(*log).or_default().items.push((commit, bytes));
+        let mut inner = self.inner();
+        let address = inner.known(log);
+        inner.logs.entry(address).or_default().items.push((commit, bytes));
     }
 
     /// No longer keeps what is up to this position of a log.
     pub fn forget(&self, log: &LogId, through: Position) {
-        self.inner().logs.entry(*log).or_default().forgotten = through;
+        let mut inner = self.inner();
+        let address = inner.known(log);
+        inner.logs.entry(address).or_default().forgotten = through;
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -108,6 +123,12 @@ impl MemoryService {
 }
 
 impl Inner {
+    /// The group's log that is there, or else the mailbox.
+    fn known(&self, log: &LogId) -> Address {
+        let group = Address::Group(*log);
+        if self.logs.contains_key(&group) { group } else { Address::Mailbox(*log) }
+    }
+
     /// Whether something that happens so often in a thousand happens now (xorshift64).
     fn chance(&mut self, per_mille: u16) -> bool {
         per_mille > 0 && self.draw(1000) < usize::from(per_mille)
@@ -144,12 +165,14 @@ impl Inner {
     }
 
     fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure> {
-        if let Some(Answer::Append(answer)) = self.answers.get(&id) {
-            return answer.map_err(Failure::Refused);
+        match self.answers.get(&id) {
+            Some(Answer::Append(position)) => return Ok(*position),
+            Some(_) => return Err(Failure::Refused(Refusal::Denied)),
+            None => {}
         }
-        let answer = self.append_new(append);
-        self.answers.insert(id, Answer::Append(answer));
-        answer.map_err(Failure::Refused)
+        let position = self.append_new(append).map_err(Failure::Refused)?;
+        self.answers.insert(id, Answer::Append(position));
+        Ok(position)
     }
 
     fn append_new(&mut self, append: &Append) -> Result<Position, Refusal> {
@@ -159,7 +182,8 @@ impl Inner {
         if too_many || items.iter().any(|item| item.len() > MAX_ITEM_LEN) {
             return Err(Refusal::TooLarge);
         }
-        let log = self.logs.entry(*log).or_default();
+        let address = if access.is_some() { Address::Group(*log) } else { Address::Mailbox(*log) };
+        let log = self.logs.entry(address).or_default();
         let head = log.items.iter().rposition(|(commit, _)| *commit);
         let head = head.map_or(Position::START, |at| position(at + 1));
         let hash = access.as_ref().map(crate::AccessToken::hash);
@@ -170,8 +194,7 @@ impl Inner {
                 Some((_, Some(_))) => return Err(Refusal::Conflict { head }),
                 None => return Err(Refusal::Denied),
             },
-            None if log.epochs.is_empty() => {}
-            None => return Err(Refusal::Denied),
+            None => {}
         }
         if let Some(Follows { after, next }) = commit {
             if head != *after {
@@ -186,36 +209,42 @@ impl Inner {
         Ok(position(log.items.len()))
     }
 
-    /// The last position that a reader may see; `None` for all there is.
-    fn may_read(&self, id: RequestId, read: &Read) -> Result<Option<Position>, Refusal> {
-        let epochs = self.logs.get(&read.log).map(|log| log.epochs.as_slice()).unwrap_or_default();
-        match &read.access {
-            ReadAccess::Owner(proof) if epochs.is_empty() => {
-                if proof.verify(&read.log, id, Purpose::Read(read.after)) {
-                    Ok(None)
-                } else {
-                    Err(Refusal::Denied)
+    fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Refusal> {
+        let (address, last) = match &read.access {
+            ReadAccess::Owner(proof) => {
+                if !proof.verify(&read.log, id, Purpose::Read(read.after)) {
+                    return Err(Refusal::Denied);
                 }
+                let address = Address::Mailbox(read.log);
+                if let Some(log) = self.logs.get_mut(&address) {
+                    log.read = log.read.max(read.after.min(position(log.items.len())));
+                }
+                (address, None)
             }
-            ReadAccess::Owner(_) => Err(Refusal::Denied),
             ReadAccess::Token(token) => {
-                if self.logs.get(&read.log).is_none_or(|log| log.items.is_empty()) {
-                    return Ok(None);
-                }
+                let address = Address::Group(read.log);
+                let log = self.logs.get(&address).filter(|log| !log.items.is_empty());
                 let hash = token.hash();
-                let epoch = epochs.iter().rfind(|(known, _)| *known == hash);
-                epoch.map(|(_, ended)| *ended).ok_or(Refusal::Denied)
+                let epoch = |log: &Log| {
+                    let epoch = log.epochs.iter().rfind(|(known, _)| *known == hash);
+                    epoch.map(|(_, ended)| *ended).ok_or(Refusal::Denied)
+                };
+                (address, log.map(epoch).transpose()?.flatten())
             }
-        }
+        };
+        let empty = Log::default();
+        Ok(self.logs.get(&address).unwrap_or(&empty).page(read.after, last, MAX_PAGE))
     }
+}
 
-    fn page(&self, log: &LogId, after: Position, last: Option<Position>, limit: usize) -> Page {
-        let log = self.logs.get(log);
-        let stored = log.map(|log| log.items.as_slice()).unwrap_or_default();
+impl Log {
+    fn page(&self, after: Position, last: Option<Position>, limit: usize) -> Page {
+        let stored = self.items.as_slice();
         let head = position(stored.len());
         let head = last.map_or(head, |last| last.min(head));
-        let forgotten = log.map_or(Position::START, |log| log.forgotten);
-        let before = usize::try_from(after.max(forgotten).0).unwrap_or(usize::MAX);
+        let forgotten = self.forgotten.max(self.read);
+        let after = if limit == usize::MAX { after } else { after.max(forgotten) };
+        let before = usize::try_from(after.0).unwrap_or(usize::MAX);
         let items = stored.iter().enumerate().skip(before).map(|(at, (commit, bytes))| Item {
             position: position(at + 1),
             commit: *commit,
@@ -246,8 +275,7 @@ impl DeliveryService for MemoryService {
     fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Failure> {
         let mut inner = self.inner();
         inner.arrive()?;
-        let last = inner.may_read(id, read).map_err(Failure::Refused)?;
-        let mut page = inner.page(&read.log, read.after, last, MAX_PAGE);
+        let mut page = inner.read(id, read).map_err(Failure::Refused)?;
         let faults = inner.faults;
         if inner.chance(faults.shuffled_pages) && !page.items.is_empty() {
             for _ in 0..page.items.len() {
@@ -271,7 +299,8 @@ impl DeliveryService for MemoryService {
         }
         let remaining = match inner.answers.get(&id) {
             Some(Answer::Publish(remaining)) => *remaining,
-            _ => {
+            Some(_) => return Err(Failure::Refused(Refusal::Denied)),
+            None => {
                 let there = inner.directory.entry(*mailbox).or_default();
                 there.retain(|package| {
                     !package.last_resort || packages.iter().all(|p| !p.last_resort)
@@ -290,15 +319,19 @@ impl DeliveryService for MemoryService {
         let mut inner = self.inner();
         inner.arrive()?;
         let package = match inner.answers.get(&id) {
-            Some(Answer::Claim(package)) => package.clone(),
-            _ => {
+            Some(Answer::Claim(package)) => Some(package.clone()),
+            Some(_) => return Err(Failure::Refused(Refusal::Denied)),
+            None => {
                 let there = inner.directory.entry(*mailbox).or_default();
-                let package = match there.iter().position(|package| !package.last_resort) {
-                    Some(at) => there.remove(at).map(|package| package.bytes),
+                match there.iter().position(|package| !package.last_resort) {
+                    Some(at) => {
+                        let package = there.remove(at).map(|package| package.bytes);
+                        let answer = package.clone().map(Answer::Claim);
+                        inner.answers.extend(answer.map(|answer| (id, answer)));
+                        package
+                    }
                     None => there.front().map(|package| package.bytes.clone()),
-                };
-                inner.answers.insert(id, Answer::Claim(package.clone()));
-                package
+                }
             }
         };
         inner.reply(Ok(package))

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use cc_manager::{Error, Incoming, Proposal, Standing};
 use common::{Follow as _, all_read_all, founder, group, joiner, settle};

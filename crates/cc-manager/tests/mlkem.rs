@@ -2,7 +2,7 @@
 //! renews its keys, both over restarts.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
+use crate::common;
 
 use std::sync::{Arc, Mutex};
 

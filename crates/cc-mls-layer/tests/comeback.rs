@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use cc_core::{CipherLayer, GroupLayer, LayerErrorKind, Standing};
 use common::{Peer, Staged, all_read_all, chain, context, group, scope, settle};

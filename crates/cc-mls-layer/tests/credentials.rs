@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-mod common;
-#[path = "common/foreign.rs"]
-mod foreign;
+use crate::{common, foreign};
 
 use std::{
     convert::Infallible,

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use cc_core::{
     Header, Hint, Kind, LayerErrorKind, MemberId, Restore as _, SecretBytes, Standing,

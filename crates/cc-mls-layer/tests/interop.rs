@@ -6,9 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-mod common;
-#[path = "common/foreign.rs"]
-mod foreign;
+use crate::{common, foreign};
 
 use cc_core::{
     Attachment, ChangeRequest, CipherLayer, GroupLayer, LayerErrorKind, MemberId, PartContext,

@@ -2,7 +2,7 @@
 //! by a member who goes back to an old copy of its state.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! The life of a group: found, add, talk, update, remove, rejoin; and who may read what.
 
-mod common;
+use crate::common;
 
 use cc_core::{Attachment, CipherLayer, GroupLayer, LayerErrorKind, MemberId, StackId, Standing};
 use cc_mls_layer::{MlsConfig, MlsError, MlsIdentity, MlsLayer};

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use cc_core::{ChangeParts, GroupLayer, LayerErrorKind, MemberId, Standing};
 use cc_mls_layer::{MlsConfig, MlsKeyPackage};

@@ -4,11 +4,11 @@
 //!
 //! The schedule follows from a seed, which is printed. `CC_MLS_SEED=<seed>` replays it,
 //! `CC_MLS_STEPS=<steps>` changes its length. The long form has 50 members:
-//! `cargo test --release -p cc-mls-layer --test network -- --ignored --nocapture`
+//! `cargo test --release -p cc-mls-layer --test all -- --ignored --nocapture network`
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -1,6 +1,6 @@
 //! What is refused, and that a refusal changes nothing: the genuine one works afterwards.
 
-mod common;
+use crate::common;
 
 use cc_core::{CipherLayer, GroupLayer, Header, Hint, Kind, LayerErrorKind, StackId};
 use cc_mls_layer::{Ciphersuite, MlsConfig};

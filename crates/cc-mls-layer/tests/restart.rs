@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use cc_core::{
     CipherLayer as _, GroupLayer as _, LayerError, LayerErrorKind, MemberId, store::Failure,

@@ -1,6 +1,6 @@
 //! What a revert undoes, and what it must not: a key that was used stays used.
 
-mod common;
+use crate::common;
 
 use std::collections::HashSet;
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use cc_core::{
     CipherLayer as _, LayerErrorKind, Restore as _, SecretBytes,

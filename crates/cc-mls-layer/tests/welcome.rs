@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
+use crate::common;
 
 use cc_core::{GroupLayer as _, LayerErrorKind, Standing, limits::MAX_PART_LEN};
 use cc_mls_layer::MlsConfig;

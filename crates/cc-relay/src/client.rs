@@ -14,8 +14,10 @@ use zeroize::Zeroizing;
 
 use crate::RelayUrl;
 
-/// How long a request may take, unless told otherwise.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a relay may be silent, unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a line carries at least, as relays demand of it, too.
+const BYTES_PER_SECOND: usize = 16 << 10;
 /// Milliseconds to wait where the relay is busy and does not say how long.
 const BUSY: u64 = 1_000;
 
@@ -24,6 +26,8 @@ const BUSY: u64 = 1_000;
 pub struct HttpService {
     agent: Agent,
     url: String,
+    roots: RootCerts,
+    patience: Duration,
 }
 
 /// Not a certificate in PEM.
@@ -35,7 +39,7 @@ impl HttpService {
     /// The relay at this address, whose certificate is of an authority that browsers know.
     #[must_use]
     pub fn new(url: &RelayUrl) -> Self {
-        Self::with(url, RootCerts::WebPki, TIMEOUT)
+        Self::with(url.request(), RootCerts::WebPki, PATIENCE)
     }
 
     /// A relay whose certificate is this one, or signed with this one, in PEM; no other authority counts.
@@ -44,19 +48,29 @@ impl HttpService {
     /// [`CertificateError`].
     pub fn with_root_certificate(url: &RelayUrl, pem: &[u8]) -> Result<Self, CertificateError> {
         let root = Certificate::from_pem(pem).map_err(|_| CertificateError)?.to_owned();
-        Ok(Self::with(url, RootCerts::new_with_certs(&[root]), TIMEOUT))
+        Ok(Self::with(url.request(), RootCerts::new_with_certs(&[root]), PATIENCE))
     }
 
-    fn with(url: &RelayUrl, roots: RootCerts, timeout: Duration) -> Self {
-        let tls = TlsConfig::builder().root_certs(roots).build();
+    /// The same relay, which may be silent for so long before a request fails with [`Failure::Unknown`]: 30
+    /// seconds unless set. A request takes as long as something comes, and not more than a line of 16 KiB a
+    /// second needs for the largest answer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self::with(self.url, self.roots, patience)
+    }
+
+    fn with(url: String, roots: RootCerts, patience: Duration) -> Self {
+        let tls = TlsConfig::builder().root_certs(roots.clone()).build();
         let agent = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
-            .timeout_global(Some(timeout))
+            .timeout_connect(Some(patience))
+            .timeout_per_read(Some(patience))
+            .timeout_per_write(Some(patience))
             .max_redirects(0)
             .build()
             .new_agent();
-        Self { agent, url: url.request() }
+        Self { agent, url, roots, patience }
     }
 
     /// Does a request; of what kind the reply is, the request says.
@@ -78,7 +92,11 @@ impl HttpService {
     }
 
     fn exchange(&self, id: RequestId, bytes: &[u8]) -> Result<Result<Reply, Failure>, ureq::Error> {
+        // Against a relay that sends a byte now and then.
+        let seconds = (bytes.len() + MAX_ANSWER_LEN) / BYTES_PER_SECOND;
+        let longest = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
         let request = self.agent.post(&self.url).content_type("application/octet-stream");
+        let request = request.config().timeout_global(Some(longest + 2 * self.patience)).build();
         let mut response = request.send(bytes)?;
         Ok(match response.status().as_u16() {
             200 => {

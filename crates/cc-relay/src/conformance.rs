@@ -17,7 +17,9 @@ use cc_client::{
     PublishedPackage, Refusal, RequestId,
 };
 
-use crate::storage::{Hour, ReadPage, Reader, Retention, Storage, StoredAppend};
+use crate::storage::{
+    ClockRecord, Hour, ITEM_COST, ReadPage, Reader, Retention, Storage, StoredAppend,
+};
 
 const NOW: Hour = Hour(500_000);
 
@@ -29,9 +31,14 @@ pub async fn run(open: impl Fn(Retention) -> Arc<dyn Storage>) {
     commits_follow_one_another(&*default()).await;
     a_token_is_for_its_epoch(&*default()).await;
     a_mailbox_is_its_owners(&*default()).await;
+    a_group_takes_no_mailboxs_address(&*default()).await;
     key_packages_are_handed_out_once(&*default()).await;
     many_at_once_are_in_one_order(default()).await;
-    the_oldest_is_forgotten(open).await;
+    the_time_is_kept(&*default()).await;
+    the_oldest_is_forgotten(&open).await;
+    answers_to_claims_are_bounded(&open).await;
+    mailboxes_and_gone_logs_are_not_for_ever(&open).await;
+    who_is_at_work_has_room_where_strangers_have_none(&open).await;
 }
 
 fn id() -> RequestId {
@@ -119,15 +126,17 @@ async fn a_request_is_done_once(storage: &dyn Storage) {
         assert_eq!(denied, Err(Refusal::Denied));
     }
     assert_eq!(append(storage, commit(log, access, 0, Some(token(2)))).await, Ok(2));
-    // What was refused stays refused, though it would be taken now; what was done stays done.
-    let late = items(log, Some(token(2)), &[b"denied"]);
-    assert_eq!(storage.append(refused, late, NOW).await.unwrap(), Err(Refusal::Denied));
+    // What was done stays done. What was refused changed nothing, and is looked at anew.
     assert_eq!(storage.append(first, once, NOW).await.unwrap(), Ok(Position(1)));
+    for _ in 0..2 {
+        let late = items(log, Some(token(2)), &[b"allowed"]);
+        assert_eq!(storage.append(refused, late, NOW).await.unwrap(), Ok(Position(3)));
+    }
     // The id is of another kind of request.
     assert_eq!(storage.claim(first, log, NOW).await.unwrap(), Err(Refusal::Denied));
     assert_eq!(storage.publish(first, log, Vec::new(), NOW).await.unwrap(), Err(Refusal::Denied));
     let page = read(storage, log, 0, Reader::Token(token(2))).await.unwrap();
-    assert_eq!(bytes(&page), [&b"once"[..], b"commit"]);
+    assert_eq!(bytes(&page), [&b"once"[..], b"commit", b"allowed"]);
 }
 
 async fn commits_follow_one_another(storage: &dyn Storage) {
@@ -169,9 +178,8 @@ async fn a_token_is_for_its_epoch(storage: &dyn Storage) {
         assert_eq!(append(storage, items(log, Some(past), &[b"late"])).await, conflict);
         assert_eq!(append(storage, commit(log, past, 4, Some(past))).await, conflict);
     }
-    for by in [Some(none), None] {
-        assert_eq!(append(storage, items(log, by, &[b"no"])).await, Err(Refusal::Denied));
-    }
+    let denied = append(storage, items(log, Some(none), &[b"no"])).await;
+    assert_eq!(denied, Err(Refusal::Denied));
     let denied = append(storage, commit(log, none, 4, Some(none))).await;
     assert_eq!(denied, Err(Refusal::Denied));
     let refused = read(storage, log, 0, Reader::Token(none)).await;
@@ -187,14 +195,11 @@ async fn a_mailbox_is_its_owners(storage: &dyn Storage) {
     let mailbox = log();
     let empty = read(storage, mailbox, 0, Reader::Owner).await.unwrap();
     assert_eq!((empty.items.len(), empty.head), (0, Position(0)));
-    // Nobody makes it a group's log after that.
-    let group = items(mailbox, Some(token(1)), &[b"mine"]);
-    assert_eq!(append(storage, group.clone()).await, Err(Refusal::Denied));
     for text in [&b"a"[..], b"b", b"c"] {
         append(storage, items(mailbox, None, &[text])).await.unwrap();
     }
-    let refused = read(storage, mailbox, 0, Reader::Token(token(1))).await;
-    assert_eq!(refused.unwrap_err(), Refusal::Denied);
+    let nothing = read(storage, mailbox, 0, Reader::Token(token(1))).await.unwrap();
+    assert_eq!((nothing.items.len(), nothing.head), (0, Position(0)));
     let page = read(storage, mailbox, 0, Reader::Owner).await.unwrap();
     assert_eq!(bytes(&page), [&b"a"[..], b"b", b"c"]);
     // What the owner has read is deleted.
@@ -205,17 +210,25 @@ async fn a_mailbox_is_its_owners(storage: &dyn Storage) {
     let page = read(storage, mailbox, u64::MAX, Reader::Owner).await.unwrap();
     assert_eq!((page.items.len(), page.forgotten, page.head), (0, Position(3), Position(3)));
     assert_eq!(append(storage, items(mailbox, None, &[b"d"])).await, Ok(4));
-    // Somebody was there before the owner.
-    let squatted = log();
-    append(storage, items(squatted, Some(token(1)), &[b"mine"])).await.unwrap();
-    assert_eq!(append(storage, items(squatted, None, &[b"x"])).await, Err(Refusal::Denied));
-    let page = read(storage, squatted, 0, Reader::Owner).await.unwrap();
-    assert_eq!((page.items.len(), page.forgotten), (0, page.head));
-    assert_eq!(append(storage, items(squatted, None, &[b"welcome"])).await, Ok(2));
-    let page = read(storage, squatted, 0, Reader::Owner).await.unwrap();
-    assert_eq!(bytes(&page), [b"welcome"]);
-    let refused = read(storage, squatted, 0, Reader::Token(token(1))).await;
-    assert_eq!(refused.unwrap_err(), Refusal::Denied);
+}
+
+/// Nor the other way round: who founds a group at the address of a mailbox, before or after there is one, and closes
+/// it to all others, has another log.
+async fn a_group_takes_no_mailboxs_address(storage: &dyn Storage) {
+    let (address, access) = (log(), token(1));
+    for text in [&b"a"[..], b"b"] {
+        append(storage, items(address, Some(access), &[text])).await.unwrap();
+        append(storage, commit(address, access, 0, None)).await.unwrap_or_default();
+        append(storage, items(address, None, &[text])).await.unwrap();
+    }
+    let page = read(storage, address, 0, Reader::Owner).await.unwrap();
+    assert_eq!((bytes(&page), page.head), (vec![&b"a"[..], b"b"], Position(2)));
+    let page = read(storage, address, 2, Reader::Owner).await.unwrap();
+    assert_eq!((page.items.len(), page.forgotten), (0, Position(2)));
+    let page = read(storage, address, 0, Reader::Token(access)).await.unwrap();
+    assert_eq!(bytes(&page), [&b"a"[..], b"commit", b"b"]);
+    let stranger = items(address, Some(token(2)), &[b"no"]);
+    assert_eq!(append(storage, stranger).await, Err(Refusal::Denied));
 }
 
 async fn key_packages_are_handed_out_once(storage: &dyn Storage) {
@@ -300,12 +313,23 @@ async fn many_at_once_are_in_one_order(storage: Arc<dyn Storage>) {
     assert_eq!((after, texts.len()), (TASKS as u64 * EACH as u64 + 2, TASKS * EACH + 1));
 }
 
-async fn the_oldest_is_forgotten(open: impl Fn(Retention) -> Arc<dyn Storage>) {
-    let retention = Retention { age: 10, idle: 100, log_bytes: 10, ..Retention::default() };
-    let retention = Retention { mailbox_bytes: 10, package_bytes: 10, ..retention };
+async fn the_time_is_kept(storage: &dyn Storage) {
+    assert_eq!(storage.clock().await.unwrap(), None);
+    for hours in [5, 3] {
+        let record = ClockRecord { relay: NOW.plus(hours), wall: NOW.minus(hours) };
+        storage.set_clock(record).await.unwrap();
+        assert_eq!(storage.clock().await.unwrap(), Some(record));
+    }
+}
+
+async fn the_oldest_is_forgotten(open: &impl Fn(Retention) -> Arc<dyn Storage>) {
+    // Two items of four bytes.
+    let two = 10 + 2 * ITEM_COST;
+    let retention = Retention { age: 10, idle: 100, log_bytes: two, ..Retention::default() };
+    let retention = Retention { mailbox_bytes: two, package_bytes: 10, ..retention };
     let storage = open(retention);
     let storage = &*storage;
-    let (log, mailbox, access) = (log(), log(), token(1));
+    let (log, other, mailbox, access) = (log(), log(), log(), token(1));
     let by = Reader::Token(access);
     // By size: of a group the oldest.
     for text in [&b"1111"[..], b"2222", b"3333"] {
@@ -313,7 +337,7 @@ async fn the_oldest_is_forgotten(open: impl Fn(Retention) -> Arc<dyn Storage>) {
     }
     let page = read(storage, log, 0, by).await.unwrap();
     assert_eq!((bytes(&page), page.forgotten), (vec![&b"2222"[..], b"3333"], Position(1)));
-    append(storage, items(log, Some(access), &[b"longer than all of it"])).await.unwrap();
+    append(storage, items(log, Some(access), &[&[b'x'; 1000]])).await.unwrap();
     let page = read(storage, log, 0, by).await.unwrap();
     assert_eq!((page.items.len(), page.forgotten, page.head), (1, Position(3), Position(4)));
     // Of a mailbox nothing, but it takes no more.
@@ -349,11 +373,150 @@ async fn the_oldest_is_forgotten(open: impl Fn(Retention) -> Arc<dyn Storage>) {
     assert_eq!(again, Err(Refusal::TooLarge));
     expire(NOW.0 + 101).await;
     assert_eq!(storage.claim(id(), log, later).await.unwrap(), Ok(None));
-    // A silent log is gone, and nobody begins it anew; a mailbox goes on.
+    // A silent log is gone, and nobody begins it anew; a mailbox that is empty, and has no visitor, does.
     expire(NOW.0 + 112).await;
     assert_eq!(read(storage, log, 0, by).await.unwrap_err(), Refusal::Gone);
-    for access in [Some(access), Some(token(2)), None] {
-        assert_eq!(append(storage, items(log, access, &[b"x"])).await, Err(Refusal::Gone));
+    for access in [access, token(2)] {
+        let begun = append(storage, items(log, Some(access), &[b"x"])).await;
+        assert_eq!(begun, Err(Refusal::Gone));
     }
-    assert_eq!(append(storage, items(mailbox, None, &[b"4444"])).await, Ok(4));
+    assert_eq!(append(storage, items(mailbox, None, &[b"4444"])).await, Ok(1));
+    // Empty items are not free: of the same size, in number as many.
+    for _ in 0..3 {
+        append(storage, items(other, Some(access), &[b""])).await.unwrap();
+    }
+    let page = read(storage, other, 0, by).await.unwrap();
+    assert_eq!((page.items.len(), page.forgotten), (2, Position(1)));
+}
+
+/// Whoever publishes and claims, over and over, leaves no more than what a mailbox may have.
+async fn answers_to_claims_are_bounded(open: &impl Fn(Retention) -> Arc<dyn Storage>) {
+    let retention = Retention { package_bytes: 3500, claims: 5, ..Retention::default() };
+    let storage = open(retention);
+    let mailbox = log();
+    let package =
+        |number: u8, last_resort| PublishedPackage { bytes: vec![number; 1000], last_resort };
+    let claim = async |id, hour| storage.claim(id, mailbox, hour).await.unwrap().unwrap();
+    let mut claims = Vec::new();
+    for number in 0..5 {
+        let packages = vec![package(number, false)];
+        assert_eq!(storage.publish(id(), mailbox, packages, NOW).await.unwrap(), Ok(1));
+        claims.push(id());
+        assert_eq!(claim(claims[usize::from(number)], NOW).await, Some(vec![number; 1000]));
+    }
+    // The last three are known; who comes again with an older id is given another package, or none.
+    for (number, id) in claims.iter().enumerate().skip(2) {
+        assert_eq!(claim(*id, NOW).await, Some(vec![number as u8; 1000]));
+    }
+    assert_eq!(claim(claims[1], NOW).await, None);
+    // One that is handed out again and again is not kept for each.
+    let last = vec![package(8, true)];
+    assert_eq!(storage.publish(id(), mailbox, last, NOW).await.unwrap(), Ok(0));
+    let again = id();
+    for number in [8, 9] {
+        assert_eq!(claim(again, NOW).await, Some(vec![number; 1000]));
+        storage.publish(id(), mailbox, vec![package(9, true)], NOW).await.unwrap().unwrap();
+    }
+    // Answers to claims are kept for hours, and not as long as others.
+    while storage.expire(NOW.plus(6)).await.unwrap() {}
+    assert_eq!(claim(claims[4], NOW.plus(6)).await, Some(vec![9; 1000]));
+}
+
+async fn mailboxes_and_gone_logs_are_not_for_ever(open: &impl Fn(Retention) -> Arc<dyn Storage>) {
+    let storage = open(Retention { age: 10, idle: 100, ..Retention::default() });
+    let storage = &*storage;
+    let (group, unread, owned) = (log(), log(), log());
+    append(storage, items(group, Some(token(1)), &[b"x"])).await.unwrap();
+    for mailbox in [unread, owned] {
+        append(storage, items(mailbox, None, &[b"x"])).await.unwrap();
+    }
+    read(storage, owned, 1, Reader::Owner).await.unwrap();
+    let expire = async |hours| while storage.expire(NOW.plus(hours)).await.unwrap() {};
+    let heads = async |hours| {
+        let mut heads = Vec::new();
+        for mailbox in [unread, owned] {
+            let read = storage.read(mailbox, Position(1), Reader::Owner, NOW.plus(hours)).await;
+            heads.push(read.unwrap().unwrap().page.head.0);
+        }
+        heads
+    };
+    // One that nobody ever read is forgotten with what was in it; one whose owner comes is not.
+    expire(11).await;
+    assert_eq!(heads(11).await, [0, 1]);
+    expire(90).await;
+    assert_eq!(heads(90).await, [0, 1]);
+    expire(150).await;
+    assert_eq!(heads(150).await, [0, 1]);
+    expire(300).await;
+    assert_eq!(heads(300).await, [0, 0]);
+    let gone = async |hours| {
+        expire(hours).await;
+        append(storage, items(group, Some(token(2)), &[b"y"])).await
+    };
+    assert_eq!(append(storage, items(group, Some(token(2)), &[b"y"])).await, Ok(1));
+    let (other, access) = (log(), token(1));
+    let at = |hours| storage.append(id(), items(other, Some(access), &[b"x"]), NOW.plus(hours));
+    assert_eq!(at(300).await.unwrap(), Ok(Position(1)));
+    expire(401).await;
+    assert_eq!(at(401).await.unwrap(), Err(Refusal::Gone));
+    expire(500).await;
+    assert_eq!(at(500).await.unwrap(), Err(Refusal::Gone));
+    assert_eq!(gone(501).await, Ok(1));
+    assert_eq!(at(501).await.unwrap(), Ok(Position(1)));
+}
+
+/// A stranger takes all that it can get, in every way there is.
+async fn who_is_at_work_has_room_where_strangers_have_none(
+    open: &impl Fn(Retention) -> Arc<dyn Storage>,
+) {
+    const TOTAL: u64 = 8 << 20;
+    const TRIES: u32 = 2000;
+    let storage = open(Retention { total_bytes: TOTAL, ..Retention::default() });
+    let storage = &*storage;
+    let (group, access, owner) = (log(), token(1), log());
+    let message = |number: u32| number.to_be_bytes().to_vec();
+    for number in 0..20 {
+        append(storage, items(group, Some(access), &[&message(number)])).await.unwrap();
+    }
+    append(storage, items(owner, None, &[b"welcome"])).await.unwrap();
+    let (own, foreign, large) = (log(), token(2), vec![7; 30_000]);
+    append(storage, items(own, Some(foreign), &[b"mine"])).await.unwrap();
+    let full = async |what: &dyn Fn() -> StoredAppend| {
+        for _ in 0..TRIES {
+            match append(storage, what()).await {
+                Ok(_) => {}
+                Err(Refusal::Busy { retry_after }) => return assert!(retry_after > 0),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        panic!("there was room for everything");
+    };
+    full(&|| items(log(), Some(foreign), &[&large])).await;
+    full(&|| items(log(), None, &[&large])).await;
+    full(&|| items(owner, None, &[&large])).await;
+    let package = PublishedPackage { bytes: large.clone(), last_resort: false };
+    let published = storage.publish(id(), log(), vec![package], NOW).await.unwrap();
+    assert!(matches!(published, Err(Refusal::Busy { .. })), "{published:?}");
+    assert!(storage.usage().bytes <= TOTAL / 4 * 3, "{:?}", storage.usage());
+    assert!(storage.usage().refused >= 4, "{:?}", storage.usage());
+    // With a log of its own it goes on, and so does everybody; it takes from itself.
+    for number in 20..TRIES {
+        append(storage, items(own, Some(foreign), &[&large])).await.unwrap();
+        if number % 10 == 0 {
+            append(storage, items(group, Some(access), &[&message(number)])).await.unwrap();
+        }
+    }
+    let usage = storage.usage();
+    assert!(usage.bytes < TOTAL + TOTAL / 4, "{usage:?}");
+    assert!(usage.limit == TOTAL && usage.forgotten > 0, "{usage:?}");
+    let mut expected: Vec<_> = (0..20).map(message).collect();
+    expected.extend((20..TRIES).step_by(10).map(message));
+    let page = read(storage, group, 0, Reader::Token(access)).await.unwrap();
+    assert_eq!(page.items.into_iter().map(|item| item.bytes).collect::<Vec<_>>(), expected);
+    assert_eq!(bytes(&read(storage, owner, 0, Reader::Owner).await.unwrap())[0], b"welcome");
+    // In time there is room again.
+    let later = NOW.plus(Retention::default().age + 1);
+    while storage.expire(later).await.unwrap() {}
+    let new = storage.append(id(), items(log(), Some(foreign), &[&large]), later).await.unwrap();
+    assert_eq!(new, Ok(Position(1)));
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "server")]
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "tokio")]
@@ -26,6 +28,8 @@ mod url;
 
 #[cfg(feature = "client")]
 pub use client::{CertificateError, HttpService};
+#[cfg(feature = "server")]
+pub use clock::Clock;
 #[cfg(feature = "tokio")]
 pub use follow_client::{FollowError, FollowStream};
 #[cfg(feature = "server")]

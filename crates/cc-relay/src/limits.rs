@@ -13,6 +13,8 @@ use cc_client::{LogId, Position};
 /// Buckets of one kind that are remembered. When there are more, those that are full again are forgotten, and
 /// if that is not enough, all newcomers share one.
 const MAX_BUCKETS: usize = 100_000;
+/// How long it takes until those that are full again are looked for anew: that costs a look at all of them.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// A rate with a burst. `0` for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +144,13 @@ impl Buckets {
 #[derive(Debug)]
 struct Table<K> {
     rate: Rate,
-    buckets: Mutex<HashMap<Option<K>, Bucket>>,
+    buckets: Mutex<Kept<K>>,
+}
+
+#[derive(Debug)]
+struct Kept<K> {
+    buckets: HashMap<Option<K>, Bucket>,
+    swept: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -156,7 +164,7 @@ struct Bucket {
 
 impl<K: Eq + Hash + Copy> Table<K> {
     fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::default() }
+        Self { rate, buckets: Mutex::new(Kept { buckets: HashMap::new(), swept: None }) }
     }
 
     /// Takes so much. What is larger than the burst is taken from a full bucket, or else could never go.
@@ -195,13 +203,17 @@ impl<K: Eq + Hash + Copy> Table<K> {
         if rate.per_second == 0 {
             return None;
         }
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { buckets, swept } = &mut *kept;
         let mut key = Some(key);
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
-            buckets.retain(|_, bucket| {
-                bucket.fill(rate, now);
-                bucket.level < f64::from(rate.burst)
-            });
+            if swept.is_none_or(|at| now.saturating_duration_since(at) >= SWEEP) {
+                buckets.retain(|_, bucket| {
+                    bucket.fill(rate, now);
+                    bucket.level < f64::from(rate.burst)
+                });
+                *swept = Some(now);
+            }
             if buckets.len() >= MAX_BUCKETS {
                 key = None;
             }
@@ -270,7 +282,10 @@ mod tests {
         for key in 0..2 * MAX_BUCKETS {
             let _limited = table.take(key, 1, start);
         }
-        assert!(table.buckets.lock().unwrap().len() <= MAX_BUCKETS + 1);
+        assert_eq!(table.buckets.lock().unwrap().buckets.len(), MAX_BUCKETS + 1);
+        // Those that are full again make room.
+        assert_eq!(table.take(2 * MAX_BUCKETS, 1, start + SWEEP), Ok(()));
+        assert_eq!(table.buckets.lock().unwrap().buckets.len(), 1);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::{
 
 use cc_client::{Call, Failure, Refusal, Reply};
 
+use crate::storage::Usage;
+
 /// Upper bounds of the buckets, in microseconds.
 const BOUNDS: [u64; 8] = [500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000];
 const CALLS: [&str; 4] = ["append", "read", "publish", "claim"];
@@ -102,7 +104,7 @@ impl Metrics {
     }
 
     /// The text format, version 0.0.4.
-    pub(crate) fn text(&self, followed_logs: usize) -> String {
+    pub(crate) fn text(&self, followed_logs: usize, usage: Usage) -> String {
         let mut text = String::new();
         head(&mut text, "relay_requests_total", "counter", "Requests, by call and outcome.");
         for (call, row) in CALLS.iter().zip(&self.calls) {
@@ -152,6 +154,20 @@ impl Metrics {
                 "gauge",
                 "Logs that somebody follows.",
                 u64::try_from(followed_logs).unwrap_or(u64::MAX),
+            ),
+            ("relay_storage_bytes", "gauge", "Bytes that the storage takes.", usage.bytes),
+            ("relay_storage_limit_bytes", "gauge", "Bytes that it may take.", usage.limit),
+            (
+                "relay_storage_refused_total",
+                "counter",
+                "Requests that were refused for want of room.",
+                usage.refused,
+            ),
+            (
+                "relay_storage_forgotten_total",
+                "counter",
+                "Items that were forgotten so that groups had room.",
+                usage.forgotten,
             ),
         ] {
             head(&mut text, name, kind, help);

@@ -46,6 +46,9 @@ pub struct Options {
     /// MiB kept of one mailbox.
     #[arg(long, default_value_t = 32, value_name = "MIB")]
     mailbox_mib: u32,
+    /// MiB kept of everything. From three quarters on nothing new is begun; groups at work have the rest.
+    #[arg(long, default_value_t = 16 << 10, value_name = "MIB")]
+    total_mib: u32,
     /// Requests a second of one client address; 0 for no limit. Twenty seconds of them may come at once.
     #[arg(long, default_value_t = 200, value_name = "RATE")]
     client_requests: u32,
@@ -160,6 +163,7 @@ fn retention(options: &Options) -> Retention {
         idle: u32::from(options.idle_days) * 24,
         log_bytes: u64::from(options.log_mib) << 20,
         mailbox_bytes: u64::from(options.mailbox_mib) << 20,
+        total_bytes: u64::from(options.total_mib) << 20,
         ..Retention::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use cc_client::{
@@ -11,7 +11,8 @@ use cc_client::{
 };
 
 use crate::{
-    Ended,
+    Clock, Ended,
+    clock::{RelayTime, SystemClock},
     followers::{Follower, Followers},
     limits::{Buckets, ClientAddress, Limits},
     metrics::{Metrics, add, call_name, outcome_name},
@@ -24,6 +25,7 @@ pub struct Relay(Arc<Inner>);
 
 struct Inner {
     storage: Arc<dyn Storage>,
+    time: RelayTime,
     buckets: Buckets,
     followers: Followers,
     metrics: Metrics,
@@ -34,8 +36,16 @@ impl Relay {
     /// with one is not told what was appended with another.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, limits: Limits) -> Self {
+        Self::with_clock(storage, limits, SystemClock::new())
+    }
+
+    /// One whose time is that of this clock. What is too old is so by the time that relays on this storage were
+    /// up; what the clock says has passed between two of them counts for a day at the most.
+    #[must_use]
+    pub fn with_clock(storage: Arc<dyn Storage>, limits: Limits, clock: impl Clock) -> Self {
         Self(Arc::new(Inner {
             storage,
+            time: RelayTime::new(Box::new(clock)),
             buckets: Buckets::new(limits),
             followers: Followers::default(),
             metrics: Metrics::default(),
@@ -67,7 +77,8 @@ impl Relay {
     /// # Errors
     /// [`StorageError`].
     pub async fn expire(&self) -> Result<(), StorageError> {
-        while self.0.storage.expire(now()).await? {
+        let now = self.0.time.keep(&*self.0.storage).await?;
+        while self.0.storage.expire(now).await? {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
@@ -84,7 +95,7 @@ impl Relay {
     /// What Prometheus reads.
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        self.0.metrics.text(self.0.followers.len())
+        self.0.metrics.text(self.0.followers.len(), self.0.storage.usage())
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -118,7 +129,10 @@ impl Relay {
         };
         let reader = match reader(id, read) {
             Ok(reader) => reader,
-            Err(refusal) => return follower.tell(read.log, None, Some(refused(refusal))),
+            Err(refusal) => {
+                let mailbox = matches!(read.access, ReadAccess::Owner(_));
+                return follower.tell(read.log, mailbox, None, Some(refused(refusal)));
+            }
         };
         let hash = match reader {
             Reader::Token(hash) => Some(hash),
@@ -127,37 +141,50 @@ impl Relay {
         // First, or else what is appended between the two is not told.
         followers.follow(follower, read.log, hash);
         // Behind everything: no items are wanted. The owner deletes nothing by it.
-        let head = match reader {
-            Reader::Token(_) => {
-                let end = Position(u64::MAX);
-                self.0.storage.read(read.log, end, reader, now()).await
-            }
-            Reader::Owner => self.0.storage.read(read.log, read.after, reader, now()).await,
+        let after = match reader {
+            Reader::Token(_) => Position(u64::MAX),
+            Reader::Owner => read.after,
+        };
+        let head = match self.now().await {
+            Ok(now) => self.0.storage.read(read.log, after, reader, now).await,
+            Err(error) => Err(error),
         };
         match head {
             Ok(Ok(ReadPage { page, epoch_over })) => {
                 if epoch_over {
-                    followers.unfollow(follower, &read.log);
+                    followers.unfollow(follower, &read.log, hash.is_none());
                 }
                 let head = (page.head > read.after).then_some(page.head);
                 if head.is_some() || epoch_over {
-                    follower.tell(read.log, head, epoch_over.then_some(Ended::EpochOver));
+                    follower.tell(
+                        read.log,
+                        hash.is_none(),
+                        head,
+                        epoch_over.then_some(Ended::EpochOver),
+                    );
                 }
             }
             Ok(Err(refusal)) => {
-                followers.unfollow(follower, &read.log);
-                follower.tell(read.log, None, Some(refused(refusal)));
+                followers.unfollow(follower, &read.log, hash.is_none());
+                follower.tell(read.log, hash.is_none(), None, Some(refused(refusal)));
             }
             Err(error) => {
                 tracing::error!(%error, "the storage failed");
-                followers.unfollow(follower, &read.log);
-                follower.tell(read.log, None, Some(Ended::Busy));
+                followers.unfollow(follower, &read.log, hash.is_none());
+                follower.tell(read.log, hash.is_none(), None, Some(Ended::Busy));
             }
         }
     }
 
+    /// As a group's log, and as a mailbox.
     pub(crate) fn unfollow(&self, follower: &Arc<Follower>, log: &LogId) {
-        self.0.followers.unfollow(follower, log);
+        for mailbox in [false, true] {
+            self.0.followers.unfollow(follower, log, mailbox);
+        }
+    }
+
+    async fn now(&self) -> Result<Hour, StorageError> {
+        self.0.time.now(&*self.0.storage).await
     }
 
     async fn call(
@@ -165,14 +192,15 @@ impl Relay {
         id: RequestId,
         call: &Call,
     ) -> Result<Result<Reply, Refusal>, StorageError> {
+        let now = self.now().await?;
         match call {
-            Call::Append(append) => self.append(id, append).await,
+            Call::Append(append) => self.append(id, append, now).await,
             Call::Read(read) => {
                 let reader = match reader(id, read) {
                     Ok(reader) => reader,
                     Err(refusal) => return Ok(Err(refusal)),
                 };
-                let page = self.0.storage.read(read.log, read.after, reader, now()).await?;
+                let page = self.0.storage.read(read.log, read.after, reader, now).await?;
                 Ok(page.map(|read| Reply::Page(read.page)))
             }
             Call::Publish(Publish { mailbox, proof, packages }) => {
@@ -185,14 +213,14 @@ impl Relay {
                     return Ok(Err(Refusal::TooLarge));
                 }
                 let packages = packages.clone();
-                let remaining = self.0.storage.publish(id, *mailbox, packages, now()).await?;
+                let remaining = self.0.storage.publish(id, *mailbox, packages, now).await?;
                 Ok(remaining.map(|remaining| Reply::Published { remaining }))
             }
             Call::Claim(mailbox) => {
                 if let Err(wait) = self.0.buckets.mailbox(*mailbox, 1) {
                     return Ok(Err(self.busy(wait)));
                 }
-                let package = self.0.storage.claim(id, *mailbox, now()).await?;
+                let package = self.0.storage.claim(id, *mailbox, now).await?;
                 Ok(package.map(Reply::Claimed))
             }
         }
@@ -202,6 +230,7 @@ impl Relay {
         &self,
         id: RequestId,
         append: &Append,
+        now: Hour,
     ) -> Result<Result<Reply, Refusal>, StorageError> {
         let Append { log, access, commit, items } = append;
         let length = items.iter().map(Vec::len).sum();
@@ -214,7 +243,7 @@ impl Relay {
         }
         let access = access.as_ref().map(cc_client::AccessToken::hash);
         let append = StoredAppend { log: *log, access, commit: *commit, items: items.clone() };
-        let result = self.0.storage.append(id, append, now()).await?;
+        let result = self.0.storage.append(id, append, now).await?;
         if let Ok(position) = result {
             if access.is_some() {
                 self.0.buckets.appended(*log, position, items.len(), length);
@@ -249,9 +278,4 @@ fn reader(id: RequestId, read: &Read) -> Result<Reader, Refusal> {
             }
         }
     }
-}
-
-fn now() -> Hour {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Hour::of_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

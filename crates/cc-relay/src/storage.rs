@@ -1,16 +1,19 @@
 //! What a relay stands on: who implements [`Storage`] decides where the bytes lie.
 
 mod memory;
+mod room;
 mod sqlite;
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use cc_client::{
-    AccessHash, Answer, Failure, Follows, LogId, MAX_APPEND, MAX_APPEND_LEN, MAX_ITEM_LEN,
-    MAX_PAGE, MAX_PAGE_LEN, Page, Position, PublishedPackage, Refusal, Reply, RequestId,
+    AccessHash, Answer, Follows, LogId, MAX_APPEND, MAX_APPEND_LEN, MAX_ITEM_LEN, MAX_PAGE,
+    MAX_PAGE_LEN, Page, Position, PublishedPackage, Refusal, Reply, RequestId,
 };
 
 pub use memory::MemoryStorage;
+pub use room::{ITEM_COST, Usage};
+use room::{NO_ROOM, Room, cost, item_cost};
 pub use sqlite::SqliteStorage;
 
 /// What a call to a [`Storage`] gives, some time later.
@@ -22,10 +25,16 @@ pub type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Se
 /// is (after a [`StorageError`], either). An engine on a server can do each in one statement or one call of
 /// a stored function. It knows tokens by their hashes, and proofs were verified before it is asked.
 ///
-/// Every method that changes something takes the id of its request and keeps its answer, a refusal too, for
-/// [`Retention::age`]: a request that comes again gets that answer and changes nothing. An id that was used
-/// for another kind of request is refused with [`Refusal::Denied`]. [`Refusal::Busy`] and
-/// [`Refusal::TooLarge`] are not kept.
+/// Groups and mailboxes have addresses of their own: a group's log and a mailbox with the same [`LogId`] have
+/// nothing to do with one another. An append with a token, and a read with one, is of a group; an append
+/// without, and a read by the owner, of a mailbox.
+///
+/// Every method that changes something takes the id of its request and keeps the answer: a request that comes
+/// again gets that answer and changes nothing. It is kept for [`Retention::age`]; of a claim for
+/// [`Retention::claims`], and of one mailbox no more than it may have of key packages; of an append to a group
+/// not longer than its items, where these are forgotten because they are too many. An id that was used for
+/// another kind of request is refused with [`Refusal::Denied`]. What changed nothing (a refusal, a claim that
+/// took no package away) is not kept: it is looked at anew when it comes again.
 ///
 /// `conformance` (with that feature) has the tests that each engine must pass.
 pub trait Storage: Send + Sync + 'static {
@@ -37,9 +46,8 @@ pub trait Storage: Send + Sync + 'static {
         now: Hour,
     ) -> Task<'_, Result<Position, Refusal>>;
 
-    /// As [`DeliveryService::read`](cc_client::DeliveryService::read). The owner of a mailbox is right about
-    /// what is at its address: what others appended there with a token is deleted, for it is no group's log;
-    /// and so is everything that the owner has read.
+    /// As [`DeliveryService::read`](cc_client::DeliveryService::read). What the owner of a mailbox has read is
+    /// deleted.
     fn read(
         &self,
         log: LogId,
@@ -68,8 +76,26 @@ pub trait Storage: Send + Sync + 'static {
     /// Deletes some of what is kept no longer; `true` if there may be more. Each call is short.
     fn expire(&self, now: Hour) -> Task<'_, bool>;
 
+    /// What [`set_clock`](Self::set_clock) was told last; `None` before the first time.
+    fn clock(&self) -> Task<'_, Option<ClockRecord>>;
+
+    /// Keeps this, over a restart.
+    fn set_clock(&self, clock: ClockRecord) -> Task<'_, ()>;
+
     /// An error if nothing can be read or written.
     fn check(&self) -> Task<'_, ()>;
+
+    /// How much there is of everything, as of the last write.
+    fn usage(&self) -> Usage;
+}
+
+/// How far the relay's time was, and what the machine's clock said then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockRecord {
+    /// The hour that the methods of [`Storage`] are given.
+    pub relay: Hour,
+    /// Of the machine's clock.
+    pub wall: Hour,
 }
 
 /// Hours since 1970: all that is kept of the time at which something came.
@@ -81,6 +107,12 @@ impl Hour {
     #[must_use]
     pub fn of_millis(millis: u64) -> Self {
         Self(u32::try_from(millis / 3_600_000).unwrap_or(u32::MAX))
+    }
+
+    /// So many hours later.
+    #[must_use]
+    pub fn plus(self, hours: u32) -> Self {
+        Self(self.0.saturating_add(hours))
     }
 
     /// So many hours before.
@@ -152,30 +184,41 @@ pub struct Retention {
     /// Hours that items and answers are kept. A client that repeats a request later than that may have it
     /// done twice.
     pub age: u32,
+    /// Hours that the answers to claims are kept, which have whole key packages.
+    pub claims: u32,
     /// Hours without an append after which a group's log is [gone](Refusal::Gone), and after which key
-    /// packages are deleted.
+    /// packages are deleted. After as many more nothing is known of the log. A mailbox that is empty, and that
+    /// its owner has not read for so long, begins anew.
     pub idle: u32,
-    /// Bytes of items in one group's log: of more, the oldest are forgotten.
+    /// Bytes of items in one group's log, each with [`ITEM_COST`]: of more, the oldest are forgotten.
     pub log_bytes: u64,
-    /// Bytes of items in one mailbox: more are refused with [`Refusal::Busy`] until its owner reads, so that
+    /// Bytes of items in one mailbox, each with [`ITEM_COST`]: more are refused with [`Refusal::Busy`] until its owner reads, so that
     /// nobody can push a welcome out of it.
     pub mailbox_bytes: u64,
     /// Key packages beside one mailbox, and their bytes: more are refused with [`Refusal::TooLarge`].
     pub packages: u32,
     /// Bytes of all of them.
     pub package_bytes: u64,
+    /// Bytes of everything. From three quarters of it on, whatever a stranger can do is refused with
+    /// [`Refusal::Busy`]: to begin a log, to append to a mailbox, to publish key packages. Groups that are at
+    /// work have the rest: when that is full, the log that has the most forgets its oldest items, so that who
+    /// has little loses nothing to who takes much.
+    pub total_bytes: u64,
 }
 
 impl Default for Retention {
-    /// 30 days and 256 MiB; a year for logs that are silent; 32 MiB in a mailbox, 512 key packages of 16 MiB.
+    /// 30 days and 256 MiB; a day for answers to claims; a year for logs that are silent; 32 MiB in a mailbox,
+    /// 512 key packages of 16 MiB; 16 GiB of everything.
     fn default() -> Self {
         Self {
             age: 30 * 24,
+            claims: 24,
             idle: 365 * 24,
             log_bytes: 256 << 20,
             mailbox_bytes: 32 << 20,
             packages: 512,
             package_bytes: 16 << 20,
+            total_bytes: 16 << 30,
         }
     }
 }
@@ -292,26 +335,32 @@ impl KeptAnswer for Option<Vec<u8>> {
     }
 }
 
+/// What came of a request, and whether it changed something: only then its answer is kept.
+struct Outcome<T> {
+    result: Result<T, Refusal>,
+    changed: bool,
+}
+
+impl<T> From<Result<T, Refusal>> for Outcome<T> {
+    /// What is not refused changed something.
+    fn from(result: Result<T, Refusal>) -> Self {
+        Self { changed: result.is_ok(), result }
+    }
+}
+
 /// The bytes of an answer to keep; `None` for one that is not kept.
 fn kept_answer<T: KeptAnswer>(
     id: RequestId,
-    result: &Result<T, Refusal>,
+    outcome: &Outcome<T>,
 ) -> Result<Option<Vec<u8>>, StorageError> {
-    let result = match result {
-        Ok(value) => Ok(value.reply()),
-        Err(Refusal::Busy { .. } | Refusal::TooLarge) => return Ok(None),
-        Err(refusal) => Err(Failure::Refused(*refusal)),
-    };
-    let bytes = Answer { id, result }.to_bytes();
+    let Outcome { result: Ok(value), changed: true } = outcome else { return Ok(None) };
+    let bytes = Answer { id, result: Ok(value.reply()) }.to_bytes();
     bytes.map(Some).map_err(|error| StorageError(error.to_string()))
 }
 
 /// What [`kept_answer`] kept. An answer of another kind is a refusal.
 fn read_answer<T: KeptAnswer>(bytes: &[u8]) -> Result<Result<T, Refusal>, StorageError> {
     let answer = Answer::from_bytes(bytes).map_err(|error| StorageError(error.to_string()))?;
-    match answer.result {
-        Ok(reply) => Ok(T::from_reply(reply).ok_or(Refusal::Denied)),
-        Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
-        Err(Failure::Unknown) => Err(StorageError("an answer is damaged".into())),
-    }
+    let reply = answer.result.map_err(|_| StorageError("an answer is damaged".into()))?;
+    Ok(T::from_reply(reply).ok_or(Refusal::Denied))
 }

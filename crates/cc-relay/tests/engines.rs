@@ -1,14 +1,22 @@
 //! The engines: each does what a storage must, both do the same, and what is stored survives.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use cc_client::{AccessHash, Follows, LogId, Position, PublishedPackage, RequestId};
+use cc_client::{
+    AccessHash, AccessToken, Append, Call, DeliveryService as _, Follows, LogId, MailboxKey,
+    MemoryService, Position, Publish, PublishedPackage, Purpose, Read, ReadAccess, Reply, Request,
+    RequestId,
+};
+use cc_core::Secret;
 use cc_relay::{
-    conformance,
+    Clock, Limits, Rate, Relay, conformance,
     storage::{
-        self, Hour, MemoryStorage, OpenError, Reader, Retention, SqliteStorage, Storage,
-        StoredAppend,
+        self, ClockRecord, Hour, ITEM_COST, MemoryStorage, OpenError, Reader, Retention,
+        SqliteStorage, Storage, StoredAppend,
     },
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -71,6 +79,152 @@ async fn one_relay_has_a_file() {
     std::fs::write(&path, "no database, but long enough to look like one".repeat(100)).unwrap();
     let damaged = storage::open(&url, Retention::default());
     assert!(matches!(damaged, Err(OpenError::File { .. })));
+}
+
+/// A clock that is set by hand.
+#[derive(Clone, Default)]
+struct SetClock(Arc<Mutex<(u64, Duration)>>);
+
+impl Clock for SetClock {
+    fn wall(&self) -> u64 {
+        self.0.lock().unwrap().0
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.lock().unwrap().1
+    }
+}
+
+/// Only what the relay has seen passing counts: a clock that is wrong at a start, in either direction, and however
+/// often, deletes nothing and keeps nothing for ever.
+#[tokio::test]
+async fn a_wrong_clock_deletes_nothing() {
+    const HOUR: u64 = 3_600_000;
+    const TODAY: u64 = 500_000;
+    const YEAR: u64 = 365 * 24;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.db");
+    let clock = SetClock::default();
+    let start = |wall: u64| {
+        clock.0.lock().unwrap().0 = wall * HOUR;
+        let storage = SqliteStorage::open(&path, Retention::default()).unwrap();
+        Relay::with_clock(Arc::new(storage), Limits::default(), clock.clone())
+    };
+    // The wall clock stands still: it is not asked but at a start.
+    let pass = |hours: u64| clock.0.lock().unwrap().1 += Duration::from_millis(hours * HOUR);
+    let (log, access) = (LogId::random().unwrap(), AccessToken::new(Secret::take(&mut [1; 32])));
+    let perform = async |relay: &Relay, call| {
+        let request = Request { id: RequestId::random().unwrap(), call };
+        relay.answer(request).await.unwrap()
+    };
+    let append = async |relay: &Relay| {
+        let items = vec![b"x".to_vec()];
+        let append = Append { log, access: Some(access.clone()), commit: None, items };
+        perform(relay, Call::Append(append)).await
+    };
+    let forgotten = async |relay: &Relay| {
+        relay.expire().await.unwrap();
+        let access = ReadAccess::Token(access.clone());
+        let read = Read { log, after: Position(0), access };
+        let Reply::Page(page) = perform(relay, Call::Read(read)).await else { panic!("no page") };
+        page.forgotten.0
+    };
+    let relay = start(TODAY);
+    append(&relay).await;
+    drop(relay);
+    // A year ahead, back, and ahead again: each jump is a day at the most.
+    for wall in [TODAY + YEAR, TODAY, TODAY + YEAR, 0, TODAY + YEAR, TODAY] {
+        let relay = start(wall);
+        assert_eq!(forgotten(&relay).await, 0, "at {wall}");
+        drop(relay);
+        // Nor by starting again with the same clock.
+        assert_eq!(forgotten(&start(wall)).await, 0, "at {wall}");
+    }
+    // In 1970, what is appended grows old as anywhere, by the time that passes.
+    let relay = start(0);
+    append(&relay).await;
+    let age = u64::from(Retention::default().age);
+    pass(age - 4 * 24);
+    assert_eq!(forgotten(&relay).await, 0);
+    pass(4 * 24 + 1);
+    assert_eq!(forgotten(&relay).await, 2);
+    append(&relay).await;
+    drop(relay);
+    // What was up to now is not forgotten at a restart, and hours of short runs add up.
+    let mut wall = 1;
+    for _ in 0..age {
+        let relay = start(wall);
+        assert_eq!(forgotten(&relay).await, 2);
+        wall += 1;
+    }
+    assert_eq!(forgotten(&start(wall + 1)).await, 3);
+    let storage = SqliteStorage::open(&path, Retention::default()).unwrap();
+    let kept = storage.clock().await.unwrap().unwrap();
+    assert_eq!(kept.wall, Hour(u32::try_from(wall).unwrap() + 1));
+    assert!(matches!(kept, ClockRecord { relay, .. } if relay > Hour(500_000)));
+}
+
+/// The two services in memory, that of the client's tests and that of the relay, keep the same rules.
+#[derive(Debug, Clone)]
+enum Asked {
+    Append { log: u8, access: Option<u8>, commit: Option<(u8, Option<u8>)>, items: u8 },
+    Read { log: u8, after: u8, access: Option<u8> },
+    Publish { mailbox: u8, last_resort: Vec<bool> },
+    Claim { mailbox: u8 },
+}
+
+fn asked() -> impl Strategy<Value = (u8, Asked)> {
+    let (log, access) = (0_u8..2, option::of(0_u8..3));
+    let commit = option::weighted(0.4, (0_u8..8, option::of(0_u8..3)));
+    let what = prop_oneof![
+        6 => (log.clone(), access.clone(), commit, 0_u8..3)
+            .prop_map(|(log, access, commit, items)| Asked::Append { log, access, commit, items }),
+        4 => (log.clone(), 0_u8..10, access)
+            .prop_map(|(log, after, access)| Asked::Read { log, after, access }),
+        1 => (log.clone(), vec(any::<bool>(), 0..4))
+            .prop_map(|(mailbox, last_resort)| Asked::Publish { mailbox, last_resort }),
+        2 => log.prop_map(|mailbox| Asked::Claim { mailbox }),
+    ];
+    (any::<u8>(), what)
+}
+
+impl Asked {
+    /// The request, by somebody who has the keys of the mailboxes.
+    fn request(&self, id: u8, keys: &[MailboxKey]) -> Request {
+        let id = RequestId::from_bytes([id; 16]);
+        let key = |log: u8| &keys[usize::from(log)];
+        let token = |token: u8| AccessToken::new(Secret::take(&mut [token + 1; 32]));
+        let call = match self.clone() {
+            Self::Append { log, access, commit, items } => Call::Append(Append {
+                log: key(log).address(),
+                access: access.map(token),
+                commit: commit.map(|(after, next)| Follows {
+                    after: Position(after.into()),
+                    next: next.map(|next| token(next).hash()),
+                }),
+                items: (0..items).map(|item| vec![item; 3]).collect(),
+            }),
+            Self::Read { log, after, access } => {
+                let after = Position(after.into());
+                let access = match access {
+                    Some(access) => ReadAccess::Token(token(access)),
+                    None => ReadAccess::Owner(key(log).prove(id, Purpose::Read(after))),
+                };
+                Call::Read(Read { log: key(log).address(), after, access })
+            }
+            Self::Publish { mailbox, last_resort } => {
+                let package = |(at, last_resort): (usize, bool)| PublishedPackage {
+                    bytes: format!("{at}").into_bytes(),
+                    last_resort,
+                };
+                let packages: Vec<_> = last_resort.into_iter().enumerate().map(package).collect();
+                let proof = key(mailbox).prove(id, Purpose::Publish(&packages));
+                Call::Publish(Publish { mailbox: key(mailbox).address(), proof, packages })
+            }
+            Self::Claim { mailbox } => Call::Claim(key(mailbox).address()),
+        };
+        Request { id, call }
+    }
 }
 
 /// One call, with few addresses, tokens and ids, so that they meet.
@@ -150,11 +304,13 @@ proptest! {
         let path = folder.path().join("relay.db");
         let retention = Retention {
             age: 24,
+            claims: 12,
             idle: 40,
-            log_bytes: 1000,
-            mailbox_bytes: 700,
+            log_bytes: 1000 + 6 * ITEM_COST,
+            mailbox_bytes: 700 + 4 * ITEM_COST,
             packages: 5,
-            package_bytes: 40,
+            package_bytes: 60,
+            total_bytes: 1 << 40,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -174,5 +330,29 @@ proptest! {
             }
             Ok(())
         })?;
+    }
+
+    /// A relay and the service of the client's tests give the same answers.
+    #[test]
+    fn the_service_of_the_clients_tests_does_as_a_relay(asked in vec(asked(), 1..60)) {
+        let keys = [(); 2].map(|()| MailboxKey::generate().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let storage = Arc::new(MemoryStorage::new(Retention::default()));
+        let limits = Limits { mailbox_items: Rate::new(0, 0), ..Limits::default() };
+        let relay = Relay::new(storage, limits);
+        let mut service = MemoryService::new();
+        for (id, asked) in &asked {
+            let request = asked.request(*id, &keys);
+            let theirs = match &request.call {
+                Call::Append(append) => service.append(request.id, append).map(Reply::Appended),
+                Call::Read(read) => service.read(request.id, read).map(Reply::Page),
+                Call::Publish(publish) => service
+                    .publish(request.id, publish)
+                    .map(|remaining| Reply::Published { remaining }),
+                Call::Claim(mailbox) => service.claim(request.id, mailbox).map(Reply::Claimed),
+            };
+            let ours = runtime.block_on(relay.answer(request));
+            prop_assert_eq!(theirs, ours, "{:?}", asked);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use cc_client::{
-    AccessToken, Answer, Call, Failure, LogId, MAX_ITEM_LEN, MailboxKey, Position, Publish,
+    AccessToken, Answer, Call, Failure, LogId, MAX_ITEM_LEN, MailboxKey, Page, Position, Publish,
     PublishedPackage, Purpose, Refusal, Reply, Request,
 };
 use cc_relay::{
@@ -58,7 +58,8 @@ fn who_was_removed_and_who_never_was_there_gets_nothing() {
     assert!(page(service.perform(&read(log, 2, &old))).items.is_empty());
     assert_eq!(service.perform(&read(log, 0, &outsider)), DENIED);
     assert_eq!(service.perform(&append(log, Some(&outsider), &[b"flood"])), DENIED);
-    assert_eq!(service.perform(&append(log, None, &[b"flood"])), DENIED);
+    // Without a token it goes to a mailbox, which is not this log.
+    assert_eq!(service.perform(&append(log, None, &[b"flood"])), appended(1));
     assert_eq!(service.perform(&commit(log, &outsider, 2, Some(&outsider))), DENIED);
     assert_eq!(page(service.perform(&read(log, 0, &new))).items.len(), 3);
 }
@@ -83,7 +84,8 @@ fn a_mailbox_opens_for_its_owner_alone() {
         read.after = Position(1);
     }
     assert_eq!(service.perform(&further), DENIED);
-    assert_eq!(service.perform(&read(mailbox, 0, &token(1))), DENIED);
+    let group = page(service.perform(&read(mailbox, 0, &token(1))));
+    assert_eq!((group.items.len(), group.head), (0, Position(0)), "a group there is another log");
     assert_eq!(page(service.perform(&honest)).items.len(), 1);
     // Key packages are the owner's to publish.
     let package = PublishedPackage { bytes: b"package".to_vec(), last_resort: false };
@@ -216,6 +218,53 @@ fn who_is_slow_is_let_go() {
         sent += 1;
     }
     assert!(sent < 60, "{sent} bytes in as many twentieths of a second");
+}
+
+/// An answer on a slow line takes as long as it comes; a relay that says nothing more is given up.
+#[test]
+fn an_answer_may_be_slow_but_must_go_on() {
+    use std::{net::TcpListener, sync::mpsc};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let patience = Duration::from_millis(800);
+    let service = HttpService::new(&url).with_patience(patience);
+    let request = read(LogId::random().unwrap(), 0, &token(1));
+    let head = Position(5);
+    let result = Ok(Reply::Page(Page { items: Vec::new(), forgotten: Position(0), head }));
+    let answer = Answer { id: request.id, result }.to_bytes().unwrap();
+    let (ended, end) = mpsc::channel::<()>();
+    let server = std::thread::spawn(move || {
+        for stops in [false, true] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = [0; 4096];
+            assert_ne!(stream.read(&mut heard).unwrap(), 0);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+            stream.write_all(head.as_bytes()).unwrap();
+            let (first, rest) = answer.split_at(answer.len() - 12);
+            stream.write_all(first).unwrap();
+            if stops {
+                let _ended = end.recv();
+                break;
+            }
+            // Longer than the patience in all.
+            for byte in rest {
+                std::thread::sleep(patience / 8);
+                stream.write_all(&[*byte]).unwrap();
+            }
+        }
+    });
+    let start = Instant::now();
+    assert_eq!(page(service.perform(&request)).head, head);
+    assert!(start.elapsed() > patience, "{:?}", start.elapsed());
+    let (start, fresh) = (Instant::now(), HttpService::new(&url).with_patience(patience));
+    assert_eq!(fresh.perform(&request), Err(Failure::Unknown));
+    assert!(
+        (patience..Duration::from_secs(20)).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
+    drop(ended);
+    server.join().unwrap();
 }
 
 /// The head of a request of 16 MiB.
@@ -391,6 +440,8 @@ fn metrics_count_and_name_nobody() {
         "relay_bytes_in_total 8",
         "relay_bytes_out_total 8",
         "relay_request_seconds_count 3",
+        "relay_storage_limit_bytes 17179869184",
+        "relay_storage_refused_total 0",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
@@ -501,6 +552,64 @@ async fn who_follows_before_there_is_a_log_is_told_of_its_own_alone() {
     assert!(told.is_err(), "{told:?}");
 }
 
+/// Whoever founds a group at the address of a mailbox, before or after there is one, has another log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_at_the_address_of_a_mailbox_is_another_log() {
+    let (relay, service) = open_relay();
+    let (key, founder) = (MailboxKey::generate().unwrap(), token(1));
+    let address = key.address();
+    let mut follower = FollowStream::connect(&relay.url, None).await.unwrap();
+    follower.follow(&read(address, 0, &founder)).await.unwrap();
+    follower.follow(&read_mailbox(&key, 0)).await.unwrap();
+    while !relay.relay.metrics_text().contains("relay_followed_logs 2") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mailbox = read_mailbox(&key, 0);
+    let done = tokio::task::spawn_blocking(move || {
+        let group = append(address, Some(&founder), &[b"mine", b"alone"]);
+        assert_eq!(service.perform(&group), appended(2));
+        assert_eq!(service.perform(&append(address, None, &[b"welcome"])), appended(1));
+        let seen = page(service.perform(&mailbox));
+        assert_eq!((&seen.items[0].bytes[..], seen.head), (&b"welcome"[..], Position(1)));
+        assert_eq!(page(service.perform(&read(address, 0, &founder))).items.len(), 2);
+    });
+    done.await.unwrap();
+    let mut told = [follower.next().await.unwrap(), follower.next().await.unwrap()];
+    told.sort_by_key(|notice| matches!(notice, Notice::Moved { head, .. } if head.0 == 2));
+    assert_eq!(told, [1, 2].map(|head| Notice::Moved { log: address, head: Position(head) }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_followed_counts_as_memory() {
+    // So little that one client may have all of it.
+    let options = ServerOptions { memory: 16 << 10, ..ServerOptions::default() };
+    let relay = start(memory(), common::unlimited(), options);
+    let connect = async || FollowStream::connect(&relay.url, None).await.unwrap();
+    let mut greedy = connect().await;
+    let logs = [(); 33].map(|()| LogId::random().unwrap());
+    for log in logs {
+        greedy.follow(&read(log, 0, &token(1))).await.unwrap();
+    }
+    let busy = Notice::Ended { log: logs[32], why: Ended::Busy };
+    assert_eq!(greedy.next().await.unwrap(), busy);
+    assert!(relay.relay.metrics_text().contains("relay_followed_logs 32"));
+    // What is no longer followed is given back, and so is all when the connection ends.
+    greedy.unfollow(&logs[0]).await.unwrap();
+    let mut other = connect().await;
+    other.follow(&read(logs[0], 0, &token(1))).await.unwrap();
+    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(greedy);
+    for log in logs {
+        other.follow(&read(log, 0, &token(1))).await.unwrap();
+    }
+    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(other.next().await.unwrap(), busy);
+}
+
 /// Who does not read is told the last position only, when it reads again: nothing waits for it but that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_does_not_read_costs_one_position_a_log() {
@@ -558,7 +667,9 @@ async fn a_relay_with_a_certificate_of_its_own() {
 #[test]
 fn a_failing_storage_is_unknown_and_not_refused() {
     use cc_client::RequestId;
-    use cc_relay::storage::{Hour, ReadPage, Reader, StorageError, StoredAppend, Task};
+    use cc_relay::storage::{
+        ClockRecord, Hour, ReadPage, Reader, StorageError, StoredAppend, Task, Usage,
+    };
     struct Broken;
     fn broken<'a, T: Send + 'a>() -> Task<'a, T> {
         Box::pin(async { Err(StorageError("the disk is full".into())) })
@@ -601,8 +712,17 @@ fn a_failing_storage_is_unknown_and_not_refused() {
         fn expire(&self, _: Hour) -> Task<'_, bool> {
             broken()
         }
+        fn clock(&self) -> Task<'_, Option<ClockRecord>> {
+            broken()
+        }
+        fn set_clock(&self, _: ClockRecord) -> Task<'_, ()> {
+            broken()
+        }
         fn check(&self) -> Task<'_, ()> {
             broken()
+        }
+        fn usage(&self) -> Usage {
+            Usage::default()
         }
     }
     let relay = start(Arc::new(Broken), common::unlimited(), ServerOptions::default());

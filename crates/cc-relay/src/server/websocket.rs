@@ -1,6 +1,6 @@
 //! Following logs over a WebSocket.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     extract::{
@@ -10,13 +10,13 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use cc_client::{Call, LogId, Request};
+use cc_client::{Call, LogId, ReadAccess, Request};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::{ended, http::Connection};
+use super::{ended, http::Connection, memory::Taken};
 use crate::{
     ClientAddress, Ended, FollowRequest, MAX_NOTICE_LEN,
-    followers::{Follower, MAX_FOLLOWED},
+    followers::{FOLLOWED_COST, Follower, MAX_FOLLOWED},
     metrics::{Gauge, add},
 };
 
@@ -44,7 +44,8 @@ struct Session<'a> {
     connection: &'a Connection,
     client: ClientAddress,
     follower: Arc<Follower>,
-    logs: BTreeSet<LogId>,
+    /// The memory of each log that is followed, and whether it is a mailbox.
+    logs: BTreeMap<(LogId, bool), Taken>,
 }
 
 async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSocket) {
@@ -52,7 +53,7 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
     let metrics = shared.relay.metrics();
     let _counted = Gauge::up(&metrics.followers);
     let follower = Arc::new(Follower::default());
-    let mut session = Session { connection, client, follower, logs: BTreeSet::new() };
+    let mut session = Session { connection, client, follower, logs: BTreeMap::new() };
     let mut ending = shared.ending.clone();
     let mut pings = interval_at(Instant::now() + PING, PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,7 +100,7 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
             }
         }
     };
-    for log in &session.logs {
+    for (log, _) in session.logs.keys() {
         shared.relay.unfollow(&session.follower, log);
     }
     if let Some(code) = close {
@@ -115,21 +116,39 @@ impl Session<'_> {
         let relay = &self.connection.shared.relay;
         match FollowRequest::from_bytes(bytes) {
             Ok(FollowRequest::Follow(Request { id, call: Call::Read(read) })) => {
-                let full = self.logs.len() >= MAX_FOLLOWED && !self.logs.contains(&read.log);
-                if full || relay.admit(self.client, bytes.len()).is_err() {
-                    self.follower.tell(read.log, None, Some(Ended::Busy));
+                let mailbox = matches!(read.access, ReadAccess::Owner(_));
+                if !self.admit((read.log, mailbox), bytes.len()).await {
+                    self.follower.tell(read.log, mailbox, None, Some(Ended::Busy));
                     return true;
                 }
-                self.logs.insert(read.log);
                 relay.follow(&self.follower, id, &read).await;
                 true
             }
             Ok(FollowRequest::Unfollow(log)) => {
-                self.logs.remove(&log);
+                self.logs.retain(|(followed, _), _| *followed != log);
                 relay.unfollow(&self.follower, &log);
                 true
             }
             Ok(FollowRequest::Follow(_)) | Err(_) => false,
         }
+    }
+
+    /// Whether the client may follow this, too.
+    async fn admit(&mut self, followed: (LogId, bool), length: usize) -> bool {
+        let shared = &self.connection.shared;
+        if shared.relay.admit(self.client, length).is_err() {
+            return false;
+        }
+        if self.logs.contains_key(&followed) {
+            return true;
+        }
+        if self.logs.len() >= MAX_FOLLOWED {
+            return false;
+        }
+        let Some(memory) = shared.memory.take(self.client, FOLLOWED_COST).await else {
+            return false;
+        };
+        self.logs.insert(followed, memory);
+        true
     }
 }

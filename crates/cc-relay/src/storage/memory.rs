@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
 
 use cc_client::{
@@ -10,8 +10,9 @@ use cc_client::{
 };
 
 use super::{
-    Hour, KeptAnswer, MAILBOX_FULL, MAX_PAST_EPOCHS, PageItems, ReadPage, Reader, Retention,
-    Storage, StorageError, StoredAppend, Task, kept_answer, read_answer,
+    ClockRecord, Hour, ITEM_COST, KeptAnswer, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM, Outcome,
+    PageItems, ReadPage, Reader, Retention, Room, Storage, StorageError, StoredAppend, Task, Usage,
+    cost, item_cost, kept_answer, read_answer,
 };
 
 /// Keeps everything in memory, and nothing over a restart.
@@ -19,13 +20,24 @@ use super::{
 pub struct MemoryStorage {
     inner: Mutex<Inner>,
     retention: Retention,
+    room: Room,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    logs: BTreeMap<LogId, Log>,
+    logs: BTreeMap<Address, Log>,
     packages: BTreeMap<LogId, VecDeque<(Hour, PublishedPackage)>>,
     answers: BTreeMap<RequestId, (Hour, Vec<u8>)>,
+    /// Ids of claims whose answers are kept, the oldest first.
+    claims: BTreeMap<LogId, VecDeque<RequestId>>,
+    clock: Option<ClockRecord>,
+}
+
+/// Groups and mailboxes have addresses of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Address {
+    Group(LogId),
+    Mailbox(LogId),
 }
 
 #[derive(Debug)]
@@ -35,7 +47,9 @@ struct Log {
     items: VecDeque<Stored>,
     head: u64,
     last_commit: Position,
+    /// With what each item costs beside.
     bytes: u64,
+    /// The last append, or read by the owner of a mailbox.
     touched: Hour,
 }
 
@@ -43,7 +57,10 @@ struct Log {
 enum Kind {
     /// The hash of each epoch's token, and the commit that ended the epoch. The last one goes on.
     Group(VecDeque<(AccessHash, Option<Position>)>),
-    Mailbox,
+    Mailbox {
+        /// Its owner was there.
+        owned: bool,
+    },
     Gone,
 }
 
@@ -52,13 +69,15 @@ struct Stored {
     commit: bool,
     hour: Hour,
     bytes: Vec<u8>,
+    /// Of the request, at its last item.
+    request: Option<RequestId>,
 }
 
 impl MemoryStorage {
     /// An empty one.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
-        Self { inner: Mutex::default(), retention }
+        Self { inner: Mutex::default(), retention, room: Room::new(&retention) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -68,19 +87,20 @@ impl MemoryStorage {
     /// Does what the request asks for, unless it was answered before.
     fn once<T: KeptAnswer>(
         &self,
+        inner: &mut Inner,
         id: RequestId,
         now: Hour,
-        work: impl FnOnce(&mut Inner) -> Result<T, Refusal>,
+        work: impl FnOnce(&mut Inner) -> Outcome<T>,
     ) -> Result<Result<T, Refusal>, StorageError> {
-        let mut inner = self.inner();
         if let Some((_, answer)) = inner.answers.get(&id) {
             return read_answer(answer);
         }
-        let result = work(&mut inner);
-        if let Some(answer) = kept_answer(id, &result)? {
+        let outcome = work(inner);
+        if let Some(answer) = kept_answer(id, &outcome)? {
             inner.answers.insert(id, (now, answer));
         }
-        Ok(result)
+        self.room.count(inner.used(), &outcome.result);
+        Ok(outcome.result)
     }
 }
 
@@ -95,7 +115,9 @@ impl Storage for MemoryStorage {
         append: StoredAppend,
         now: Hour,
     ) -> Task<'_, Result<Position, Refusal>> {
-        ready(self.once(id, now, |inner| inner.append(&append, now, &self.retention)))
+        let work =
+            |inner: &mut Inner| inner.append(id, &append, now, &self.retention, &self.room).into();
+        ready(self.once(&mut self.inner(), id, now, work))
     }
 
     fn read(
@@ -105,7 +127,7 @@ impl Storage for MemoryStorage {
         reader: Reader,
         now: Hour,
     ) -> Task<'_, Result<ReadPage, Refusal>> {
-        ready(Ok(self.inner().read(log, after, reader, now)))
+        ready(Ok(self.inner().read(log, after, reader, now, &self.retention)))
     }
 
     fn publish(
@@ -115,8 +137,10 @@ impl Storage for MemoryStorage {
         packages: Vec<PublishedPackage>,
         now: Hour,
     ) -> Task<'_, Result<u32, Refusal>> {
-        let retention = &self.retention;
-        ready(self.once(id, now, |inner| inner.publish(mailbox, packages, now, retention)))
+        let work = |inner: &mut Inner| {
+            inner.publish(mailbox, packages, now, &self.retention, &self.room).into()
+        };
+        ready(self.once(&mut self.inner(), id, now, work))
     }
 
     fn claim(
@@ -125,33 +149,56 @@ impl Storage for MemoryStorage {
         mailbox: LogId,
         now: Hour,
     ) -> Task<'_, Result<Option<Vec<u8>>, Refusal>> {
-        ready(self.once(id, now, |inner| Ok(inner.claim(mailbox))))
+        let mut inner = self.inner();
+        let again = inner.answers.contains_key(&id);
+        let answer = self.once(&mut inner, id, now, |inner| inner.claim(mailbox));
+        if !again && inner.answers.contains_key(&id) {
+            inner.bound_claims(id, mailbox, &self.retention);
+        }
+        ready(answer)
     }
 
     fn expire(&self, now: Hour) -> Task<'_, bool> {
-        self.inner().expire(now, &self.retention);
+        let mut inner = self.inner();
+        inner.expire(now, &self.retention);
+        self.room.count(inner.used(), &Ok(()));
         ready(Ok(false))
+    }
+
+    fn clock(&self) -> Task<'_, Option<ClockRecord>> {
+        ready(Ok(self.inner().clock))
+    }
+
+    fn set_clock(&self, clock: ClockRecord) -> Task<'_, ()> {
+        self.inner().clock = Some(clock);
+        ready(Ok(()))
     }
 
     fn check(&self) -> Task<'_, ()> {
         ready(Ok(()))
+    }
+
+    fn usage(&self) -> Usage {
+        self.room.usage()
     }
 }
 
 impl Inner {
     fn append(
         &mut self,
+        id: RequestId,
         append: &StoredAppend,
         now: Hour,
         retention: &Retention,
+        room: &Room,
     ) -> Result<Position, Refusal> {
         append.check_size()?;
         let StoredAppend { log, access, commit, items } = append;
-        let length: usize = items.iter().map(Vec::len).sum();
-        let length = u64::try_from(length).unwrap_or(u64::MAX);
-        let head = self.logs.get(log).map_or(Position::START, |log| log.last_commit);
-        match (self.logs.get(log).map(|log| &log.kind), access) {
-            (None, _) | (Some(Kind::Mailbox), None) => {}
+        let cost = cost(items);
+        let address = if access.is_some() { Address::Group(*log) } else { Address::Mailbox(*log) };
+        let found = self.logs.get(&address);
+        let head = found.map_or(Position::START, |log| log.last_commit);
+        match (found.map(|log| &log.kind), access) {
             (Some(Kind::Gone), _) => return Err(Refusal::Gone),
             (Some(Kind::Group(epochs)), Some(hash)) => {
                 match epochs.iter().rfind(|(known, _)| known == hash) {
@@ -160,25 +207,32 @@ impl Inner {
                     None => return Err(Refusal::Denied),
                 }
             }
-            (Some(Kind::Group(_)), None) | (Some(Kind::Mailbox), Some(_)) => {
-                return Err(Refusal::Denied);
-            }
+            (None | Some(Kind::Group(_) | Kind::Mailbox { .. }), _) => {}
         }
         if commit.is_some_and(|commit| commit.after != head) {
             return Err(Refusal::Conflict { head });
         }
-        let bytes = self.logs.get(log).map_or(0, |log| log.bytes);
-        if access.is_none() && bytes + length > retention.mailbox_bytes {
+        let bytes = found.map_or(0, |log| log.bytes);
+        if access.is_none() && bytes.saturating_add(cost) > retention.mailbox_bytes {
             return Err(MAILBOX_FULL);
         }
-        let log = self.logs.entry(*log).or_insert_with(|| Log::new(*access, now));
+        if access.is_none() || found.is_none() {
+            room.for_strangers(self.used(), cost)?;
+        } else {
+            self.make_room(room.to_forget(self.used(), cost), room)?;
+        }
+        let log = self.logs.entry(address).or_insert_with(|| Log::new(*access, now));
         for item in items {
             log.items.push_back(Stored {
                 commit: commit.is_some(),
                 hour: now,
                 bytes: item.clone(),
+                request: None,
             });
             log.head += 1;
+        }
+        if let (Some(last), Some(_)) = (log.items.back_mut(), access) {
+            last.request = Some(id);
         }
         let head = Position(log.head);
         if let Some(Follows { next, .. }) = commit {
@@ -193,12 +247,40 @@ impl Inner {
                 }
             }
         }
-        log.bytes += length;
+        log.bytes += cost;
         log.touched = now;
         while access.is_some() && log.bytes > retention.log_bytes && log.items.len() > items.len() {
-            log.forget_first();
+            if let Some(request) = log.forget_first() {
+                self.answers.remove(&request);
+            }
         }
         Ok(head)
+    }
+
+    /// Forgets so many bytes of the groups that have most.
+    fn make_room(&mut self, bytes: u64, room: &Room) -> Result<(), Refusal> {
+        let mut freed = 0_u64;
+        while freed < bytes {
+            let groups = self.logs.values_mut().filter(|log| matches!(log.kind, Kind::Group(_)));
+            let largest = groups.max_by_key(|log| log.bytes).filter(|log| log.bytes > 0);
+            let Some(largest) = largest else { break };
+            let before = largest.bytes;
+            let request = largest.forget_first();
+            freed = freed.saturating_add(before - largest.bytes);
+            room.forgotten.fetch_add(1, Ordering::Relaxed);
+            if let Some(request) = request {
+                self.answers.remove(&request);
+            }
+        }
+        if bytes > 0 && freed == 0 { Err(NO_ROOM) } else { Ok(()) }
+    }
+
+    /// Bytes of everything.
+    fn used(&self) -> u64 {
+        let logs = self.logs.values().map(|log| ITEM_COST.saturating_add(log.bytes));
+        let packages = self.packages.values().flatten().map(|(_, package)| package.bytes.len());
+        let answers = self.answers.values().map(|(_, answer)| answer.len());
+        logs.chain(packages.chain(answers).map(item_cost)).fold(0, u64::saturating_add)
     }
 
     fn read(
@@ -207,31 +289,35 @@ impl Inner {
         after: Position,
         reader: Reader,
         now: Hour,
+        retention: &Retention,
     ) -> Result<ReadPage, Refusal> {
-        let last = match reader {
+        let (address, last) = match reader {
             Reader::Owner => {
-                let log = self.logs.entry(log).or_insert_with(|| Log::new(None, now));
-                if !matches!(log.kind, Kind::Mailbox) {
-                    log.kind = Kind::Mailbox;
-                    log.items.clear();
-                    log.bytes = 0;
+                let address = Address::Mailbox(log);
+                if let Some(log) = self.logs.get_mut(&address) {
+                    if log.touched < now.minus(retention.idle / 4) {
+                        log.touched = now;
+                    }
+                    log.kind = Kind::Mailbox { owned: true };
+                    while log.forgotten() < after && !log.items.is_empty() {
+                        log.forget_first();
+                    }
                 }
-                while log.forgotten() < after && !log.items.is_empty() {
-                    log.forget_first();
-                }
-                None
+                (address, None)
             }
-            Reader::Token(hash) => match self.logs.get(&log).map(|log| &log.kind) {
-                None => return Ok(ReadPage::EMPTY),
-                Some(Kind::Group(epochs)) => {
-                    let epoch = epochs.iter().rfind(|(known, _)| *known == hash);
-                    epoch.ok_or(Refusal::Denied)?.1
+            Reader::Token(hash) => {
+                let address = Address::Group(log);
+                match self.logs.get(&address).map(|log| &log.kind) {
+                    Some(Kind::Group(epochs)) => {
+                        let epoch = epochs.iter().rfind(|(known, _)| *known == hash);
+                        (address, epoch.ok_or(Refusal::Denied)?.1)
+                    }
+                    Some(Kind::Gone) => return Err(Refusal::Gone),
+                    None | Some(Kind::Mailbox { .. }) => return Ok(ReadPage::EMPTY),
                 }
-                Some(Kind::Mailbox) => return Err(Refusal::Denied),
-                Some(Kind::Gone) => return Err(Refusal::Gone),
-            },
+            }
         };
-        let Some(log) = self.logs.get(&log) else { return Ok(ReadPage::EMPTY) };
+        let Some(log) = self.logs.get(&address) else { return Ok(ReadPage::EMPTY) };
         let forgotten = log.forgotten();
         let head = last.unwrap_or(Position(log.head));
         let mut page = PageItems::new();
@@ -258,6 +344,7 @@ impl Inner {
         packages: Vec<PublishedPackage>,
         now: Hour,
         retention: &Retention,
+        room: &Room,
     ) -> Result<u32, Refusal> {
         let replaces = packages.iter().any(|package| package.last_resort);
         let there = self.packages.get(&mailbox).into_iter().flatten().map(|(_, package)| package);
@@ -269,6 +356,8 @@ impl Inner {
         if count > retention.packages || bytes > retention.package_bytes {
             return Err(Refusal::TooLarge);
         }
+        let new = packages.iter().map(|package| item_cost(package.bytes.len()));
+        room.for_strangers(self.used(), new.fold(0, u64::saturating_add))?;
         let there = self.packages.entry(mailbox).or_default();
         there.retain(|(_, package)| !(replaces && package.last_resort));
         there.extend(packages.into_iter().map(|package| (now, package)));
@@ -276,18 +365,49 @@ impl Inner {
         Ok(u32::try_from(remaining).unwrap_or(u32::MAX))
     }
 
-    fn claim(&mut self, mailbox: LogId) -> Option<Vec<u8>> {
-        let there = self.packages.get_mut(&mailbox)?;
-        match there.iter().position(|(_, package)| !package.last_resort) {
+    fn claim(&mut self, mailbox: LogId) -> Outcome<Option<Vec<u8>>> {
+        let there = self.packages.entry(mailbox).or_default();
+        let one_time = there.iter().position(|(_, package)| !package.last_resort);
+        let package = match one_time {
             Some(at) => there.remove(at).map(|(_, package)| package.bytes),
             None => there.front().map(|(_, package)| package.bytes.clone()),
+        };
+        Outcome { result: Ok(package), changed: one_time.is_some() }
+    }
+
+    /// Forgets the oldest answers to claims of a mailbox that has too many, after this one.
+    fn bound_claims(&mut self, id: RequestId, mailbox: LogId, retention: &Retention) {
+        let Self { claims, answers, .. } = self;
+        let claims = claims.entry(mailbox).or_default();
+        claims.push_back(id);
+        loop {
+            let lengths = claims.iter().filter_map(|claim| answers.get(claim));
+            let bytes: usize = lengths.map(|(_, answer)| answer.len()).sum();
+            let (count, bytes) = (u32::try_from(claims.len()), u64::try_from(bytes));
+            let (count, bytes) = (count.unwrap_or(u32::MAX), bytes.unwrap_or(u64::MAX));
+            if count <= retention.packages && bytes <= retention.package_bytes {
+                break;
+            }
+            let Some(oldest) = claims.pop_front() else { break };
+            answers.remove(&oldest);
         }
     }
 
     fn expire(&mut self, now: Hour, retention: &Retention) {
+        let Self { logs, packages, answers, claims, .. } = self;
         let (oldest, idle) = (now.minus(retention.age), now.minus(retention.idle));
-        self.answers.retain(|_, (hour, _)| *hour >= oldest);
-        for log in self.logs.values_mut() {
+        let (claimed, unknown) = (now.minus(retention.claims), idle.minus(retention.idle));
+        for claims in claims.values_mut() {
+            while let Some(first) = claims.front().copied()
+                && answers.get(&first).is_none_or(|(hour, _)| *hour < claimed)
+            {
+                answers.remove(&first);
+                claims.pop_front();
+            }
+        }
+        claims.retain(|_, claims| !claims.is_empty());
+        answers.retain(|_, (hour, _)| *hour >= oldest);
+        for log in logs.values_mut() {
             while log.items.front().is_some_and(|item| item.hour < oldest) {
                 log.forget_first();
             }
@@ -297,11 +417,17 @@ impl Inner {
                 log.bytes = 0;
             }
         }
-        self.logs.retain(|_, log| log.head > 0 || log.touched >= idle);
-        for packages in self.packages.values_mut() {
+        logs.retain(|_, log| match log.kind {
+            Kind::Group(_) => true,
+            Kind::Gone => log.touched >= unknown,
+            Kind::Mailbox { owned } => {
+                !log.items.is_empty() || log.touched >= if owned { idle } else { oldest }
+            }
+        });
+        for packages in packages.values_mut() {
             packages.retain(|(hour, _)| *hour >= idle);
         }
-        self.packages.retain(|_, packages| !packages.is_empty());
+        packages.retain(|_, packages| !packages.is_empty());
     }
 }
 
@@ -309,7 +435,7 @@ impl Log {
     fn new(access: Option<AccessHash>, now: Hour) -> Self {
         let kind = match access {
             Some(hash) => Kind::Group(VecDeque::from([(hash, None)])),
-            None => Kind::Mailbox,
+            None => Kind::Mailbox { owned: false },
         };
         Self {
             kind,
@@ -325,9 +451,10 @@ impl Log {
         Position(self.head - u64::try_from(self.items.len()).unwrap_or(u64::MAX))
     }
 
-    fn forget_first(&mut self) {
-        if let Some(item) = self.items.pop_front() {
-            self.bytes = self.bytes.saturating_sub(u64::try_from(item.bytes.len()).unwrap_or(0));
-        }
+    /// The id of the request whose last item that was.
+    fn forget_first(&mut self) -> Option<RequestId> {
+        let item = self.items.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(item_cost(item.bytes.len()));
+        item.request
     }
 }

@@ -19,8 +19,8 @@ use cc_client::{LogId, Position, PublishedPackage, Refusal, RequestId};
 use rusqlite::Connection;
 
 use super::{
-    Hour, KeptAnswer, OpenError, ReadPage, Reader, Retention, Storage, StorageError, StoredAppend,
-    Task, kept_answer, read_answer,
+    ClockRecord, Hour, KeptAnswer, OpenError, Outcome, ReadPage, Reader, Retention, Room, Storage,
+    StorageError, StoredAppend, Task, Usage, kept_answer, read_answer,
 };
 use connection::Readers;
 use logs::ReadOutcome;
@@ -31,9 +31,15 @@ use writer::Writer;
 pub struct SqliteStorage {
     readers: Readers,
     writer: Writer,
-    retention: Arc<Retention>,
+    bounds: Arc<Bounds>,
     /// Held as long as the storage is used.
     _lock: File,
+}
+
+#[derive(Debug)]
+struct Bounds {
+    retention: Retention,
+    room: Room,
 }
 
 impl SqliteStorage {
@@ -45,26 +51,31 @@ impl SqliteStorage {
         let lock = lock(path)?;
         let connection = connection::open_writer(path)?;
         let readers = Readers::open(path)?;
+        let bounds = Bounds { retention, room: Room::new(&retention) };
+        let used = expiry::used(&connection).map_err(|error| file_error(path, error))?;
+        bounds.room.count(used, &Ok(()));
         let writer = Writer::start(connection).map_err(|error| file_error(path, error))?;
-        Ok(Self { readers, writer, retention: Arc::new(retention), _lock: lock })
+        Ok(Self { readers, writer, bounds: Arc::new(bounds), _lock: lock })
     }
 
-    /// Does what the request asks for, unless it was answered before.
+    /// Does what the request asks for, unless it was answered before, and keeps the answer.
     async fn once<T: KeptAnswer + Send + 'static>(
         &self,
         id: RequestId,
-        now: Hour,
-        work: impl Fn(&Connection) -> Result<Result<T, Refusal>, SqliteError> + Send + 'static,
+        work: impl Fn(&Connection, &Bounds) -> Result<Outcome<T>, SqliteError> + Send + 'static,
+        keep: impl Fn(&Connection, &Bounds, &[u8]) -> Result<(), SqliteError> + Send + 'static,
     ) -> Result<Result<T, Refusal>, StorageError> {
+        let bounds = Arc::clone(&self.bounds);
         let job = move |connection: &Connection| {
             if let Some(answer) = expiry::answer(connection, id)? {
                 return Ok(read_answer(&answer)?);
             }
-            let result = work(connection)?;
-            if let Some(answer) = kept_answer(id, &result)? {
-                expiry::keep_answer(connection, id, now, &answer)?;
+            let outcome = work(connection, &bounds)?;
+            if let Some(answer) = kept_answer(id, &outcome)? {
+                keep(connection, &bounds, &answer)?;
             }
-            Ok(result)
+            bounds.room.count(expiry::used(connection)?, &outcome.result);
+            Ok(outcome.result)
         };
         self.writer.write(job).await
     }
@@ -77,10 +88,13 @@ impl Storage for SqliteStorage {
         append: StoredAppend,
         now: Hour,
     ) -> Task<'_, Result<Position, Refusal>> {
-        let retention = Arc::clone(&self.retention);
-        let work =
-            move |connection: &Connection| logs::append(connection, &append, now, &retention);
-        Box::pin(self.once(id, now, work))
+        let work = move |connection: &Connection, Bounds { retention, room }: &Bounds| {
+            logs::append(connection, id, &append, now, retention, room).map(Outcome::from)
+        };
+        let keep = move |connection: &Connection, _: &Bounds, answer: &[u8]| {
+            expiry::keep_answer(connection, id, now, answer)
+        };
+        Box::pin(self.once(id, work, keep))
     }
 
     fn read(
@@ -91,12 +105,15 @@ impl Storage for SqliteStorage {
         now: Hour,
     ) -> Task<'_, Result<ReadPage, Refusal>> {
         Box::pin(async move {
-            let read = move |connection: &Connection| logs::read(connection, &log, after, reader);
+            let retention = self.bounds.retention;
+            let read = move |connection: &Connection| {
+                logs::read(connection, &log, after, reader, now, &retention)
+            };
             match self.readers.read(read).await? {
                 ReadOutcome::Done(result) => Ok(result),
                 ReadOutcome::OwnerChangesLog => {
                     let tidy = move |connection: &Connection| {
-                        logs::tidy_mailbox(connection, &log, after, now)
+                        logs::tidy_mailbox(connection, &log, after, now, &retention)
                     };
                     self.writer.write(tidy).await?;
                     match self.readers.read(read).await? {
@@ -117,11 +134,14 @@ impl Storage for SqliteStorage {
         packages: Vec<PublishedPackage>,
         now: Hour,
     ) -> Task<'_, Result<u32, Refusal>> {
-        let retention = Arc::clone(&self.retention);
-        let work = move |connection: &Connection| {
-            packages::publish(connection, &mailbox, &packages, now, &retention)
+        let work = move |connection: &Connection, Bounds { retention, room }: &Bounds| {
+            packages::publish(connection, &mailbox, &packages, now, retention, room)
+                .map(Outcome::from)
         };
-        Box::pin(self.once(id, now, work))
+        let keep = move |connection: &Connection, _: &Bounds, answer: &[u8]| {
+            expiry::keep_answer(connection, id, now, answer)
+        };
+        Box::pin(self.once(id, work, keep))
     }
 
     fn claim(
@@ -130,14 +150,29 @@ impl Storage for SqliteStorage {
         mailbox: LogId,
         now: Hour,
     ) -> Task<'_, Result<Option<Vec<u8>>, Refusal>> {
-        let work = move |connection: &Connection| packages::claim(connection, &mailbox).map(Ok);
-        Box::pin(self.once(id, now, work))
+        let work = move |connection: &Connection, _: &Bounds| packages::claim(connection, &mailbox);
+        let keep = move |connection: &Connection, bounds: &Bounds, answer: &[u8]| {
+            packages::keep_claim(connection, id, &mailbox, now, answer, &bounds.retention)
+        };
+        Box::pin(self.once(id, work, keep))
     }
 
     fn expire(&self, now: Hour) -> Task<'_, bool> {
-        let retention = Arc::clone(&self.retention);
-        let work = move |connection: &Connection| expiry::expire(connection, now, &retention);
+        let bounds = Arc::clone(&self.bounds);
+        let work = move |connection: &Connection| {
+            let more = expiry::expire(connection, now, &bounds.retention)?;
+            bounds.room.count(expiry::used(connection)?, &Ok(()));
+            Ok(more)
+        };
         Box::pin(self.writer.write(work))
+    }
+
+    fn clock(&self) -> Task<'_, Option<ClockRecord>> {
+        Box::pin(self.readers.read(expiry::clock))
+    }
+
+    fn set_clock(&self, clock: ClockRecord) -> Task<'_, ()> {
+        Box::pin(self.writer.write(move |connection| expiry::set_clock(connection, clock)))
     }
 
     fn check(&self) -> Task<'_, ()> {
@@ -145,6 +180,10 @@ impl Storage for SqliteStorage {
             self.readers.read(expiry::check).await?;
             self.writer.write(expiry::check).await
         })
+    }
+
+    fn usage(&self) -> Usage {
+        self.bounds.room.usage()
     }
 }
 

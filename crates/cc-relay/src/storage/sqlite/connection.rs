@@ -12,15 +12,22 @@ use tokio::sync::Semaphore;
 use super::{OpenError, SqliteError, StorageError, file_error};
 
 /// The version of the schema, in `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Reads at the same time.
 const READERS: usize = 4;
 
-/// `kind` is one of `logs::Kind`. Hours are since 1970. `oldest` is that of the first item that is kept.
+/// `kind` is one of `logs::Kind`, of which those of mailboxes are the greater ones: a group and a mailbox may have
+/// the same address. Hours are the relay's. `oldest` is that of the first item that is kept, `request` the id of
+/// the append whose last item it is.
 const SCHEMA: &str = "
+CREATE TABLE clock (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    relay INTEGER NOT NULL,
+    wall INTEGER NOT NULL
+) STRICT;
 CREATE TABLE logs (
     number INTEGER PRIMARY KEY,
-    log BLOB NOT NULL UNIQUE,
+    log BLOB NOT NULL,
     kind INTEGER NOT NULL,
     head INTEGER NOT NULL,
     last_commit INTEGER NOT NULL,
@@ -29,14 +36,16 @@ CREATE TABLE logs (
     touched INTEGER NOT NULL,
     oldest INTEGER
 ) STRICT;
+CREATE UNIQUE INDEX logs_log ON logs (log, kind >= 3);
 CREATE INDEX logs_touched ON logs (kind, touched);
-CREATE INDEX logs_empty ON logs (touched) WHERE head = 0;
 CREATE INDEX logs_oldest ON logs (oldest) WHERE oldest IS NOT NULL;
+CREATE INDEX logs_bytes ON logs (bytes) WHERE kind = 1;
 CREATE TABLE items (
     log INTEGER NOT NULL,
     position INTEGER NOT NULL,
     is_commit INTEGER NOT NULL,
     hour INTEGER NOT NULL,
+    request BLOB,
     bytes BLOB NOT NULL,
     PRIMARY KEY (log, position)
 ) STRICT;
@@ -62,6 +71,15 @@ CREATE TABLE answers (
     answer BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answers_hour ON answers (hour);
+CREATE TABLE claims (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    mailbox BLOB NOT NULL,
+    hour INTEGER NOT NULL,
+    answer BLOB NOT NULL
+) STRICT;
+CREATE INDEX claims_mailbox ON claims (mailbox, number);
+CREATE INDEX claims_hour ON claims (hour);
 ";
 
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {

@@ -1,21 +1,34 @@
 //! Logs and mailboxes.
 
-use cc_client::{AccessHash, Follows, Item, LogId, Page, Position, Refusal};
+use std::{cell::Cell, sync::atomic::Ordering};
+
+use cc_client::{AccessHash, Follows, Item, LogId, Page, Position, Refusal, RequestId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Hour, ReadPage, Reader, Retention, SqliteError, StorageError, StoredAppend, to_i64, to_u64,
+    Hour, ReadPage, Reader, Retention, Room, SqliteError, StorageError, StoredAppend, expiry,
+    to_i64, to_u64,
 };
-use crate::storage::{MAILBOX_FULL, MAX_PAST_EPOCHS, PageItems};
+use crate::storage::{ITEM_COST, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM, PageItems, cost};
 
 /// Items that are looked at in one statement when old ones are forgotten.
 const FORGET_STEP: u32 = 512;
+/// Items that one append forgets at the most, for room.
+const FORGET_MOST: u64 = 4096;
 
+/// `Gone` is of a group's log; of a mailbox it is known whether its owner was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Group = 1,
-    Mailbox = 2,
-    Gone = 3,
+    Gone = 2,
+    Mailbox = 3,
+    OwnedMailbox = 4,
+}
+
+impl Kind {
+    pub(super) const fn number(self) -> i64 {
+        self as i64
+    }
 }
 
 /// A row of `logs`.
@@ -27,35 +40,50 @@ pub(super) struct Log {
     last_commit: Position,
     pub(super) forgotten: u64,
     bytes: u64,
+    touched: Hour,
 }
 
 pub(super) fn append(
     connection: &Connection,
+    id: RequestId,
     append: &StoredAppend,
     now: Hour,
     retention: &Retention,
+    room: &Room,
 ) -> Result<Result<Position, Refusal>, SqliteError> {
     if let Err(refusal) = append.check_size() {
         return Ok(Err(refusal));
     }
     let StoredAppend { log, access, commit, items } = append;
-    let found = find(connection, log)?;
+    let found = find(connection, log, access.is_none())?;
     if let Err(refusal) = admit(connection, found.as_ref(), append, retention)? {
         return Ok(Err(refusal));
     }
-    let mut log = match found {
+    let (used, cost) = (expiry::used(connection)?, cost(items));
+    let room = match (&found, access) {
+        (Some(_), Some(_)) => make_room(connection, room.to_forget(used, cost), room)?,
+        _ => room.for_strangers(used, cost),
+    };
+    if let Err(refusal) = room {
+        return Ok(Err(refusal));
+    }
+    // As it is after others, and itself maybe, have made room.
+    let mut log = match find(connection, log, access.is_none())? {
         Some(log) => log,
         None => create(connection, log, access.as_ref(), now)?,
     };
-    let first = log.head + 1;
+    let (first, last) = (log.head + 1, items.len().saturating_sub(1));
     let mut insert = connection.prepare_cached(
-        "INSERT INTO items (log, position, is_commit, hour, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO items (log, position, is_commit, hour, request, bytes)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    for item in items {
+    for (at, item) in items.iter().enumerate() {
         log.head += 1;
-        insert.execute(params![log.number, to_i64(log.head), commit.is_some(), now.0, item])?;
+        let request = (at == last && access.is_some()).then_some(id.as_bytes());
+        let is_commit = commit.is_some();
+        insert.execute(params![log.number, to_i64(log.head), is_commit, now.0, request, item])?;
     }
-    log.bytes += total(items);
+    log.bytes += cost;
     if let Some(Follows { next, .. }) = commit {
         log.last_commit = Position(log.head);
         if let (Kind::Group, Some(next)) = (log.kind, next) {
@@ -76,9 +104,34 @@ pub(super) fn append(
         ])?;
     if log.kind == Kind::Group && log.bytes > retention.log_bytes {
         let surplus = log.bytes - retention.log_bytes;
-        forget(connection, log.number, |position, _, freed| position < first && freed < surplus)?;
+        let surplus = |position, _, freed| position < first && freed < surplus;
+        forget(connection, log.number, true, surplus)?;
     }
     Ok(Ok(Position(log.head)))
+}
+
+/// Forgets so many bytes of the groups that have most.
+fn make_room(
+    connection: &Connection,
+    bytes: u64,
+    room: &Room,
+) -> Result<Result<(), Refusal>, SqliteError> {
+    let (mut freed, count) = (0, Cell::new(0));
+    while freed < bytes && count.get() < FORGET_MOST {
+        let mut largest = connection.prepare_cached(
+            "SELECT number FROM logs WHERE kind = 1 AND bytes > 0 ORDER BY bytes DESC LIMIT 1",
+        )?;
+        let largest = largest.query_row([], |row| row.get(0)).optional()?;
+        let Some(number) = largest else { break };
+        let missing = bytes - freed;
+        freed += forget(connection, number, true, |_, _, freed| {
+            let forgets = freed < missing && count.get() < FORGET_MOST;
+            count.set(count.get() + u64::from(forgets));
+            forgets
+        })?;
+    }
+    room.forgotten.fetch_add(count.get(), Ordering::Relaxed);
+    Ok(if bytes > 0 && freed == 0 { Err(NO_ROOM) } else { Ok(()) })
 }
 
 /// Whether the log takes this.
@@ -92,35 +145,27 @@ fn admit(
     let head = log.map_or(Position::START, |log| log.last_commit);
     let conflict = Ok(Err(Refusal::Conflict { head }));
     match (log.map(|log| (log.kind, log)), access) {
-        (None, _) | (Some((Kind::Mailbox, _)), None) => {}
         (Some((Kind::Gone, _)), _) => return Ok(Err(Refusal::Gone)),
         (Some((Kind::Group, log)), Some(hash)) => match epoch(connection, log.number, hash)? {
             None => return Ok(Err(Refusal::Denied)),
             Some(Some(_)) => return conflict,
             Some(None) => {}
         },
-        (Some((Kind::Group, _)), None) | (Some((Kind::Mailbox, _)), Some(_)) => {
-            return Ok(Err(Refusal::Denied));
-        }
+        (None | Some(_), _) => {}
     }
     if commit.is_some_and(|commit| commit.after != head) {
         return conflict;
     }
     let bytes = log.map_or(0, |log| log.bytes);
-    if access.is_none() && bytes.saturating_add(total(items)) > retention.mailbox_bytes {
+    if access.is_none() && bytes.saturating_add(cost(items)) > retention.mailbox_bytes {
         return Ok(Err(MAILBOX_FULL));
     }
     Ok(Ok(()))
 }
 
-fn total(items: &[Vec<u8>]) -> u64 {
-    let total: usize = items.iter().map(Vec::len).sum();
-    u64::try_from(total).unwrap_or(u64::MAX)
-}
-
 pub(super) enum ReadOutcome {
     Done(Result<ReadPage, Refusal>),
-    /// The owner knows better what is there, or has read something: [`tidy_mailbox`] first.
+    /// The owner is there for the first time since long, or has read something: [`tidy_mailbox`] first.
     OwnerChangesLog,
 }
 
@@ -129,26 +174,24 @@ pub(super) fn read(
     id: &LogId,
     after: Position,
     reader: Reader,
+    now: Hour,
+    retention: &Retention,
 ) -> Result<ReadOutcome, SqliteError> {
-    let log = find(connection, id)?;
+    let found = find(connection, id, matches!(reader, Reader::Owner))?;
+    let Some(log) = found else { return Ok(ReadOutcome::Done(Ok(ReadPage::EMPTY))) };
     let refused = |refusal| Ok(ReadOutcome::Done(Err(refusal)));
-    let (log, last) = match (log, reader) {
-        (Some(log), Reader::Owner)
-            if log.kind == Kind::Mailbox && log.forgotten >= after.0.min(log.head) =>
-        {
-            (log, None)
+    let last = match reader {
+        Reader::Owner => {
+            let untidy = log.forgotten < after.0.min(log.head);
+            if untidy || log.kind != Kind::OwnedMailbox || is_stale(&log, now, retention) {
+                return Ok(ReadOutcome::OwnerChangesLog);
+            }
+            None
         }
-        (_, Reader::Owner) => return Ok(ReadOutcome::OwnerChangesLog),
-        (None, Reader::Token(_)) => {
-            return Ok(ReadOutcome::Done(Ok(ReadPage::EMPTY)));
-        }
-        (Some(log), Reader::Token(hash)) => match log.kind {
-            Kind::Group => match epoch(connection, log.number, &hash)? {
-                Some(ended) => (log, ended),
-                None => return refused(Refusal::Denied),
-            },
-            Kind::Mailbox => return refused(Refusal::Denied),
-            Kind::Gone => return refused(Refusal::Gone),
+        Reader::Token(_) if log.kind == Kind::Gone => return refused(Refusal::Gone),
+        Reader::Token(hash) => match epoch(connection, log.number, &hash)? {
+            Some(ended) => ended,
+            None => return refused(Refusal::Denied),
         },
     };
     let head = last.unwrap_or(Position(log.head));
@@ -181,25 +224,30 @@ fn items(
     Ok(page.items)
 }
 
-/// Makes the log a mailbox, and deletes what its owner has read.
+/// That the owner was there is written now and then, not with every read.
+fn is_stale(log: &Log, now: Hour, retention: &Retention) -> bool {
+    log.touched < now.minus(retention.idle / 4)
+}
+
+/// The owner was there: what it has read is deleted.
 pub(super) fn tidy_mailbox(
     connection: &Connection,
     id: &LogId,
     after: Position,
     now: Hour,
+    retention: &Retention,
 ) -> Result<(), SqliteError> {
-    let log = match find(connection, id)? {
-        Some(log) => log,
-        None => create(connection, id, None, now)?,
-    };
-    if log.kind != Kind::Mailbox {
-        clear(connection, log.number, Kind::Mailbox)?;
-    }
-    forget(connection, log.number, |position, _, _| position <= after.0)
+    let Some(log) = find(connection, id, true)? else { return Ok(()) };
+    let touched = if is_stale(&log, now, retention) { now } else { log.touched };
+    connection
+        .prepare_cached("UPDATE logs SET kind = ?2, touched = ?3 WHERE number = ?1")?
+        .execute(params![log.number, Kind::OwnedMailbox.number(), touched.0])?;
+    forget(connection, log.number, false, |position, _, _| position <= after.0)?;
+    Ok(())
 }
 
-/// Nothing is kept of the log but its positions.
-pub(super) fn clear(connection: &Connection, number: i64, kind: Kind) -> Result<(), SqliteError> {
+/// Nothing is kept of the group's log but its positions.
+pub(super) fn close(connection: &Connection, number: i64) -> Result<(), SqliteError> {
     connection.prepare_cached("DELETE FROM items WHERE log = ?1")?.execute([number])?;
     connection.prepare_cached("DELETE FROM epochs WHERE log = ?1")?.execute([number])?;
     connection
@@ -207,22 +255,23 @@ pub(super) fn clear(connection: &Connection, number: i64, kind: Kind) -> Result<
             "UPDATE logs SET kind = ?2, bytes = 0, forgotten = head, oldest = NULL
                 WHERE number = ?1",
         )?
-        .execute(params![number, kind as i64])?;
+        .execute(params![number, Kind::Gone.number()])?;
     Ok(())
 }
 
-/// Deletes items from the first one on, as long as `forgets` says so of position, hour, and the bytes that
-/// were deleted already.
+/// Deletes items from the first one on, as long as `forgets` says so of position, hour, and what was freed
+/// already; with the answers to their requests if told so. Gives what was freed.
 pub(super) fn forget(
     connection: &Connection,
     number: i64,
+    answers: bool,
     forgets: impl Fn(u64, Hour, u64) -> bool,
-) -> Result<(), SqliteError> {
+) -> Result<u64, SqliteError> {
     let mut first = connection.prepare_cached(
         "SELECT position, hour, length(bytes) FROM items WHERE log = ?1 AND position > ?2
             ORDER BY position LIMIT ?3",
     )?;
-    let (mut last, mut freed, mut oldest) = (0, 0, None);
+    let (mut last, mut freed, mut oldest) = (0, 0_u64, None);
     'all: loop {
         let mut rows = first.query(params![number, to_i64(last), FORGET_STEP])?;
         let mut some = false;
@@ -234,14 +283,22 @@ pub(super) fn forget(
                 break 'all;
             }
             last = position;
-            freed += to_u64(row.get(2)?)?;
+            freed += to_u64(row.get(2)?)? + ITEM_COST;
         }
         if !some {
             break;
         }
     }
     if last == 0 {
-        return Ok(());
+        return Ok(0);
+    }
+    if answers {
+        connection
+            .prepare_cached(
+                "DELETE FROM answers WHERE id IN (SELECT request FROM items
+                    WHERE log = ?1 AND position <= ?2 AND request IS NOT NULL)",
+            )?
+            .execute(params![number, to_i64(last)])?;
     }
     connection
         .prepare_cached("DELETE FROM items WHERE log = ?1 AND position <= ?2")?
@@ -251,28 +308,28 @@ pub(super) fn forget(
             "UPDATE logs SET forgotten = ?2, bytes = bytes - ?3, oldest = ?4 WHERE number = ?1",
         )?
         .execute(params![number, to_i64(last), to_i64(freed), oldest])?;
-    Ok(())
+    Ok(freed)
 }
 
-fn find(connection: &Connection, log: &LogId) -> Result<Option<Log>, SqliteError> {
+fn find(connection: &Connection, log: &LogId, mailbox: bool) -> Result<Option<Log>, SqliteError> {
     let mut statement = connection.prepare_cached(
-        "SELECT number, kind, head, last_commit, forgotten, bytes FROM logs WHERE log = ?1",
+        "SELECT number, kind, head, last_commit, forgotten, bytes, touched FROM logs
+            WHERE log = ?1 AND (kind >= 3) = ?2",
     )?;
-    let row = statement
-        .query_row([log.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-        })
-        .optional()?;
-    let Some((number, kind, head, last_commit, forgotten, bytes)) = row else { return Ok(None) };
-    let kind: i64 = kind;
-    let kind = [Kind::Group, Kind::Mailbox, Kind::Gone].into_iter().find(|k| *k as i64 == kind);
+    let mut rows = statement.query(params![log.as_bytes(), mailbox])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let kind: i64 = row.get(1)?;
+    let kind = [Kind::Group, Kind::Gone, Kind::Mailbox, Kind::OwnedMailbox]
+        .into_iter()
+        .find(|known| known.number() == kind);
     Ok(Some(Log {
-        number,
+        number: row.get(0)?,
         kind: kind.ok_or_else(|| StorageError("a log is of no kind".into()))?,
-        head: to_u64(head)?,
-        last_commit: Position(to_u64(last_commit)?),
-        forgotten: to_u64(forgotten)?,
-        bytes: to_u64(bytes)?,
+        head: to_u64(row.get(2)?)?,
+        last_commit: Position(to_u64(row.get(3)?)?),
+        forgotten: to_u64(row.get(4)?)?,
+        bytes: to_u64(row.get(5)?)?,
+        touched: Hour(row.get(6)?),
     }))
 }
 
@@ -288,14 +345,15 @@ fn create(
             "INSERT INTO logs (log, kind, head, last_commit, forgotten, bytes, touched)
                 VALUES (?1, ?2, 0, 0, 0, 0, ?3)",
         )?
-        .execute(params![log.as_bytes(), kind as i64, now.0])?;
+        .execute(params![log.as_bytes(), kind.number(), now.0])?;
     let number = connection.last_insert_rowid();
     if let Some(hash) = access {
         connection
             .prepare_cached("INSERT INTO epochs (log, hash) VALUES (?1, ?2)")?
             .execute(params![number, hash.0])?;
     }
-    Ok(Log { number, kind, head: 0, last_commit: Position::START, forgotten: 0, bytes: 0 })
+    let last_commit = Position::START;
+    Ok(Log { number, kind, head: 0, last_commit, forgotten: 0, bytes: 0, touched: now })
 }
 
 /// Of the epoch with this token, the commit that ended it, if one did.
