@@ -247,8 +247,13 @@ impl Client {
                     Some(member) => Some(*member.as_bytes()),
                     None => self.state.owner_of(&mailbox)?,
                 };
-                let claim =
-                    RequestRecord::Claim { group, mailbox, member, operation: id, attempts: 0 };
+                let claim = RequestRecord::Claim {
+                    group,
+                    mailbox,
+                    member,
+                    operation: Some(id),
+                    attempts: 0,
+                };
                 let request = self.state.add_request(&claim)?;
                 self.remember(id, digest, Some(OperationPlace::Claim(request)))
             }
@@ -328,6 +333,7 @@ impl Client {
         let seat = self.new_seat(Role::Founder(&title))?;
         self.state.add_group(group, GroupRecord::new(title.clone(), seat, Position::START));
         self.state.emit(&EventRecord::Entered { group, name: title })?;
+        self.invite_own_devices(&group)?;
         self.settle(Some(id), &EventRecord::Done { operation: id, position: Position::START })
     }
 

@@ -306,7 +306,8 @@ pub(crate) enum RequestRecord {
         group: GroupId,
         mailbox: LogId,
         member: Option<[u8; 32]>,
-        operation: OperationId,
+        /// `None` for another device of this person, which follows this one.
+        operation: Option<OperationId>,
         /// Claims for it before this one.
         attempts: u32,
     },
