@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, Client, Failure, Fate, Fault, GroupId, Item, Ledger, Now, Page, Position, Read,
+    Call, Client, Failure, Fate, Fault, GroupId, Item, Ledger, LogId, Now, Page, Position, Read,
     ReadAccess, Refusal, Reply, Request, RequestId,
     agenda::Target,
     frame::{Invitation, item_digest},
@@ -37,6 +37,8 @@ pub(crate) struct Arrival {
     digest: [u8; 32],
     /// Who the members are, sealed for them.
     roster: Vec<u8>,
+    /// The mailbox of who invites.
+    inviter: LogId,
 }
 
 /// How far an [`Arrival`] is. In memory only.
@@ -96,6 +98,7 @@ impl Client {
             position: invitation.position,
             digest,
             roster: invitation.roster.as_slice().to_vec(),
+            inviter: invitation.inviter,
         };
         // A mailbox that was put back to an old copy has two items of one position.
         self.drop_arrival(at)?;
@@ -228,7 +231,15 @@ impl Client {
                 return Ok(if later { Fate::Early } else { Fate::Duplicate });
             }
             // By an invitation, or asked for because one could not be opened.
-            (_, None) | (None, Some(_)) => self.enter(arrival, now)?,
+            (_, None) | (None, Some(_)) => {
+                self.enter(arrival, now)?;
+                // Who was invited by one of its own devices is not the first of them.
+                let by = self.state.owner_of(&arrival.inviter)?;
+                let own = self.state.own_contact()?.devices;
+                if by.is_none_or(|by| !own.contains(&by)) {
+                    self.invite_own_devices(&group)?;
+                }
+            }
         }
         self.learn_roster(at, arrival)?;
         self.use_package(&arrival.package, &package)?;

@@ -294,7 +294,7 @@ impl Client {
                     Some(member) => Some(*member.as_bytes()),
                     None => self.state.owner_of(&mailbox)?,
                 };
-                let (operation, attempts) = (id, 0);
+                let (operation, attempts) = (Some(id), 0);
                 let claim =
                     RequestRecord::Claim { group, mailbox, member, operation, digest, attempts };
                 let request = self.state.add_request(&claim)?;
@@ -365,6 +365,7 @@ impl Client {
         let seat = self.new_seat(Role::Founder(&title))?;
         self.state.add_group(group, GroupRecord::new(title.clone(), seat, Position::START));
         self.state.emit(&EventRecord::Entered { group, name: title })?;
+        self.invite_own_devices(&group)?;
         self.settle(Some(id), &EventRecord::Done { operation: id, position: Position::START })
     }
 

@@ -154,7 +154,7 @@ pub enum Event {
         conflicting: bool,
     },
     /// Mail that the service did not take: a welcome, or a request to be added anew. Who was invited is in
-    /// the group, and does not know it.
+    /// the group, and does not know it. Or another device of this person that could not be invited.
     NotDelivered {
         /// To whom.
         mailbox: LogId,

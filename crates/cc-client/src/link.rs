@@ -12,7 +12,7 @@ use hpke_rs::{
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
-    Client, Fate, Fault, LogId, Now, OperationId, PersonId, Trust,
+    Client, Fate, Fault, GroupId, LogId, Now, OperationId, PersonId, Trust,
     contact::{self, ContactRecord, DeviceRecord, LINK_KEY, OwnPerson, PERSON_KEY},
     device::{DeviceBody, DeviceCertificate, MAX_NAME_LEN, Revocation},
     frame::{self, List, MailItem},
@@ -167,7 +167,7 @@ impl Client {
                     self.enqueue(&group, None, Work::Add(vec![package.0]))?;
                 }
                 None => {
-                    let operation = id.derived(&group.to_string());
+                    let operation = Some(id.derived(&group.to_string()));
                     let mailbox = offer.mailbox;
                     let member = Some(offer.member);
                     let (digest, attempts) = ([0; 8], 0);
@@ -184,6 +184,34 @@ impl Client {
             }
         }
         self.settle_done(id)
+    }
+
+    /// The other devices of this person follow this one into a group that it is in now.
+    pub(crate) fn invite_own_devices(&mut self, group: &GroupId) -> Result<(), Fault> {
+        if self.state.own.linking || !self.timers.devices_follow {
+            return Ok(());
+        }
+        let there = seat::member_ids(self.group_seat(group)?);
+        for member in self.state.own_contact()?.devices {
+            let Some(device) = self.state.device(&member)? else { continue };
+            let outside = there.iter().all(|known| *known.as_bytes() != member);
+            if outside && device.revocation.is_none() {
+                let (group, mailbox, member) = (*group, device.mailbox, Some(member));
+                let (operation, digest, attempts) = (None, [0; 8], 0);
+                let claim =
+                    RequestRecord::Claim { group, mailbox, member, operation, digest, attempts };
+                self.state.add_request(&claim)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the other devices of this person are invited to each group that this one founds or is invited
+    /// to by somebody else, by their key packages in the directory; so it is unless set otherwise. It is not
+    /// kept: set it after opening. [`Event::NotDelivered`](crate::Event::NotDelivered) tells of a device that has
+    /// no key package there.
+    pub const fn set_devices_follow(&mut self, follow: bool) {
+        self.timers.devices_follow = follow;
     }
 
     fn given_contacts(&self) -> Result<Vec<GivenContact>, Fault> {

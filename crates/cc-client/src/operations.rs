@@ -153,7 +153,8 @@ impl State {
         })?;
         each(store.committed(), &records::requests(), |key, request| {
             let id = key.try_into().map_err(|_| StoreError::corrupt("a request has no id"))?;
-            if let RequestRecord::Claim { operation, digest, .. } = records::decode(request)? {
+            let request = records::decode(request)?;
+            if let RequestRecord::Claim { operation: Some(operation), digest, .. } = request {
                 let place = Some(Place::Claim(RequestId::from_bytes(id)));
                 known.insert(operation, Known { digest, place });
             }

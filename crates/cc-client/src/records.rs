@@ -333,7 +333,8 @@ pub(crate) enum RequestRecord {
         group: GroupId,
         mailbox: LogId,
         member: Option<[u8; 32]>,
-        operation: OperationId,
+        /// `None` for another device of this person, which follows this one.
+        operation: Option<OperationId>,
         /// Tells another command under that id.
         digest: CommandDigest,
         /// Claims for it before this one.

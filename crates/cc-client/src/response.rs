@@ -1,7 +1,7 @@
 //! What answers to requests do.
 
 use crate::{
-    Client, Failure, Fault, GroupId, Now, Position, Refusal, Reply, RequestId,
+    Client, Failure, Fault, GroupId, LogId, Now, OperationId, Position, Refusal, Reply, RequestId,
     agenda::Target,
     operations::Place,
     positions::Appended,
@@ -170,15 +170,14 @@ impl Client {
         else {
             return Ok(());
         };
-        let refused = |why: &str| EventRecord::Refused { operation, why: why.to_owned() };
         let offer = package.filter(|bytes| seat::read_offer(bytes).is_ok());
         let Some(offer) = offer else {
             let why = "there is no key package of that person";
-            return self.settle(Some(operation), &refused(why));
+            return self.claim_refused(operation, mailbox, why);
         };
         if !self.is_offer_of(&group, &offer, member)? {
             let why = "the directory has the key package of somebody else in that place";
-            return self.settle(Some(operation), &refused(why));
+            return self.claim_refused(operation, mailbox, why);
         }
         if self.is_expired(&group, &offer, now)? && attempts < MAX_CLAIMS {
             // It lay in the directory for too long: the one behind it may be newer.
@@ -186,16 +185,35 @@ impl Client {
             let claim =
                 RequestRecord::Claim { group, mailbox, member, operation, digest, attempts };
             let request = self.state.add_request(&claim)?;
-            return self.state.note_place(&operation, Place::Claim(request));
+            if let Some(operation) = operation {
+                self.state.note_place(&operation, Place::Claim(request))?;
+            }
+            return Ok(());
         }
-        match self.enqueue(&group, Some(operation), Work::Add(vec![offer])) {
+        match self.enqueue(&group, operation, Work::Add(vec![offer])) {
             Err(Fault::NotAMember(_) | Fault::NoSuchGroup(_)) => {
-                self.settle(Some(operation), &refused("not a member of the group any more"))
+                self.claim_refused(operation, mailbox, "not a member of the group any more")
             }
             Err(Fault::QueueFull) => {
-                self.settle(Some(operation), &refused("too much waits in the group"))
+                self.claim_refused(operation, mailbox, "too much waits in the group")
             }
             other => other,
+        }
+    }
+
+    /// Nobody is invited by a claim.
+    fn claim_refused(
+        &mut self,
+        operation: Option<OperationId>,
+        mailbox: LogId,
+        why: &str,
+    ) -> Result<(), Fault> {
+        let why = why.to_owned();
+        match operation {
+            Some(operation) => {
+                self.settle(Some(operation), &EventRecord::Refused { operation, why })
+            }
+            None => self.state.emit(&EventRecord::NotDelivered { mailbox, why }),
         }
     }
 

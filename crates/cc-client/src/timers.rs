@@ -22,6 +22,8 @@ pub(crate) struct Timers {
     /// Milliseconds between two reads of a log in which nothing is known to be new.
     pub(crate) poll: u64,
     pub(crate) logs: BTreeMap<LogId, LogTimer>,
+    /// Other devices of this person are invited to the groups that this one comes into.
+    pub(crate) devices_follow: bool,
     /// When members renew their own secrets.
     pub(crate) refresh: Option<RefreshPolicy>,
     /// No group begins with that before.
@@ -47,6 +49,7 @@ impl Default for Timers {
         Self {
             agenda: Agenda::default(),
             poll: POLL,
+            devices_follow: true,
             refresh: Some(RefreshPolicy::default()),
             next_refresh: 0,
             logs: BTreeMap::new(),

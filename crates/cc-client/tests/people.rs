@@ -230,3 +230,43 @@ fn a_person_goes_on_after_replacing_keys_with_several_devices() {
         bob.client.safety_number(&alices).unwrap()
     );
 }
+
+#[test]
+fn the_devices_of_one_person_follow_one_another() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut laptop, mut bob] = ["Alice", "Laptop", "Bob"].map(Person::new);
+    // The two know one another by a group that they are both in.
+    alice.client.found("First").unwrap();
+    link(&mut alice, &mut laptop, 1);
+    settle(&mut [&mut alice, &mut laptop], &mut service);
+    laptop.client.publish_key_packages(5).unwrap();
+    settle(&mut [&mut alice, &mut laptop], &mut service);
+    // A group of her own, and one to which Bob invites her telephone.
+    let founded = alice.client.found("Hers").unwrap();
+    let invited = group_of(&mut [&mut bob, &mut alice], &mut service);
+    settle(&mut [&mut alice, &mut laptop, &mut bob], &mut service);
+    for group in [founded, invited] {
+        assert!(laptop.client.group(&group).unwrap().in_step);
+        assert!(!laptop.client.group(&group).unwrap().title.is_empty());
+    }
+    assert_eq!(bob.client.group(&invited).unwrap().members.len(), 3);
+    bob.client.send(invited, "to both").unwrap();
+    settle(&mut [&mut alice, &mut laptop, &mut bob], &mut service);
+    for person in [&alice, &laptop] {
+        assert_eq!(person.read(&invited).last().unwrap().1, "to both");
+    }
+    // Unless it should not; and a device without a key package is told of.
+    alice.client.set_devices_follow(false);
+    let alone = alice.client.found("Alone").unwrap();
+    settle(&mut [&mut alice, &mut laptop], &mut service);
+    assert_eq!(alice.client.group(&alone).unwrap().members.len(), 1);
+    let mut tablet = Person::new("Tablet");
+    link(&mut alice, &mut tablet, 9);
+    settle(&mut [&mut alice, &mut laptop, &mut tablet, &mut bob], &mut service);
+    alice.client.set_devices_follow(true);
+    alice.client.found("Another").unwrap();
+    settle(&mut [&mut alice, &mut laptop, &mut tablet], &mut service);
+    let without = tablet.client.mailbox();
+    assert!(alice.events.iter().any(|event| matches!(event,
+        Event::NotDelivered { mailbox, .. } if *mailbox == without)));
+}

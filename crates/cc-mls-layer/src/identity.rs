@@ -1,7 +1,7 @@
 //! Who a member is: a credential, and the key pair that signs for it.
 
 use cc_core::{Secret, SecretBytes};
-use ed25519_dalek::SigningKey;
+use cc_primitives::ed25519::SigningKey;
 use openmls::prelude::{CredentialWithKey, tls_codec::Serialize as _};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::RustCrypto;
@@ -197,7 +197,7 @@ fn generate(scheme: SignatureScheme) -> Result<SignatureKeyPair, MlsError> {
         return SignatureKeyPair::new(scheme).map_err(|_| MlsError::SignatureKey);
     }
     let seed = Secret::<32>::random().map_err(|_| MlsError::SignatureKey)?;
-    let public = SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes();
+    let public = SigningKey::from_seed(&seed).public_key();
     Ok(SignatureKeyPair::from_raw(scheme, seed.expose().to_vec(), public.to_vec()))
 }
 
