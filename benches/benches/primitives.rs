@@ -188,6 +188,10 @@ fn least(mut operation: impl FnMut()) -> f64 {
     (0..16).for_each(|_| operation());
     let once = start.elapsed().as_secs_f64() / 16.0;
     // About 100 us a batch, and a fifth of a second in all.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a cast of floats saturates, and it is bounded"
+    )]
     let batch = ((1e-4 / once) as u32).clamp(1, 2000);
     let start = Instant::now();
     let mut least = f64::MAX;
