@@ -216,8 +216,10 @@ impl Inner {
                     return Err(Refusal::Denied);
                 }
                 let address = Address::Mailbox(read.log);
-                if let Some(log) = self.logs.get_mut(&address) {
-                    log.read = log.read.max(read.after.min(position(log.items.len())));
+                // Who has read more than there is has read another log.
+                let there = |log: &&mut Log| read.after <= position(log.items.len());
+                if let Some(log) = self.logs.get_mut(&address).filter(there) {
+                    log.read = log.read.max(read.after);
                 }
                 (address, None)
             }

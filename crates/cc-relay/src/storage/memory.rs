@@ -299,7 +299,8 @@ impl Inner {
                         log.touched = now;
                     }
                     log.kind = Kind::Mailbox { owned: true };
-                    while log.forgotten() < after && !log.items.is_empty() {
+                    // Who has read more than there is has read another log: nothing is deleted for it.
+                    while after.0 <= log.head && log.forgotten() < after && !log.items.is_empty() {
                         log.forget_first();
                     }
                 }

@@ -29,3 +29,4 @@ chapter!(groups_claims);
 chapter!(cascade);
 chapter!(store);
 chapter!(chat);
+chapter!(program);

@@ -182,7 +182,7 @@ pub(super) fn read(
     let refused = |refusal| Ok(ReadOutcome::Done(Err(refusal)));
     let last = match reader {
         Reader::Owner => {
-            let untidy = log.forgotten < after.0.min(log.head);
+            let untidy = log.forgotten < after.0 && after.0 <= log.head;
             if untidy || log.kind != Kind::OwnedMailbox || is_stale(&log, now, retention) {
                 return Ok(ReadOutcome::OwnerChangesLog);
             }
@@ -242,7 +242,10 @@ pub(super) fn tidy_mailbox(
     connection
         .prepare_cached("UPDATE logs SET kind = ?2, touched = ?3 WHERE number = ?1")?
         .execute(params![log.number, Kind::OwnedMailbox.number(), touched.0])?;
-    forget(connection, log.number, false, |position, _, _| position <= after.0)?;
+    // Who has read more than there is has read another log: nothing is deleted for it.
+    if after.0 <= log.head {
+        forget(connection, log.number, false, |position, _, _| position <= after.0)?;
+    }
     Ok(())
 }
 
