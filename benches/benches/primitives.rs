@@ -1,5 +1,5 @@
 //! The primitives beside the libraries that are behind them and OpenSSL, and what the AES layer adds. Prints the tables
-//! of docs/benchmarks.md: the fastest of many rounds each, in nanoseconds.
+//! of docs/performance.md: the fastest of many rounds each, in nanoseconds.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
 use std::{
