@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use cc_aes_layer::{AesKey, AesLayer};
+use cc_aes_layer::AesLayer;
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::CascadingCipherManager;
 use cc_mls_layer::{MlsIdentity, MlsLayer};
@@ -87,34 +87,5 @@ fn messages(c: &mut Criterion) {
     }
 }
 
-fn plain(c: &mut Criterion) {
-    let key = |byte| AesKey::copy_from(&[byte; 32]).unwrap();
-    for len in [100, 16 * 1024] {
-        let text = vec![b'x'; len];
-        let mut group = c.benchmark_group(format!("cascade/AES, seal and open {len} bytes"));
-        group.throughput(Throughput::Bytes(len as u64));
-        let alone = key(1);
-        group.bench_function(BenchmarkId::new("time", "a key alone"), |bench| {
-            bench.iter(|| {
-                let sealed = alone.seal(b"", black_box(&text)).unwrap();
-                alone.open(b"", &sealed).unwrap()
-            });
-        });
-        for layers in 1..=3u8 {
-            let builder = (0..layers).fold(CascadingCipherManager::builder(), |builder, i| {
-                builder.layer(AesLayer::new(key(i)))
-            });
-            let mut manager = builder.build().unwrap();
-            group.bench_function(BenchmarkId::new("time", format!("{layers} layers")), |bench| {
-                bench.iter(|| {
-                    let sealed = manager.encrypt(black_box(&text)).unwrap();
-                    manager.decrypt(&sealed).unwrap()
-                });
-            });
-        }
-        group.finish();
-    }
-}
-
-criterion_group!(benches, messages, plain);
+criterion_group!(benches, messages);
 criterion_main!(benches);

@@ -267,13 +267,16 @@ impl Talk {
         });
     }
 
-    fn report(&self) {
+    fn report(&self, durability: &str) {
         let line = |what: &str, manager: &[Duration], client: &[Duration]| {
             let ratios = manager.iter().zip(client);
             let mut ratios: Vec<_> =
                 ratios.map(|(one, other)| other.as_secs_f64() / one.as_secs_f64()).collect();
             ratios.sort_by(f64::total_cmp);
             let [manager, client] = [manager, client].map(median_of);
+            let table = format!("client/{durability}");
+            cc_benches::time(&table, what, "client", client);
+            cc_benches::time(&table, what, "manager", manager);
             println!(
                 "  {what}: manager {:.1} us, client {:.1} us, ratio {:.2} ({:.2} to {:.2})",
                 manager.as_secs_f64() * 1e6,
@@ -286,12 +289,12 @@ impl Talk {
         let whats = ["send", "receive", "send 64 in one call", "receive 64 in one call"];
         for ((what, manager), client) in whats.into_iter().zip(&self.manager).zip(&self.client) {
             line(what, &manager.wall, &client.wall);
-            line("  processor", &manager.processor, &client.processor);
+            line(&format!("{what}, processor"), &manager.processor, &client.processor);
             let [manager, client] = [manager, client]
                 .map(|costs| costs.bytes.iter().sum::<u64>() / costs.bytes.len() as u64);
             println!("    bytes written: manager {manager}, client {client}");
             if what == "send" {
-                line("  until it may go out", &self.sealed[0], &self.sealed[1]);
+                line("send, until it may go out", &self.sealed[0], &self.sealed[1]);
             }
         }
     }
@@ -317,7 +320,7 @@ fn messages(directory: &Path) {
             }
         }
         println!("{name}, each message: medians of {TURNS} rounds (quartiles of the ratio)");
-        talk.report();
+        talk.report(name);
     }
 }
 
@@ -338,6 +341,9 @@ fn catching_up(directory: &Path) {
         (0..RUNS).map(|run| catch_up(&directory.join(format!("catching-up {run}")))).collect();
     runs.sort_by(|one, other| one.2.total_cmp(&other.2));
     let (manager, client, ratio) = runs[RUNS / 2];
+    let row = format!("catch up {MISSED} messages and {MISSED_COMMITS} commits");
+    cc_benches::figure("client/FULL", &row, "client", "ns", client * 1e6);
+    cc_benches::figure("client/FULL", &row, "manager", "ns", manager * 1e6);
     println!(
         "catching up {MISSED} messages and {MISSED_COMMITS} commits: manager {manager:.0} ms, client \
          {client:.0} ms, ratio {ratio:.2} ({:.2} to {:.2})",

@@ -65,12 +65,24 @@ fn aead() {
             in_place = in_place.min(middle - start);
             opened = opened.min(middle.elapsed());
         }
+        let openssl = openssl(len);
         println!(
             "| {len} | {of_portable:.0} | {of_backend:.0} | {} | {seal:.0} | {} | {open:.0} | {} |",
-            openssl(len),
+            openssl.map_or_else(|| "-".into(), |of_openssl| format!("{of_openssl:.0}")),
             in_place.as_nanos(),
             opened.as_nanos(),
         );
+        let row = len.to_string();
+        let figure = |table, series, value| cc_benches::figure(table, &row, series, "ns", value);
+        cc_benches::time("primitives/seal", &row, "`AesKey`, in place", in_place);
+        figure("primitives/seal", "`AesKey`", seal);
+        figure("primitives/seal", "backend", of_backend);
+        figure("primitives/seal", "aes-gcm", of_portable);
+        if let Some(of_openssl) = openssl {
+            figure("primitives/seal", "OpenSSL", of_openssl);
+        }
+        cc_benches::time("primitives/open", &row, "`AesKey`, in place", opened);
+        figure("primitives/open", "`AesKey`", open);
     }
     println!();
 }
@@ -97,19 +109,20 @@ fn layers() {
             });
             let mut manager = builder.build().unwrap();
             let wire = manager.encrypt(&text).unwrap();
-            seals.push(format!(
-                "{:.0}",
-                least(|| {
-                    black_box(manager.encrypt(black_box(&text)).unwrap());
-                })
-            ));
-            opens.push(format!(
-                "{:.0}",
-                least(|| {
-                    black_box(manager.decrypt(black_box(&wire)).unwrap());
-                })
-            ));
+            let seal = least(|| {
+                black_box(manager.encrypt(black_box(&text)).unwrap());
+            });
+            let open = least(|| {
+                black_box(manager.decrypt(black_box(&wire)).unwrap());
+            });
+            seals.push(format!("{seal:.0}"));
+            opens.push(format!("{open:.0}"));
+            let (row, series) = (len.to_string(), format!("stack of {layers}"));
+            cc_benches::figure("primitives/stack, seal", &row, &series, "ns", seal);
+            cc_benches::figure("primitives/stack, open", &row, &series, "ns", open);
         }
+        cc_benches::figure("primitives/stack, seal", &len.to_string(), "`AesKey`", "ns", seal);
+        cc_benches::figure("primitives/stack, open", &len.to_string(), "`AesKey`", "ns", open);
         println!("| {len} | {seal:.0} | {} | {open:.0} | {} |", seals.join(", "), opens.join(", "));
     }
     println!();
@@ -122,6 +135,8 @@ fn curves() {
     let secret = Secret::copy_from(&bytes).unwrap();
     let line = |name: &str, portable: f64, backend: f64| {
         println!("| {name} | {portable:.0} | {backend:.0} | {:.2} |", backend / portable);
+        cc_benches::figure("primitives/curves", name, "backend", "ns", backend);
+        cc_benches::figure("primitives/curves", name, "RustCrypto and dalek", "ns", portable);
     };
     {
         use x25519_dalek::{PublicKey, StaticSecret};
@@ -204,14 +219,14 @@ fn least(mut operation: impl FnMut()) -> f64 {
 }
 
 /// The time of one message by `openssl speed`, in nanoseconds, where it is installed.
-fn openssl(len: usize) -> String {
+/// Nanoseconds, where the program is there.
+fn openssl(len: usize) -> Option<f64> {
     let output = Command::new("openssl")
         .args(["speed", "-mr", "-evp", "aes-256-gcm", "-seconds", "1", "-bytes", &len.to_string()])
         .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let rate = text.ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("+F:"))?.to_owned();
-        line.rsplit(':').next()?.parse::<f64>().ok()
-    });
-    rate.map_or_else(|| "-".into(), |rate| format!("{:.0}", len as f64 / rate * 1e9))
+    let text = text.ok()?;
+    let line = text.lines().find(|line| line.starts_with("+F:"))?;
+    let rate = line.rsplit(':').next()?.parse::<f64>().ok()?;
+    Some(len as f64 / rate * 1e9)
 }

@@ -42,6 +42,21 @@ const fn alone(name: &'static str, title: &'static str, rows: &'static str) -> T
 
 pub(super) const SECTIONS: &[Section] = &[
     Section {
+        title: "Primitives",
+        bench: "primitives",
+        text: "The fastest of many rounds. `backend` is `cc-primitives` under a key that is kept, OpenSSL \
+               `openssl speed -evp aes-256-gcm`. `AesKey` has a key of its own for each message and 24 random bytes.",
+        tables: &[
+            plotted("primitives/seal", "Seal", "bytes"),
+            table("primitives/open", "Open", "bytes"),
+            table("primitives/stack, seal", "Stacks of AES layers, seal", "bytes"),
+            table("primitives/stack, open", "Stacks of AES layers, open", "bytes"),
+            table("primitives/curves", "Curves", "operation"),
+        ],
+        full: &[],
+        quick: &[],
+    },
+    Section {
         title: "A stack beside openmls alone",
         bench: "cascade",
         text: "100 bytes; X25519, AES-128-GCM and Ed25519 in MLS on both sides; every member has spoken. The stack \
@@ -49,17 +64,6 @@ pub(super) const SECTIONS: &[Section] = &[
         tables: &[
             plotted("cascade/send 100 bytes, all have spoken", "Send 100 bytes", "members"),
             plotted("cascade/receive 100 bytes, all have spoken", "Receive 100 bytes", "members"),
-        ],
-        full: &[],
-        quick: &["--quick"],
-    },
-    Section {
-        title: "AES layers",
-        bench: "cascade",
-        text: "Seal and open in one go, one thread. Each message has an AES-256 key of its own (XAES-256-GCM).",
-        tables: &[
-            alone("cascade/AES, seal and open 100 bytes", "100 bytes", "layers"),
-            alone("cascade/AES, seal and open 16384 bytes", "16 KiB", "layers"),
         ],
         full: &[],
         quick: &["--quick"],
@@ -163,6 +167,18 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
         full: &[],
         quick: &["2", "100"],
+    },
+    Section {
+        title: "The client beside its manager",
+        bench: "client",
+        text: "DH (P-256) -> MLS -> AES, both on `cc-store-sqlite`, each message; the service's time is taken off. Median of the \
+               rounds, in which client and manager take turns.",
+        tables: &[
+            table("client/FULL", "`synchronous=FULL`, which waits for the disk", "what"),
+            table("client/NORMAL", "`synchronous=NORMAL`", "what"),
+        ],
+        full: &[],
+        quick: &["messages"],
     },
     Section {
         title: "Files beside age and rage",
