@@ -7,6 +7,7 @@ use cc_client::{Body, Content, MessageRef, Now, Position, Timeline, Trust};
 use crate::talk::{
     journal::{Entry, Message, MessageState, Unreadable, What},
     session::{self, Session},
+    show,
 };
 
 /// What is known of the open group, from its journal.
@@ -157,6 +158,9 @@ impl Conversation {
                 "Back in step. What was sent meanwhile ({} items) is not to be read.",
                 to.0.saturating_sub(from.0)
             )),
+            What::RolledBack { .. } => {
+                ItemKind::Warning(format!("{}.", sentence(&show::text_of(what))))
+            }
             other => general(other)?,
         })
     }
@@ -266,7 +270,16 @@ fn unreadable(position: Position, why: Unreadable) -> ItemKind {
             "Somebody added this device with a key package that it no longer has.".into(),
         ),
         Unreadable::Other => ItemKind::Notice(format!("Item {position} cannot be read.")),
+        Unreadable::Unconfirmed => ItemKind::Warning(
+            "An invitation to a group that its log does not know was REFUSED.".into(),
+        ),
     }
+}
+
+/// With a capital.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// What is about no group, for the line of notes as well.
@@ -294,6 +307,9 @@ pub(crate) fn general(what: &What) -> Option<ItemKind> {
             "The device of {} says that it is of two persons: neither is trusted.",
             device.name
         )),
+        What::OwnKeysReplaced { .. } | What::NotDelivered { .. } => {
+            ItemKind::Warning(format!("{}.", sentence(&show::text_of(what))))
+        }
         What::Other { description } => ItemKind::Notice(description.clone()),
         _ => return None,
     })

@@ -93,6 +93,19 @@ pub(crate) enum What {
     Other {
         description: String,
     },
+    /// The relay's log ends before what was read of it.
+    RolledBack {
+        from: Position,
+        to: Position,
+    },
+    /// The key that signs for this person was replaced elsewhere.
+    OwnKeysReplaced {
+        conflicting: bool,
+    },
+    /// An invitation, or a request to be added anew, that the relay did not take.
+    NotDelivered {
+        why: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +161,8 @@ pub(crate) enum Unreadable {
     /// A welcome for a key package that is not here.
     OrphanWelcome,
     Other,
+    /// An invitation to a group that its log does not know.
+    Unconfirmed,
 }
 
 /// How far the journal goes, and how far it was printed.
@@ -258,6 +273,11 @@ impl Draft {
             Event::Missed { log, missed } => {
                 (group_of(client, log), What::Missed { from: missed.start, to: missed.end })
             }
+            Event::RolledBack { log, from, to } => {
+                (group_of(client, log), What::RolledBack { from, to })
+            }
+            Event::OwnKeysReplaced { conflicting } => (None, What::OwnKeysReplaced { conflicting }),
+            Event::NotDelivered { why, .. } => (None, What::NotDelivered { why }),
             Event::Diverged { group } => (Some(group), What::Diverged),
             Event::Repaired { group, missed } => {
                 (Some(group), What::Repaired { from: missed.start, to: missed.end })
@@ -407,6 +427,7 @@ impl From<Fate> for Unreadable {
             Fate::Unsupported => Self::Unsupported,
             Fate::Forged => Self::Forged,
             Fate::OrphanWelcome => Self::OrphanWelcome,
+            Fate::Unconfirmed => Self::Unconfirmed,
             _ => Self::Other,
         }
     }

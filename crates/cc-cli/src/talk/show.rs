@@ -70,6 +70,11 @@ fn kind(entry: &Entry) -> (&'static str, Value) {
             json!({ "who": who_json(device), "people": people.map(|id| id.to_string()) }),
         ),
         What::Other { description } => ("other", json!({ "description": description })),
+        What::RolledBack { from, to } => ("rolled-back", json!({ "from": from.0, "to": to.0 })),
+        What::OwnKeysReplaced { conflicting } => {
+            ("own-keys-replaced", json!({ "conflicting": conflicting }))
+        }
+        What::NotDelivered { why } => ("not-delivered", json!({ "why": why })),
     }
 }
 
@@ -148,8 +153,12 @@ pub(crate) fn line(snapshot: &Snapshot, entry: &Entry) -> String {
 
 /// What an entry says, without its number and its group.
 pub(crate) fn text(entry: &Entry) -> String {
+    text_of(&entry.what)
+}
+
+pub(crate) fn text_of(what: &What) -> String {
     let name = |who: &Who| harmless(&who.name);
-    match &entry.what {
+    match what {
         What::Message(message) => {
             let state = match &message.state {
                 MessageState::Waiting => "  (waiting)".to_owned(),
@@ -183,6 +192,18 @@ pub(crate) fn text(entry: &Entry) -> String {
             format!("the device of {} says that it is of two persons", name(device))
         }
         What::Other { description } => harmless(description),
+        What::RolledBack { .. } => {
+            "the relay has lost what was read already: it was put back to an \
+                                    old copy, or shows another log"
+                .to_owned()
+        }
+        What::OwnKeysReplaced { conflicting: false } => {
+            "your key was replaced on another device; if that was not you, it was stolen".to_owned()
+        }
+        What::OwnKeysReplaced { conflicting: true } => {
+            "your key was replaced twice: one of the two was a thief".to_owned()
+        }
+        What::NotDelivered { why } => format!("an invitation was not delivered: {}", harmless(why)),
     }
 }
 
@@ -220,6 +241,9 @@ const fn unreadable(why: Unreadable) -> (&'static str, &'static str) {
         }
         Unreadable::OrphanWelcome => ("orphan-welcome", "an invitation for keys that are not here"),
         Unreadable::Other => ("other", "it cannot be read"),
+        Unreadable::Unconfirmed => {
+            ("unconfirmed", "REFUSED: an invitation to a group that its log does not know")
+        }
     }
 }
 
@@ -233,4 +257,32 @@ pub(crate) fn layers(layers: &[LayerLine]) -> Vec<String> {
         )
     };
     layers.iter().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cc_client::Position;
+
+    use super::*;
+
+    #[test]
+    fn what_a_relay_does_is_told_in_words_and_without_control_characters() {
+        let told = |what: What| {
+            let entry = Entry { number: 1, at: 0, group: None, what };
+            (kind(&entry).0, text(&entry))
+        };
+        let (kind, text) = told(What::NotDelivered { why: "full\u{1b}[2J".to_owned() });
+        assert_eq!(kind, "not-delivered");
+        assert!(text.starts_with("an invitation was not delivered: full"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        let (kind, text) = told(What::RolledBack { from: Position(7), to: Position(3) });
+        assert!(kind == "rolled-back" && text.contains("an old copy"), "{text}");
+        for (conflicting, word) in [(false, "stolen"), (true, "thief")] {
+            let (kind, text) = told(What::OwnKeysReplaced { conflicting });
+            assert!(kind == "own-keys-replaced" && text.contains(word), "{text}");
+        }
+        let (kind, text) =
+            told(What::Unreadable { position: Position(2), why: Unreadable::Unconfirmed });
+        assert!(kind == "unreadable" && text.contains("REFUSED"), "{text}");
+    }
 }
