@@ -97,6 +97,7 @@ impl Client {
                     inviter: self.mailbox(),
                     roster: Opaque(roster.clone()),
                 }))?;
+                self.note_mailbox(group, &id, offer.mailbox)?;
                 self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
             }
             self.enqueue(group, None, Work::Title)?;

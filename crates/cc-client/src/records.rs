@@ -485,6 +485,8 @@ pub(crate) struct ReturnRecord {
     pub(crate) asked_since: bool,
     /// The command that answers the latest request, where one was made.
     pub(crate) queued: Option<u64>,
+    /// The mailbox at which this device invited the member last, if it did.
+    pub(crate) invited_at: Option<LogId>,
 }
 
 /// Which messages of one sender were read.

@@ -22,7 +22,7 @@ pub(crate) const MAX_REJOINS: u32 = 8;
 const PATIENCE: u64 = 30_000;
 /// Milliseconds between two members who would commit the same thing.
 const TURN: u64 = 2_000;
-/// Members that are asked at a time; the next request goes to others.
+/// Members that are asked for the first time by one request, and for the second time by the next one.
 const HELPERS: usize = 3;
 /// Requests of one group whose welcomes may still come.
 const MAX_REQUESTS_KEPT: usize = 32;
@@ -106,11 +106,7 @@ impl Client {
         }
         let record = self.state.group_mut(group)?;
         record.rejoins += 1;
-        let first = usize::try_from(rejoins).unwrap_or(0) * HELPERS;
-        let count = helpers.len().min(HELPERS);
-        let chosen = helpers.iter().cycle().skip(first % helpers.len().max(1)).take(count);
-        let chosen: Vec<LogId> = chosen.copied().collect();
-        self.ask_helpers(group, &chosen, now)
+        self.ask_helpers(group, &helpers_of_round(&helpers, rejoins), now)
     }
 
     /// The log says that this member was removed and added anew at once. Where it has asked for that, its
@@ -268,7 +264,8 @@ impl Client {
         self.state.add_request(&RequestRecord::Mail { mailbox: inviter, item }).map(drop)
     }
 
-    /// The mailboxes of the other members, in an order of this member's own.
+    /// The mailboxes of the other members, in an order of this member's own: those that they told, or else those
+    /// at which this member invited them.
     fn helpers(&mut self, group: &GroupId) -> Result<Vec<LogId>, Fault> {
         let members = match self.state.group(group)?.standing {
             Standing::Restored(_) => Vec::new(),
@@ -279,13 +276,16 @@ impl Client {
         let own = self.identity.id;
         let mut helpers = Vec::new();
         for member in members.filter(|member| *member != own) {
-            let device = self.state.device(member.as_bytes())?;
-            if let Some(device) = device.filter(|device| device.revocation.is_none()) {
+            let mailbox = match self.state.device(member.as_bytes())? {
+                Some(device) => device.revocation.is_none().then_some(device.mailbox),
+                None => self.return_record(group, member.as_bytes())?.invited_at,
+            };
+            if let Some(mailbox) = mailbox {
                 let order = Sha256::new()
                     .chain_update(own.as_bytes())
                     .chain_update(group.as_bytes())
                     .chain_update(member.as_bytes());
-                helpers.push((order.finalize(), device.mailbox));
+                helpers.push((order.finalize(), mailbox));
             }
         }
         helpers.sort_unstable();
@@ -320,8 +320,7 @@ impl Client {
             return Ok(Fate::Request);
         }
         let scope = records::returns(&group);
-        let mut record: ReturnRecord =
-            self.state.get(&scope, member.as_bytes())?.unwrap_or_default();
+        let mut record = self.return_record(&group, member.as_bytes())?;
         if body.time <= record.asked {
             return Ok(Fate::Duplicate);
         }
@@ -356,13 +355,28 @@ impl Client {
     ) -> Result<(), Fault> {
         let scope = records::returns(group);
         for person in added {
-            let known: Option<ReturnRecord> = self.state.get(&scope, &person.id)?;
-            let asked = known.map_or(0, |known| known.asked);
-            let added_at = position;
-            let record = ReturnRecord { added_at, asked, asked_since: false, queued: None };
+            let known = self.return_record(group, &person.id)?;
+            let record =
+                ReturnRecord { added_at: position, asked_since: false, queued: None, ..known };
             self.state.put(&scope, person.id, &record)?;
         }
         Ok(())
+    }
+
+    /// A member that this one invited gets its welcome in this mailbox.
+    pub(crate) fn note_mailbox(
+        &mut self,
+        group: &GroupId,
+        member: &MemberId,
+        mailbox: LogId,
+    ) -> Result<(), Fault> {
+        let mut record = self.return_record(group, member.as_bytes())?;
+        record.invited_at = Some(mailbox);
+        self.state.put(&records::returns(group), *member.as_bytes(), &record)
+    }
+
+    fn return_record(&self, group: &GroupId, member: &[u8; 32]) -> Result<ReturnRecord, Fault> {
+        Ok(self.state.get(&records::returns(group), member)?.unwrap_or_default())
     }
 
     /// How many members are to try before this one what an item of the log asks of all.
@@ -392,6 +406,19 @@ impl Client {
     }
 }
 
+/// Whom a request goes to, by how many there were before it: those who are next in turn, and those of the
+/// request before once more. Who saw the member being added takes its first request for one of before that, and
+/// the second one for what it is: the welcome was lost.
+fn helpers_of_round(helpers: &[LogId], round: u32) -> Vec<LogId> {
+    let first = usize::try_from(round).unwrap_or(0) * HELPERS;
+    let mut chosen = Vec::new();
+    for at in (first..first + HELPERS).chain(first.saturating_sub(HELPERS)..first) {
+        let helper = helpers.get(at % helpers.len().max(1));
+        chosen.extend(helper.filter(|helper| !chosen.contains(*helper)).copied());
+    }
+    chosen
+}
+
 impl PackageRecord {
     /// Whether it was made to come back from where this member came in.
     fn is_asked_from(&self, joined_at: Position) -> bool {
@@ -401,3 +428,5 @@ impl PackageRecord {
 
 #[cfg(test)]
 mod liar;
+#[cfg(test)]
+mod lost;
