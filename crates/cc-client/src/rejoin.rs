@@ -234,7 +234,9 @@ impl Client {
     }
 
     /// A welcome came for a key package that is not here any more: of a store that was lost, or by a clock that
-    /// is ahead. Its maker is asked for another one, once for each group.
+    /// is ahead. Its maker is asked for another one, once for each group. Not for a group that this device was in
+    /// before: a copy of it was restored elsewhere, and has asked for the welcome; the two would put one another
+    /// out for ever.
     pub(crate) fn ask_inviter(&mut self, invitation: &Invitation, now: Now) -> Result<(), Fault> {
         let Invitation { log: group, position, inviter, .. } = *invitation;
         let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
@@ -243,7 +245,7 @@ impl Client {
             |group: &GroupId| self.state.groups.get(group).is_some_and(|record| !record.is_over());
         let asked: Vec<_> = asked.filter(|asked| !is_in(&asked.group)).collect();
         let own = self.state.meta.mailbox;
-        if is_in(&group)
+        if self.state.groups.contains_key(&group)
             || asked.iter().any(|asked| asked.group == group)
             || asked.len() >= MAX_ORPHANS
             || self.state.requests.len() >= MAX_REQUESTS
