@@ -12,7 +12,11 @@ mod common;
 #[path = "shared/groups.rs"]
 mod groups;
 
-const MEMBERS: usize = 1000;
+/// A tenth with `cargo xtask bench --quick`.
+fn members() -> usize {
+    if cc_benches::quick() { 100 } else { 1000 }
+}
+
 const UPDATED: [usize; 5] = [0, 1, 10, 100, 300];
 const RUNS: usize = 5;
 
@@ -35,7 +39,8 @@ fn main() {
 /// Founded by one add, then updated by members in the order of bisection. The founder and one other measure.
 fn some_updated() -> Vec<Point> {
     let mut founder = Peer::founder("0").alone();
-    let mut joiners: Vec<_> = (1..MEMBERS).map(|i| Peer::joiner(&i.to_string()).alone()).collect();
+    let mut joiners: Vec<_> =
+        (1..members()).map(|i| Peer::joiner(&i.to_string()).alone()).collect();
     let packages: Vec<_> = joiners.iter_mut().map(Peer::key_package).collect();
     let welcome = founder.stage(&packages, &[]).unwrap();
     founder.confirm();
@@ -52,7 +57,7 @@ fn some_updated() -> Vec<Point> {
     }
     let mut points = Vec::new();
     let mut updated = 0;
-    for target in UPDATED {
+    for target in UPDATED.into_iter().filter(|target| target + 2 < members()) {
         while updated < target {
             let mut peer = waiting.pop().unwrap();
             let staged = peer.stage(&[], &[]).unwrap();
@@ -72,14 +77,14 @@ fn some_updated() -> Vec<Point> {
 /// Each member adds the next one, which makes each of them commit once.
 fn all_updated() -> Point {
     let mut last = Peer::founder("0").alone();
-    for i in 1..MEMBERS {
+    for i in 1..members() {
         let mut next = Peer::joiner(&i.to_string()).alone();
         let package = next.key_package();
         let staged = last.stage(&[package], &[]).unwrap();
         last.confirm();
         next.join(&staged).unwrap();
-        if i + 1 == MEMBERS {
-            return point(MEMBERS, &mut next, &mut last).0;
+        if i + 1 == members() {
+            return point(members(), &mut next, &mut last).0;
         }
         last = next;
     }

@@ -72,9 +72,19 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
 
 /// Builds before anything is measured.
 fn build(sections: &[&Section]) -> Outcome {
-    run(Command::new("cargo").args(["build", "--release", "--package", "cc-cli"]))?;
-    run(Command::new("cargo").args(["bench", "--package", "cc-benches", "--no-run"]))?;
-    if sections.iter().any(|section| section.bench == "store") {
+    let has = |bench: &str| sections.iter().any(|section| section.bench == bench);
+    if has("files") {
+        run(Command::new("cargo").args(["build", "--release", "--package", "cc-cli"]))?;
+    }
+    let mut benches = Command::new("cargo");
+    benches.args(["bench", "--package", "cc-benches", "--no-run"]);
+    for section in sections.iter().filter(|section| section.bench != "files") {
+        benches.args(["--bench", section.bench]);
+    }
+    if sections.iter().any(|section| section.bench != "files") {
+        run(&mut benches)?;
+    }
+    if has("store") {
         run(Command::new("cargo")
             .args(["build", "--release", "--manifest-path", "benches/openmls-sqlite/Cargo.toml"])
             .args(["--target-dir", OPENMLS]))?;

@@ -109,7 +109,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         title: "What updates do for the size of a commit",
         bench: "updates",
-        text: "1000 members added by one commit, then updates of some of them, in the order of `UpdatePolicy`'s turns. \
+        text: "1000 members (100 with `--quick`) added by one commit, then updates of some of them, in the order of `UpdatePolicy`'s turns. \
                The fastest of five runs.",
         tables: &[alone("updates", "A commit of the founder", "members that updated")],
         full: &[],
