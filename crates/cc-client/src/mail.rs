@@ -50,7 +50,7 @@ impl Client {
                 break;
             }
             self.state.delete(&scope, key.clone())?;
-            let position = Position(crate::request::queue_number(&key)?);
+            let position = Position(records::number(&key)?);
             let fate = self.mail(&Item { position, commit: false, bytes }, now, ledger)?;
             if !fate.is_final() {
                 // It waits for its log's word from now on, and was called early before.

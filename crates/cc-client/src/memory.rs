@@ -99,7 +99,7 @@ impl MemoryService {
     pub fn log(&self, log: &LogId) -> Vec<Item> {
         let inner = self.inner();
         let log = inner.logs.get(&inner.known(log));
-        log.map(|log| log.page(log.forgotten, None, usize::MAX).items).unwrap_or_default()
+        log.map_or_else(Vec::new, |log| log.behind(log.forgotten).collect())
     }
 
     /// Appends anything, as somebody with access to the log may.
@@ -235,28 +235,34 @@ impl Inner {
             }
         };
         let empty = Log::default();
-        Ok(self.logs.get(&address).unwrap_or(&empty).page(read.after, last, MAX_PAGE))
+        Ok(self.logs.get(&address).unwrap_or(&empty).page(read.after, last))
     }
 }
 
 impl Log {
-    fn page(&self, after: Position, last: Option<Position>, limit: usize) -> Page {
-        let stored = self.items.as_slice();
-        let head = position(stored.len());
-        let head = last.map_or(head, |last| last.min(head));
-        let forgotten = self.forgotten.max(self.read);
-        let after = if limit == usize::MAX { after } else { after.max(forgotten) };
+    /// What is stored behind a position.
+    fn behind(&self, after: Position) -> impl Iterator<Item = Item> {
         let before = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let items = stored.iter().enumerate().skip(before).map(|(at, (commit, bytes))| Item {
+        let items = self.items.iter().enumerate().skip(before);
+        items.map(|(at, (commit, bytes))| Item {
             position: position(at + 1),
             commit: *commit,
             bytes: bytes.clone(),
-        });
+        })
+    }
+
+    /// What a reader gets at once.
+    fn page(&self, after: Position, last: Option<Position>) -> Page {
+        let head = position(self.items.len());
+        let head = last.map_or(head, |last| last.min(head));
+        let forgotten = self.forgotten.max(self.read);
         let (mut room, mut first) = (MAX_PAGE_LEN, true);
-        let items = items.take_while(|item| item.position <= head).take(limit).take_while(|item| {
+        let items = self.behind(after.max(forgotten));
+        let items = items.take_while(|item| item.position <= head).take(MAX_PAGE);
+        let items = items.take_while(|item| {
             let fits = item.bytes.len() <= room || core::mem::take(&mut first);
             (room, first) = (room.saturating_sub(item.bytes.len()), false);
-            fits || limit == usize::MAX
+            fits
         });
         Page { items: items.collect(), forgotten, head }
     }

@@ -4,18 +4,12 @@
 //! ones are in blocks, for a record of each would be one more of the store's pages with every message. All
 //! are in memory from the first time that one is asked for.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
-
-use cc_core::{
-    SecretBytes,
-    store::{Scope, Store, StoreError},
-};
+use std::collections::BTreeMap;
 
 use crate::{
     Fault, GroupId, OperationId, RequestId,
     overlay::lock,
     records::{self, FlightRecord, Queued, RequestRecord, Sent},
-    request::queue_number,
     state::State,
 };
 
@@ -125,8 +119,8 @@ impl State {
         let store = lock(&self.store)?;
         let mut operations =
             Operations { known: BTreeMap::new(), last: Vec::new(), changed: false };
-        each(store.committed(), &records::settled(), |_, block| {
-            let block: Vec<(OperationId, CommandDigest)> = records::decode(block)?;
+        records::each(store.committed(), &records::settled(), |_, block| {
+            let block: Vec<(OperationId, CommandDigest)> = records::decode(&block)?;
             let known =
                 block.iter().map(|(id, digest)| (*id, Known { digest: *digest, place: None }));
             operations.known.extend(known);
@@ -136,43 +130,29 @@ impl State {
         let known = &mut operations.known;
         let groups = self.groups.iter();
         for (group, _) in groups.filter(|(id, it)| it.queued > 0 || self.changed.contains(id)) {
-            each(store.committed(), &records::queue(group), |key, queued| {
-                let queued: Queued = records::decode(queued)?;
-                queued.note(group, queue_number(key)?, known)
+            records::each(store.committed(), &records::queue(group), |key, queued| {
+                let queued: Queued = records::decode(&queued)?;
+                queued.note(group, records::number(key)?, known)
             })?;
         }
-        each(store.committed(), &records::flights(), |key, flight| {
-            let group = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
-            let flight: FlightRecord = records::decode(flight)?;
+        records::each(store.committed(), &records::flights(), |key, flight| {
+            let group = records::log_id(key)?;
+            let flight: FlightRecord = records::decode(&flight)?;
             match flight.in_flight.what {
-                Sent::Messages(sent) => sent.iter().try_for_each(|message| {
-                    message.queued.note(&GroupId::from_bytes(group), message.number, known)
-                }),
+                Sent::Messages(sent) => sent
+                    .iter()
+                    .try_for_each(|message| message.queued.note(&group, message.number, known)),
                 Sent::Commit { .. } => Ok(()),
             }
         })?;
-        each(store.committed(), &records::requests(), |key, request| {
-            let id = key.try_into().map_err(|_| StoreError::corrupt("a request has no id"))?;
-            let request = records::decode(request)?;
+        records::each(store.committed(), &records::requests(), |key, request| {
+            let request = records::decode(&request)?;
             if let RequestRecord::Claim { operation: Some(operation), digest, .. } = request {
-                let place = Some(Place::Claim(RequestId::from_bytes(id)));
+                let place = Some(Place::Claim(records::request_id(key)?));
                 known.insert(operation, Known { digest, place });
             }
             Ok(())
         })?;
         Ok(operations)
     }
-}
-
-fn each(
-    store: &dyn Store,
-    scope: &Scope,
-    mut take: impl FnMut(&[u8], &SecretBytes) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let mut result = Ok(());
-    store.scan(scope, b"", &mut |key, record| {
-        result = take(key, &record);
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    result
 }

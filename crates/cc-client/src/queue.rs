@@ -2,18 +2,12 @@
 //! for; what they say is in the store, but for those that came with the open transaction: a message that goes
 //! out at once is never written here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-};
-
-use cc_core::store::Store as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Fault, GroupId,
     overlay::lock,
     records::{self, Queued},
-    request::queue_number,
     state::State,
 };
 
@@ -85,12 +79,12 @@ impl State {
 
     fn numbers(&mut self, group: &GroupId) -> Result<&mut BTreeSet<u64>, Fault> {
         if !self.queues.numbers.contains_key(group) {
-            let mut keys = Vec::new();
-            lock(&self.store)?.scan(&records::queue(group), b"", &mut |key, _| {
-                keys.push(queue_number(key));
-                ControlFlow::Continue(())
+            let mut numbers = BTreeSet::new();
+            records::each(&*lock(&self.store)?, &records::queue(group), |key, _| {
+                numbers.insert(records::number(key)?);
+                Ok(())
             })?;
-            self.queues.numbers.insert(*group, keys.into_iter().collect::<Result<_, _>>()?);
+            self.queues.numbers.insert(*group, numbers);
         }
         Ok(self.queues.numbers.entry(*group).or_default())
     }

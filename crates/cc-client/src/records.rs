@@ -1,106 +1,15 @@
-//! The client's records in the store.
+//! What the client's records in the store say.
 
-use cc_core::{
-    SecretBytes,
-    store::{Batch, Scope, Store, StoreError},
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessHash, AccessToken, EventId, Fault, GroupId, LogId, OperationId, PersonId, Position,
-    RequestId, Trust, frame::item_digest, operations::CommandDigest,
+    AccessHash, AccessToken, GroupId, LogId, OperationId, PersonId, Position, RequestId, Trust,
+    frame::item_digest, operations::CommandDigest,
 };
 
-/// The version of all records of this file.
-const VERSION: u8 = 1;
+mod places;
 
-/// Where the client's records are.
-pub(crate) fn root() -> Scope {
-    Scope::new("client")
-}
-
-pub(crate) const META: &[u8] = b"meta";
-pub(crate) const IDENTITY: &[u8] = b"identity";
-
-/// Groups, by their ids.
-pub(crate) fn groups() -> Scope {
-    root().child("groups")
-}
-
-/// What views need of the stacks of groups, by the groups' ids.
-pub(crate) fn views() -> Scope {
-    root().child("views")
-}
-
-/// Commands of a group that wait, in order. Messages that are on their way are in [`flights`].
-pub(crate) fn queue(group: &GroupId) -> Scope {
-    root().child("queue").child(group.as_bytes())
-}
-
-/// Items of a group that are to be opened again.
-pub(crate) fn held(log: &LogId) -> Scope {
-    root().child("held").child(log.as_bytes())
-}
-
-/// Invitations to a group that this member is still in, by their positions in the mailbox.
-pub(crate) fn invitations(group: &GroupId) -> Scope {
-    root().child("invitations").child(group.as_bytes())
-}
-
-/// Welcomes that wait for their logs, by their places in the mailbox.
-pub(crate) fn arrivals() -> Scope {
-    root().child("arrivals")
-}
-
-/// Which messages of a group were read, by sender.
-pub(crate) fn seen(group: &GroupId) -> Scope {
-    root().child("seen").child(group.as_bytes())
-}
-
-/// What is known of members' coming back to a group, by member.
-pub(crate) fn returns(group: &GroupId) -> Scope {
-    root().child("returns").child(group.as_bytes())
-}
-
-/// What is known of groups that have no stack, by group.
-pub(crate) fn restored() -> Scope {
-    root().child("restored")
-}
-
-/// What is on its way to the logs of groups, by group.
-pub(crate) fn flights() -> Scope {
-    root().child("flights")
-}
-
-/// The ids of commands that are settled, in blocks in their order.
-pub(crate) fn settled() -> Scope {
-    root().child("settled")
-}
-
-/// Requests other than those to the logs of groups, until they are answered, by their ids.
-pub(crate) fn requests() -> Scope {
-    root().child("requests")
-}
-
-/// Events that are not acknowledged.
-pub(crate) fn events() -> Scope {
-    root().child("events")
-}
-
-/// Key packages that were made and not used, by their digests.
-pub(crate) fn packages() -> Scope {
-    root().child("packages")
-}
-
-/// Those of them that are of last resort, by their digests: nothing in it but the key.
-pub(crate) fn last_resorts() -> Scope {
-    root().child("last resorts")
-}
-
-/// The application's own.
-pub(crate) fn application() -> Scope {
-    root().child("application")
-}
+pub(crate) use places::*;
 
 /// What the client itself knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -520,55 +429,4 @@ impl SeenRecord {
             Err(_) => false,
         }
     }
-}
-
-/// A number as a key, in the order of numbers.
-pub(crate) const fn key(number: u64) -> [u8; 8] {
-    number.to_be_bytes()
-}
-
-pub(crate) fn event_key(event: EventId) -> [u8; 8] {
-    key(event.0)
-}
-
-pub(crate) fn encode(record: &impl Serialize) -> Result<SecretBytes, Fault> {
-    let body = postcard::to_stdvec(record).map_err(|_| Fault::TooLong)?;
-    let mut bytes = Vec::with_capacity(1 + body.len());
-    bytes.push(VERSION);
-    bytes.extend_from_slice(&body);
-    drop(SecretBytes::new(body));
-    Ok(SecretBytes::new(bytes))
-}
-
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &SecretBytes) -> Result<T, Fault> {
-    match bytes.expose().split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
-            Ok((record, [])) => Ok(record),
-            Ok(_) | Err(_) => Err(malformed()),
-        },
-        Some((0, _)) | None => Err(malformed()),
-        Some((version, _)) => Err(StoreError::Newer { version: u32::from(*version) }.into()),
-    }
-}
-
-pub(crate) fn put(
-    batch: &mut Batch,
-    scope: &Scope,
-    key: impl Into<Vec<u8>>,
-    record: &impl Serialize,
-) -> Result<(), Fault> {
-    batch.put(scope, key, encode(record)?);
-    Ok(())
-}
-
-pub(crate) fn get<T: DeserializeOwned>(
-    store: &(impl Store + ?Sized),
-    scope: &Scope,
-    key: &[u8],
-) -> Result<Option<T>, Fault> {
-    store.get(scope, key)?.map(|record| decode(&record)).transpose()
-}
-
-fn malformed() -> Fault {
-    StoreError::corrupt("a record of the client is malformed").into()
 }

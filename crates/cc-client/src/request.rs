@@ -410,13 +410,6 @@ impl Client {
     }
 }
 
-/// The number that is a record's key.
-pub(crate) fn queue_number(key: &[u8]) -> Result<u64, Fault> {
-    let key = key.try_into();
-    let key = key.map_err(|_| StoreError::corrupt("a record has no number"))?;
-    Ok(u64::from_be_bytes(key))
-}
-
 impl FlightRecord {
     fn request(self, group: &GroupId) -> Request {
         let StoredToken(token) = self.access;

@@ -201,8 +201,7 @@ impl Client {
     fn all_views(&self) -> Result<BTreeMap<GroupId, Arc<GroupView>>, Fault> {
         let mut views = BTreeMap::new();
         for (key, record) in self.state.list::<GroupRecord>(&records::groups(), usize::MAX)? {
-            let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
-            let id = GroupId::from_bytes(id);
+            let id = records::log_id(&key)?;
             views.insert(id, Arc::new(self.view(&id, &record, None)?));
         }
         Ok(views)

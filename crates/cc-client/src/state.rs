@@ -13,12 +13,12 @@ use cc_core::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    EventId, Fault, GroupId, LogId, Position, RequestId,
+    EventId, Fault, GroupId, Position, RequestId,
     arrival::Arrival,
     contact::{self, DeviceRecord, OwnPerson},
     identity::Identity,
     operations::Operations,
-    overlay::{Overlay, SharedStore, lock},
+    overlay::{SharedStore, lock},
     queue::Queues,
     records::{self, EventRecord, FlightRecord, GroupRecord, Meta, RequestRecord, Sent},
 };
@@ -87,14 +87,12 @@ impl State {
         let root = records::root();
         let meta = records::get(&*store, &root, records::META)?.ok_or(StoreError::Missing)?;
         let (mut groups, mut requests) = (BTreeMap::new(), BTreeMap::new());
-        each(&store, &records::groups(), |key, record| {
-            let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
-            groups.insert(LogId::from_bytes(id), records::decode(&record)?);
+        records::each(&*store, &records::groups(), |key, record| {
+            groups.insert(records::log_id(key)?, records::decode(&record)?);
             Ok(())
         })?;
-        each(&store, &records::flights(), |key, record| {
-            let id = key.try_into().map_err(|_| StoreError::corrupt("a group has no id"))?;
-            let group = LogId::from_bytes(id);
+        records::each(&*store, &records::flights(), |key, record| {
+            let group = records::log_id(key)?;
             let flight: FlightRecord = records::decode(&record)?;
             let known: &mut GroupRecord = groups
                 .get_mut(&group)
@@ -104,16 +102,14 @@ impl State {
             known.in_flight = Some(in_flight);
             Ok(())
         })?;
-        each(&store, &records::requests(), |key, record| {
-            let id = key.try_into().map_err(|_| StoreError::corrupt("a request has no id"))?;
+        records::each(&*store, &records::requests(), |key, record| {
             let record: RequestRecord = records::decode(&record)?;
-            requests.insert(RequestId::from_bytes(id), RequestTarget::of(&record));
+            requests.insert(records::request_id(key)?, RequestTarget::of(&record));
             Ok(())
         })?;
         let mut arrivals = BTreeMap::new();
-        each(&store, &records::arrivals(), |key, record| {
-            let at = key.try_into().map_err(|_| StoreError::corrupt("a welcome has no place"))?;
-            arrivals.insert(Position(u64::from_be_bytes(at)), records::decode(&record)?);
+        records::each(&*store, &records::arrivals(), |key, record| {
+            arrivals.insert(Position(records::number(key)?), records::decode(&record)?);
             Ok(())
         })?;
         let own = records::get(&*store, &root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
@@ -270,18 +266,4 @@ impl State {
         records::put(&mut batch, &root, records::META, &self.meta)?;
         Ok(batch)
     }
-}
-
-/// Hands each record of a scope to `take`, one at a time.
-fn each(
-    store: &Overlay,
-    scope: &Scope,
-    mut take: impl FnMut(&[u8], SecretBytes) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let mut result = Ok(());
-    store.scan(scope, b"", &mut |key, record| {
-        result = take(key, record);
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    result
 }

@@ -10,7 +10,7 @@ use cc_aes_layer::{AesKey, Argon2Params, Password};
 use cc_client::{
     AppRecord, Client, Command, Event, EventId, Fault, GroupId, MemoryService, OperationId, Trust,
 };
-use cc_core::key_use;
+use cc_core::{key_use, random::Seeded};
 use common::{Disk, Person, group_of, settle};
 
 /// The person of an export on another machine, at the same time as `old`.
@@ -124,8 +124,16 @@ fn a_restored_person_is_back_in_all_groups_without_an_old_ratchet() {
     assert!(uses.values().all(|count| *count == 1), "a key and nonce sealed twice");
 }
 
+/// Whatever the ids, which decide whose turn it is to add it.
 #[test]
 fn an_export_is_restored_while_the_device_lives_and_more_than_once() {
+    for seed in 0..8 {
+        let _seeded = Seeded::start(seed);
+        restored_while_the_device_lives();
+    }
+}
+
+fn restored_while_the_device_lives() {
     let mut service = MemoryService::new();
     let mut people = ["Alice", "Bob", "Charlie"].map(Person::new);
     let [alice, bob, charlie] = &mut people;
