@@ -8,7 +8,7 @@ use std::{
 use cc_client::{AccessHash, LogId, Position};
 use tokio::sync::Notify;
 
-use crate::{Ended, Notice};
+use crate::{Ended, Notice, storage::Address};
 
 /// Logs that one connection follows at the most.
 pub(crate) const MAX_FOLLOWED: usize = 4096;
@@ -16,9 +16,9 @@ pub(crate) const MAX_FOLLOWED: usize = 4096;
 /// Bytes that count for a log that one connection follows: here, with the connection, and for what it is told.
 pub(crate) const FOLLOWED_COST: usize = 512;
 
-/// All of them, by log, and whether it is a mailbox: a group may have the same address.
+/// All of them, by log.
 #[derive(Debug, Default)]
-pub(crate) struct Followers(Mutex<HashMap<(LogId, bool), Vec<Entry>>>);
+pub(crate) struct Followers(Mutex<HashMap<Address, Vec<Entry>>>);
 
 #[derive(Debug)]
 struct Entry {
@@ -29,7 +29,7 @@ struct Entry {
 /// One connection. What it is to be told is one position a log, so one that does not read costs no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    pending: Mutex<BTreeMap<(LogId, bool), Pending>>,
+    pending: Mutex<BTreeMap<Address, Pending>>,
     changed: Notify,
 }
 
@@ -42,26 +42,26 @@ struct Pending {
 impl Followers {
     /// From now on the follower is told of this log. Whoever follows it already follows it anew.
     pub(crate) fn follow(&self, follower: &Arc<Follower>, log: LogId, access: Option<AccessHash>) {
-        let mailbox = access.is_none();
-        self.unfollow(follower, &log, mailbox);
+        let address = Address::with_access(log, access.as_ref());
+        self.unfollow(follower, address);
         let entry = Entry { follower: Arc::downgrade(follower), access };
-        self.logs().entry((log, mailbox)).or_default().push(entry);
+        self.logs().entry(address).or_default().push(entry);
     }
 
-    pub(crate) fn unfollow(&self, follower: &Arc<Follower>, log: &LogId, mailbox: bool) {
+    pub(crate) fn unfollow(&self, follower: &Arc<Follower>, address: Address) {
         let mut logs = self.logs();
-        if let Some(entries) = logs.get_mut(&(*log, mailbox)) {
+        if let Some(entries) = logs.get_mut(&address) {
             entries.retain(|entry| {
                 entry.follower.strong_count() > 0
                     && !std::ptr::eq(entry.follower.as_ptr(), Arc::as_ptr(follower))
             });
             if entries.is_empty() {
-                logs.remove(&(*log, mailbox));
+                logs.remove(&address);
             }
         }
         drop(logs);
         // Only now: until here it may have been told something.
-        follower.pending().remove(&(*log, mailbox));
+        follower.pending().remove(&address);
     }
 
     /// Something was appended to the log with `access`, up to `head`; `ended` if it is a commit that ended the
@@ -75,18 +75,18 @@ impl Followers {
         ended: bool,
     ) {
         let mut logs = self.logs();
-        let key = (log, access.is_none());
-        let Some(entries) = logs.get_mut(&key) else { return };
+        let address = Address::with_access(log, access.as_ref());
+        let Some(entries) = logs.get_mut(&address) else { return };
         entries.retain(|entry| {
             let Some(follower) = entry.follower.upgrade() else { return false };
             if entry.access != access {
                 return true;
             }
-            follower.tell(log, access.is_none(), Some(head), ended.then_some(Ended::EpochOver));
+            follower.tell(address, Some(head), ended.then_some(Ended::EpochOver));
             !ended
         });
         if entries.is_empty() {
-            logs.remove(&key);
+            logs.remove(&address);
         }
     }
 
@@ -95,22 +95,16 @@ impl Followers {
         self.logs().len()
     }
 
-    fn logs(&self) -> MutexGuard<'_, HashMap<(LogId, bool), Vec<Entry>>> {
+    fn logs(&self) -> MutexGuard<'_, HashMap<Address, Vec<Entry>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Follower {
     /// To be sent as soon as the connection takes it.
-    pub(crate) fn tell(
-        &self,
-        log: LogId,
-        mailbox: bool,
-        head: Option<Position>,
-        ended: Option<Ended>,
-    ) {
+    pub(crate) fn tell(&self, address: Address, head: Option<Position>, ended: Option<Ended>) {
         let mut pending = self.pending();
-        let entry = pending.entry((log, mailbox)).or_default();
+        let entry = pending.entry(address).or_default();
         entry.head = entry.head.max(head);
         entry.ended = entry.ended.or(ended);
         drop(pending);
@@ -120,7 +114,8 @@ impl Follower {
     /// Waits for something to send.
     pub(crate) async fn next(&self) -> Vec<Notice> {
         loop {
-            if let Some(((log, _), Pending { head, ended })) = self.pending().pop_first() {
+            if let Some((address, Pending { head, ended })) = self.pending().pop_first() {
+                let log = address.log();
                 let moved = head.map(|head| Notice::Moved { log, head });
                 let ended = ended.map(|why| Notice::Ended { log, why });
                 return moved.into_iter().chain(ended).collect();
@@ -129,7 +124,7 @@ impl Follower {
         }
     }
 
-    fn pending(&self) -> MutexGuard<'_, BTreeMap<(LogId, bool), Pending>> {
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<Address, Pending>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

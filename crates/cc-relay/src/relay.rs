@@ -16,7 +16,7 @@ use crate::{
     followers::{Follower, Followers},
     limits::{Buckets, ClientAddress, Limits},
     metrics::{Metrics, add, call_name, outcome_name},
-    storage::{Hour, ReadPage, Reader, Storage, StorageError, StoredAppend},
+    storage::{Address, Hour, ReadPage, Reader, Storage, StorageError, StoredAppend},
 };
 
 /// A delivery service on a [`Storage`], without a network.
@@ -122,6 +122,7 @@ impl Relay {
     /// The follower is told of the log that the request reads, from what is there already on.
     pub(crate) async fn follow(&self, follower: &Arc<Follower>, id: RequestId, read: &Read) {
         let followers = &self.0.followers;
+        let address = Address::of_read(read);
         let refused = |refusal| match refusal {
             Refusal::Denied => Ended::Denied,
             Refusal::Gone => Ended::Gone,
@@ -129,10 +130,7 @@ impl Relay {
         };
         let reader = match reader(id, read) {
             Ok(reader) => reader,
-            Err(refusal) => {
-                let mailbox = matches!(read.access, ReadAccess::Owner(_));
-                return follower.tell(read.log, mailbox, None, Some(refused(refusal)));
-            }
+            Err(refusal) => return follower.tell(address, None, Some(refused(refusal))),
         };
         let hash = match reader {
             Reader::Token(hash) => Some(hash),
@@ -152,34 +150,29 @@ impl Relay {
         match head {
             Ok(Ok(ReadPage { page, epoch_over })) => {
                 if epoch_over {
-                    followers.unfollow(follower, &read.log, hash.is_none());
+                    followers.unfollow(follower, address);
                 }
                 let head = (page.head > read.after).then_some(page.head);
                 if head.is_some() || epoch_over {
-                    follower.tell(
-                        read.log,
-                        hash.is_none(),
-                        head,
-                        epoch_over.then_some(Ended::EpochOver),
-                    );
+                    follower.tell(address, head, epoch_over.then_some(Ended::EpochOver));
                 }
             }
             Ok(Err(refusal)) => {
-                followers.unfollow(follower, &read.log, hash.is_none());
-                follower.tell(read.log, hash.is_none(), None, Some(refused(refusal)));
+                followers.unfollow(follower, address);
+                follower.tell(address, None, Some(refused(refusal)));
             }
             Err(error) => {
                 tracing::error!(%error, "the storage failed");
-                followers.unfollow(follower, &read.log, hash.is_none());
-                follower.tell(read.log, hash.is_none(), None, Some(Ended::Busy));
+                followers.unfollow(follower, address);
+                follower.tell(address, None, Some(Ended::Busy));
             }
         }
     }
 
     /// As a group's log, and as a mailbox.
     pub(crate) fn unfollow(&self, follower: &Arc<Follower>, log: &LogId) {
-        for mailbox in [false, true] {
-            self.0.followers.unfollow(follower, log, mailbox);
+        for address in [Address::Group(*log), Address::Mailbox(*log)] {
+            self.0.followers.unfollow(follower, address);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use cc_client::{
     AccessHash, Answer, Follows, LogId, MAX_APPEND, MAX_APPEND_LEN, MAX_ITEM_LEN, MAX_PAGE,
-    MAX_PAGE_LEN, Page, Position, PublishedPackage, Refusal, Reply, RequestId,
+    MAX_PAGE_LEN, Page, Position, PublishedPackage, Read, ReadAccess, Refusal, Reply, RequestId,
 };
 
 pub use memory::MemoryStorage;
@@ -149,6 +149,38 @@ impl StoredAppend {
             && items.iter().all(|item| item.len() <= MAX_ITEM_LEN)
             && total <= MAX_APPEND_LEN;
         if allowed { Ok(()) } else { Err(Refusal::TooLarge) }
+    }
+}
+
+/// A log. A group and a mailbox that have the same id are two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Address {
+    Group(LogId),
+    Mailbox(LogId),
+}
+
+impl Address {
+    /// What is appended to, or followed, with this access: only a mailbox takes items without.
+    pub(crate) const fn with_access(log: LogId, access: Option<&AccessHash>) -> Self {
+        match access {
+            Some(_) => Self::Group(log),
+            None => Self::Mailbox(log),
+        }
+    }
+
+    /// What is read.
+    pub(crate) const fn of_read(read: &Read) -> Self {
+        match read.access {
+            ReadAccess::Token(_) => Self::Group(read.log),
+            ReadAccess::Owner(_) => Self::Mailbox(read.log),
+        }
+    }
+
+    /// Its id.
+    pub(crate) const fn log(self) -> LogId {
+        match self {
+            Self::Group(log) | Self::Mailbox(log) => log,
+        }
     }
 }
 

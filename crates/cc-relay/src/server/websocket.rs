@@ -10,7 +10,7 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use cc_client::{Call, LogId, ReadAccess, Request};
+use cc_client::{Call, Request};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::{ended, http::Connection, memory::Taken};
@@ -18,6 +18,7 @@ use crate::{
     ClientAddress, Ended, FollowRequest, MAX_NOTICE_LEN,
     followers::{FOLLOWED_COST, Follower, MAX_FOLLOWED},
     metrics::{Gauge, add},
+    storage::Address,
 };
 
 /// How often a client is asked whether it is still there; it has as long to answer.
@@ -44,8 +45,8 @@ struct Session<'a> {
     connection: &'a Connection,
     client: ClientAddress,
     follower: Arc<Follower>,
-    /// The memory of each log that is followed, and whether it is a mailbox.
-    logs: BTreeMap<(LogId, bool), Taken>,
+    /// The memory of each log that is followed.
+    logs: BTreeMap<Address, Taken>,
 }
 
 async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSocket) {
@@ -100,8 +101,8 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
             }
         }
     };
-    for (log, _) in session.logs.keys() {
-        shared.relay.unfollow(&session.follower, log);
+    for address in session.logs.keys() {
+        shared.relay.unfollow(&session.follower, &address.log());
     }
     if let Some(code) = close {
         let frame = CloseFrame { code, reason: "".into() };
@@ -116,16 +117,16 @@ impl Session<'_> {
         let relay = &self.connection.shared.relay;
         match FollowRequest::from_bytes(bytes) {
             Ok(FollowRequest::Follow(Request { id, call: Call::Read(read) })) => {
-                let mailbox = matches!(read.access, ReadAccess::Owner(_));
-                if !self.admit((read.log, mailbox), bytes.len()).await {
-                    self.follower.tell(read.log, mailbox, None, Some(Ended::Busy));
+                let address = Address::of_read(&read);
+                if !self.admit(address, bytes.len()).await {
+                    self.follower.tell(address, None, Some(Ended::Busy));
                     return true;
                 }
                 relay.follow(&self.follower, id, &read).await;
                 true
             }
             Ok(FollowRequest::Unfollow(log)) => {
-                self.logs.retain(|(followed, _), _| *followed != log);
+                self.logs.retain(|followed, _| followed.log() != log);
                 relay.unfollow(&self.follower, &log);
                 true
             }
@@ -134,7 +135,7 @@ impl Session<'_> {
     }
 
     /// Whether the client may follow this, too.
-    async fn admit(&mut self, followed: (LogId, bool), length: usize) -> bool {
+    async fn admit(&mut self, followed: Address, length: usize) -> bool {
         let shared = &self.connection.shared;
         if shared.relay.admit(self.client, length).is_err() {
             return false;

@@ -10,9 +10,9 @@ use cc_client::{
 };
 
 use super::{
-    ClockRecord, Hour, ITEM_COST, KeptAnswer, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM, Outcome,
-    PageItems, ReadPage, Reader, Retention, Room, Storage, StorageError, StoredAppend, Task, Usage,
-    cost, item_cost, kept_answer, read_answer,
+    Address, ClockRecord, Hour, ITEM_COST, KeptAnswer, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM,
+    Outcome, PageItems, ReadPage, Reader, Retention, Room, Storage, StorageError, StoredAppend,
+    Task, Usage, cost, item_cost, kept_answer, read_answer,
 };
 
 /// Keeps everything in memory, and nothing over a restart.
@@ -31,13 +31,6 @@ struct Inner {
     /// Ids of claims whose answers are kept, the oldest first.
     claims: BTreeMap<LogId, VecDeque<RequestId>>,
     clock: Option<ClockRecord>,
-}
-
-/// Groups and mailboxes have addresses of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Address {
-    Group(LogId),
-    Mailbox(LogId),
 }
 
 #[derive(Debug)]
@@ -195,7 +188,7 @@ impl Inner {
         append.check_size()?;
         let StoredAppend { log, access, commit, items } = append;
         let cost = cost(items);
-        let address = if access.is_some() { Address::Group(*log) } else { Address::Mailbox(*log) };
+        let address = Address::with_access(*log, access.as_ref());
         let found = self.logs.get(&address);
         let head = found.map_or(Position::START, |log| log.last_commit);
         match (found.map(|log| &log.kind), access) {

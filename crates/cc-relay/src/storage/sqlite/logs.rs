@@ -9,7 +9,7 @@ use super::{
     Hour, ReadPage, Reader, Retention, Room, SqliteError, StorageError, StoredAppend, expiry,
     to_i64, to_u64,
 };
-use crate::storage::{ITEM_COST, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM, PageItems, cost};
+use crate::storage::{Address, ITEM_COST, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM, PageItems, cost};
 
 /// Items that are looked at in one statement when old ones are forgotten.
 const FORGET_STEP: u32 = 512;
@@ -55,7 +55,8 @@ pub(super) fn append(
         return Ok(Err(refusal));
     }
     let StoredAppend { log, access, commit, items } = append;
-    let found = find(connection, log, access.is_none())?;
+    let address = Address::with_access(*log, access.as_ref());
+    let found = find(connection, address)?;
     if let Err(refusal) = admit(connection, found.as_ref(), append, retention)? {
         return Ok(Err(refusal));
     }
@@ -68,7 +69,7 @@ pub(super) fn append(
         return Ok(Err(refusal));
     }
     // As it is after others, and itself maybe, have made room.
-    let mut log = match find(connection, log, access.is_none())? {
+    let mut log = match find(connection, address)? {
         Some(log) => log,
         None => create(connection, log, access.as_ref(), now)?,
     };
@@ -177,7 +178,11 @@ pub(super) fn read(
     now: Hour,
     retention: &Retention,
 ) -> Result<ReadOutcome, SqliteError> {
-    let found = find(connection, id, matches!(reader, Reader::Owner))?;
+    let address = match reader {
+        Reader::Token(_) => Address::Group(*id),
+        Reader::Owner => Address::Mailbox(*id),
+    };
+    let found = find(connection, address)?;
     let Some(log) = found else { return Ok(ReadOutcome::Done(Ok(ReadPage::EMPTY))) };
     let refused = |refusal| Ok(ReadOutcome::Done(Err(refusal)));
     let last = match reader {
@@ -237,7 +242,7 @@ pub(super) fn tidy_mailbox(
     now: Hour,
     retention: &Retention,
 ) -> Result<(), SqliteError> {
-    let Some(log) = find(connection, id, true)? else { return Ok(()) };
+    let Some(log) = find(connection, Address::Mailbox(*id))? else { return Ok(()) };
     let touched = if is_stale(&log, now, retention) { now } else { log.touched };
     connection
         .prepare_cached("UPDATE logs SET kind = ?2, touched = ?3 WHERE number = ?1")?
@@ -314,12 +319,13 @@ pub(super) fn forget(
     Ok(freed)
 }
 
-fn find(connection: &Connection, log: &LogId, mailbox: bool) -> Result<Option<Log>, SqliteError> {
+fn find(connection: &Connection, address: Address) -> Result<Option<Log>, SqliteError> {
+    let mailbox = matches!(address, Address::Mailbox(_));
     let mut statement = connection.prepare_cached(
         "SELECT number, kind, head, last_commit, forgotten, bytes, touched FROM logs
             WHERE log = ?1 AND (kind >= 3) = ?2",
     )?;
-    let mut rows = statement.query(params![log.as_bytes(), mailbox])?;
+    let mut rows = statement.query(params![address.log().as_bytes(), mailbox])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let kind: i64 = row.get(1)?;
     let kind = [Kind::Group, Kind::Gone, Kind::Mailbox, Kind::OwnedMailbox]
