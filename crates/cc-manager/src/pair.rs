@@ -6,14 +6,14 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{any::Any, any::type_name, fmt};
 
 use cc_core::{
-    CipherLayer, DecodeError, LayerDescriptor, LayerError, MemberId, Opaque, PairBundle,
+    DecodeError, Initiated, LayerDescriptor, LayerError, MemberId, Opaque, PairBundle,
     PairBundlePart, PairId, PairKeys, PairKeysOf, PairOpening, PairOpeningPart, StackId,
     limits::MAX_LAYERS,
     store::{Batch, Store},
 };
 
 use crate::{
-    CascadingCipherManager, Catalog, Error, Message, StackProblem,
+    CascadingCipherManager, Catalog, Error, StackProblem,
     builder::default_clock,
     manager::Beginning,
     persistence::Persistence,
@@ -23,9 +23,15 @@ use crate::{
     state::State,
 };
 
+mod builder;
+mod first;
+mod keys;
 mod opening;
 mod persistence;
 
+pub use builder::PairAccountBuilder;
+pub use first::{AcceptedPair, FirstView, IncomingFirst};
+use keys::{Staged, each, each_mut, failed};
 pub(crate) use opening::Pairing;
 use persistence::{AccountStore, Stored};
 
@@ -38,92 +44,6 @@ pub struct PairAccount {
     member: MemberId,
     accepted: AcceptedPairs,
     store: Option<AccountStore>,
-}
-
-/// Collects the keys of an account, those of the bottom layer first.
-#[must_use = "nothing is built until build()"]
-#[derive(Default)]
-pub struct PairAccountBuilder {
-    keys: Vec<Box<dyn PairKeys>>,
-}
-
-/// Who is named by a first message. A claim, until the message opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FirstView {
-    /// The pair.
-    pub pair: PairId,
-    /// Who claims to have begun it.
-    pub peer: MemberId,
-}
-
-/// What a first message turned out to be.
-///
-/// Only [`Forged`](Self::Forged) means an attack or damage.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum IncomingFirst {
-    /// Somebody began a pair.
-    Begun(Box<AcceptedPair>),
-    /// The pair exists: give the bytes to its manager.
-    Known(PairId),
-    /// It uses keys that are gone, or began a pair that is forgotten.
-    Stale,
-    /// It was not made for this call: another version of the wire format, another stack, or another kind.
-    Foreign(DecodeError),
-    /// Forged or damaged, or put together from several. The error is for the local log only.
-    Forged(Error),
-}
-
-/// A pair that somebody else began.
-#[derive(Debug)]
-pub struct AcceptedPair {
-    /// The pair. It can answer at once.
-    pub manager: CascadingCipherManager,
-    /// Its first message that was received.
-    pub message: Message,
-    /// Its name: what comes with the same name is for this manager.
-    pub pair: PairId,
-    /// Who began it. That it is them, every layer has authenticated by their long-lived keys; whose keys they
-    /// are is for the application to know.
-    pub peer: MemberId,
-}
-
-impl PairAccountBuilder {
-    /// Puts `keys` on top of those already there.
-    pub fn keys(mut self, keys: impl PairKeys) -> Self {
-        self.keys.push(Box::new(keys));
-        self
-    }
-
-    /// Puts `keys` on top of those already there, the first of them lowest.
-    pub fn all_keys(mut self, keys: impl IntoIterator<Item = Box<dyn PairKeys>>) -> Self {
-        self.keys.extend(keys);
-        self
-    }
-
-    /// An account in memory, whose pairs are in memory as well.
-    ///
-    /// # Errors
-    /// [`Error::Stack`] for no keys or too many; [`Error::UnsignedBundle`] where no layer signs.
-    pub fn build(self) -> Result<PairAccount, Error> {
-        PairAccount::assemble(self.keys, AcceptedPairs::default(), None)
-    }
-
-    /// An account in `store` under `name`; its pairs are in the same store.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build); [`Error::Store`], with
-    /// [`StoreError::Exists`](cc_core::store::StoreError::Exists) where there is an account of that name.
-    pub fn create(
-        self,
-        store: impl Store + Clone + 'static,
-        name: &str,
-    ) -> Result<PairAccount, Error> {
-        let store = AccountStore::create(store, name)?;
-        let mut account = PairAccount::assemble(self.keys, AcceptedPairs::default(), Some(store))?;
-        account.save()?;
-        Ok(account)
-    }
 }
 
 impl PairAccount {
@@ -209,18 +129,13 @@ impl PairAccount {
         if peer == self.member {
             return Err(Error::OwnBundle);
         }
-        let (mut layers, mut parts) = (Vec::new(), Vec::new());
-        for ((at, keys), part) in (0..).zip(&mut self.keys).zip(bundle.parts()) {
-            let of =
-                PairKeysOf { identity: part.identity.as_slice(), setup: part.prekeys.as_slice() };
-            let begun = keys.initiate(&of);
-            let begun = begun.map_err(|source| failed(at, &keys.descriptor(), source))?;
-            layers.push(begun.layer);
-            parts.push(PairOpeningPart {
-                identity: Opaque(keys.identity()),
-                setup: Opaque(begun.setup),
-            });
-        }
+        let begun = each_mut(&mut self.keys, bundle.parts(), |keys, part| {
+            let (identity, setup) = (part.identity.as_slice(), part.prekeys.as_slice());
+            let Initiated { layer, setup } = keys.initiate(&PairKeysOf { identity, setup })?;
+            let identity = Opaque(keys.identity());
+            Ok((layer, PairOpeningPart { identity, setup: Opaque(setup) }))
+        })?;
+        let (layers, parts) = begun.into_iter().unzip();
         let opening = PairOpening::new(&self.stack, parts);
         let identities = bundle.parts().iter().map(|part| part.identity.as_slice());
         let pairing = Pairing {
@@ -285,13 +200,12 @@ impl PairAccount {
         change: impl FnOnce(&mut K) -> Result<T, LayerError>,
     ) -> Result<T, Error> {
         self.usable()?;
-        let found = (0..).zip(&mut self.keys).find_map(|(at, keys)| {
-            let descriptor = keys.descriptor();
+        let found = self.keys.iter_mut().enumerate().find_map(|(position, keys)| {
             let keys: &mut dyn Any = &mut **keys;
-            keys.downcast_mut::<K>().map(|keys| (at, descriptor, keys))
+            keys.downcast_mut::<K>().map(|keys| (position, keys))
         });
-        let (at, descriptor, keys) = found.ok_or(Error::NoLayerOfType(type_name::<K>()))?;
-        let value = change(keys).map_err(|source| failed(at, &descriptor, source))?;
+        let (position, keys) = found.ok_or(Error::NoLayerOfType(type_name::<K>()))?;
+        let value = change(keys).map_err(|source| failed(position, keys, source))?;
         self.save()?;
         Ok(value)
     }
@@ -313,36 +227,37 @@ impl PairAccount {
         let identities: Vec<_> = account.keys.iter().map(|keys| keys.identity()).collect();
         account.member = account.member_of(identities.iter().map(Vec::as_slice))?;
         // Nothing is given out that nobody can verify.
-        let signs = (0..).zip(&account.keys).try_fold(false, |signs, (at, keys)| {
-            let signature = keys.sign(&[0; 32]);
-            let signature = signature.map_err(|source| failed(at, &keys.descriptor(), source))?;
-            Ok::<_, Error>(signs | signature.is_some())
-        })?;
-        if signs { Ok(account) } else { Err(Error::UnsignedBundle) }
+        let signatures = account.sign(&[0; 32])?;
+        if signatures.iter().any(Option::is_some) {
+            Ok(account)
+        } else {
+            Err(Error::UnsignedBundle)
+        }
     }
 
     fn make_bundle(&mut self, one_time: bool) -> Result<Vec<u8>, Error> {
         self.usable()?;
-        let mut parts = Vec::new();
-        for (at, keys) in (0..).zip(&mut self.keys) {
-            let prekeys = keys.prekeys(one_time);
-            let prekeys = prekeys.map_err(|source| failed(at, &keys.descriptor(), source))?;
-            parts.push(PairBundlePart {
-                identity: Opaque(keys.identity()),
-                prekeys: Opaque(prekeys),
-                signature: Opaque::default(),
-            });
-        }
+        let mut staged = Staged::begin(&mut self.keys);
+        let layers = 0..self.descriptors.len();
+        let parts = each_mut(staged.keys, layers, |keys, _| {
+            let (identity, prekeys) = (Opaque(keys.identity()), Opaque(keys.prekeys(one_time)?));
+            Ok(PairBundlePart { identity, prekeys, signature: Opaque::default() })
+        })?;
         let mut bundle = PairBundle::new(&self.stack, parts);
         let digest = bundle.digest(&self.stack);
-        for ((at, keys), part) in (0..).zip(&self.keys).zip(bundle.parts_mut()) {
-            let signature = keys.sign(&digest);
-            let signature = signature.map_err(|source| failed(at, &keys.descriptor(), source))?;
-            part.signature = Opaque(signature.unwrap_or_default());
-        }
+        let signed = each(staged.keys, bundle.parts_mut(), |keys, part| {
+            part.signature = Opaque(keys.sign(&digest)?.unwrap_or_default());
+            Ok(())
+        });
+        let _: Vec<()> = signed?;
         let encoded = bundle.encode()?;
-        self.save()?;
+        write(&mut self.store, &self.descriptors, &mut staged)?;
         Ok(encoded)
+    }
+
+    /// What the layers that sign say of a digest.
+    fn sign(&self, digest: &[u8; 32]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        each(&self.keys, 0..self.keys.len(), |keys, _| keys.sign(digest))
     }
 
     /// Reads a bundle and verifies its keys and signatures.
@@ -350,13 +265,10 @@ impl PairAccount {
         let bundle = PairBundle::decode(bundle, &self.stack)?;
         let peer = self.member_of(bundle.parts().iter().map(|part| part.identity.as_slice()))?;
         let digest = bundle.digest(&self.stack);
-        let mut signed = false;
-        for ((at, keys), part) in (0..).zip(&self.keys).zip(bundle.parts()) {
-            let verified =
-                keys.verify(part.identity.as_slice(), &digest, part.signature.as_slice());
-            signed |= verified.map_err(|source| failed(at, &keys.descriptor(), source))?;
-        }
-        if signed { Ok((bundle, peer)) } else { Err(Error::UnsignedBundle) }
+        let signed = each(&self.keys, bundle.parts(), |keys, part| {
+            keys.verify(part.identity.as_slice(), &digest, part.signature.as_slice())
+        })?;
+        if signed.contains(&true) { Ok((bundle, peer)) } else { Err(Error::UnsignedBundle) }
     }
 
     /// The member with these identities, of which there must be one for each layer.
@@ -367,11 +279,7 @@ impl PairAccount {
         if identities.len() != self.keys.len() {
             return Err(DecodeError::Malformed.into());
         }
-        let mut commitments = Vec::new();
-        for ((at, keys), identity) in (0..).zip(&self.keys).zip(identities) {
-            let commitment = keys.commitment(identity);
-            commitments.push(commitment.map_err(|source| failed(at, &keys.descriptor(), source))?);
-        }
+        let commitments = each(&self.keys, identities, |keys, identity| keys.commitment(identity))?;
         let known = self.descriptors.iter().zip(commitments);
         Ok(MemberId::of(known.filter_map(|(descriptor, known)| Some((descriptor, known?)))))
     }
@@ -398,15 +306,17 @@ impl PairAccount {
         let transcript = opening.transcript(&self.stack, own.iter().map(Vec::as_slice));
         let pairing = Pairing { id: pair, transcript, peer, opening: Vec::new() };
         let state = State { pair: Some(Arc::new(pairing)), ..State::default() };
-        let mut accepting = Accepting { keys: &mut self.keys, kept: false };
-        let layers = accepting.layers(&opening)?;
+        let mut staged = Staged::begin(&mut self.keys);
+        let layers = each_mut(staged.keys, opening.parts(), |keys, part| {
+            let (identity, setup) = (part.identity.as_slice(), part.setup.as_slice());
+            keys.accept(&PairKeysOf { identity, setup })
+        })?;
         let accepted = self.accepted.with(pair);
         let (store, descriptors) = (&self.store, &self.descriptors);
         let mut counters = None;
         let mut with = |batch: &mut Batch| {
             if let Some(store) = store {
-                counters =
-                    Some(store.write(accepting.keys, descriptors, Some(&accepted), batch)?);
+                counters = Some(store.write(staged.keys, descriptors, Some(&accepted), batch)?);
             }
             Ok(())
         };
@@ -419,8 +329,8 @@ impl PairAccount {
             beginning,
             |stack, reports, draft| open_message(stack, reports, draft, wire, associated_data),
         );
-        accepting.kept = begun.is_ok();
-        drop(accepting);
+        staged.kept = begun.is_ok();
+        drop(staged);
         if let Some(store) = &mut self.store {
             store.settle(counters, &begun);
         }
@@ -442,49 +352,25 @@ impl PairAccount {
 
     /// Writes what changed of the keys.
     fn save(&mut self) -> Result<(), Error> {
-        let mut saving = Accepting { keys: &mut self.keys, kept: false };
-        if let Some(store) = &mut self.store {
-            let mut batch = Batch::new();
-            let counters = store.write(saving.keys, &self.descriptors, None, &mut batch)?;
-            let outcome = store.commit(&batch).map_err(Error::from);
-            store.settle(Some(counters), &outcome);
-            outcome?;
-        }
-        saving.kept = true;
-        Ok(())
+        write(&mut self.store, &self.descriptors, &mut Staged::begin(&mut self.keys))
     }
 }
 
-/// Applies what the keys staged when it is dropped, or reverts it, by a panic as well.
-struct Accepting<'a> {
-    keys: &'a mut Vec<Box<dyn PairKeys>>,
-    kept: bool,
-}
-
-impl Accepting<'_> {
-    /// The layers of a pair that somebody else began.
-    fn layers(&mut self, opening: &PairOpening) -> Result<Vec<Box<dyn CipherLayer>>, Error> {
-        let mut layers = Vec::new();
-        for ((at, keys), part) in (0..).zip(self.keys.iter_mut()).zip(opening.parts()) {
-            let of =
-                PairKeysOf { identity: part.identity.as_slice(), setup: part.setup.as_slice() };
-            let layer = keys.accept(&of);
-            layers.push(layer.map_err(|source| failed(at, &keys.descriptor(), source))?);
-        }
-        Ok(layers)
+/// Writes what changed of the keys, which is in force then.
+fn write(
+    store: &mut Option<AccountStore>,
+    descriptors: &[LayerDescriptor],
+    staged: &mut Staged<'_>,
+) -> Result<(), Error> {
+    if let Some(store) = store {
+        let mut batch = Batch::new();
+        let counters = store.write(staged.keys, descriptors, None, &mut batch)?;
+        let outcome = store.commit(&batch).map_err(Error::from);
+        store.settle(Some(counters), &outcome);
+        outcome?;
     }
-}
-
-impl Drop for Accepting<'_> {
-    fn drop(&mut self) {
-        for keys in self.keys.iter_mut() {
-            if self.kept {
-                keys.apply();
-            } else {
-                keys.revert();
-            }
-        }
-    }
+    staged.kept = true;
+    Ok(())
 }
 
 impl CascadingCipherManager {
@@ -508,12 +394,6 @@ impl CascadingCipherManager {
     }
 }
 
-/// The error of the keys at a position.
-fn failed(position: u32, descriptor: &LayerDescriptor, source: LayerError) -> Error {
-    let position = usize::try_from(position).unwrap_or(usize::MAX);
-    Error::Layer { position, layer: descriptor.id, source }
-}
-
 impl fmt::Debug for PairAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layers: Vec<_> = self.descriptors.iter().map(|layer| layer.id).collect();
@@ -521,11 +401,5 @@ impl fmt::Debug for PairAccount {
             .field("member", &self.member)
             .field("layers", &layers)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for PairAccountBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|keys| keys.descriptor().id)).finish()
     }
 }

@@ -125,10 +125,10 @@ impl AccountStore {
             let next_slot = u32::try_from(descriptors.len()).unwrap_or(u32::MAX);
             Shape { next_slot, layers }.write(batch, &self.place)?;
         }
-        for (slot, (keys, descriptor)) in (0..).zip(keys.iter_mut().zip(descriptors)) {
+        for ((position, keys), slot) in keys.iter_mut().enumerate().zip(0..) {
             let scope = self.place.layer(slot);
             let mut writer = if new { batch.new_scope(scope) } else { batch.scope(scope) };
-            keys.save(&mut writer).map_err(|source| super::failed(slot, descriptor, source))?;
+            keys.save(&mut writer).map_err(|source| super::failed(position, &**keys, source))?;
         }
         if let Some(accepted) = accepted {
             accepted.write(batch, &self.place)?;
