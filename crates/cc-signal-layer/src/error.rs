@@ -78,4 +78,12 @@ impl Error {
             _ => Self::Undecryptable,
         }
     }
+
+    /// What reading from a store tells: whatever is wrong inside, the caller can do nothing with the detail.
+    pub(crate) fn of_store(self) -> Self {
+        match self {
+            Self::UnknownVersion(_) => self,
+            _ => Self::InvalidState,
+        }
+    }
 }

@@ -179,10 +179,7 @@ impl RestorePairKeys for SignalPairKeys {
     const ID: &'static str = SignalPairLayer::ID;
 
     fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError> {
-        Self::read(from.list(b"")?).map_err(|error| match error {
-            error @ Error::UnknownVersion(_) => LayerError::storage(error),
-            _ => LayerError::storage(Error::InvalidState),
-        })
+        Self::read(from.list(b"")?).map_err(|error| LayerError::storage(error.of_store()))
     }
 }
 

@@ -214,11 +214,7 @@ impl Restore for SignalPairLayer {
     const ID: &'static str = "cc.signal.pair";
 
     fn restore(from: &ScopeReader<'_>) -> Result<Self, LayerError> {
-        Self::read(from.list(b"")?).map_err(|error| match error {
-            error @ Error::UnknownVersion(_) => LayerError::storage(error),
-            // Whatever is wrong inside, the caller can do nothing with the detail.
-            _ => LayerError::storage(Error::InvalidState),
-        })
+        Self::read(from.list(b"")?).map_err(|error| LayerError::storage(error.of_store()))
     }
 }
 
