@@ -52,12 +52,7 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
     let machine = machine::describe(quick);
     build(&wanted)?;
     let mut figures = Figures::default();
-    let mut done: Vec<&str> = Vec::new();
     for section in &wanted {
-        if done.contains(&section.bench) {
-            continue;
-        }
-        done.push(section.bench);
         let criterion = root.join("target/criterion");
         if criterion.exists() {
             fs::remove_dir_all(&criterion).map_err(|error| error.to_string())?;
@@ -76,13 +71,12 @@ fn build(sections: &[&Section]) -> Outcome {
     if has("files") {
         run(Command::new("cargo").args(["build", "--release", "--package", "cc-cli"]))?;
     }
-    let mut benches = Command::new("cargo");
-    benches.args(["bench", "--package", "cc-benches", "--no-run"]);
-    for section in sections.iter().filter(|section| section.bench != "files") {
-        benches.args(["--bench", section.bench]);
-    }
-    if sections.iter().any(|section| section.bench != "files") {
-        run(&mut benches)?;
+    let benches = sections.iter().map(|section| section.bench).filter(|bench| *bench != "files");
+    let benches: Vec<_> = benches.flat_map(|bench| ["--bench", bench]).collect();
+    if !benches.is_empty() {
+        run(Command::new("cargo")
+            .args(["bench", "--package", "cc-benches", "--no-run"])
+            .args(benches))?;
     }
     if has("store") {
         run(Command::new("cargo")

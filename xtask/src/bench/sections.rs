@@ -1,6 +1,6 @@
 //! What the page has, in its order. A section is shown when its benchmark ran.
 
-/// A part of the page: one benchmark, or some tables of one.
+/// A part of the page: the tables of one benchmark.
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) title: &'static str,
