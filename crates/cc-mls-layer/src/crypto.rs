@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cc_core::{LayerError, Secret, key_use};
 use cc_primitives::{
-    aes_gcm::{self, AesGcm},
+    aes_gcm::AesGcm,
     ed25519::{Claim, SigningKey, verify_all},
     hpke::HpkePrimitives,
 };
@@ -173,12 +173,7 @@ impl OpenMlsCrypto for Crypto {
             return self.rust_crypto.aead_encrypt(alg, key, data, nonce, aad);
         };
         let nonce = nonce.try_into().map_err(|_| CryptoError::InvalidLength)?;
-        let mut sealed = Vec::with_capacity(data.len() + aes_gcm::TAG_LEN);
-        sealed.extend_from_slice(data);
-        let tag =
-            cipher.seal(nonce, aad, &mut sealed).map_err(|_| CryptoError::CryptoLibraryError)?;
-        sealed.extend_from_slice(&tag);
-        Ok(sealed)
+        cipher.seal_to_vec(nonce, aad, data).map_err(|_| CryptoError::CryptoLibraryError)
     }
 
     fn aead_decrypt(
@@ -193,10 +188,7 @@ impl OpenMlsCrypto for Crypto {
             return self.rust_crypto.aead_decrypt(alg, key, ct_tag, nonce, aad);
         };
         let nonce = nonce.try_into().map_err(|_| CryptoError::InvalidLength)?;
-        let (text, tag) = ct_tag.split_last_chunk().ok_or(CryptoError::AeadDecryptionError)?;
-        let mut opened = text.to_vec();
-        cipher.open(nonce, aad, &mut opened, tag).map_err(|_| CryptoError::AeadDecryptionError)?;
-        Ok(opened)
+        cipher.open_to_vec(nonce, aad, ct_tag).map_err(|_| CryptoError::AeadDecryptionError)
     }
 
     fn signature_key_gen(&self, alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {

@@ -1,5 +1,6 @@
 //! AES-GCM (NIST SP 800-38D) with 96-bit nonces and 128-bit tags.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use aes_gcm::{
@@ -139,6 +140,39 @@ impl AesGcm {
             bytes.fill(0);
             Err(Rejected)
         }
+    }
+
+    /// The ciphertext of `text` and its tag behind it, as RFC 5116 section 5.1 has them.
+    ///
+    /// # Errors
+    /// As [`AesGcm::seal`].
+    pub fn seal_to_vec(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated_data: &[u8],
+        text: &[u8],
+    ) -> Result<Vec<u8>, TooLong> {
+        let mut sealed = Vec::with_capacity(text.len() + TAG_LEN);
+        sealed.extend_from_slice(text);
+        let tag = self.seal(nonce, associated_data, &mut sealed)?;
+        sealed.extend_from_slice(&tag);
+        Ok(sealed)
+    }
+
+    /// The text of what [`AesGcm::seal_to_vec`] gave.
+    ///
+    /// # Errors
+    /// As [`AesGcm::open`], and for what is shorter than a tag.
+    pub fn open_to_vec(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated_data: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, Rejected> {
+        let (text, tag) = sealed.split_last_chunk().ok_or(Rejected)?;
+        let mut opened = text.to_vec();
+        self.open(nonce, associated_data, &mut opened, tag)?;
+        Ok(opened)
     }
 
     fn aes128_by(backend: Backend, key: &[u8; 16]) -> Self {

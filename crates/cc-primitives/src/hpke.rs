@@ -14,7 +14,7 @@ use hpke_rs_crypto::{
 use hpke_rs_rust_crypto::HpkeRustCrypto;
 
 use crate::{
-    aes_gcm::{AesGcm, NONCE_LEN, TAG_LEN},
+    aes_gcm::{AesGcm, TAG_LEN},
     p256, x25519,
 };
 
@@ -133,13 +133,8 @@ impl HpkeCrypto for HpkePrimitives {
             return HpkeRustCrypto::aead_seal(alg, key, nonce, aad, msg);
         };
         let nonce = nonce.try_into().map_err(|_| Error::AeadInvalidNonce)?;
-        let mut sealed = Vec::with_capacity(msg.len() + TAG_LEN);
-        sealed.extend_from_slice(msg);
-        let tag = cipher
-            .seal(nonce, aad, &mut sealed)
-            .map_err(|_| Error::CryptoLibraryError("too long".to_string()))?;
-        sealed.extend_from_slice(&tag);
-        Ok(sealed)
+        let sealed = cipher.seal_to_vec(nonce, aad, msg);
+        sealed.map_err(|_| Error::CryptoLibraryError("too long".to_string()))
     }
 
     fn aead_open(
@@ -152,11 +147,11 @@ impl HpkeCrypto for HpkePrimitives {
         let Some(cipher) = cipher(alg, key, msg.len())? else {
             return HpkeRustCrypto::aead_open(alg, key, nonce, aad, msg);
         };
-        let nonce: &[u8; NONCE_LEN] = nonce.try_into().map_err(|_| Error::AeadInvalidNonce)?;
-        let (text, tag) = msg.split_last_chunk().ok_or(Error::AeadInvalidCiphertext)?;
-        let mut opened = text.to_vec();
-        cipher.open(nonce, aad, &mut opened, tag).map_err(|_| Error::AeadOpenError)?;
-        Ok(opened)
+        let nonce = nonce.try_into().map_err(|_| Error::AeadInvalidNonce)?;
+        if msg.len() < TAG_LEN {
+            return Err(Error::AeadInvalidCiphertext);
+        }
+        cipher.open_to_vec(nonce, aad, msg).map_err(|_| Error::AeadOpenError)
     }
 }
 
