@@ -3,167 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use cc_client::{
-    AppRecord, Client, Event, EventId, Fate, Fault, GroupId, LogId, OperationId, Person, PersonId,
-    Position, Trust, Verdict,
-};
-use cc_core::MemberId;
+use cc_client::{AppRecord, Client, Event, EventId, Fault, GroupId, LogId, OperationId, Verdict};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+mod entry;
+
+pub(crate) use entry::{Entry, LayerLine, Message, MessageState, Unreadable, What, Who};
 
 /// The first byte of every record.
 const VERSION: u8 = 1;
-
-/// Something that happened. Numbers begin at 1, and each is one more than the one before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
-    pub(crate) number: u64,
-    /// When this program heard of it, in milliseconds since 1970. Nothing on the wire says when it happened.
-    pub(crate) at: u64,
-    /// `None` for what is about no group.
-    pub(crate) group: Option<GroupId>,
-    pub(crate) what: What,
-}
-
-/// New kinds are added at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum What {
-    /// A message, of somebody else or of one's own.
-    Message(Message),
-    /// This person is in the group now.
-    Entered {
-        title: String,
-    },
-    Joined {
-        who: Who,
-    },
-    Left {
-        who: Who,
-        myself: bool,
-    },
-    /// A member renewed its secrets.
-    KeysChanged {
-        who: Option<Who>,
-    },
-    /// An item that could not be read.
-    Unreadable {
-        position: Position,
-        why: Unreadable,
-    },
-    /// Items that the relay dropped before they were read: those behind the first position, the last included.
-    Missed {
-        from: Position,
-        to: Position,
-    },
-    /// Out of step with the group; asked to be added anew.
-    Diverged,
-    /// Back again. What was sent in between is not to be read.
-    Repaired {
-        from: Position,
-        to: Position,
-    },
-    /// A command, other than a message, that cannot be done.
-    Refused {
-        operation: OperationId,
-        why: String,
-    },
-    /// This device is one of that person's.
-    Linked {
-        person: PersonId,
-        name: String,
-    },
-    TrustChanged {
-        person: PersonId,
-        from: Trust,
-        to: Trust,
-    },
-    DeviceAdded {
-        person: PersonId,
-        device: Who,
-    },
-    DeviceRevoked {
-        person: PersonId,
-        device: Who,
-    },
-    /// A device that has agreed to be of two persons.
-    ConflictingClaims {
-        device: Who,
-        people: [PersonId; 2],
-    },
-    /// Of a later version of the client.
-    Other {
-        description: String,
-    },
-    /// The relay's log ends before what was read of it.
-    RolledBack {
-        from: Position,
-        to: Position,
-    },
-    /// The key that signs for this person was replaced elsewhere.
-    OwnKeysReplaced {
-        conflicting: bool,
-    },
-    /// An invitation, or a request to be added anew, that the relay did not take.
-    NotDelivered {
-        why: String,
-    },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Message {
-    pub(crate) from: Who,
-    /// Sent here, or by another device of this person.
-    pub(crate) mine: bool,
-    /// The sender's own name for it.
-    pub(crate) id: OperationId,
-    pub(crate) state: MessageState,
-    /// As [`cc_client::Content`] encodes it; from other programs it may be anything.
-    pub(crate) content: Vec<u8>,
-    /// What each layer did, bottom first; empty where that is not known (yet).
-    pub(crate) layers: Vec<LayerLine>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum MessageState {
-    /// Waits to be sent, or to be seen in the log.
-    Waiting,
-    /// The log has it there.
-    Sent(Position),
-    /// It was not sent, and will not be.
-    Refused(String),
-}
-
-/// One layer's share of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LayerLine {
-    pub(crate) name: String,
-    pub(crate) version: u16,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) microseconds: Option<u64>,
-}
-
-/// A member of a group, as it was known then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Who {
-    pub(crate) device: [u8; 32],
-    pub(crate) person: Option<PersonId>,
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Unreadable {
-    /// Its keys are gone.
-    TooLate,
-    /// Of a later version.
-    Unsupported,
-    /// What only an attack explains.
-    Forged,
-    /// A welcome for a key package that is not here.
-    OrphanWelcome,
-    Other,
-    /// An invitation to a group that its log does not know.
-    Unconfirmed,
-}
 
 /// How far the journal goes, and how far it was printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -406,31 +254,6 @@ fn layers(client: &Client, message: &OperationId) -> Vec<LayerLine> {
 /// The mailbox is no group.
 fn group_of(client: &Client, log: LogId) -> Option<GroupId> {
     (log != client.mailbox()).then_some(log)
-}
-
-impl From<&Person> for Who {
-    fn from(person: &Person) -> Self {
-        Self { device: *person.id.as_bytes(), person: person.person, name: person.name() }
-    }
-}
-
-impl Who {
-    pub(crate) const fn member(&self) -> MemberId {
-        MemberId::from_bytes(self.device)
-    }
-}
-
-impl From<Fate> for Unreadable {
-    fn from(fate: Fate) -> Self {
-        match fate {
-            Fate::TooLate => Self::TooLate,
-            Fate::Unsupported => Self::Unsupported,
-            Fate::Forged => Self::Forged,
-            Fate::OrphanWelcome => Self::OrphanWelcome,
-            Fate::Unconfirmed => Self::Unconfirmed,
-            _ => Self::Other,
-        }
-    }
 }
 
 fn entry_key(number: u64) -> Vec<u8> {
