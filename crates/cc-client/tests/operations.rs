@@ -6,10 +6,9 @@
 mod common;
 
 use cc_client::{
-    Call, Command, Event, Fault, GroupId, Input, MemoryService, OperationId, Page, Position,
-    Request, Verdict,
+    Command, Event, Fault, GroupId, Input, MemoryService, OperationId, Page, Position, Verdict,
 };
-use common::{Person, group_of, settle};
+use common::{Person, append_of, group_of, settle};
 
 /// Settled commands that are remembered at least.
 const REMEMBERED: usize = 4096;
@@ -30,19 +29,6 @@ fn expect_known(person: &mut Person, id: OperationId, command: &Command, group: 
         let other = person.client.submit(id, send(group, "something else"));
         assert!(matches!(other, Err(Fault::OperationExists(known)) if known == id), "{other:?}");
         person.restart();
-    }
-}
-
-/// Polls until there is something to append to the group.
-fn append_of(person: &mut Person, service: &mut MemoryService) -> Request {
-    loop {
-        let request = person.client.poll_request(person.now).unwrap().unwrap();
-        if matches!(request.call, Call::Append(_)) {
-            return request;
-        }
-        let result = request.perform(service);
-        let input = Input::Response { id: request.id, result };
-        let _ledger = person.client.handle(person.now, input).unwrap();
     }
 }
 

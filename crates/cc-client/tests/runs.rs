@@ -6,10 +6,10 @@ mod common;
 
 use cc_client::{
     Call, Client, Command, Event, Fate, GroupId, Input, Item, MemoryService, OperationId, Page,
-    Position, Request, Verdict,
+    Position, Verdict,
 };
 use cc_core::store::Failure;
-use common::{Disk, Person, group_of, settle};
+use common::{Disk, Person, append_of, group_of, settle};
 use proptest::prelude::*;
 
 fn id() -> OperationId {
@@ -31,19 +31,6 @@ fn feed(reader: &mut Person, group: GroupId, items: &[Item], head: Position) {
     let page = Page { items: items.to_vec(), head, forgotten: Position::START };
     let ledger = reader.client.handle(reader.now, Input::Page { log: group, page }).unwrap();
     reader.fates.extend(ledger.fates);
-}
-
-/// Polls until there is something to append to the group.
-fn append_of(person: &mut Person, service: &mut MemoryService) -> Request {
-    loop {
-        let request = person.client.poll_request(person.now).unwrap().unwrap();
-        if matches!(request.call, Call::Append(_)) {
-            return request;
-        }
-        let result = request.perform(service);
-        let input = Input::Response { id: request.id, result };
-        let _ledger = person.client.handle(person.now, input).unwrap();
-    }
 }
 
 /// What comes into the log.

@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex};
 
 use cc_client::{
-    Client, Event, EventId, Fate, GroupId, Input, LogId, MemoryService, Now, Position, Profile,
-    Recipe,
+    Call, Client, Event, EventId, Fate, GroupId, Input, LogId, MemoryService, Now, Position,
+    Profile, Recipe, Request,
 };
 use cc_core::store::MemoryStore;
 
@@ -125,4 +125,17 @@ pub fn group_of(people: &mut [&mut Person], service: &mut MemoryService) -> Grou
     }
     settle(people, service);
     group
+}
+
+/// Polls until there is something to append to a group.
+pub fn append_of(person: &mut Person, service: &mut MemoryService) -> Request {
+    loop {
+        let request = person.client.poll_request(person.now).unwrap().unwrap();
+        if matches!(request.call, Call::Append(_)) {
+            return request;
+        }
+        let result = request.perform(service);
+        let input = Input::Response { id: request.id, result };
+        let _ledger = person.client.handle(person.now, input).unwrap();
+    }
 }
