@@ -113,6 +113,12 @@ impl NewBundle {
         stack.groups().map(verify).collect()
     }
 
+    /// The part of the layer at this position.
+    pub(crate) fn into_part(self, position: usize) -> Option<Vec<u8>> {
+        let mut parts = self.parts.into_iter();
+        Some(parts.find(|(at, ..)| usize::from(*at) == position)?.1)
+    }
+
     fn for_layer(&self, position: u16) -> Option<NewMember<'_>> {
         let (_, part, binding) = self.parts.iter().find(|(at, ..)| *at == position)?;
         Some(NewMember { id: self.id, part, binding: *binding })

@@ -30,8 +30,7 @@ impl CascadingCipherManager {
         &mut self,
         change: impl FnOnce(T::Settings<'_>) -> Result<R, LayerError>,
     ) -> Result<R, Error> {
-        let position = self.stack.layers().iter().position(|layer| downcast::<T>(layer).is_some());
-        let position = position.ok_or(Error::NoLayerOfType(type_name::<T>()))?;
+        let position = self.position_of::<T>().ok_or(Error::NoLayerOfType(type_name::<T>()))?;
         self.configure_at::<T, R>(position, change)
     }
 
@@ -52,6 +51,11 @@ impl CascadingCipherManager {
             })?;
             value.ok_or(Error::NoLayerOfType(type_name::<T>()))
         })
+    }
+
+    /// Where the layer of type `T` is; of several, the bottommost.
+    pub(crate) fn position_of<T: CipherLayer>(&self) -> Option<usize> {
+        self.stack.layers().iter().position(|layer| downcast::<T>(layer).is_some())
     }
 }
 

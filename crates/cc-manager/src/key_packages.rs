@@ -1,8 +1,9 @@
 //! Key package bundles of others: a look at them before they are added, and which one an error is about.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
+use core::any::type_name;
 
-use cc_core::MemberId;
+use cc_core::{CipherLayer, MemberId};
 
 use crate::{CascadingCipherManager, Error, change_parts::NewBundle, stack::Stack};
 
@@ -46,6 +47,24 @@ impl CascadingCipherManager {
         self.expect_group_layer()?;
         let read = NewBundle::read(&self.stack, bundle.as_ref());
         Ok(read.map_err(|error| Error::of_key_package(0, error))?.id)
+    }
+
+    /// What the layer of type `T` (of several, the bottommost) has in a key package bundle, for who knows how to
+    /// read that. Nothing of it is verified: [look](Self::inspect_key_package) at the bundle first.
+    ///
+    /// # Errors
+    /// [`Error::NoLayerOfType`] where the stack has no such layer, or it knows no groups; and as
+    /// [`key_package_member`](Self::key_package_member).
+    pub fn key_package_part<T: CipherLayer>(
+        &self,
+        bundle: impl AsRef<[u8]>,
+    ) -> Result<Vec<u8>, Error> {
+        self.expect_group_layer()?;
+        let read = NewBundle::read(&self.stack, bundle.as_ref());
+        let bundle = read.map_err(|error| Error::of_key_package(0, error))?;
+        let position = self.position_of::<T>();
+        let part = position.and_then(|position| bundle.into_part(position));
+        part.ok_or(Error::NoLayerOfType(type_name::<T>()))
     }
 }
 

@@ -215,6 +215,16 @@ fn a_key_package_can_be_looked_at_first() {
     let package = bob.key_package().unwrap();
     let view = alice.inspect_key_package(&package).unwrap();
     assert_eq!(Some(view.id), bob.member_id());
+    // What one layer has in it, and what none has.
+    let part = alice.key_package_part::<cc_mls_layer::MlsLayer>(&package).unwrap();
+    let key = cc_mls_layer::key_package_signature_key(&part).unwrap();
+    let layer = bob.find::<cc_mls_layer::MlsLayer>().unwrap();
+    assert_eq!(key, layer.identity().signature_key());
+    assert_eq!(cc_mls_layer::key_package_signature_key(&part[1..]), None);
+    let none = alice.key_package_part::<cc_mlkem_layer::MlKemLayer>(&package);
+    assert!(matches!(none, Err(Error::NoLayerOfType(_))), "{none:?}");
+    let cut = alice.key_package_part::<cc_dh_layer::DhLayer>(&package[1..]).unwrap_err();
+    assert!(matches!(cut, Error::KeyPackage { index: 0, .. }));
     assert!(!view.is_member);
     assert!(view.names.len() <= 1);
     let change = alice.add_members([&package]).unwrap();

@@ -102,6 +102,13 @@ pub(crate) fn inspect(part: &[u8], ciphersuite: Ciphersuite) -> Result<KeyPackag
     Ok(info)
 }
 
+/// The key with which the maker of a key package signs: of the bytes that an `MlsLayer` put into a bundle, or of
+/// an MLSMessage with a key package. `None` where they are malformed. Nothing is verified.
+#[must_use]
+pub fn key_package_signature_key(key_package: &[u8]) -> Option<&[u8]> {
+    Some(wire::key_package_view(key_package).ok()?.leaf.signature_key)
+}
+
 /// Who a key package is of, in a group where the signature key says so. Nothing is verified.
 pub(crate) fn member(part: &[u8], ciphersuite: Ciphersuite) -> Result<MemberId, LayerError> {
     let KeyPackageView { leaf, .. } = wire::key_package_view(part)?;

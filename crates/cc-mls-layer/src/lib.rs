@@ -54,6 +54,7 @@ pub use config::{Ciphersuite, MlsConfig};
 pub use credential::MlsCredential;
 pub use error::MlsError;
 pub use identity::MlsIdentity;
+pub use key_package::key_package_signature_key;
 pub use layer::MlsLayer;
 pub use member::MlsMember;
 pub use message_info::{MlsContentType, MlsMessageInfo, MlsWireFormat, inspect_message};
