@@ -14,7 +14,7 @@ use std::{
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
 use cc_client::{
-    Answer, Body, Client, Command, Content, Download, GroupId, Input, Item, LogId, Now,
+    Answer, Body, Client, Command, Content, Download, GroupId, Input, Item, JoinLink, LogId, Now,
     OperationId, Page, PairRecipe, Position, Profile, Recipe, Request, Upload, read_history,
     write_history,
 };
@@ -446,6 +446,9 @@ pub fn content(bytes: &[u8]) {
     let mut again = Vec::new();
     write_history(&entries, &mut again).unwrap();
     assert!(bytes.starts_with(&again));
+    if let Ok(link) = JoinLink::from_bytes(bytes) {
+        assert_eq!(link.to_bytes().unwrap(), bytes);
+    }
     if let Ok(upload) = Upload::resume(&SecretBytes::new(bytes.to_vec())) {
         assert_eq!(upload.to_bytes().unwrap().expose(), bytes);
     }
@@ -465,7 +468,9 @@ pub fn client(bytes: &[u8]) {
     CLIENT.with_borrow_mut(|(client, group, last)| {
         // As they are, and as an item of each known kind.
         let mut items = vec![bytes.to_vec()];
-        items.extend((1..=3).map(|kind| [&[1, kind][..], bytes].concat()));
+        items.extend((1..=5).map(|kind| [&[1, kind][..], bytes].concat()));
+        let link = client.join_links().unwrap().remove(0).link.id();
+        items.push([&[1, 4][..], link.as_bytes(), bytes].concat());
         let members = client.group(group).unwrap().members;
         for item in items {
             for log in [client.mailbox(), *group] {
@@ -492,5 +497,7 @@ fn founder() -> (Client, GroupId, u64) {
     let group = LogId::random().unwrap();
     let found = Command::Found { group, title: "A group".to_owned() };
     client.submit(OperationId::random().unwrap(), found).unwrap();
+    let now = Now { wall: 1_790_000_000_000, mono: 0 };
+    let _link = client.join_link(now, group, 1_000).unwrap();
     (client, group, 0)
 }

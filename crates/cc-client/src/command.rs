@@ -7,8 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppRecord, Client, EventId, Fault, GroupId, LogId, Now, OperationId, PersonId, Position,
-    Request, SafetyNumber,
+    AppRecord, Client, EventId, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId,
+    PersonId, Position, Request, SafetyNumber,
     operations::{CommandDigest, Known, Place},
     recipe::Role,
     records::{self, EventRecord, GroupRecord, Queued, RequestRecord, Standing, Work},
@@ -81,6 +81,12 @@ pub enum Command {
     Link(Vec<u8>),
     /// A device of this person is lost: it is removed from all groups, and everybody is told.
     Revoke(MemberId),
+    /// Let [somebody who asks](Client::join_requests) into the group.
+    AcceptJoin(JoinRequestId),
+    /// Do not let somebody in who asks. Who asked is told, and cannot ask by the same link again.
+    DeclineJoin(JoinRequestId),
+    /// Nobody asks by this [link](Client::join_links) any more; who waits for an answer is declined.
+    RevokeJoinLink(JoinLinkId),
     /// Replace the key that signs for this person, where it may have been stolen. Others are told that it
     /// changed.
     ReplaceKeys,
@@ -101,6 +107,9 @@ enum Digested<'a> {
     Link(&'a [u8]),
     Revoke(&'a [u8; 32]),
     ReplaceKeys,
+    AcceptJoin(&'a JoinRequestId),
+    DeclineJoin(&'a JoinRequestId),
+    RevokeJoinLink(&'a JoinLinkId),
 }
 
 impl Digested<'_> {
@@ -132,6 +141,7 @@ impl Queued {
             Work::Remove(members) => Digested::Remove(group, members.clone()),
             Work::Leave => Digested::Leave(group),
             Work::Refresh => Digested::Refresh(group),
+            Work::Admit { request, .. } => Digested::AcceptJoin(request),
             // What the client does of itself.
             Work::Title | Work::Introduction | Work::Readmit(_) | Work::CommitLeaves => {
                 return Ok(());
@@ -163,6 +173,9 @@ impl Command {
             Self::Link(offer) => Digested::Link(offer),
             Self::Revoke(device) => Digested::Revoke(device.as_bytes()),
             Self::ReplaceKeys => Digested::ReplaceKeys,
+            Self::AcceptJoin(request) => Digested::AcceptJoin(request),
+            Self::DeclineJoin(request) => Digested::DeclineJoin(request),
+            Self::RevokeJoinLink(link) => Digested::RevokeJoinLink(link),
         };
         digested.digest()
     }
@@ -177,8 +190,9 @@ impl Client {
     /// [`Fault::OperationExists`] for another command under the same id, [`Fault::NoSuchGroup`],
     /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`];
     /// [`Fault::Untrusted`] for a message to a group with somebody whose keys have changed;
-    /// [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`], [`Fault::SafetyNumber`], [`Fault::DeviceOffer`], and
-    /// [`Fault::NoPersonKey`] on a device that cannot sign for its person.
+    /// [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`], [`Fault::SafetyNumber`], [`Fault::DeviceOffer`],
+    /// [`Fault::NoSuchJoinRequest`] for one that was answered, [`Fault::NoSuchJoinLink`], and [`Fault::NoPersonKey`] on a
+    /// device that cannot sign for its person.
     pub fn submit(&mut self, id: OperationId, command: Command) -> Result<(), Fault> {
         self.transact(|client| client.submit_now(id, command))
     }
@@ -324,6 +338,9 @@ impl Client {
                 self.replace_keys()?;
                 self.settle_done(id)
             }
+            Command::AcceptJoin(request) => self.accept_join(id, &request),
+            Command::DeclineJoin(request) => self.decline_join(id, &request),
+            Command::RevokeJoinLink(link) => self.revoke_link(id, &link),
         }
     }
 

@@ -80,7 +80,14 @@ impl Client {
         self.changed(group, outcome, position)?;
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
-        if let (Some(Work::Add(offers) | Work::Readmit(offers)), Some(welcome)) = (work, welcome) {
+        if let Some(Work::Admit { people, .. }) = &work {
+            self.learn_admitted(group, people)?;
+        }
+        if let (
+            Some(Work::Add(offers) | Work::Admit { offers, .. } | Work::Readmit(offers)),
+            Some(welcome),
+        ) = (work, welcome)
+        {
             let roster = self.roster(group)?;
             let roster = seat::seal_roster(self.group_seat(group)?, group, &roster)?;
             for offer in offers {

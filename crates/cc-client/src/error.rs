@@ -2,7 +2,7 @@
 
 use cc_core::{MemberId, RandomError, store::StoreError};
 
-use crate::{GroupId, OperationId, PersonId};
+use crate::{GroupId, JoinLinkId, JoinRequestId, OperationId, PersonId};
 
 /// Nothing has changed. The same input may be given again, after [`Store`](Self::Store) errors of a
 /// store that works again.
@@ -69,6 +69,24 @@ pub enum Fault {
     /// Only a device that is in no group can become another person's.
     #[error("a device that is in groups cannot be linked")]
     CannotLink,
+    /// Not a link to join by of this version, or one of this client's own.
+    #[error("not a link to join a group by")]
+    JoinLink,
+    /// The link is no longer good.
+    #[error("the link has expired")]
+    JoinLinkExpired,
+    /// The group has another recipe than this client.
+    #[error("the group has other layers than this client")]
+    OtherRecipe,
+    /// As many links, or requests to join, as there may be.
+    #[error("too many links, or requests to join, that are not answered")]
+    TooManyJoins,
+    /// No such request waits for an answer.
+    #[error("there is no request {0}, or it was answered")]
+    NoSuchJoinRequest(JoinRequestId),
+    /// No such link, or it was revoked.
+    #[error("there is no link {0}")]
+    NoSuchJoinLink(JoinLinkId),
     /// Not an export of this version, or under another key.
     #[error("not an export, or under another key")]
     Export,

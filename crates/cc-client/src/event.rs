@@ -5,7 +5,7 @@ use core::ops::Range;
 use cc_core::MemberId;
 
 use crate::{
-    EventId, GroupId, LogId, OperationId, PersonId, Position, Trust,
+    EventId, GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId, Position, Trust,
     records::{EventRecord, PersonRecord},
 };
 
@@ -175,6 +175,33 @@ pub enum Event {
         /// Which.
         device: Person,
     },
+    /// Somebody asks to join, by a [link](crate::JoinLink) of this device. Nothing has changed yet:
+    /// [`Client::join_requests`](crate::Client::join_requests) has more of who that is, with the safety number.
+    JoinRequested {
+        /// Which group.
+        group: GroupId,
+        /// By which it is accepted or declined.
+        request: JoinRequestId,
+        /// Who asks, as the device and the person have signed it. The name is their own choice.
+        from: Person,
+        /// What they say.
+        message: String,
+    },
+    /// A [request](crate::Client::ask_to_join) of this device was declined by who made the link.
+    JoinDeclined {
+        /// Which.
+        request: JoinRequestId,
+        /// The link.
+        link: JoinLinkId,
+    },
+    /// More ask by a link than it takes, and further ones are turned away unseen until some are answered. Where it
+    /// was given to too many, [revoke](crate::Command::RevokeJoinLink) it.
+    JoinLinkFull {
+        /// The group.
+        group: GroupId,
+        /// The link.
+        link: JoinLinkId,
+    },
     /// A device has agreed to be of two persons. It counts as that of the first, and neither is trusted.
     ConflictingClaims {
         /// Which.
@@ -342,6 +369,13 @@ impl EventRecord {
             Self::ConflictingClaims { device, people } => {
                 Event::ConflictingClaims { device: device.into_person(), people }
             }
+            Self::JoinRequested { request, group, member, person, name, device, message } => {
+                let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
+                let from = Person { id, person, name, device };
+                Event::JoinRequested { group, request, from, message }
+            }
+            Self::JoinDeclined { request, link } => Event::JoinDeclined { request, link },
+            Self::JoinLinkFull { link, group } => Event::JoinLinkFull { group, link },
         }
     }
 }

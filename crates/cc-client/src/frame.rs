@@ -8,7 +8,11 @@ use tls_codec::{
     DeserializeBytes, SerializeBytes, Size, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
 };
 
-use crate::{Fault, LogId, OperationId, Position, introduction::PeopleUpdate};
+use crate::{
+    Fault, LogId, OperationId, Position,
+    introduction::PeopleUpdate,
+    join::{SealedDecline, SealedJoin},
+};
 
 /// The version of everything in this file, the first byte of each.
 const VERSION: u8 = 1;
@@ -35,6 +39,12 @@ pub(crate) enum MailItem {
     /// To a new device: it is one of the sender's, sealed to the key in its offer.
     #[tls_codec(discriminant = 3)]
     Link(Opaque),
+    /// Somebody asks to join a group, sealed to the key of a link.
+    #[tls_codec(discriminant = 4)]
+    Join(SealedJoin),
+    /// A request to join is declined, sealed under a key that was in it.
+    #[tls_codec(discriminant = 5)]
+    JoinDeclined(SealedDecline),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

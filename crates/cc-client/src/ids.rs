@@ -76,6 +76,16 @@ id! {
     PersonId, 32
 }
 
+id! {
+    /// A [link](crate::JoinLink) by which others ask to join a group: a digest of its public key. 32 bytes.
+    JoinLinkId, 32
+}
+
+id! {
+    /// The request of one device to join by one link: a digest of both. 32 bytes.
+    JoinRequestId, 32
+}
+
 impl OperationId {
     /// The id of what follows from another: an answer that is made again after a crash is the same one.
     /// `purpose` tells several from one another.

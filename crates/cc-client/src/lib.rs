@@ -19,6 +19,7 @@ mod history;
 mod identity;
 mod ids;
 mod introduction;
+mod join;
 mod link;
 mod mail;
 mod memory;
@@ -78,7 +79,10 @@ pub use history::{
     Forwarded, HISTORY_MEDIA_TYPE, History, HistoryEntries, read_history, write_history,
 };
 pub use identity::Profile;
-pub use ids::{EventId, GroupId, LogId, OperationId, PersonId, Position, RequestId};
+pub use ids::{
+    EventId, GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId, Position, RequestId,
+};
+pub use join::{JoinAsk, JoinLink, JoinLinkView, JoinRequestView, MAX_JOIN_MESSAGE_LEN};
 pub use link::MAX_OFFERED_PACKAGES;
 pub use memory::{Faults, MemoryService};
 pub use page::Input;

@@ -1,4 +1,5 @@
-//! The mailbox: welcomes, requests of members that come back, and what makes a device another person's.
+//! The mailbox: welcomes, requests of members that come back and of those who want to join, and what makes a device
+//! another person's.
 
 use crate::{
     Client, Fate, Fault, GroupId, Item, Ledger, Now, Position,
@@ -24,6 +25,8 @@ impl Client {
             Ok(MailItem::Invitation(invitation)) => self.invited(item, &invitation, now, ledger),
             Ok(MailItem::Rejoin(request)) => self.rejoin_request(request, now),
             Ok(MailItem::Link(sealed)) => self.linked(sealed.as_slice()),
+            Ok(MailItem::Join(sealed)) => self.join_requested(&sealed, item.bytes.len(), now),
+            Ok(MailItem::JoinDeclined(decline)) => self.join_declined(&decline),
         }
     }
 

@@ -80,6 +80,7 @@ impl Client {
             let expired = package.expires.is_some_and(|expires| expires < seconds);
             if expired {
                 self.erase_seat(&package.seat)?;
+                self.end_asks_of(&digest)?;
                 self.state.delete(&records::last_resorts(), digest.clone())?;
                 self.state.delete(&records::packages(), digest)?;
                 forgotten += 1;
@@ -177,6 +178,7 @@ impl Client {
         if self.state.get::<()>(&records::last_resorts(), digest)?.is_some() {
             return Ok(());
         }
+        self.end_asks_of(digest)?;
         self.state.delete(&records::packages(), *digest)?;
         self.erase_seat(&package.seat)
     }

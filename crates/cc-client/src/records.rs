@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessHash, AccessToken, GroupId, LogId, OperationId, PersonId, Position, RequestId, Trust,
-    frame::item_digest, operations::CommandDigest,
+    AccessHash, AccessToken, GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId,
+    Position, RequestId, Trust, frame::item_digest, operations::CommandDigest,
 };
 
 mod places;
@@ -172,6 +172,14 @@ pub(crate) enum Work {
     Introduction,
     /// Key package offers, as they travel.
     Add(Vec<Vec<u8>>),
+    /// Somebody who asked to join.
+    Admit {
+        request: JoinRequestId,
+        /// The one offer that was in the request.
+        offers: Vec<Vec<u8>>,
+        /// Who that is: a `PeopleUpdate`, as it travels.
+        people: Vec<u8>,
+    },
     /// Offers of members that come back.
     Readmit(Vec<Vec<u8>>),
     Remove(Vec<[u8; 32]>),
@@ -374,6 +382,23 @@ pub(crate) enum EventRecord {
     ConflictingClaims {
         device: PersonRecord,
         people: [PersonId; 2],
+    },
+    JoinRequested {
+        request: JoinRequestId,
+        group: GroupId,
+        member: [u8; 32],
+        person: Option<PersonId>,
+        name: String,
+        device: String,
+        message: String,
+    },
+    JoinDeclined {
+        request: JoinRequestId,
+        link: JoinLinkId,
+    },
+    JoinLinkFull {
+        link: JoinLinkId,
+        group: GroupId,
     },
 }
 

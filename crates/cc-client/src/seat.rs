@@ -8,7 +8,7 @@ use cc_manager::{
     CascadingCipherManager, Change, ChangeSummary, Error, Incoming, IncomingWelcome, LayerReport,
     Proposal,
 };
-use cc_mls_layer::MlsLayer;
+use cc_mls_layer::{MlsLayer, key_package_signature_key};
 
 use crate::{
     AccessToken, Fault, GroupId, Now, Person,
@@ -171,7 +171,7 @@ pub(crate) fn stage(
     seat.set_time(Some(now.seconds()));
     let members: BTreeSet<MemberId> = member_ids(seat).into_iter().collect();
     let staged = match work {
-        Work::Add(offers) => {
+        Work::Add(offers) | Work::Admit { offers, .. } => {
             let mut bundles = Vec::new();
             for offer in offers {
                 let bundle = read_offer(offer)?.bundle;
@@ -322,6 +322,12 @@ pub(crate) fn package_member(
     bundle: &[u8],
 ) -> Result<MemberId, Fault> {
     Ok(seat.key_package_member(bundle)?)
+}
+
+/// The key with which the maker of a bundle signs in the MLS layer, if it is Ed25519.
+pub(crate) fn package_device_key(seat: &CascadingCipherManager, bundle: &[u8]) -> Option<[u8; 32]> {
+    let part = seat.key_package_part::<MlsLayer>(bundle).ok()?;
+    key_package_signature_key(&part)?.try_into().ok()
 }
 
 /// The key with which a member signs in the MLS layer, if it is Ed25519.

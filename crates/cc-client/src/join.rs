@@ -1,0 +1,111 @@
+//! Asking to join a group: who has a link of a member asks, the member sees who that is, and decides.
+//!
+//! A [`JoinLink`] belongs to the member that made it, and leads to that member's mailbox. A request is sealed to a
+//! key in the link and under a secret of the link (HPKE, RFC 9180, mode PSK): who made the link reads it and nobody
+//! else, and only who has the link can make one. In it are a key package, and who asks, as the person and the device
+//! have signed it. Nothing in the group changes before the member accepts: that is a commit and a welcome, as with
+//! any other newcomer.
+
+mod answering;
+mod asking;
+mod link;
+mod names;
+mod request;
+
+use cc_core::store::Scope;
+use serde::{Deserialize, Serialize};
+
+use crate::{GroupId, JoinLinkId, JoinRequestId, LogId, records};
+
+pub use answering::JoinRequestView;
+pub use asking::JoinAsk;
+pub use link::{JoinLink, JoinLinkView};
+pub(crate) use request::{SealedDecline, SealedJoin};
+
+/// Bytes of what somebody says with a request, at the most.
+pub const MAX_JOIN_MESSAGE_LEN: usize = 1024;
+
+/// The links that this device made, by their ids.
+fn links() -> Scope {
+    records::root().child("join links")
+}
+
+/// Requests that are not answered, by their ids.
+fn requests() -> Scope {
+    records::root().child("join requests")
+}
+
+/// Who has had an answer under a link, by member: nothing in it but the key.
+fn answered(link: &JoinLinkId) -> Scope {
+    records::root().child("join answered").child(link.as_bytes())
+}
+
+/// What this device has asked for, by the ids of the requests.
+fn asks() -> Scope {
+    records::root().child("join asks")
+}
+
+/// A link that this device made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LinkRecord {
+    group: GroupId,
+    keys: link::LinkKeys,
+    /// Milliseconds since 1970.
+    expires: u64,
+    /// Requests that opened, whatever came of them.
+    asked: u32,
+    /// Those of them that wait for an answer.
+    open: u32,
+    /// The application was told that requests are turned away.
+    told: bool,
+}
+
+/// A request that waits for an answer. All of it was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct RequestRecord {
+    link: JoinLinkId,
+    group: GroupId,
+    member: [u8; 32],
+    /// When it was read, in milliseconds since 1970 by this device's clock.
+    received: u64,
+    answer_key: request::AnswerKey,
+    /// Where the answer goes.
+    mailbox: LogId,
+    /// The key package offer, as it travels.
+    offer: Vec<u8>,
+    /// The keys of the person and the certificate of the device: a `PeopleUpdate`, as it travels.
+    people: Vec<u8>,
+    message: String,
+}
+
+/// What this device has asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct AskRecord {
+    link: JoinLinkId,
+    /// Whom.
+    mailbox: LogId,
+    answer_key: request::AnswerKey,
+    /// The digest of the key package that is in the request.
+    package: [u8; 32],
+    /// Milliseconds since 1970 by this device's clock.
+    asked: u64,
+    /// The request as it travels: it goes again with the same bytes.
+    item: Vec<u8>,
+}
+
+/// The id of the request of a device under a link: both sides derive it, and there is one for each.
+fn request_id(link: &JoinLinkId, member: &[u8; 32]) -> JoinRequestId {
+    use sha2::{Digest as _, Sha256};
+    let hash = Sha256::new()
+        .chain_update(b"cc-client/1 join request")
+        .chain_update(link.as_bytes())
+        .chain_update(member);
+    JoinRequestId::from_bytes(hash.finalize().into())
+}
+
+#[cfg(test)]
+mod killer;
+#[cfg(test)]
+mod liar;
+#[cfg(test)]
+mod tests;

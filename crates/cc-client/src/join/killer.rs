@@ -1,0 +1,328 @@
+//! Asking and answering, killed at every step, with every answer lost, and with stores that fail; and in every order.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
+
+use cc_core::{
+    SecretBytes,
+    store::{Batch, Failure as StoreFailure, MemoryStore, Scope, Store, StoreError},
+};
+use proptest::prelude::*;
+
+use super::tests::{DAY, submit};
+use crate::{
+    Client, Command, Event, EventId, GroupId, Input, JoinLink, MemoryService, Now, OperationId,
+    Profile, Recipe, testing::Stage,
+};
+
+/// A store that outlives the client on it.
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<MemoryStore>>);
+
+impl Disk {
+    /// As a crash leaves it.
+    fn crash(&self) {
+        let mut store = self.0.lock().unwrap();
+        *store = store.reopened();
+    }
+}
+
+impl Store for Disk {
+    fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+        self.0.lock().unwrap().get(scope, key)
+    }
+
+    fn scan(
+        &self,
+        scope: &Scope,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.0.lock().unwrap().scan(scope, prefix, visit)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.0.lock().unwrap().commit(batch)
+    }
+}
+
+/// A person at a machine that can be killed.
+struct Machine {
+    disk: Disk,
+    client: Client,
+}
+
+impl Machine {
+    fn new(name: &str) -> Self {
+        let disk = Disk::default();
+        let client = Client::create(disk.clone(), Profile::new(name), Recipe::group()).unwrap();
+        Self { disk, client }
+    }
+
+    fn kill(&mut self) {
+        self.disk.crash();
+        self.client = Client::open(self.disk.clone()).unwrap();
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Blow {
+    /// Before a request goes out.
+    Before,
+    /// After it was done, without its answer.
+    Unanswered,
+    /// After its answer was taken.
+    After,
+    /// The commit of the answer is in doubt, and in force or not after the restart.
+    Commit(StoreFailure),
+}
+
+/// Goes on until nothing is left to do, with one blow at this step; gives how many steps there were.
+struct Run {
+    service: MemoryService,
+    now: Now,
+    step: usize,
+    blow: (usize, Blow),
+}
+
+impl Run {
+    fn turn(&mut self, machine: &mut Machine) {
+        loop {
+            let hit = self.step == self.blow.0;
+            let Some(request) = machine.client.poll_request(self.now).unwrap() else { return };
+            self.step += 1;
+            if hit && matches!(self.blow.1, Blow::Before) {
+                return machine.kill();
+            }
+            let result = request.perform(&mut self.service);
+            if hit && matches!(self.blow.1, Blow::Unanswered) {
+                return machine.kill();
+            }
+            if let (true, Blow::Commit(failure)) = (hit, self.blow.1) {
+                machine.disk.0.lock().unwrap().fail_after(0, failure);
+            }
+            let input = Input::Response { id: request.id, result };
+            let taken = machine.client.handle(self.now, input);
+            if hit {
+                assert!(taken.is_ok() || matches!(self.blow.1, Blow::Commit(_)));
+                return machine.kill();
+            }
+            let _ledger = taken.unwrap();
+        }
+    }
+}
+
+/// Carol asks, and Alice answers as soon as she sees it, each as a program that was just started would.
+fn play(accept: bool, blow: (usize, Blow)) -> usize {
+    let mut alice = Machine::new("Alice");
+    let mut carol = Machine::new("Carol");
+    let now = Now { wall: 1_790_000_000_000, mono: 0 };
+    let mut run = Run { service: MemoryService::new(), now, step: 0, blow };
+    let group = alice.client.found("Dev Team").unwrap();
+    let link = alice.client.join_link(now, group, DAY).unwrap();
+    let answer = OperationId::random().unwrap();
+    let asked = carol.client.ask_to_join(now, &link, "hello").unwrap();
+    for _ in 0..24 {
+        run.turn(&mut carol);
+        run.turn(&mut alice);
+        for view in alice.client.join_requests().unwrap() {
+            assert_eq!(view.id, asked);
+            let command =
+                if accept { Command::AcceptJoin(view.id) } else { Command::DeclineJoin(view.id) };
+            alice.client.submit(answer, command).unwrap();
+        }
+        run.now.mono += 6_000;
+        run.now.wall += 6_000;
+    }
+    let count = |client: &Client, which: fn(&Event) -> bool| {
+        let events = client.events(EventId(0), usize::MAX).unwrap();
+        events.iter().filter(|(_, event)| which(event)).count()
+    };
+    assert_eq!(count(&alice.client, |event| matches!(event, Event::JoinRequested { .. })), 1);
+    let entered = count(&carol.client, |event| matches!(event, Event::Entered { .. }));
+    let declined = count(&carol.client, |event| matches!(event, Event::JoinDeclined { .. }));
+    assert_eq!((entered, declined), if accept { (1, 0) } else { (0, 1) }, "{blow:?}");
+    assert!(carol.client.join_asks().unwrap().is_empty());
+    assert!(alice.client.join_requests().unwrap().is_empty());
+    let members = alice.client.group(&group).unwrap();
+    assert_eq!(members.members.len(), if accept { 2 } else { 1 }, "{blow:?}");
+    if accept {
+        let there = carol.client.group(&group).unwrap();
+        assert_eq!(there.authenticator, members.authenticator, "{blow:?}");
+    }
+    run.step
+}
+
+#[test]
+fn killed_at_every_step_somebody_comes_in_once_or_is_declined_once() {
+    for accept in [true, false] {
+        let steps = play(accept, (usize::MAX, Blow::After));
+        // Later ones only look whether there is something new.
+        let steps = steps.min(60);
+        assert!(steps > 8, "{steps}");
+        let failures = [StoreFailure::Lost, StoreFailure::Kept, StoreFailure::Full];
+        let commits = failures.map(Blow::Commit);
+        for blow in [Blow::Before, Blow::Unanswered, Blow::After].into_iter().chain(commits) {
+            for step in 0..steps {
+                play(accept, (step, blow));
+            }
+        }
+    }
+}
+
+/// What somebody does.
+#[derive(Debug, Clone)]
+enum Step {
+    Link,
+    Ask {
+        who: usize,
+        link: usize,
+    },
+    Accept(usize),
+    Decline(usize),
+    Revoke(usize),
+    /// The machine of the host, or of one who asks, is started anew.
+    Restart(usize),
+    Deliver,
+    /// Some hours.
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        2 => Just(Step::Link),
+        6 => (0usize..3, 0usize..4).prop_map(|(who, link)| Step::Ask { who, link }),
+        4 => (0usize..4).prop_map(Step::Accept),
+        3 => (0usize..4).prop_map(Step::Decline),
+        1 => (0usize..4).prop_map(Step::Revoke),
+        2 => (0usize..4).prop_map(Step::Restart),
+        8 => Just(Step::Deliver),
+        1 => (1u64..40).prop_map(Step::Wait),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// Alice and three who ask, with what is to be true of them at any time.
+struct World {
+    run: Run,
+    group: GroupId,
+    alice: Machine,
+    others: Vec<Machine>,
+    links: Vec<JoinLink>,
+    accepted: Vec<bool>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut alice = Machine::new("Alice");
+        let others = ["Bob", "Carol", "Dave"].map(Machine::new).into();
+        let now = Now { wall: 1_790_000_000_000, mono: 0 };
+        let blow = (usize::MAX, Blow::After);
+        let run = Run { service: MemoryService::new(), now, step: 0, blow };
+        let group = alice.client.found("Dev Team").unwrap();
+        let accepted = vec![false; 3];
+        Self { run, group, alice, others, links: Vec::new(), accepted }
+    }
+
+    fn deliver(&mut self) {
+        for _ in 0..3 {
+            self.run.turn(&mut self.alice);
+            self.others.iter_mut().for_each(|other| self.run.turn(other));
+            self.run.now.mono += 6_000;
+            self.run.now.wall += 6_000;
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let now = self.run.now;
+        match step {
+            Step::Link => {
+                let link = self.alice.client.join_link(now, self.group, DAY).unwrap();
+                self.links.push(link);
+            }
+            Step::Ask { who, link } => {
+                // One that has expired is refused, and nothing else.
+                if let Some(link) = self.links.get(link) {
+                    let asked = self.others[who].client.ask_to_join(now, link, "");
+                    assert_eq!(asked.is_ok(), link.expires() > now.wall, "{asked:?}");
+                }
+            }
+            Step::Accept(at) => {
+                let views = self.alice.client.join_requests().unwrap();
+                if let Some(view) = views.get(at) {
+                    submit(&mut self.alice.client, Command::AcceptJoin(view.id));
+                    let me = |other: &Machine| other.client.me().id == view.from.id;
+                    let who = self.others.iter().position(me).unwrap();
+                    self.accepted[who] = true;
+                }
+            }
+            Step::Decline(at) => {
+                let views = self.alice.client.join_requests().unwrap();
+                if let Some(view) = views.get(at) {
+                    submit(&mut self.alice.client, Command::DeclineJoin(view.id));
+                }
+            }
+            Step::Revoke(at) => {
+                let known = self.alice.client.join_links().unwrap();
+                if let Some(link) = known.get(at) {
+                    submit(&mut self.alice.client, Command::RevokeJoinLink(link.link.id()));
+                }
+            }
+            Step::Restart(0) => self.alice.kill(),
+            Step::Restart(who) => self.others[who - 1].kill(),
+            Step::Deliver => self.deliver(),
+            Step::Wait(hours) => self.run.now.wall += hours * 3_600_000,
+        }
+    }
+
+    fn check(&mut self) {
+        let members = self.alice.client.group(&self.group).unwrap().members;
+        for (other, accepted) in self.others.iter().zip(&self.accepted) {
+            let there = members.iter().any(|member| member.id == other.client.me().id);
+            assert!(!there || *accepted, "in the group, and nobody accepted it");
+        }
+        let open = self.alice.client.open_requests().unwrap();
+        for view in self.alice.client.join_links().unwrap() {
+            let id = view.link.id();
+            let waiting = open.iter().filter(|(_, request)| request.link == id).count();
+            assert_eq!(usize::try_from(view.open).unwrap(), waiting);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn nobody_is_in_the_group_whom_nobody_accepted(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+            world.check();
+        }
+        (0..4).for_each(|_| world.deliver());
+        world.check();
+        let members = world.alice.client.group(&world.group).unwrap();
+        for (other, accepted) in world.others.iter().zip(&world.accepted) {
+            let inside = other.client.group(&world.group).ok();
+            let inside = inside.filter(|view| view.epoch.is_some());
+            prop_assert_eq!(inside.is_some(), *accepted, "whoever was accepted is in it in the end");
+            if let Some(view) = inside {
+                prop_assert_eq!(view.authenticator, members.authenticator);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_that_was_made_is_there_after_a_restart() {
+    let mut alice = Machine::new("Alice");
+    let stage = Stage::new();
+    let group = alice.client.found("Dev Team").unwrap();
+    let link = alice.client.join_link(stage.now, group, DAY).unwrap();
+    alice.kill();
+    let known = alice.client.join_links().unwrap();
+    assert_eq!((known.len(), &known[0].link), (1, &link));
+}

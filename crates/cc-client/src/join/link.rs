@@ -1,0 +1,285 @@
+//! Links by which others ask to join a group.
+
+use core::fmt;
+
+use cc_core::{Opaque, Secret};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+use zeroize::Zeroize as _;
+
+use super::{LinkRecord, RequestRecord, answered, links, request, requests};
+use crate::{
+    Client, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId, Recipe, frame,
+    records::{self, Standing},
+};
+
+/// Links of one device.
+const MAX_LINKS: usize = 64;
+/// Bytes of the name of a recipe.
+const MAX_RECIPE_LEN: usize = 64;
+
+/// By what somebody asks to join a group. It is a secret between who made it and those whom it was given to: whoever
+/// has it can ask, and is seen asking. It says nothing of the group.
+#[derive(PartialEq, Eq)]
+pub struct JoinLink {
+    mailbox: LogId,
+    key: [u8; 32],
+    secret: Secret<32>,
+    expires: u64,
+    recipe: String,
+}
+
+/// A link as it travels.
+#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct Wire {
+    mailbox: LogId,
+    key: [u8; 32],
+    secret: [u8; 32],
+    expires: u64,
+    recipe: Opaque,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+impl JoinLink {
+    /// The bytes to give to others, behind a version. Secret.
+    ///
+    /// # Errors
+    /// [`Fault::TooLong`], which no link of this version is.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+        frame::encode(&Wire {
+            mailbox: self.mailbox,
+            key: self.key,
+            secret: *self.secret.expose(),
+            expires: self.expires,
+            recipe: self.recipe.as_bytes().into(),
+        })
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) gave.
+    ///
+    /// # Errors
+    /// [`Fault::JoinLink`] for other bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
+        let wire: Wire = frame::decode(bytes).map_err(|_| Fault::JoinLink)?;
+        let recipe = String::from_utf8(wire.recipe.0.clone());
+        let recipe = recipe.ok().filter(|recipe| recipe.len() <= MAX_RECIPE_LEN);
+        Ok(Self {
+            mailbox: wire.mailbox,
+            key: wire.key,
+            secret: Secret::copy_from(&wire.secret).ok_or(Fault::JoinLink)?,
+            expires: wire.expires,
+            recipe: recipe.ok_or(Fault::JoinLink)?,
+        })
+    }
+
+    /// By which both sides know the link. It tells nothing of the secret.
+    #[must_use]
+    pub fn id(&self) -> JoinLinkId {
+        link_id(&self.key)
+    }
+
+    /// Where requests go: the mailbox of who made the link.
+    #[must_use]
+    pub const fn mailbox(&self) -> LogId {
+        self.mailbox
+    }
+
+    /// Until when requests are read, in milliseconds since 1970, by the clock of who made the link.
+    #[must_use]
+    pub const fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    /// The [name](Recipe::name) of the recipe that the group has.
+    #[must_use]
+    pub fn recipe(&self) -> &str {
+        &self.recipe
+    }
+
+    pub(super) const fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    pub(super) const fn secret(&self) -> &Secret<32> {
+        &self.secret
+    }
+}
+
+impl Clone for JoinLink {
+    fn clone(&self) -> Self {
+        let (secret, recipe) = (self.secret.duplicate(), self.recipe.clone());
+        Self { mailbox: self.mailbox, key: self.key, secret, expires: self.expires, recipe }
+    }
+}
+
+impl fmt::Debug for JoinLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("JoinLink");
+        debug.field("id", &self.id()).field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+fn link_id(key: &[u8; 32]) -> JoinLinkId {
+    let hash = Sha256::new().chain_update(b"cc-client/1 join link").chain_update(key);
+    JoinLinkId::from_bytes(hash.finalize().into())
+}
+
+/// The keys of a link, as who made it keeps them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LinkKeys {
+    /// X25519: what requests are sealed to.
+    pub(super) public: [u8; 32],
+    pub(super) private: [u8; 32],
+    /// What else they are sealed under.
+    pub(super) secret: [u8; 32],
+}
+
+impl Drop for LinkKeys {
+    fn drop(&mut self) {
+        self.private.zeroize();
+        self.secret.zeroize();
+    }
+}
+
+impl fmt::Debug for LinkKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkKeys(..)")
+    }
+}
+
+/// A link that this device made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinLinkView {
+    /// The link itself.
+    pub link: JoinLink,
+    /// The group that it is for.
+    pub group: GroupId,
+    /// Requests that wait for an answer.
+    pub open: u32,
+    /// Requests that there were, answered ones included.
+    pub asked: u32,
+}
+
+impl Client {
+    /// A new link by which others ask to join a group, for so many milliseconds. Requests come to this device alone,
+    /// as [`Event::JoinRequested`](crate::Event::JoinRequested). A link takes 32 requests at a time and 1024 in all; revoke it
+    /// with [`Command::RevokeJoinLink`](crate::Command::RevokeJoinLink).
+    ///
+    /// # Errors
+    /// [`Fault::NoSuchGroup`], [`Fault::NotAMember`], [`Fault::TooManyJoins`] for more than 64 links,
+    /// [`Fault::Recipe`] for a recipe without a name.
+    pub fn join_link(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        valid_for: u64,
+    ) -> Result<JoinLink, Fault> {
+        self.transact(|client| {
+            client.expect_member(&group)?;
+            client.forget_old_links(now)?;
+            if client.state.list::<LinkRecord>(&links(), MAX_LINKS)?.len() >= MAX_LINKS {
+                return Err(Fault::TooManyJoins);
+            }
+            let keys = request::new_keys()?;
+            let id = link_id(&keys.public);
+            let expires = now.wall.saturating_add(valid_for);
+            let record = LinkRecord { group, keys, expires, asked: 0, open: 0, told: false };
+            client.state.put(&links(), *id.as_bytes(), &record)?;
+            client.link_of(&record)
+        })
+    }
+
+    /// The links that this device made and that are not revoked, those that have expired included as long as
+    /// requests wait.
+    ///
+    /// # Errors
+    /// [`Fault::Store`].
+    pub fn join_links(&self) -> Result<Vec<JoinLinkView>, Fault> {
+        let records = self.state.list::<LinkRecord>(&links(), MAX_LINKS)?;
+        let view = |(_, record): (_, LinkRecord)| {
+            let link = self.link_of(&record)?;
+            let LinkRecord { group, open, asked, .. } = record;
+            Ok(JoinLinkView { link, group, open, asked })
+        };
+        records.into_iter().map(view).collect()
+    }
+
+    fn link_of(&self, record: &LinkRecord) -> Result<JoinLink, Fault> {
+        let recipe = self.identity.recipe.name().map(str::to_owned);
+        let secret = Secret::copy_from(&record.keys.secret);
+        Ok(JoinLink {
+            mailbox: self.mailbox(),
+            key: record.keys.public,
+            secret: secret.ok_or(Fault::JoinLink)?,
+            expires: record.expires,
+            recipe: recipe
+                .ok_or(Fault::Recipe("a link names its recipe, and this one has none"))?,
+        })
+    }
+
+    /// Nobody asks by this link any more, and who has asked and waits is declined.
+    pub(crate) fn revoke_link(&mut self, id: OperationId, link: &JoinLinkId) -> Result<(), Fault> {
+        let record: Option<LinkRecord> = self.state.get(&links(), link.as_bytes())?;
+        record.ok_or(Fault::NoSuchJoinLink(*link))?;
+        for (request, record) in self.open_requests()? {
+            if record.link == *link {
+                self.turn_away(&request, &record)?;
+                self.state.delete(&requests(), *request.as_bytes())?;
+            }
+        }
+        self.forget_link(link)?;
+        self.settle_done(id)
+    }
+
+    /// The link and who was answered under it. Requests that wait stay.
+    pub(super) fn forget_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
+        for (member, ()) in self.state.list::<()>(&answered(link), usize::MAX)? {
+            self.state.delete(&answered(link), member)?;
+        }
+        self.state.delete(&links(), *link.as_bytes())
+    }
+
+    /// Forgets links that have expired, or whose group this device is not in any more, with the requests that were
+    /// not answered in the latter.
+    fn forget_old_links(&mut self, now: Now) -> Result<(), Fault> {
+        for (key, record) in self.state.list::<LinkRecord>(&links(), MAX_LINKS)? {
+            let link = JoinLinkId::from_bytes(*records::log_id(&key)?.as_bytes());
+            let over = self.is_out_of(&record.group);
+            if over || (record.expires <= now.wall && record.open == 0) {
+                self.forget_link(&link)?;
+            }
+        }
+        for (request, record) in self.open_requests()? {
+            if self.is_out_of(&record.group) {
+                self.state.delete(&requests(), *request.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this device is not in the group any more.
+    pub(super) fn is_out_of(&self, group: &GroupId) -> bool {
+        self.state.groups.get(group).is_none_or(|group| group.standing == Standing::Removed)
+    }
+
+    /// All requests that wait for an answer.
+    pub(super) fn open_requests(&self) -> Result<Vec<(JoinRequestId, RequestRecord)>, Fault> {
+        let records = self.state.list::<RequestRecord>(&requests(), usize::MAX)?;
+        let with_id = |(key, record): (Vec<u8>, _)| {
+            Ok((JoinRequestId::from_bytes(*records::log_id(&key)?.as_bytes()), record))
+        };
+        records.into_iter().map(with_id).collect()
+    }
+}
+
+/// Whether a client of this recipe can join by the link.
+pub(super) fn is_for(link: &JoinLink, recipe: &Recipe) -> bool {
+    recipe.name() == Some(link.recipe())
+}

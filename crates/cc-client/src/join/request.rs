@@ -1,0 +1,175 @@
+//! What travels of a request to join, and how it is sealed.
+
+use core::fmt;
+
+use cc_aes_layer::AesKey;
+use cc_core::{Opaque, Secret, SecretBytes, key_use, random, with_clean_stack};
+use cc_primitives::hpke::HpkePrimitives;
+use hpke_rs::{
+    Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
+    hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
+};
+use serde::{Deserialize, Serialize};
+use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+use zeroize::Zeroize as _;
+
+use super::link::{JoinLink, LinkKeys};
+use crate::{
+    Fault, JoinLinkId, JoinRequestId, LogId,
+    device::DeviceCertificate,
+    frame::{self, KeyPackageOffer},
+    person::PersonKeys,
+};
+
+/// Bytes of an item with a request at the most.
+pub(super) const MAX_REQUEST_LEN: usize = 64 << 10;
+/// Room on the stack that HPKE uses.
+const STACK: usize = 32 << 10;
+const INFO: &[u8] = b"cc-client/1 join";
+const DECLINED: &[u8] = b"cc-client/1 join declined";
+/// What a device signs its request under.
+pub(super) const JOIN: &str = "join request";
+
+/// A request as the delivery service sees it: HPKE (RFC 9180, mode PSK) to the key of a link, under its secret.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct SealedJoin {
+    pub(super) link: JoinLinkId,
+    pub(super) encapsulated: Opaque,
+    pub(super) ciphertext: Opaque,
+}
+
+/// What is in a [`SealedJoin`].
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(super) struct JoinRequest {
+    pub(super) body: JoinBody,
+    /// Ed25519 by the device key of who asks, over a label and the body: nobody asks with the key package of another.
+    pub(super) signature: [u8; 64],
+}
+
+/// What is signed of a [`JoinRequest`].
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(super) struct JoinBody {
+    pub(super) link: JoinLinkId,
+    /// Whom this is for: the mailbox.
+    pub(super) to: LogId,
+    /// What a refusal is sealed under.
+    pub(super) answer_key: AnswerKey,
+    /// What the person says, in UTF-8.
+    pub(super) message: Opaque,
+    pub(super) keys: PersonKeys,
+    pub(super) certificate: DeviceCertificate,
+    /// Made for this request.
+    pub(super) offer: KeyPackageOffer,
+}
+
+/// A request is declined: sealed under the key that was in it, with nothing in it.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct SealedDecline {
+    pub(super) request: JoinRequestId,
+    sealed: Opaque,
+}
+
+/// A key for one answer.
+#[derive(
+    Clone, PartialEq, Eq, Serialize, Deserialize, TlsSize, TlsSerializeBytes, TlsDeserializeBytes,
+)]
+pub(super) struct AnswerKey([u8; 32]);
+
+impl AnswerKey {
+    pub(super) fn generate() -> Result<Self, Fault> {
+        Ok(Self(random::array()?))
+    }
+
+    fn key(&self) -> Option<AesKey> {
+        Secret::copy_from(&self.0).map(AesKey::aes256)
+    }
+
+    pub(super) fn decline(&self, request: JoinRequestId) -> Result<SealedDecline, Fault> {
+        let key = self.key().ok_or(Fault::JoinLink)?;
+        let sealed = Opaque(key.seal(&context(&request), &[])?);
+        Ok(SealedDecline { request, sealed })
+    }
+
+    /// Whether who has the key declined this request.
+    pub(super) fn is_declined_by(&self, decline: &SealedDecline) -> bool {
+        let opened = self.key().map(|key| key.open(&context(&decline.request), &decline.sealed.0));
+        matches!(opened, Some(Ok(plain)) if plain.is_empty())
+    }
+}
+
+fn context(request: &JoinRequestId) -> Vec<u8> {
+    [DECLINED, request.as_bytes()].concat()
+}
+
+impl Drop for AnswerKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for AnswerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnswerKey(..)")
+    }
+}
+
+/// New keys for a link.
+pub(super) fn new_keys() -> Result<LinkKeys, Fault> {
+    let failed = || Fault::Random(cc_core::RandomError);
+    let pair = hpke()?.generate_key_pair().map_err(|_| failed())?;
+    let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).map_err(|_| failed());
+    Ok(LinkKeys {
+        public: array(pair.public_key().as_slice())?,
+        private: array(pair.private_key().as_slice())?,
+        secret: random::array()?,
+    })
+}
+
+fn hpke() -> Result<Hpke<HpkePrimitives>, Fault> {
+    // The library does not tell that the system's generator failed.
+    let _: [u8; 32] = random::array()?;
+    Ok(Hpke::new(
+        Mode::Psk,
+        KemAlgorithm::DhKem25519,
+        KdfAlgorithm::HkdfSha256,
+        AeadAlgorithm::Aes256Gcm,
+    ))
+}
+
+/// What a request is bound to: the link, and whose it is.
+fn binding(link: &JoinLinkId, mailbox: &LogId) -> Vec<u8> {
+    [&link.as_bytes()[..], mailbox.as_bytes()].concat()
+}
+
+pub(super) fn seal(link: &JoinLink, request: &JoinRequest) -> Result<SealedJoin, Fault> {
+    let id = link.id();
+    let plain = SecretBytes::new(frame::encode(request)?);
+    let (mut hpke, key) = (hpke()?, HpkePublicKey::new(link.key().to_vec()));
+    let aad = binding(&id, &link.mailbox());
+    let secret = link.secret().expose();
+    let sealed = with_clean_stack::<STACK, _>(|| {
+        hpke.seal(&key, INFO, &aad, plain.expose(), Some(secret), Some(id.as_bytes()), None)
+    });
+    let (encapsulated, ciphertext) = sealed.map_err(|error| match error {
+        HpkeError::InsufficientRandomness => Fault::Random(cc_core::RandomError),
+        _ => Fault::JoinLink,
+    })?;
+    // The library does not show the key and nonce: both come of a private key that was drawn for this.
+    key_use::record("join hpke", &encapsulated, link.key());
+    let (encapsulated, ciphertext) = (Opaque(encapsulated), Opaque(ciphertext));
+    Ok(SealedJoin { link: id, encapsulated, ciphertext })
+}
+
+/// What was sealed for this link of the owner of `mailbox`; `None` for anything else.
+pub(super) fn open(keys: &LinkKeys, mailbox: &LogId, sealed: &SealedJoin) -> Option<JoinRequest> {
+    let SealedJoin { link, encapsulated, ciphertext } = sealed;
+    let private = HpkePrivateKey::new(keys.private.to_vec());
+    let (hpke, aad) = (hpke().ok()?, binding(link, mailbox));
+    let (secret, id) = (Some(&keys.secret[..]), Some(&link.as_bytes()[..]));
+    let plain = with_clean_stack::<STACK, _>(|| {
+        let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
+        hpke.open(encapsulated, &private, INFO, &aad, ciphertext, secret, id, None)
+    });
+    let plain = SecretBytes::new(plain.ok()?);
+    frame::decode(plain.expose()).ok()
+}
