@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     error::CliError,
-    talk::commands::{groups, init, me, members, messages, receive, relay, tree},
+    talk::commands::{groups, init, join, me, members, messages, receive, relay, tree},
 };
 
 /// Layered end-to-end encryption.
@@ -39,6 +39,10 @@ enum Command {
     Groups(groups::Groups),
     Found(groups::Found),
     Invite(groups::Invite),
+    Join(join::Join),
+    Requests(join::Requests),
+    Accept(join::Accept),
+    Decline(join::Decline),
     Members(members::Members),
     Verify(members::Verify),
     Remove(members::Remove),
@@ -69,6 +73,10 @@ fn main() -> ExitCode {
         Command::Groups(arguments) => groups::groups(&arguments),
         Command::Found(arguments) => groups::found(&arguments),
         Command::Invite(arguments) => groups::invite(&arguments),
+        Command::Join(arguments) => join::join(&arguments),
+        Command::Requests(arguments) => join::requests(&arguments),
+        Command::Accept(arguments) => join::accept(&arguments),
+        Command::Decline(arguments) => join::decline(&arguments),
         Command::Members(arguments) => members::members(&arguments),
         Command::Verify(arguments) => members::verify(&arguments),
         Command::Remove(arguments) => members::remove(&arguments),
@@ -112,6 +120,7 @@ Examples:
   cascade encrypt -p -o secret.cascade secret.txt
   cascade init --name Alice --relay https://relay.example
   cascade found Friends && cascade invite Friends 'cascade:https://relay.example#...'
+  cascade link Friends            (others: cascade join LINK; you: cascade requests, cascade accept NAME)
   echo 'Hello!' | cascade send Friends -
   cascade receive --follow --json
 

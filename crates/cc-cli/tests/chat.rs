@@ -216,6 +216,37 @@ fn two_people_talk_and_nothing_is_lost() {
 }
 
 #[test]
+fn somebody_who_asks_is_seen_and_let_in() {
+    let folder = Folder::new();
+    let relay = Relay::start();
+    let (mut alice, mut bob) = (Person::new(&folder, "alice"), Person::new(&folder, "bob"));
+    alice.begin("Alice", &relay);
+    bob.begin("Bob", &relay);
+    alice.types("/new Team");
+    alice.sees("Team (1 members)");
+    alice.types("/group-link team.link");
+    alice.sees("A link by which others ask");
+    bob.types("/join team.link from the choir");
+    bob.sees("Asked: who made the link");
+    alice.sees("Bob asks to join: from the choir");
+    alice.types("/requests");
+    alice.sees("never seen");
+    alice.presses("q");
+    // It is asked about before it counts.
+    alice.types("/admit Bob");
+    alice.sees("Let them in?");
+    alice.presses("n");
+    alice.sees("Nothing was done");
+    alice.types("/admit Bob");
+    alice.sees("Let them in?");
+    alice.presses("y");
+    alice.sees("Team (2 members)");
+    bob.sees("Team (2 members)");
+    alice.types("/decline Bob");
+    alice.sees("nobody asks to join as");
+}
+
+#[test]
 fn what_there_is_to_see_and_do() {
     let folder = Folder::new();
     let relay = Relay::start();

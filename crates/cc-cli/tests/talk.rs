@@ -68,6 +68,52 @@ fn a_conversation_by_script() {
 }
 
 #[test]
+fn who_asks_by_a_link_is_shown_and_let_in_or_not() {
+    let relay = Relay::start();
+    let [alice, bob, carol, other] =
+        ["Alice", "Bob", "Carol", "al\u{456}ce"].map(|name| Person::new(name, &relay));
+    alice.found("Friends", &[&bob]);
+    let link = alice.run(&["link", "Friends"])[0]["link"].as_str().unwrap().to_owned();
+    carol.run(&["join", &link, "--message", "from the workshop"]);
+    other.run(&["join", &link]);
+    let told = alice.run(&["receive"]);
+    let asked = told.iter().filter(|entry| entry["kind"] == "join-requested");
+    assert_eq!(asked.count(), 2, "{told:?}");
+    let requests = alice.run(&["requests", "Friends"]);
+    let of = |name: &str| requests.iter().find(|request| request["name"] == name).unwrap();
+    assert_eq!(of("Carol")["message"], "from the workshop");
+    assert_eq!(of("Carol")["resembles"].as_array().unwrap().len(), 0);
+    assert_eq!(of("al\u{456}ce")["resembles"].as_array().unwrap().len(), 1);
+    let list = alice.run(&["link", "Friends", "--list"]);
+    assert_eq!((list[0]["waiting"].as_u64(), list[0]["link"].as_str()), (Some(2), Some(&*link)));
+    // Until she decides, they are outside.
+    assert_eq!(alice.run(&["members", "Friends"]).len(), 2);
+    assert!(carol.run(&["groups"]).is_empty());
+    let imitator = of("al\u{456}ce")["request"].as_str().unwrap();
+    alice.run(&["decline", &imitator[..8]]);
+    alice.run(&["accept", "Carol"]);
+    let told = other.run(&["receive"]);
+    assert!(told.iter().any(|entry| entry["kind"] == "join-declined"), "{told:?}");
+    let told = carol.run(&["receive"]);
+    assert!(told.iter().any(|entry| entry["kind"] == "entered"), "{told:?}");
+    let told = bob.run(&["receive"]);
+    let joined =
+        |entry: &serde_json::Value| entry["kind"] == "joined" && entry["who"]["name"] == "Carol";
+    assert!(told.iter().any(joined), "{told:?}");
+    // Answered is answered.
+    assert!(alice.fail(7, &["accept", "Carol"]).contains("cascade requests"));
+    alice.fail(7, &["decline", &imitator[..8]]);
+    // A link of one's own, one of a person, and one that is over.
+    alice.fail(2, &["join", &link]);
+    carol.fail(2, &["join", &bob.link()]);
+    bob.fail(2, &["invite", "Friends", &link]);
+    alice.run(&["link", "Friends", "--revoke"]);
+    assert!(alice.run(&["link", "Friends", "--list"]).is_empty());
+    other.run(&["join", &link]);
+    assert!(alice.run(&["requests"]).is_empty());
+}
+
+#[test]
 fn marks_are_kept_and_wrong_numbers_refused() {
     let relay = Relay::start();
     let [alice, bob] = ["Alice", "Bob"].map(|name| Person::new(name, &relay));

@@ -307,7 +307,11 @@ pub(crate) fn general(what: &What) -> Option<ItemKind> {
             "The device of {} says that it is of two persons: neither is trusted.",
             device.name
         )),
-        What::OwnKeysReplaced { .. } | What::NotDelivered { .. } => {
+        What::JoinRequested { .. } => {
+            ItemKind::Notice(format!("{}. /requests shows who that is.", show::text_of(what)))
+        }
+        What::JoinDeclined { .. } => ItemKind::Notice(format!("{}.", sentence(&show::text_of(what)))),
+        What::OwnKeysReplaced { .. } | What::NotDelivered { .. } | What::JoinLinkFull { .. } => {
             ItemKind::Warning(format!("{}.", sentence(&show::text_of(what))))
         }
         What::Other { description } => ItemKind::Notice(description.clone()),

@@ -120,6 +120,11 @@ pub(crate) enum Line {
     Open(String),
     Link(Option<String>),
     Invite(String),
+    GroupLink(Option<String>),
+    Join { link: String, text: String },
+    Requests,
+    Admit(String),
+    Decline(String),
     Members,
     Safety(String),
     Verify(String),
@@ -152,6 +157,11 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("open", "GROUP", "go to a group, by number or title"),
     ("link", "[FILE]", "show the link by which others invite you, or write it to a file"),
     ("invite", "LINK|FILE", "invite somebody into this group"),
+    ("group-link", "[FILE]", "make a link by which others ask to join this group, for a week"),
+    ("join", "LINK|FILE [TEXT]", "ask to join a group by its link"),
+    ("requests", "", "who asks to join your groups"),
+    ("admit", "NAME", "let somebody in who asks"),
+    ("decline", "NAME", "do not let somebody in who asks"),
     ("members", "", "who is in this group"),
     ("safety", "NAME", "the safety number that you and somebody compare"),
     ("verify", "NAME", "mark somebody as verified, once you have compared"),
@@ -213,6 +223,17 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "open" => Line::Open(needed()?),
         "link" => Line::Link(optional()),
         "invite" => Line::Invite(needed()?),
+        "group-link" => Line::GroupLink(optional()),
+        "join" => {
+            let (link, text) = quoted(arguments);
+            if link.is_empty() {
+                return Err(usage());
+            }
+            Line::Join { link: link.to_owned(), text: text.to_owned() }
+        }
+        "requests" => Line::Requests,
+        "admit" => Line::Admit(needed()?),
+        "decline" => Line::Decline(needed()?),
         "members" => Line::Members,
         "safety" => Line::Safety(needed()?),
         "verify" => Line::Verify(needed()?),

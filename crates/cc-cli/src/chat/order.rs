@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cc_client::{Attachment, Content, GroupId, PersonId, Trust};
+use cc_client::{Attachment, Content, GroupId, JoinRequestId, PersonId, Trust};
 use cc_core::MemberId;
 
 use crate::talk::{journal::Entry, link::InviteLink, session::Connection};
@@ -29,6 +29,27 @@ pub(crate) enum Order {
         link: InviteLink,
     },
     WriteLink(PathBuf),
+    /// A link by which others ask to join, shown or written to a file.
+    GroupLink {
+        group: GroupId,
+        path: Option<PathBuf>,
+    },
+    /// By a link, or the path of a file with one.
+    Join {
+        link: String,
+        text: String,
+    },
+    Requests,
+    /// Who asks, by name, number or id: asked about before anything is done.
+    Answer {
+        who: String,
+        accept: bool,
+    },
+    /// The same, after that.
+    AnswerNow {
+        request: JoinRequestId,
+        accept: bool,
+    },
     /// With the text that was typed, to be given back where it is refused.
     Send {
         group: GroupId,

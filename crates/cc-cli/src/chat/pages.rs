@@ -47,6 +47,17 @@ pub(crate) fn link(link: &str) -> Vec<String> {
     ]
 }
 
+pub(crate) fn group_link(link: &str) -> Vec<String> {
+    vec![
+        "Give this to those who may ask to join this group. It is good for a week:".into(),
+        String::new(),
+        link.to_owned(),
+        String::new(),
+        "Who has it types: /join LINK. You see who asks with /requests, and nobody is in before you let them in with /admit."
+            .into(),
+    ]
+}
+
 pub(crate) const fn mark(trust: Option<Trust>) -> &'static str {
     match trust {
         Some(Trust::Verified) => "✓",

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError, channel},
@@ -25,8 +26,9 @@ use crate::{
     error::CliError,
     files::output::write_secret,
     talk::{
+        commands::join::{find_request, request_lines},
         error::TalkError,
-        link::InviteLink,
+        link::{GroupLink, InviteLink},
         session::{Exchange, Session, Update},
     },
     untrusted_text::file_name,
@@ -37,6 +39,9 @@ const WAIT: Duration = Duration::from_millis(500);
 
 /// Groups for which an offer of a new device has room; it comes into further ones by the directory.
 const OFFERED_GROUPS: usize = 32;
+
+/// How long the link of a group is good.
+const LINK_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Bytes of a file with a link, and of one with the offer of a device.
 const MAX_LINK_FILE: u64 = 4096;
@@ -214,6 +219,20 @@ impl<F: Fn(Report)> Worker<F> {
                 write_secret(&path, link.as_bytes())?;
                 self.note(format!("Your link is in {}.", path.display()));
             }
+            Order::GroupLink { group, path } => self.group_link(group, path)?,
+            Order::Join { link, text } => {
+                let link: GroupLink = link_or_file(&link)?;
+                self.session.ask_to_join(&link, &text)?;
+                self.note("Asked: who made the link sees who you are, and decides.".into());
+            }
+            Order::Requests => self.requests()?,
+            Order::Answer { who, accept } => self.ask_to_answer(&who, accept)?,
+            Order::AnswerNow { request, accept: true } => {
+                self.command(Command::AcceptJoin(request))?;
+            }
+            Order::AnswerNow { request, accept: false } => {
+                self.command(Command::DeclineJoin(request))?;
+            }
             Order::Send { group, content, .. } => {
                 self.session.send(group, &content)?;
             }
@@ -285,13 +304,7 @@ impl<F: Fn(Report)> Worker<F> {
     }
 
     fn ask_to_invite(&self, group: GroupId, text: &str) -> Result<(), CliError> {
-        let link: InviteLink = match text.parse() {
-            Ok(link) => link,
-            Err(_) => {
-                let text = read_text(Path::new(text), MAX_LINK_FILE)?;
-                text.parse().map_err(|_| TalkError::Link)?
-            }
-        };
+        let link: InviteLink = link_or_file(text)?;
         let title = self.groups.iter().find(|row| row.id == group).map(|row| row.title.clone());
         let lines = vec![
             format!("Invite the device {}", link.member),
@@ -299,6 +312,54 @@ impl<F: Fn(Report)> Worker<F> {
             "Everybody in the group sees that it joins. It reads what is sent from then on, and nothing older.".into(),
         ];
         (self.tell)(Report::Confirm { lines, order: Order::InviteNow { group, link } });
+        Ok(())
+    }
+
+    fn group_link(&mut self, group: GroupId, path: Option<PathBuf>) -> Result<(), CliError> {
+        let link = self.session.join_link(group, LINK_VALIDITY)?.to_string();
+        match path {
+            Some(path) => {
+                write_secret(&path, format!("{link}\n").as_bytes())?;
+                self.note(format!("A link by which others ask to join is in {}.", path.display()));
+            }
+            None => {
+                let (title, lines) = ("A link to this group".into(), pages::group_link(&link));
+                (self.tell)(Report::Page { title, lines });
+            }
+        }
+        Ok(())
+    }
+
+    fn requests(&mut self) -> Result<(), CliError> {
+        let snapshot = self.session.views()?.snapshot();
+        let mut lines = Vec::new();
+        for request in self.session.client().join_requests()? {
+            lines.extend(request_lines(&snapshot, &request));
+        }
+        if lines.is_empty() {
+            lines.push("Nobody asks. /group-link makes a link by which others can.".into());
+        } else {
+            lines.extend([
+                String::new(),
+                "/admit NAME lets somebody in, /decline NAME does not. Names can be chosen: compare the numbers.".into(),
+            ]);
+        }
+        (self.tell)(Report::Page { title: "Who asks to join".into(), lines });
+        Ok(())
+    }
+
+    fn ask_to_answer(&mut self, who: &str, accept: bool) -> Result<(), CliError> {
+        let request = find_request(&mut self.session, who)?;
+        let snapshot = self.session.views()?.snapshot();
+        let mut lines = request_lines(&snapshot, &request);
+        lines.push(String::new());
+        lines.push(if accept {
+            "Let them in? Everybody in the group sees it. They read what is sent from then on, and nothing older.".into()
+        } else {
+            "Decline? They are told, and cannot ask by the same link again.".into()
+        });
+        let order = Order::AnswerNow { request: request.id, accept };
+        (self.tell)(Report::Confirm { lines, order });
         Ok(())
     }
 
@@ -390,6 +451,15 @@ impl<F: Fn(Report)> Worker<F> {
     fn fail(&self, why: String) {
         (self.tell)(Report::Failed { why, give_back: None });
     }
+}
+
+/// A link, or what is in the file of this name.
+fn link_or_file<T: FromStr>(text: &str) -> Result<T, CliError> {
+    if let Ok(link) = text.parse() {
+        return Ok(link);
+    }
+    let text = read_text(Path::new(text), MAX_LINK_FILE)?;
+    Ok(text.parse().map_err(|_| TalkError::Link)?)
 }
 
 /// A text file of at most so many bytes.

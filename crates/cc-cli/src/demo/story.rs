@@ -56,11 +56,24 @@ pub(super) fn tell(
     teller.say(format_args!("       {theirs}"))?;
 
     teller.chapter("A late joiner")?;
-    alice.run(&["invite", GROUP, &carol.link()?])?;
+    let link = alice.run(&["link", GROUP])?;
+    let link = link.first().and_then(|line| line["link"].as_str());
+    let link = link.ok_or_else(|| failed("a group has a link"))?;
+    carol.run(&["join", link, "--message", "it is me, from next door"])?;
+    let asking = alice.run(&["requests"])?;
+    let shown = asking.first().and_then(|request| request["safety_number"].as_str());
+    let shown = shown.map(str::to_owned).ok_or_else(|| failed("Alice sees who asks"))?;
+    check(!has(&carol.run(&["receive"])?, "entered"), "who asks is not in the group")?;
+    teller.say(
+        "Carol asks to join by a link of Alice's, who sees her name and the number to compare:",
+    )?;
+    teller.say(format_args!("       {shown}"))?;
+    alice.run(&["accept", "Carol"])?;
     let seen = carol.run(&["receive"])?;
     check(has(&seen, "entered"), "Carol is in the group")?;
+    check(shown == number(&carol, "Alice")?, "the number that was shown is Carol's")?;
     alice.run(&["send", GROUP, LATE])?;
-    teller.say("Alice invites Carol")?;
+    teller.say("Alice lets her in")?;
     teller.say(format_args!("Alice: {LATE}"))?;
     let seen = texts(&carol.run(&["receive"])?);
     check(seen == [LATE], "Carol reads what came after her, and nothing older")?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod groups;
 pub(crate) mod init;
+pub(crate) mod join;
 pub(crate) mod me;
 pub(crate) mod members;
 pub(crate) mod messages;

@@ -32,6 +32,10 @@ pub(crate) enum TalkError {
     Relay(String),
     #[error("not an invite link")]
     Link,
+    #[error("nobody asks to join as {0:?}")]
+    NoSuchRequest(String),
+    #[error("{0:?} can be more than one request")]
+    ManyRequests(String),
     #[error("the link is of another relay, {theirs}; yours is {ours}")]
     OtherRelay { ours: String, theirs: String },
     #[error("there is no group {0:?}")]
@@ -94,7 +98,24 @@ impl TalkError {
             Self::Relay(_) | Self::NoRelay => {
                 "write --relay https://HOST or --relay https://HOST:PORT"
             }
-            Self::Link => "`cascade link` prints one: cascade:https://HOST#...",
+            Self::Link | Self::Client(Fault::JoinLink) => {
+                "`cascade link` prints one by which you are invited, `cascade link GROUP` one by which others \
+                 `cascade join`: cascade:https://HOST#..."
+            }
+            Self::Client(Fault::JoinLinkExpired) => {
+                "ask a member for another one: cascade link GROUP"
+            }
+            Self::Client(Fault::OtherRecipe) => {
+                "make a profile with the layers of the group: cascade init --help"
+            }
+            Self::Client(Fault::TooManyJoins) => {
+                "answer those who ask (cascade requests), or end links: cascade link GROUP --revoke"
+            }
+            Self::NoSuchRequest(_)
+            | Self::ManyRequests(_)
+            | Self::Client(Fault::NoSuchJoinRequest(_)) => {
+                "`cascade requests` lists who asks; the beginning of an id will do"
+            }
             Self::OtherRelay { .. } => {
                 "both have to use the same relay: make a profile for it with cascade init"
             }
@@ -132,7 +153,9 @@ impl TalkError {
             | Self::Text
             | Self::Nothing
             | Self::ManyGroups(_)
-            | Self::ManyPeople(_) => 2,
+            | Self::ManyPeople(_)
+            | Self::ManyRequests(_)
+            | Self::Client(Fault::JoinLink) => 2,
             Self::Attachment(_, AttachmentError::Rejected) => 3,
             Self::WrongKey => 4,
             Self::Timeout | Self::Attachment(_, AttachmentError::Service(_)) => 6,
@@ -140,6 +163,7 @@ impl TalkError {
             | Self::NoSuchPerson(_)
             | Self::NoSuchMessage(_)
             | Self::NoAttachment(_)
+            | Self::NoSuchRequest(_)
             | Self::SafetyNumber(..)
             | Self::Refused(_)
             | Self::Client(
@@ -147,7 +171,10 @@ impl TalkError {
                 | Fault::NotAMember(_)
                 | Fault::NoSuchGroup(_)
                 | Fault::NoSuchPerson(_)
-                | Fault::SafetyNumber(_),
+                | Fault::SafetyNumber(_)
+                | Fault::JoinLinkExpired
+                | Fault::OtherRecipe
+                | Fault::NoSuchJoinRequest(_),
             ) => 7,
             _ => 1,
         }

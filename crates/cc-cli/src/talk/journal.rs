@@ -143,6 +143,11 @@ impl Draft {
             Event::ConflictingClaims { device, people } => {
                 (None, What::ConflictingClaims { device: Who::from(&device), people })
             }
+            Event::JoinRequested { group, request, from, message } => {
+                (Some(group), What::JoinRequested { request, who: Who::from(&from), message })
+            }
+            Event::JoinDeclined { request, .. } => (None, What::JoinDeclined { request }),
+            Event::JoinLinkFull { group, link } => (Some(group), What::JoinLinkFull { link }),
             other => (None, What::Other { description: format!("{other:?}") }),
         };
         self.add(client, at, group, what).map(drop)

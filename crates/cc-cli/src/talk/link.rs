@@ -1,9 +1,9 @@
-//! Invite links: `cascade:` with the address of a relay, and behind a `#` whom to invite there.
+//! Links: `cascade:` with the address of a relay, and behind a `#` whom to invite there, or what to join.
 
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use cc_client::LogId;
+use cc_client::{JoinLink, LogId};
 use cc_core::MemberId;
 use cc_relay::RelayUrl;
 
@@ -23,18 +23,56 @@ pub(crate) struct LinkError;
 
 const SCHEME: &str = "cascade:";
 
-/// The first of the bytes behind the `#`.
+/// The first of the bytes behind the `#`: of a person, and of a group.
 const VERSION: u8 = 1;
+const GROUP_VERSION: u8 = 2;
+
+/// By which others ask to join a group at this relay. It is a secret of those who may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupLink {
+    pub(crate) relay: RelayUrl,
+    pub(crate) link: JoinLink,
+}
+
+/// The relay, and what is behind the version.
+fn split(text: &str, version: u8) -> Result<(RelayUrl, Vec<u8>), LinkError> {
+    let rest = text.trim().strip_prefix(SCHEME).ok_or(LinkError)?;
+    let (relay, bytes) = rest.split_once('#').ok_or(LinkError)?;
+    let relay = relay.parse().map_err(|_| LinkError)?;
+    let bytes = URL_SAFE_NO_PAD.decode(bytes).map_err(|_| LinkError)?;
+    match bytes.split_first() {
+        Some((first, bytes)) if *first == version => Ok((relay, bytes.to_vec())),
+        _ => Err(LinkError),
+    }
+}
+
+fn write(f: &mut fmt::Formatter<'_>, relay: &RelayUrl, version: u8, bytes: &[u8]) -> fmt::Result {
+    let bytes = [&[version][..], bytes].concat();
+    write!(f, "{SCHEME}{relay}#{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+impl FromStr for GroupLink {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        let (relay, bytes) = split(text, GROUP_VERSION)?;
+        let link = JoinLink::from_bytes(&bytes).map_err(|_| LinkError)?;
+        Ok(Self { relay, link })
+    }
+}
+
+impl fmt::Display for GroupLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.link.to_bytes().map_err(|_| fmt::Error)?;
+        write(f, &self.relay, GROUP_VERSION, &bytes)
+    }
+}
 
 impl FromStr for InviteLink {
     type Err = LinkError;
 
     fn from_str(text: &str) -> Result<Self, LinkError> {
-        let rest = text.trim().strip_prefix(SCHEME).ok_or(LinkError)?;
-        let (relay, who) = rest.split_once('#').ok_or(LinkError)?;
-        let relay = relay.parse().map_err(|_| LinkError)?;
-        let who = URL_SAFE_NO_PAD.decode(who).map_err(|_| LinkError)?;
-        let Some((&VERSION, ids)) = who.split_first() else { return Err(LinkError) };
+        let (relay, ids) = split(text, VERSION)?;
         let (mailbox, member) = ids.split_first_chunk::<32>().ok_or(LinkError)?;
         let member = <[u8; 32]>::try_from(member).map_err(|_| LinkError)?;
         let (mailbox, member) = (LogId::from_bytes(*mailbox), MemberId::from_bytes(member));
@@ -44,8 +82,8 @@ impl FromStr for InviteLink {
 
 impl fmt::Display for InviteLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = [&[VERSION][..], self.mailbox.as_bytes(), self.member.as_bytes()].concat();
-        write!(f, "{SCHEME}{}#{}", self.relay, URL_SAFE_NO_PAD.encode(who))
+        let who = [&self.mailbox.as_bytes()[..], self.member.as_bytes()].concat();
+        write(f, &self.relay, VERSION, &who)
     }
 }
 
@@ -60,6 +98,7 @@ mod tests {
             mailbox: LogId::from_bytes([7; 32]),
             member: MemberId::from_bytes([9; 32]),
         };
+        let member = link.member;
         let text = link.to_string();
         assert!(text.starts_with("cascade:https://relay.example:4480/path#"), "{text}");
         assert_eq!(text.parse(), Ok(link.clone()));
@@ -70,5 +109,33 @@ mod tests {
         for bad in [format!("{text}A"), text.replace("https", "ftp"), text.replace('#', "/")] {
             assert_eq!(bad.parse::<InviteLink>(), Err(LinkError), "{bad}");
         }
+        assert_eq!(text_of_group().parse::<InviteLink>(), Err(LinkError));
+        let person = InviteLink { relay: relay(), mailbox: LogId::from_bytes([7; 32]), member };
+        assert_eq!(person.to_string().parse::<GroupLink>(), Err(LinkError));
+    }
+
+    fn relay() -> RelayUrl {
+        "https://relay.example".parse().unwrap()
+    }
+
+    fn text_of_group() -> String {
+        use cc_client::{Client, Now, Profile, Recipe};
+        let store = cc_core::store::MemoryStore::new();
+        let mut client = Client::create(store, Profile::new("Alice"), Recipe::group()).unwrap();
+        let group = client.found("Friends").unwrap();
+        let link = client.join_link(Now { wall: 1, mono: 0 }, group, 1).unwrap();
+        GroupLink { relay: relay(), link }.to_string()
+    }
+
+    #[test]
+    fn a_link_of_a_group_comes_back_and_nothing_else_is_one() {
+        let text = text_of_group();
+        let link: GroupLink = text.parse().unwrap();
+        assert_eq!(link.to_string(), text);
+        for len in 0..text.len() {
+            assert_eq!(text[..len].parse::<GroupLink>(), Err(LinkError), "{len}");
+        }
+        // It is no longer than what a QR code of moderate size holds.
+        assert!(text.len() < 200, "{}", text.len());
     }
 }

@@ -25,16 +25,16 @@ use std::{
 };
 
 use cc_client::{
-    Attachment, Call, Client, Command, Content, Download, EventId, Failure, GroupId, LogId,
-    MessageRef, OperationId, Person, PersonId, Position, ReadAccess, Reply, SystemTimeSource,
-    Timeline, Upload, Verdict, Views,
+    Attachment, Call, Client, Command, Content, Download, EventId, Failure, GroupId, JoinLink,
+    JoinRequestId, LogId, MessageRef, OperationId, Person, PersonId, Position, ReadAccess, Reply,
+    SystemTimeSource, Timeline, Upload, Verdict, Views,
 };
 use cc_relay::RelayUrl;
 
 use super::{
     error::TalkError,
     journal::{self, Draft, Entry, MessageState, What, Who},
-    link::InviteLink,
+    link::{GroupLink, InviteLink},
     network::{Arrival, Network},
     profile::{NewProfile, ProfileArguments},
 };
@@ -278,11 +278,47 @@ impl Session {
         group: GroupId,
         link: &InviteLink,
     ) -> Result<OperationId, TalkError> {
-        if link.relay != self.relay {
-            let (ours, theirs) = (self.relay.to_string(), link.relay.to_string());
-            return Err(TalkError::OtherRelay { ours, theirs });
-        }
+        self.expect_relay(&link.relay)?;
         self.submit(Command::Invite { group, mailbox: link.mailbox, member: Some(link.member) })
+    }
+
+    /// A new link by which others ask to join a group.
+    ///
+    /// # Errors
+    /// [`TalkError::Client`].
+    pub(crate) fn join_link(
+        &mut self,
+        group: GroupId,
+        valid_for: Duration,
+    ) -> Result<GroupLink, TalkError> {
+        let valid_for = u64::try_from(valid_for.as_millis()).unwrap_or(u64::MAX);
+        let link = self.client.join_link(self.clock.now(), group, valid_for)?;
+        Ok(self.group_link(link))
+    }
+
+    /// A link for people at this relay.
+    pub(crate) fn group_link(&self, link: JoinLink) -> GroupLink {
+        GroupLink { relay: self.relay.clone(), link }
+    }
+
+    /// Asks to join the group of this link.
+    ///
+    /// # Errors
+    /// [`TalkError::OtherRelay`], [`TalkError::Client`].
+    pub(crate) fn ask_to_join(
+        &mut self,
+        link: &GroupLink,
+        message: &str,
+    ) -> Result<JoinRequestId, TalkError> {
+        self.expect_relay(&link.relay)?;
+        Ok(self.client.ask_to_join(self.clock.now(), &link.link, message)?)
+    }
+
+    fn expect_relay(&self, relay: &RelayUrl) -> Result<(), TalkError> {
+        if *relay == self.relay {
+            return Ok(());
+        }
+        Err(TalkError::OtherRelay { ours: self.relay.to_string(), theirs: relay.to_string() })
     }
 
     /// Sends a message: it is in the journal, and in the queue, with one commit.

@@ -75,6 +75,14 @@ fn kind(entry: &Entry) -> (&'static str, Value) {
             ("own-keys-replaced", json!({ "conflicting": conflicting }))
         }
         What::NotDelivered { why } => ("not-delivered", json!({ "why": why })),
+        What::JoinRequested { request, who, message } => (
+            "join-requested",
+            json!({ "request": request.to_string(), "who": who_json(who), "message": message }),
+        ),
+        What::JoinDeclined { request } => {
+            ("join-declined", json!({ "request": request.to_string() }))
+        }
+        What::JoinLinkFull { link } => ("join-link-full", json!({ "link": link.to_string() })),
     }
 }
 
@@ -204,6 +212,16 @@ pub(crate) fn text_of(what: &What) -> String {
             "your key was replaced twice: one of the two was a thief".to_owned()
         }
         What::NotDelivered { why } => format!("an invitation was not delivered: {}", harmless(why)),
+        What::JoinRequested { who, message, .. } if message.is_empty() => {
+            format!("{} asks to join", name(who))
+        }
+        What::JoinRequested { who, message, .. } => {
+            format!("{} asks to join: {}", name(who), harmless(message))
+        }
+        What::JoinDeclined { .. } => "a request to join a group was declined".to_owned(),
+        What::JoinLinkFull { .. } => {
+            "more ask to join by a link than it takes; further ones are turned away".to_owned()
+        }
     }
 }
 

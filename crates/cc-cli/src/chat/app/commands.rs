@@ -61,6 +61,13 @@ impl App {
             }
             Line::Link(Some(path)) => Order::WriteLink(PathBuf::from(path)),
             Line::Invite(link) => Order::Invite { group: group()?, link },
+            Line::GroupLink(path) => {
+                Order::GroupLink { group: group()?, path: path.map(PathBuf::from) }
+            }
+            Line::Join { link, text } => Order::Join { link, text },
+            Line::Requests => Order::Requests,
+            Line::Admit(who) => Order::Answer { who, accept: true },
+            Line::Decline(who) => Order::Answer { who, accept: false },
             Line::Members => {
                 let lines = pages::members(&self.members);
                 self.page = Some(Page::new("Members", lines));

@@ -1,10 +1,13 @@
 //! `cascade me`, `cascade link`.
 
+use std::time::Duration;
+
+use cc_client::Command;
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, hex, print};
-use crate::error::CliError;
+use super::{Common, find_group, hex, print};
+use crate::{error::CliError, talk::session::Session};
 
 /// Show who you are: name, link, devices.
 #[derive(Debug, Args)]
@@ -17,15 +20,33 @@ pub(crate) struct Me {
     common: Common,
 }
 
-/// Print the link by which others invite you.
+/// Print the link by which others invite you; with a group, one by which others ask to join it.
+///
+/// A link of your own names your device, and is no secret. A link of a group is one of those who may ask: whoever has
+/// it is seen asking, by you, with `cascade requests`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cascade link
-  cascade invite Friends \"$(cascade link --profile bob)\"")]
+  cascade invite Friends \"$(cascade link --profile bob)\"
+  cascade link Friends --days 1 > friends.link
+  cascade link Friends --list
+  cascade link Friends --revoke")]
 pub(crate) struct Link {
     #[command(flatten)]
     common: Common,
+    /// The group that others may ask to join: its name, or the beginning of its id.
+    group: Option<String>,
+    /// The link of a group is good for so many days.
+    #[arg(long, value_name = "DAYS", default_value_t = 7, requires = "group",
+        value_parser = clap::value_parser!(u16).range(1..=365))]
+    days: u16,
+    /// List the links that this device made for the group.
+    #[arg(long, requires = "group", conflicts_with = "revoke")]
+    list: bool,
+    /// End all links that this device made for the group; who asked and waits is declined.
+    #[arg(long, requires = "group")]
+    revoke: bool,
 }
 
 pub(crate) fn me(arguments: &Me) -> Result<(), CliError> {
@@ -66,10 +87,51 @@ pub(crate) fn me(arguments: &Me) -> Result<(), CliError> {
 
 pub(crate) fn link(arguments: &Link) -> Result<(), CliError> {
     let mut session = arguments.common.open()?;
+    if let Some(group) = &arguments.group {
+        return group_link(arguments, &mut session, group);
+    }
     match arguments.common.json {
         true => print(json!({ "link": session.link().to_string() }))?,
         false => print(session.link())?,
     }
     // Whoever gets the link is to find a key package.
     arguments.common.finish(&mut session, &[])
+}
+
+fn group_link(arguments: &Link, session: &mut Session, group: &str) -> Result<(), CliError> {
+    let (common, group) = (&arguments.common, find_group(session, group)?);
+    if arguments.list || arguments.revoke {
+        let mut commands = Vec::new();
+        for view in session.client().join_links()?.into_iter().filter(|it| it.group == group) {
+            let (id, expires) = (view.link.id(), view.link.expires());
+            match (arguments.revoke, common.json) {
+                (true, _) => commands.push(session.submit(Command::RevokeJoinLink(id))?),
+                (false, true) => print(json!({
+                    "id": id.to_string(),
+                    "link": session.group_link(view.link).to_string(),
+                    "expires": expires,
+                    "waiting": view.open,
+                    "asked": view.asked,
+                }))?,
+                (false, false) => print(format_args!(
+                    "{}  ({} wait, {} asked)",
+                    session.group_link(view.link),
+                    view.open,
+                    view.asked
+                ))?,
+            }
+        }
+        return common.finish(session, &commands);
+    }
+    let day = Duration::from_secs(24 * 3600);
+    let link = session.join_link(group, day * u32::from(arguments.days))?;
+    match common.json {
+        true => print(json!({
+            "link": link.to_string(),
+            "id": link.link.id().to_string(),
+            "group": group.to_string(),
+            "expires": link.link.expires(),
+        })),
+        false => print(link),
+    }
 }

@@ -1,6 +1,8 @@
 //! What an entry of the journal says.
 
-use cc_client::{Fate, GroupId, OperationId, Person, PersonId, Position, Trust};
+use cc_client::{
+    Fate, GroupId, JoinLinkId, JoinRequestId, OperationId, Person, PersonId, Position, Trust,
+};
 use cc_core::MemberId;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +98,20 @@ pub(crate) enum What {
     /// An invitation, or a request to be added anew, that the relay did not take.
     NotDelivered {
         why: String,
+    },
+    /// Somebody asks to join.
+    JoinRequested {
+        request: JoinRequestId,
+        who: Who,
+        message: String,
+    },
+    /// A request of this device was declined.
+    JoinDeclined {
+        request: JoinRequestId,
+    },
+    /// More ask by a link than it takes.
+    JoinLinkFull {
+        link: JoinLinkId,
     },
 }
 
