@@ -16,6 +16,9 @@ const MAX_BUCKETS: usize = 100_000;
 /// How long it takes until those that are full again are looked for anew: that costs a look at all of them.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// What a log takes from a bucket that gets a number a second, for it to be that number an hour.
+const LOG_PRICE: u32 = 3600;
+
 /// A rate with a burst. `0` for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -42,6 +45,9 @@ pub struct Limits {
     pub client_bytes: Rate,
     /// Connections of one client address at the same time; `0` for no limit.
     pub client_connections: u32,
+    /// Logs that one client address begins in an hour, which may be all at once: groups, attachments, mailboxes, and
+    /// mailboxes that have key packages; `0` for no limit.
+    pub client_logs: u32,
     /// Items appended to one group's log.
     pub log_items: Rate,
     /// Bytes appended to one group's log.
@@ -57,6 +63,7 @@ impl Default for Limits {
             client_requests: Rate::new(200, 20),
             client_bytes: Rate::new(8 << 20, 16),
             client_connections: 256,
+            client_logs: 1000,
             log_items: Rate::new(200, 20),
             log_bytes: Rate::new(8 << 20, 16),
             mailbox_items: Rate::new(5, 60),
@@ -87,6 +94,7 @@ pub(crate) struct Buckets {
     limits: Limits,
     client_requests: Table<ClientAddress>,
     client_bytes: Table<ClientAddress>,
+    client_logs: Table<ClientAddress>,
     log_items: Table<LogId>,
     log_bytes: Table<LogId>,
     mailbox_items: Table<LogId>,
@@ -97,6 +105,7 @@ impl Buckets {
         Self {
             client_requests: Table::new(limits.client_requests),
             client_bytes: Table::new(limits.client_bytes),
+            client_logs: Table::new(Rate::new(limits.client_logs, LOG_PRICE)),
             log_items: Table::new(limits.log_items),
             log_bytes: Table::new(limits.log_bytes),
             mailbox_items: Table::new(limits.mailbox_items),
@@ -118,6 +127,16 @@ impl Buckets {
     /// An answer of this length has gone out, and counts for what comes next.
     pub(crate) fn answered(&self, client: ClientAddress, length: usize) {
         self.client_bytes.charge(client, length, Instant::now());
+    }
+
+    /// Whether a client may begin a log now. Nothing is taken before it has.
+    pub(crate) fn may_begin_log(&self, client: ClientAddress) -> Result<(), Duration> {
+        self.client_logs.check(client, LOG_PRICE as usize, Instant::now())
+    }
+
+    /// A client has begun a log.
+    pub(crate) fn log_begun(&self, client: ClientAddress) {
+        self.client_logs.charge(client, LOG_PRICE as usize, Instant::now());
     }
 
     /// Whether so much may be appended to a group's log now. Nothing is taken: who has no right to append

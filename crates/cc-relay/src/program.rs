@@ -55,6 +55,9 @@ pub struct Options {
     /// Connections of one client address; 0 for no limit.
     #[arg(long, default_value_t = 256, value_name = "COUNT")]
     client_connections: u32,
+    /// Groups, mailboxes and attachments that one client address begins in an hour; 0 for no limit.
+    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
+    client_logs: u32,
     /// Messages a second in one group; 0 for no limit. Twenty seconds of them may come at once.
     #[arg(long, default_value_t = 200, value_name = "RATE")]
     log_items: u32,
@@ -176,6 +179,7 @@ fn limits(options: &Options) -> Limits {
         client_requests: Rate::new(options.client_requests, 20),
         client_bytes: unless_off(options.client_requests, defaults.client_bytes),
         client_connections: options.client_connections,
+        client_logs: options.client_logs,
         log_items: Rate::new(options.log_items, 20),
         log_bytes: unless_off(options.log_items, defaults.log_bytes),
         mailbox_items: Rate::new(options.mailbox_items, 60),

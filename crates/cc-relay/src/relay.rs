@@ -16,7 +16,9 @@ use crate::{
     followers::{Follower, Followers},
     limits::{Buckets, ClientAddress, Limits},
     metrics::{Metrics, add, call_name, outcome_name},
-    storage::{Address, Hour, ReadPage, Reader, Storage, StorageError, StoredAppend},
+    storage::{
+        Address, Hour, ReadPage, Reader, Storage, StorageError, StoredAppend, StoredPublish,
+    },
 };
 
 /// A delivery service on a [`Storage`], without a network.
@@ -52,14 +54,26 @@ impl Relay {
         }))
     }
 
-    /// Does what a client asks for.
+    /// Does what a client asks for that is where the relay is, and may begin any number of logs.
     ///
     /// # Errors
     /// [`Failure`]; [`Failure::Unknown`] when the storage failed.
     pub async fn answer(&self, request: Request) -> Result<Reply, Failure> {
+        self.answer_to(None, request).await
+    }
+
+    /// Does what the client at this address asks for.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub async fn answer_to(
+        &self,
+        client: Option<ClientAddress>,
+        request: Request,
+    ) -> Result<Reply, Failure> {
         let start = Instant::now();
         let Request { id, call } = request;
-        let result = match self.call(id, &call).await {
+        let result = match self.call(client, id, &call).await {
             Ok(result) => result.map_err(Failure::Refused),
             Err(error) => {
                 tracing::error!(call = call_name(&call), %error, "the storage failed");
@@ -138,11 +152,9 @@ impl Relay {
         };
         // First, or else what is appended between the two is not told.
         followers.follow(follower, read.log, hash);
-        // Behind everything: no items are wanted. The owner deletes nothing by it.
-        let after = match reader {
-            Reader::Token(_) => Position(u64::MAX),
-            Reader::Owner => read.after,
-        };
+        // Behind everything: no items are wanted, and of a mailbox nothing is deleted for who has read more than
+        // there is.
+        let after = Position(u64::MAX);
         let head = match self.now().await {
             Ok(now) => self.0.storage.read(read.log, after, reader, now).await,
             Err(error) => Err(error),
@@ -182,12 +194,13 @@ impl Relay {
 
     async fn call(
         &self,
+        client: Option<ClientAddress>,
         id: RequestId,
         call: &Call,
     ) -> Result<Result<Reply, Refusal>, StorageError> {
         let now = self.now().await?;
         match call {
-            Call::Append(append) => self.append(id, append, now).await,
+            Call::Append(append) => self.append(client, id, append, now).await,
             Call::Read(read) => {
                 let reader = match reader(id, read) {
                     Ok(reader) => reader,
@@ -205,8 +218,14 @@ impl Relay {
                 {
                     return Ok(Err(Refusal::TooLarge));
                 }
-                let packages = packages.clone();
-                let remaining = self.0.storage.publish(id, *mailbox, packages, now).await?;
+                let (mailbox, packages) = (*mailbox, packages.clone());
+                let added = packages.iter().filter(|package| !package.last_resort).count();
+                let room = self.room_for_logs(client);
+                let publish = StoredPublish { mailbox, packages, begins: room.is_ok() };
+                let remaining = self.0.storage.publish(id, publish, now).await?;
+                let begun =
+                    remaining.is_ok_and(|remaining| usize::try_from(remaining) == Ok(added));
+                let remaining = self.begun(client, room, begun, remaining);
                 Ok(remaining.map(|remaining| Reply::Published { remaining }))
             }
             Call::Claim(mailbox) => {
@@ -221,6 +240,7 @@ impl Relay {
 
     async fn append(
         &self,
+        client: Option<ClientAddress>,
         id: RequestId,
         append: &Append,
         now: Hour,
@@ -235,16 +255,50 @@ impl Relay {
             return Ok(Err(self.busy(wait)));
         }
         let access = access.as_ref().map(cc_client::AccessToken::hash);
-        let append = StoredAppend { log: *log, access, commit: *commit, items: items.clone() };
+        let room = self.room_for_logs(client);
+        let (log, items_len) = (*log, u64::try_from(items.len()).unwrap_or(u64::MAX));
+        let (commit, items, begins) = (*commit, items.clone(), room.is_ok());
+        let count = items.len();
+        let append = StoredAppend { log, access, commit, items, begins };
         let result = self.0.storage.append(id, append, now).await?;
+        // What is at the beginning of a log has begun it.
+        let begun = result.is_ok_and(|position| position.0 == items_len);
+        let result = self.begun(client, room, begun, result);
         if let Ok(position) = result {
             if access.is_some() {
-                self.0.buckets.appended(*log, position, items.len(), length);
+                self.0.buckets.appended(log, position, count, length);
             }
             let ended = access.is_some() && commit.is_some_and(|commit| commit.next.is_some());
-            self.0.followers.moved(*log, position, access, ended);
+            self.0.followers.moved(log, position, access, ended);
         }
         Ok(result.map(Reply::Appended))
+    }
+
+    /// Whether a client may begin a log now; `Err` has how long it is to wait.
+    fn room_for_logs(&self, client: Option<ClientAddress>) -> Result<(), Duration> {
+        client.map_or(Ok(()), |client| self.0.buckets.may_begin_log(client))
+    }
+
+    /// What a request gave that may have begun a log: that counts, and who may not is told when it may.
+    fn begun<T>(
+        &self,
+        client: Option<ClientAddress>,
+        room: Result<(), Duration>,
+        begun: bool,
+        result: Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if let (Some(client), true) = (client, begun) {
+            self.0.buckets.log_begun(client);
+        }
+        match (result, room) {
+            (Err(Refusal::Busy { retry_after }), Err(wait)) => match self.busy(wait) {
+                Refusal::Busy { retry_after: wait } => {
+                    Err(Refusal::Busy { retry_after: wait.max(retry_after) })
+                }
+                refusal => Err(refusal),
+            },
+            (result, _) => result,
+        }
     }
 
     fn busy(&self, wait: Duration) -> Refusal {

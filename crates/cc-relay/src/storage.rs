@@ -60,8 +60,7 @@ pub trait Storage: Send + Sync + 'static {
     fn publish(
         &self,
         id: RequestId,
-        mailbox: LogId,
-        packages: Vec<PublishedPackage>,
+        publish: StoredPublish,
         now: Hour,
     ) -> Task<'_, Result<u32, Refusal>>;
 
@@ -133,6 +132,8 @@ pub struct StoredAppend {
     pub commit: Option<Follows>,
     /// What is appended.
     pub items: Vec<Vec<u8>>,
+    /// Whether it may begin a log. Where there is none and it may not, it is refused with [`Refusal::Busy`].
+    pub begins: bool,
 }
 
 impl StoredAppend {
@@ -150,6 +151,18 @@ impl StoredAppend {
             && total <= MAX_APPEND_LEN;
         if allowed { Ok(()) } else { Err(Refusal::TooLarge) }
     }
+}
+
+/// A [`Publish`](cc_client::Publish) as the storage sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPublish {
+    /// Beside which mailbox.
+    pub mailbox: LogId,
+    /// What is published.
+    pub packages: Vec<PublishedPackage>,
+    /// Whether these may be the first ones there. Where there are none and they may not, they are refused with
+    /// [`Refusal::Busy`].
+    pub begins: bool,
 }
 
 /// A log. A group and a mailbox that have the same id are two.
@@ -254,6 +267,9 @@ impl Default for Retention {
         }
     }
 }
+
+/// Of what may not begin a log. The relay knows how long to wait.
+const NOT_BEGUN: Refusal = Refusal::Busy { retry_after: 1_000 };
 
 /// Milliseconds after which a full mailbox may have room.
 const MAILBOX_FULL: Refusal = Refusal::Busy { retry_after: 60_000 };

@@ -16,7 +16,7 @@ use cc_relay::{
     Clock, Limits, Rate, Relay, conformance,
     storage::{
         self, ClockRecord, Hour, ITEM_COST, MemoryStorage, OpenError, Reader, Retention,
-        SqliteStorage, Storage, StoredAppend,
+        SqliteStorage, Storage, StoredAppend, StoredPublish,
     },
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -47,7 +47,7 @@ async fn a_step_of_expiry_is_short() {
     let (log, access) = (LogId::random().unwrap(), AccessHash([1; 32]));
     for _ in 0..40 {
         let items = vec![Vec::new(); 64];
-        let append = StoredAppend { log, access: Some(access), commit: None, items };
+        let append = StoredAppend { log, access: Some(access), commit: None, items, begins: true };
         let id = RequestId::random().unwrap();
         storage.append(id, append, Hour(0)).await.unwrap().unwrap();
     }
@@ -269,6 +269,7 @@ async fn perform(storage: &dyn Storage, op: &Op, now: Hour) -> String {
                     next: next.map(hash),
                 }),
                 items: lens.iter().map(|len| vec![id; usize::from(*len)]).collect(),
+                begins: id % 4 != 0,
             };
             format!("{:?}", storage.append(request(id), append, now).await.unwrap())
         }
@@ -281,7 +282,8 @@ async fn perform(storage: &dyn Storage, op: &Op, now: Hour) -> String {
             let package =
                 |(byte, last_resort)| PublishedPackage { bytes: vec![byte; 9], last_resort };
             let packages = packages.into_iter().map(package).collect();
-            let result = storage.publish(request(id), log_id(log), packages, now).await.unwrap();
+            let publish = StoredPublish { mailbox: log_id(log), packages, begins: id % 4 != 0 };
+            let result = storage.publish(request(id), publish, now).await.unwrap();
             format!("{result:?}")
         }
         Op::Claim { id, log } => {

@@ -377,6 +377,82 @@ fn limits_are_told_with_the_time_to_wait() {
     assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429")), "{answers:?}");
 }
 
+/// Who has begun as many as it may goes on with those that it has, and others are not kept from theirs.
+#[test]
+fn one_client_does_not_begin_any_number_of_logs() {
+    let limits = Limits { client_logs: 5, ..common::unlimited() };
+    // Two clients, as a proxy tells them apart.
+    let options =
+        ServerOptions { address_header: Some("x-from".into()), ..ServerOptions::default() };
+    let relay = start(memory(), limits, options);
+    let from = |client: &str, request: Request| {
+        let body = request.to_bytes().unwrap();
+        let head = format!(
+            "POST /v1/request HTTP/1.1\r\nhost: r\r\nx-from: {client}\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = common::raw_bytes(&relay.address(), &[head.as_bytes(), &body].concat());
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        cc_client::Answer::from_bytes(&answer[end..]).unwrap().result
+    };
+    let [greedy, other] = ["192.0.2.1", "192.0.2.2"];
+    let key = MailboxKey::generate().unwrap();
+    let publish = |key: &MailboxKey| {
+        let (id, packages) =
+            (id(), vec![PublishedPackage { bytes: vec![1; 9], last_resort: false }]);
+        let proof = key.prove(id, Purpose::Publish(&packages));
+        Request { id, call: Call::Publish(Publish { mailbox: key.address(), proof, packages }) }
+    };
+    let logs: Vec<LogId> = (0..4).map(|_| LogId::random().unwrap()).collect();
+    // Groups, mailboxes and key packages count alike.
+    for (at, log) in logs.iter().enumerate() {
+        let access = (at % 2 == 0).then(|| token(1));
+        assert_eq!(from(greedy, append(*log, access.as_ref(), &[b"x"])), appended(1));
+    }
+    assert_eq!(from(greedy, publish(&key)), Ok(Reply::Published { remaining: 1 }));
+    let busy = |result: Result<Reply, Failure>| match result {
+        Err(Failure::Refused(Refusal::Busy { retry_after })) => {
+            // The next one in a fifth of an hour.
+            assert!((600_000..=720_000).contains(&retry_after), "{retry_after}");
+            true
+        }
+        _ => false,
+    };
+    let new = LogId::random().unwrap();
+    assert!(busy(from(greedy, append(new, Some(&token(1)), &[b"x"]))));
+    assert!(busy(from(greedy, append(new, None, &[b"x"]))));
+    let stranger = MailboxKey::generate().unwrap();
+    assert!(busy(from(greedy, publish(&stranger))));
+    assert_eq!(from(greedy, append(logs[0], Some(&token(1)), &[b"y"])), appended(2));
+    assert_eq!(from(greedy, append(logs[1], None, &[b"y"])), appended(2));
+    assert_eq!(from(greedy, publish(&key)), Ok(Reply::Published { remaining: 2 }));
+    assert_eq!(from(greedy, read(new, 0, &token(1))).map(|_| ()), Ok(()));
+    assert_eq!(from(other, append(new, Some(&token(1)), &[b"x"])), appended(1));
+    assert_eq!(from(greedy, append(new, Some(&token(1)), &[b"x"])), appended(2));
+}
+
+/// Who is told of what is new in a mailbox deletes nothing by that, whatever it says to have read.
+#[tokio::test(flavor = "multi_thread")]
+async fn following_a_mailbox_deletes_nothing() {
+    let (relay, service) = open_relay();
+    let key = MailboxKey::generate().unwrap();
+    let perform = |request: Request| {
+        let service = service.clone();
+        async move { tokio::task::spawn_blocking(move || service.perform(&request)).await.unwrap() }
+    };
+    perform(append(key.address(), None, &[b"one", b"two"])).await.unwrap();
+    let mut owner = FollowStream::connect(&relay.url, None).await.unwrap();
+    owner.follow(&read_mailbox(&key, 1)).await.unwrap();
+    let head = Position(2);
+    assert_eq!(owner.next().await.unwrap(), Notice::Moved { log: key.address(), head });
+    let there = page(perform(read_mailbox(&key, 0)).await);
+    assert_eq!((there.items.len(), there.forgotten), (2, Position(0)));
+    // A read does.
+    perform(read_mailbox(&key, 1)).await.unwrap();
+    assert_eq!(page(perform(read_mailbox(&key, 0)).await).forgotten, Position(1));
+}
+
 #[test]
 fn one_client_does_not_take_all_connections() {
     let limits = Limits { client_connections: 3, ..common::unlimited() };
@@ -695,8 +771,7 @@ fn a_failing_storage_is_unknown_and_not_refused() {
         fn publish(
             &self,
             _: RequestId,
-            _: LogId,
-            _: Vec<PublishedPackage>,
+            _: cc_relay::storage::StoredPublish,
             _: Hour,
         ) -> Task<'_, Result<u32, Refusal>> {
             broken()

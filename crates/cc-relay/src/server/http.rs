@@ -126,7 +126,7 @@ async fn answer(shared: &Arc<Shared>, client: ClientAddress, request: Request) -
     };
     let Some(mut permit) = permit else { return too_many(Duration::from_secs(1)) };
     let id = request.id;
-    let result = shared.relay.answer(request).await;
+    let result = shared.relay.answer_to(Some(client), request).await;
     if matches!(result, Err(cc_client::Failure::Unknown)) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }

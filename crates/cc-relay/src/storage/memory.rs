@@ -11,8 +11,8 @@ use cc_client::{
 
 use super::{
     Address, ClockRecord, Hour, ITEM_COST, KeptAnswer, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM,
-    Outcome, PageItems, ReadPage, Reader, Retention, Room, Storage, StorageError, StoredAppend,
-    Task, Usage, cost, item_cost, kept_answer, read_answer,
+    NOT_BEGUN, Outcome, PageItems, ReadPage, Reader, Retention, Room, Storage, StorageError,
+    StoredAppend, StoredPublish, Task, Usage, cost, item_cost, kept_answer, read_answer,
 };
 
 /// Keeps everything in memory, and nothing over a restart.
@@ -126,13 +126,11 @@ impl Storage for MemoryStorage {
     fn publish(
         &self,
         id: RequestId,
-        mailbox: LogId,
-        packages: Vec<PublishedPackage>,
+        publish: StoredPublish,
         now: Hour,
     ) -> Task<'_, Result<u32, Refusal>> {
-        let work = |inner: &mut Inner| {
-            inner.publish(mailbox, packages, now, &self.retention, &self.room).into()
-        };
+        let work =
+            |inner: &mut Inner| inner.publish(publish, now, &self.retention, &self.room).into();
         ready(self.once(&mut self.inner(), id, now, work))
     }
 
@@ -186,7 +184,7 @@ impl Inner {
         room: &Room,
     ) -> Result<Position, Refusal> {
         append.check_size()?;
-        let StoredAppend { log, access, commit, items } = append;
+        let StoredAppend { log, access, commit, items, begins } = append;
         let cost = cost(items);
         let address = Address::with_access(*log, access.as_ref());
         let found = self.logs.get(&address);
@@ -200,6 +198,7 @@ impl Inner {
                     None => return Err(Refusal::Denied),
                 }
             }
+            (None, _) if !begins => return Err(NOT_BEGUN),
             (None | Some(Kind::Group(_) | Kind::Mailbox { .. }), _) => {}
         }
         if commit.is_some_and(|commit| commit.after != head) {
@@ -334,12 +333,15 @@ impl Inner {
 
     fn publish(
         &mut self,
-        mailbox: LogId,
-        packages: Vec<PublishedPackage>,
+        publish: StoredPublish,
         now: Hour,
         retention: &Retention,
         room: &Room,
     ) -> Result<u32, Refusal> {
+        let StoredPublish { mailbox, packages, begins } = publish;
+        if !begins && self.packages.get(&mailbox).is_none_or(VecDeque::is_empty) {
+            return Err(NOT_BEGUN);
+        }
         let replaces = packages.iter().any(|package| package.last_resort);
         let there = self.packages.get(&mailbox).into_iter().flatten().map(|(_, package)| package);
         let kept = there.filter(|package| !(replaces && package.last_resort)).chain(&packages);

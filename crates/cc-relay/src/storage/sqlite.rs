@@ -15,12 +15,12 @@ use std::{
     sync::Arc,
 };
 
-use cc_client::{LogId, Position, PublishedPackage, Refusal, RequestId};
+use cc_client::{LogId, Position, Refusal, RequestId};
 use rusqlite::Connection;
 
 use super::{
     ClockRecord, Hour, KeptAnswer, OpenError, Outcome, ReadPage, Reader, Retention, Room, Storage,
-    StorageError, StoredAppend, Task, Usage, kept_answer, read_answer,
+    StorageError, StoredAppend, StoredPublish, Task, Usage, kept_answer, read_answer,
 };
 use connection::Readers;
 use logs::ReadOutcome;
@@ -130,13 +130,11 @@ impl Storage for SqliteStorage {
     fn publish(
         &self,
         id: RequestId,
-        mailbox: LogId,
-        packages: Vec<PublishedPackage>,
+        publish: StoredPublish,
         now: Hour,
     ) -> Task<'_, Result<u32, Refusal>> {
         let work = move |connection: &Connection, Bounds { retention, room }: &Bounds| {
-            packages::publish(connection, &mailbox, &packages, now, retention, room)
-                .map(Outcome::from)
+            packages::publish(connection, &publish, now, retention, room).map(Outcome::from)
         };
         let keep = move |connection: &Connection, _: &Bounds, answer: &[u8]| {
             expiry::keep_answer(connection, id, now, answer)

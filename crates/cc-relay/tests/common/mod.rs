@@ -26,6 +26,7 @@ pub fn unlimited() -> Limits {
         client_requests: none,
         client_bytes: none,
         client_connections: 0,
+        client_logs: 0,
         log_items: none,
         log_bytes: none,
         mailbox_items: none,
@@ -198,13 +199,18 @@ pub fn page(result: Result<Reply, Failure>) -> Page {
 
 /// Writes bytes to a new connection, and gives what comes back until it is closed.
 pub fn raw(address: &str, bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&raw_bytes(address, bytes)).into_owned()
+}
+
+/// As [`raw`], with whatever the answer's body is.
+pub fn raw_bytes(address: &str, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // The relay may close before it has read everything.
     let _refused = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _reset = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    answer
 }
 
 /// A request with this body, on a connection that is closed after it.

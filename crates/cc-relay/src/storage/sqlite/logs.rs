@@ -9,7 +9,9 @@ use super::{
     Hour, ReadPage, Reader, Retention, Room, SqliteError, StorageError, StoredAppend, expiry,
     to_i64, to_u64,
 };
-use crate::storage::{Address, ITEM_COST, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM, PageItems, cost};
+use crate::storage::{
+    Address, ITEM_COST, MAILBOX_FULL, MAX_PAST_EPOCHS, NO_ROOM, NOT_BEGUN, PageItems, cost,
+};
 
 /// Items that are looked at in one statement when old ones are forgotten.
 const FORGET_STEP: u32 = 512;
@@ -54,7 +56,7 @@ pub(super) fn append(
     if let Err(refusal) = append.check_size() {
         return Ok(Err(refusal));
     }
-    let StoredAppend { log, access, commit, items } = append;
+    let StoredAppend { log, access, commit, items, .. } = append;
     let address = Address::with_access(*log, access.as_ref());
     let found = find(connection, address)?;
     if let Err(refusal) = admit(connection, found.as_ref(), append, retention)? {
@@ -142,7 +144,7 @@ fn admit(
     append: &StoredAppend,
     retention: &Retention,
 ) -> Result<Result<(), Refusal>, SqliteError> {
-    let StoredAppend { access, commit, items, .. } = append;
+    let StoredAppend { access, commit, items, begins, .. } = append;
     let head = log.map_or(Position::START, |log| log.last_commit);
     let conflict = Ok(Err(Refusal::Conflict { head }));
     match (log.map(|log| (log.kind, log)), access) {
@@ -152,6 +154,7 @@ fn admit(
             Some(Some(_)) => return conflict,
             Some(None) => {}
         },
+        (None, _) if !begins => return Ok(Err(NOT_BEGUN)),
         (None | Some(_), _) => {}
     }
     if commit.is_some_and(|commit| commit.after != head) {

@@ -4,16 +4,23 @@ use cc_client::{LogId, PublishedPackage, Refusal, RequestId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Hour, Outcome, Retention, Room, SqliteError, expiry, to_u64};
-use crate::storage::item_cost;
+use crate::storage::{NOT_BEGUN, StoredPublish, item_cost};
 
 pub(super) fn publish(
     connection: &Connection,
-    mailbox: &LogId,
-    packages: &[PublishedPackage],
+    publish: &StoredPublish,
     now: Hour,
     retention: &Retention,
     room: &Room,
 ) -> Result<Result<u32, Refusal>, SqliteError> {
+    let StoredPublish { mailbox, packages, begins } = publish;
+    if !begins {
+        let mut any = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM packages WHERE mailbox = ?1)")?;
+        if !any.query_row([mailbox.as_bytes()], |row| row.get::<_, bool>(0))? {
+            return Ok(Err(NOT_BEGUN));
+        }
+    }
     let replaces = packages.iter().any(|package| package.last_resort);
     let mut kept = connection.prepare_cached(
         "SELECT count(*), coalesce(sum(length(bytes)), 0), count(*) FILTER (WHERE NOT last_resort)
