@@ -8,3 +8,4 @@ mod network;
 pub(crate) mod profile;
 pub(crate) mod session;
 pub(crate) mod show;
+mod uploads;

@@ -246,6 +246,82 @@ fn somebody_who_asks_is_seen_and_let_in() {
     alice.sees("nobody asks to join as");
 }
 
+/// Records of a profile's store in which this text is, for who has the file and the key to it.
+fn stolen(person: &Person, text: &str) -> usize {
+    use cc_core::{
+        Secret,
+        store::{Scope, Store as _},
+    };
+    use cc_store_sqlite::{Credential, SqliteStore};
+    let mut key: [u8; 32] = std::fs::read(person.profile.join("key")).unwrap().try_into().unwrap();
+    let credential = Credential::key(Secret::take(&mut key));
+    let store = SqliteStore::open(person.profile.join("store.sqlite"), credential).unwrap();
+    let client = Scope::new("client");
+    let mut scopes: Vec<Scope> =
+        ["application", "events", "requests", "flights", "settled", "arrivals", "views"]
+            .map(|name| client.child(name))
+            .into();
+    store
+        .scan(&client.child("groups"), b"", &mut |group, _| {
+            scopes.extend(["queue", "held", "seen"].map(|name| client.child(name).child(group)));
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    let (mut found, mut records) = (0, 0);
+    for scope in scopes {
+        let mut look = |_: &[u8], record: cc_core::SecretBytes| {
+            records += 1;
+            let at = record.expose().windows(text.len()).any(|at| at == text.as_bytes());
+            found += usize::from(at);
+            std::ops::ControlFlow::Continue(())
+        };
+        store.scan(&scope, b"", &mut look).unwrap();
+    }
+    assert!(records > 5, "{records}");
+    found
+}
+
+#[test]
+fn who_steals_the_file_and_its_key_finds_no_text_that_has_disappeared() {
+    let folder = Folder::new();
+    let relay = Relay::start();
+    let (mut alice, mut bob) = (Person::new(&folder, "alice"), Person::new(&folder, "bob"));
+    alice.begin("Alice", &relay);
+    bob.begin("Bob", &relay);
+    bob.types("/link bob.link");
+    bob.sees("Your link is in");
+    alice.types("/new Team");
+    alice.sees("Team (1 members)");
+    alice.types("/invite bob.link");
+    alice.sees("Invite the device");
+    alice.presses("y");
+    bob.sees("Team (2 members)");
+    alice.types("this stays");
+    alice.types("/timer 20 the code is 4711");
+    bob.sees("the code is 4711");
+    let read = Instant::now();
+    alice.types("taken back");
+    bob.sees("taken back");
+    let number = number_of(&alice.screen(), "taken back");
+    alice.types(&format!("/delete {number}"));
+    bob.sees("(deleted)");
+    alice.sees("(deleted)");
+    bob.kill();
+    // Bob's program is not there when the time is up. Alice's is.
+    assert_eq!(stolen(&bob, "the code is 4711"), 1);
+    alice.sees_no_more("the code is 4711");
+    alice.interrupt();
+    thread::sleep(Duration::from_secs(21).saturating_sub(read.elapsed()));
+    bob.start();
+    bob.sees("this stays");
+    bob.interrupt();
+    for person in [&alice, &bob] {
+        for (text, records) in [("the code is 4711", 0), ("taken back", 0), ("this stays", 1)] {
+            assert_eq!(stolen(person, text), records, "{text}");
+        }
+    }
+}
+
 #[test]
 fn what_there_is_to_see_and_do() {
     let folder = Folder::new();

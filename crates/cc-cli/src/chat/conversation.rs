@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cc_client::{Body, Content, MessageRef, Now, Position, Timeline, Trust};
 
 use crate::talk::{
-    journal::{Entry, Message, MessageState, Unreadable, What},
+    journal::{Entry, Gone, Message, MessageState, Unreadable, What},
     session::{self, Session},
     show,
 };
@@ -63,7 +63,11 @@ impl Conversation {
         for entry in entries.into_iter().rev() {
             let fresh =
                 matches!(&entry.what, What::Message(message) if !message.mine) && unread > 0;
-            let read_at = if fresh { now } else { entry.at };
+            let started = match &entry.what {
+                What::Message(message) => message.read_at,
+                _ => None,
+            };
+            let read_at = started.unwrap_or(if fresh { now } else { entry.at });
             unread = unread.saturating_sub(usize::from(fresh));
             self.add(entry, read_at);
         }
@@ -166,6 +170,9 @@ impl Conversation {
     }
 
     fn said(&self, message: &Message) -> Option<ItemKind> {
+        if message.gone == Some(Gone::Expired) {
+            return None;
+        }
         let id = reference(message);
         let content = session::content(&message.content);
         if let Some(Content {

@@ -96,7 +96,7 @@ pub(crate) fn message(
     let content = content.encode().unwrap();
     let (from, mine) = (who(from, name(from)), from == ALICE);
     let id = operation(number);
-    entry(number, What::Message(Message { from, mine, id, state, content, layers }))
+    entry(number, What::Message(Message::new(from, mine, id, state, content, layers)))
 }
 
 pub(crate) fn text(number: u64, from: MemberId, position: Option<u64>, text: &str) -> Entry {

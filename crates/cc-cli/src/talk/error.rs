@@ -52,6 +52,8 @@ pub(crate) enum TalkError {
     NoSuchMessage(String),
     #[error("message {0} has no attachment")]
     NoAttachment(String),
+    #[error("as many attachments are on their way as may be")]
+    TooManyUploads,
     #[error("{}: {}", .0, .1)]
     Attachment(String, AttachmentError),
     #[error("the text is not UTF-8, or longer than 1 MiB")]
@@ -128,6 +130,7 @@ impl TalkError {
             Self::SafetyNumber(..) => {
                 "compare again; if it stays so, somebody may be between you: send nothing"
             }
+            Self::TooManyUploads => "wait until some of them are sent: cascade receive --follow",
             Self::NoSuchMessage(_) | Self::NoAttachment(_) => {
                 "`cascade history GROUP` has the numbers of messages"
             }

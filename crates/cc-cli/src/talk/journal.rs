@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use cc_client::{AppRecord, Client, Event, EventId, Fault, GroupId, LogId, OperationId, Verdict};
+use cc_client::{AppRecord, Client, Event, Fault, GroupId, LogId, OperationId, Verdict};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod entry;
+mod forgetting;
 
 pub(crate) use entry::{Entry, LayerLine, Message, MessageState, Unreadable, What, Who};
+pub(crate) use forgetting::{Gone, forget_expired, next_expiry, read, set_printed, shown};
 
 /// The first byte of every record.
 const VERSION: u8 = 1;
@@ -53,7 +55,18 @@ impl Draft {
         for (group, heads) in &self.groups {
             records.push(put(group_key(group), heads)?);
         }
-        Ok(records)
+        // Of each record the last: a text that is to be forgotten is not written first.
+        let last: BTreeMap<Vec<u8>, AppRecord> =
+            records.into_iter().map(|record| (record.key.clone(), record)).collect();
+        Ok(last.into_values().collect())
+    }
+
+    /// A record as it will be.
+    fn get<T: DeserializeOwned>(&self, client: &Client, key: &[u8]) -> Result<Option<T>, Fault> {
+        match self.records.iter().rev().find(|record| record.key == key) {
+            Some(record) => record.value.as_deref().map(decode).transpose(),
+            None => get(client, key),
+        }
     }
 
     /// Adds an entry.
@@ -87,9 +100,17 @@ impl Draft {
         {
             self.records.push(put(sent_key(&message.id), &number)?);
         }
-        let entry = Entry { number, at, group, what };
+        let mut entry = Entry { number, at, group, what };
+        if let What::Message(message) = &mut entry.what
+            && let Some(after) = message.disappears_after().filter(|_| message.mine)
+        {
+            message.read_at = Some(at);
+            let due = at.saturating_add(u64::from(after).saturating_mul(1000));
+            self.expires_at(client, due, number)?;
+        }
         self.records.push(put(entry_key(number), &entry)?);
-        self.added.push(entry);
+        self.added.push(entry.clone());
+        self.note_text(client, &entry)?;
         Ok(number)
     }
 
@@ -102,7 +123,8 @@ impl Draft {
             Event::Message { group, from, from_me, message, position, content } => {
                 let (from, state) = (Who::from(&from), MessageState::Sent(position));
                 let layers = layers(client, &message);
-                let message = Message { from, mine: from_me, id: message, state, content, layers };
+                let mine = from_me;
+                let message = Message::new(from, mine, message, state, content, layers);
                 (Some(group), What::Message(message))
             }
             Event::Entered { group, name } => (Some(group), What::Entered { title: name }),
@@ -168,9 +190,9 @@ impl Draft {
             }
             _ => None,
         };
-        if let Some(number) = get::<u64>(client, &sent_key(&operation))? {
+        if let Some(number) = self.get::<u64>(client, &sent_key(&operation))? {
             self.records.push(AppRecord { key: sent_key(&operation), value: None });
-            if let Some(mut entry) = entry(client, number)?
+            if let Some(mut entry) = self.get::<Entry>(client, &entry_key(number))?
                 && let What::Message(message) = &mut entry.what
             {
                 message.layers = layers(client, &operation);
@@ -180,7 +202,8 @@ impl Draft {
                     (_, None) => MessageState::Refused("it was no longer to be sent".to_owned()),
                 };
                 self.records.push(put(entry_key(number), &entry)?);
-                self.changed.push(entry);
+                self.changed.push(entry.clone());
+                self.note_text(client, &entry)?;
             }
         } else if let Some(why) = refusal
             && verdict != Verdict::Cancelled
@@ -219,26 +242,9 @@ pub(crate) fn unread(client: &Client, group: &GroupId) -> Result<u64, Fault> {
     Ok(get::<GroupHeads>(client, &group_key(group))?.unwrap_or_default().unread)
 }
 
-/// Everything in a group was shown to somebody.
-pub(crate) fn read(client: &mut Client, group: &GroupId) -> Result<(), Fault> {
-    let mut heads = get::<GroupHeads>(client, &group_key(group))?.unwrap_or_default();
-    if heads.unread == 0 {
-        return Ok(());
-    }
-    (heads.read, heads.unread) = (last(client)?, 0);
-    client.acknowledge(EventId(0), &[put(group_key(group), &heads)?])
-}
-
 /// The last entry that `cascade receive` printed.
 pub(crate) fn printed(client: &Client) -> Result<u64, Fault> {
     Ok(get::<Heads>(client, b"journal")?.unwrap_or_default().printed)
-}
-
-/// `cascade receive` printed everything up to this entry.
-pub(crate) fn set_printed(client: &mut Client, through: u64) -> Result<(), Fault> {
-    let mut heads = get::<Heads>(client, b"journal")?.unwrap_or_default();
-    heads.printed = heads.printed.max(through);
-    client.acknowledge(EventId(0), &[put(b"journal".to_vec(), &heads)?])
 }
 
 fn layers(client: &Client, message: &OperationId) -> Vec<LayerLine> {
@@ -300,7 +306,7 @@ fn damaged() -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use cc_client::{Command, MemoryService, Now, Profile, Recipe, turn};
+    use cc_client::{Command, EventId, MemoryService, Now, Profile, Recipe, turn};
     use cc_core::store::MemoryStore;
 
     use super::*;
@@ -329,8 +335,7 @@ mod tests {
         let id = OperationId::random().unwrap();
         let from = Who::from(&client.me());
         let (state, content) = (MessageState::Waiting, b"hello".to_vec());
-        let message =
-            Message { from, mine: true, id, state, content: content.clone(), layers: Vec::new() };
+        let message = Message::new(from, true, id, state, content.clone(), Vec::new());
         let mut draft = Draft::default();
         let number = draft.add(&client, 0, Some(group), What::Message(message)).unwrap();
         let records = draft.records().unwrap();
@@ -352,8 +357,8 @@ mod tests {
         assert_eq!(of_group(&client, &group, 10).unwrap().len(), 2);
         assert_eq!(of_group(&client, &group, 1).unwrap()[0].number, 2);
         assert_eq!(unread(&client, &group).unwrap(), 0, "one's own is not unread");
-        set_printed(&mut client, 1).unwrap();
-        set_printed(&mut client, 0).unwrap();
+        set_printed(&mut client, 1, 0).unwrap();
+        set_printed(&mut client, 0, 0).unwrap();
         assert_eq!(printed(&client).unwrap(), 1, "never back");
     }
 }

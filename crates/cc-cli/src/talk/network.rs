@@ -12,6 +12,7 @@ use std::{
 };
 
 use cc_client::{Attachment, Failure, LogId, OperationId, Reply, Request};
+use cc_core::SecretBytes;
 use cc_relay::{Ended, FollowStream, HttpService, Notice, RelayUrl};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -38,7 +39,9 @@ pub(crate) enum Arrival {
     Following,
     /// It does not any more.
     NotFollowing,
-    /// An attachment is there, or is not.
+    /// One more piece of an attachment is there, and it goes on from this state.
+    UploadMoved { operation: OperationId, state: SecretBytes },
+    /// An attachment is there, or cannot be.
     Uploaded { operation: OperationId, result: Result<Attachment, String> },
     /// Somebody wants the session to look up.
     Woken,

@@ -17,17 +17,15 @@ mod drive;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs::File,
     path::Path,
     sync::mpsc::Sender,
-    thread,
     time::Duration,
 };
 
 use cc_client::{
-    Attachment, Call, Client, Command, Content, Download, EventId, Failure, GroupId, JoinLink,
-    JoinRequestId, LogId, MessageRef, OperationId, Person, PersonId, Position, ReadAccess, Reply,
-    SystemTimeSource, Timeline, Upload, Verdict, Views,
+    AppRecord, Attachment, Call, Client, Command, Content, Download, EventId, Failure, GroupId,
+    JoinLink, JoinRequestId, LogId, MessageRef, OperationId, Person, PersonId, Position,
+    ReadAccess, Reply, SystemTimeSource, Timeline, Verdict, Views,
 };
 use cc_relay::RelayUrl;
 
@@ -37,6 +35,7 @@ use super::{
     link::{GroupLink, InviteLink},
     network::{Arrival, Network},
     profile::{NewProfile, ProfileArguments},
+    uploads::{self, KeptUpload},
 };
 use crate::error::CliError;
 
@@ -93,8 +92,8 @@ pub(crate) struct Session {
     following: bool,
     answering: Option<bool>,
     connection: Connection,
-    /// Texts of attachments that are being sent.
-    uploads: BTreeMap<OperationId, (GroupId, String)>,
+    /// Attachments that are being sent.
+    uploads: BTreeMap<OperationId, KeptUpload>,
     updates: VecDeque<Update>,
     /// Entries of one's own that were told already when they are settled.
     exchange: Option<Sender<Exchange>>,
@@ -158,6 +157,10 @@ impl Session {
         };
         let now = session.clock.now();
         session.client.forget_expired(now)?;
+        session.forget_expired()?;
+        for upload in uploads::all(&session.client)? {
+            session.start_upload(upload);
+        }
         Ok(session)
     }
 
@@ -218,7 +221,7 @@ impl Session {
 
     /// All of a group was shown.
     pub(crate) fn mark_read(&mut self, group: &GroupId) -> Result<(), TalkError> {
-        Ok(journal::read(&mut self.client, group)?)
+        Ok(journal::read(&mut self.client, group, self.clock.now().wall)?)
     }
 
     /// The number of the last entry of the journal.
@@ -233,7 +236,12 @@ impl Session {
 
     /// A script has what was printed up to this entry.
     pub(crate) fn set_printed(&mut self, through: u64) -> Result<(), TalkError> {
-        Ok(journal::set_printed(&mut self.client, through)?)
+        Ok(journal::set_printed(&mut self.client, through, self.clock.now().wall)?)
+    }
+
+    /// A script has these entries.
+    pub(crate) fn set_shown(&mut self, entries: &[Entry]) -> Result<(), TalkError> {
+        Ok(journal::shown(&mut self.client, entries, self.clock.now().wall)?)
     }
 
     /// Applies an entry, new or changed, to a timeline; what is no message does nothing.
@@ -331,58 +339,52 @@ impl Session {
         content: &Content,
     ) -> Result<OperationId, TalkError> {
         let id = OperationId::random().map_err(|_| TalkError::NoRandomness)?;
-        self.send_as(id, group, content)?;
+        self.send_as(id, group, content, Vec::new())?;
         Ok(id)
     }
 
+    /// As [`send`](Self::send), with what else is to be in the commit.
     fn send_as(
         &mut self,
         id: OperationId,
         group: GroupId,
         content: &Content,
+        more: Vec<AppRecord>,
     ) -> Result<(), TalkError> {
         let content = content.encode().map_err(|_| TalkError::Client(cc_client::Fault::TooLong))?;
-        let message = journal::Message {
-            from: Who::from(&self.client.me()),
-            mine: true,
-            id,
-            state: MessageState::Waiting,
-            content: content.clone(),
-            layers: Vec::new(),
-        };
+        let from = Who::from(&self.client.me());
+        let (state, layers) = (MessageState::Waiting, Vec::new());
+        let message = journal::Message::new(from, true, id, state, content.clone(), layers);
         let mut draft = Draft::default();
         let at = self.clock.now().wall;
         draft.add(&self.client, at, Some(group), What::Message(message))?;
-        let records = draft.records()?;
+        let records = [draft.records()?, more].concat();
         self.client.answer(EventId(0), &records, id, Command::Send { group, content })?;
         self.tell(draft);
         Ok(())
     }
 
-    /// Sends a file, in the background, and then the message that says where it is.
+    /// Sends a file, in the background, and then the message that says where it is. It is kept how far that is: a
+    /// later session goes on.
     ///
     /// # Errors
-    /// [`CliError::Read`] where there is no such file.
+    /// [`CliError::Read`] where there is no such file, [`TalkError::TooManyUploads`].
     pub(crate) fn attach(
         &mut self,
         group: GroupId,
         path: &Path,
         text: &str,
     ) -> Result<OperationId, CliError> {
-        let shown = path.display().to_string();
-        let file = File::open(path).map_err(|error| CliError::read(&shown, error))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let operation = OperationId::random().map_err(|_| TalkError::NoRandomness)?;
-        let upload = Upload::new(name, media_type(path));
-        let mut upload = upload.map_err(|error| TalkError::Attachment(shown, error))?;
-        self.uploads.insert(operation, (group, text.to_owned()));
-        let (mut service, to) = (self.network.service(), self.network.sender());
-        thread::spawn(move || {
-            let result = upload.run(&mut service, file).map_err(|error| error.to_string());
-            // A session that is gone sends nothing.
-            let _ = to.send(Arrival::Uploaded { operation, result });
-        });
+        let upload = KeptUpload::new(operation, group, path, text)?;
+        uploads::keep(&mut self.client, &upload)?;
+        self.start_upload(upload);
         Ok(operation)
+    }
+
+    fn start_upload(&mut self, upload: KeptUpload) {
+        upload.start(self.network.service(), self.network.sender());
+        self.uploads.insert(upload.operation, upload);
     }
 
     /// Fetches an attachment into a file that gets its name when all of it is there. This blocks.
@@ -415,22 +417,5 @@ pub(crate) fn content(bytes: &[u8]) -> Option<Content> {
     match Content::decode(bytes) {
         Ok(content) => Some(content),
         Err(_) => std::str::from_utf8(bytes).ok().map(Content::text),
-    }
-}
-
-/// What a file is, by its name; nothing where the name does not tell.
-fn media_type(path: &Path) -> &'static str {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    match extension.as_str() {
-        "txt" | "md" => "text/plain",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "svg" => "image/svg+xml",
-        "pdf" => "application/pdf",
-        "zip" => "application/zip",
-        "mp3" => "audio/mpeg",
-        "mp4" => "video/mp4",
-        _ => "application/octet-stream",
     }
 }

@@ -4,7 +4,7 @@ use cc_client::{Body, GroupId, MessageRef, Snapshot};
 use serde_json::{Map, Value, json};
 
 use super::{
-    journal::{Entry, LayerLine, Message, MessageState, Unreadable, What, Who},
+    journal::{Entry, Gone, LayerLine, Message, MessageState, Unreadable, What, Who},
     session::content,
 };
 use crate::untrusted_text::harmless;
@@ -102,6 +102,14 @@ fn message_json(message: &Message) -> Value {
     let Value::Object(fields) = &mut object else { return object };
     if let Some(why) = why {
         fields.insert("why".into(), why.as_str().into());
+    }
+    if let Some(gone) = message.gone {
+        let gone = match gone {
+            Gone::Deleted => "deleted",
+            Gone::Edited => "edited",
+            Gone::Expired => "expired",
+        };
+        fields.insert("gone".into(), gone.into());
     }
     let Some(content) = content(&message.content) else {
         fields.insert("content".into(), "unsupported".into());
@@ -226,6 +234,12 @@ pub(crate) fn text_of(what: &What) -> String {
 }
 
 fn message_text(message: &Message) -> String {
+    match message.gone {
+        Some(Gone::Deleted) => return "(deleted)".to_owned(),
+        Some(Gone::Edited) => return "(edited: the text is in a later message)".to_owned(),
+        Some(Gone::Expired) => return "(disappeared)".to_owned(),
+        None => {}
+    }
     let Some(content) = content(&message.content) else {
         return "(of a kind that this program does not know)".to_owned();
     };

@@ -70,9 +70,14 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) fn new(name: &str, relay: &Relay) -> Self {
+        Self::at(name, &relay.url())
+    }
+
+    /// Who reaches the relay at this address.
+    pub(crate) fn at(name: &str, url: &str) -> Self {
         let folder = Folder::new();
         let person = Self { name: name.to_owned(), profile: folder.path("profile"), folder };
-        person.run(&["init", "--name", name, "--relay", &relay.url(), "--without-passphrase"]);
+        person.run(&["init", "--name", name, "--relay", url, "--without-passphrase"]);
         person
     }
 

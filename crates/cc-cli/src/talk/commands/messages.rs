@@ -154,12 +154,14 @@ pub(crate) fn history(arguments: &History) -> Result<(), CliError> {
     let snapshot = session.views()?.snapshot();
     let entries = session.history(&group, arguments.last)?;
     if arguments.common.json {
-        return entries.iter().try_for_each(|entry| print(show::json(&snapshot, entry)));
+        entries.iter().try_for_each(|entry| print(show::json(&snapshot, entry)))?;
+    } else {
+        for entry in &entries {
+            print(format_args!("#{} {}", entry.number, show::text(entry)))?;
+        }
+        session.mark_read(&group)?;
     }
-    for entry in &entries {
-        print(format_args!("#{} {}", entry.number, show::text(entry)))?;
-    }
-    session.mark_read(&group)?;
+    session.set_shown(&entries)?;
     Ok(())
 }
 

@@ -6,6 +6,8 @@ use cc_client::{
 use cc_core::MemberId;
 use serde::{Deserialize, Serialize};
 
+use super::Gone;
+
 /// Something that happened. Numbers begin at 1, and each is one more than the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
@@ -127,6 +129,24 @@ pub(crate) struct Message {
     pub(crate) content: Vec<u8>,
     /// What each layer did, bottom first; empty where that is not known (yet).
     pub(crate) layers: Vec<LayerLine>,
+    /// When one with a timer was read, in milliseconds since 1970.
+    pub(crate) read_at: Option<u64>,
+    /// Why there is nothing left in `content` of what was said.
+    pub(crate) gone: Option<Gone>,
+}
+
+impl Message {
+    /// One that was not read yet, and is there.
+    pub(crate) const fn new(
+        from: Who,
+        mine: bool,
+        id: OperationId,
+        state: MessageState,
+        content: Vec<u8>,
+        layers: Vec<LayerLine>,
+    ) -> Self {
+        Self { from, mine, id, state, content, layers, read_at: None, gone: None }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,13 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cc_client::{Body, Call, Content, EventId, Failure, Input, Reply};
+use cc_client::{Attachment, Body, Call, Content, EventId, Failure, Input, OperationId, Reply};
 use cc_relay::Ended;
 
 use super::{Connection, EVENTS, Exchange, POLL, POLL_FOLLOWING, Session, Update, Waker};
 use crate::{
     error::CliError,
-    talk::{error::TalkError, journal::Draft, network::Arrival},
+    talk::{
+        error::TalkError,
+        journal::{self, Draft},
+        network::Arrival,
+        uploads,
+    },
 };
 
 /// A wait of any length is cut into these.
@@ -97,6 +102,7 @@ impl Session {
                 }
             }
             self.take_events()?;
+            self.forget_expired()?;
             let mut asked = false;
             while let Some(request) = self.client.poll_request(self.clock.now())? {
                 self.network.request(request);
@@ -107,6 +113,16 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+
+    /// The texts whose time has run out leave the store.
+    pub(super) fn forget_expired(&mut self) -> Result<(), TalkError> {
+        let now = self.clock.now().wall;
+        if journal::next_expiry(&self.client)?.is_some_and(|due| due <= now) {
+            let changed = journal::forget_expired(&mut self.client, now)?;
+            self.updates.extend(changed.into_iter().map(Update::Changed));
+        }
+        Ok(())
     }
 
     fn take(&mut self, arrival: Arrival) -> Result<(), TalkError> {
@@ -136,17 +152,13 @@ impl Session {
                 self.client.set_poll_interval(POLL);
                 self.client.reconnected();
             }
-            Arrival::Uploaded { operation, result } => {
-                if let Some((group, text)) = self.uploads.remove(&operation) {
-                    let sent = result.and_then(|attachment| {
-                        let content = Content::new(Body::Attachment { attachment, text });
-                        self.send_as(operation, group, &content).map_err(|error| error.to_string())
-                    });
-                    if let Err(why) = sent {
-                        self.updates.push_back(Update::UploadFailed(operation, why));
-                    }
+            Arrival::UploadMoved { operation, state } => {
+                if let Some(upload) = self.uploads.get_mut(&operation) {
+                    upload.state = state.expose().to_vec();
+                    uploads::keep(&mut self.client, upload)?;
                 }
             }
+            Arrival::Uploaded { operation, result } => self.uploaded(operation, result)?,
             Arrival::Woken => {}
         }
         let connection = match (self.following, self.answering) {
@@ -158,6 +170,26 @@ impl Session {
         if connection != self.connection {
             self.connection = connection;
             self.updates.push_back(Update::Connection(connection));
+        }
+        Ok(())
+    }
+
+    /// The message that says where the attachment is goes with the commit that forgets the upload.
+    fn uploaded(
+        &mut self,
+        operation: OperationId,
+        result: Result<Attachment, String>,
+    ) -> Result<(), TalkError> {
+        let Some(upload) = self.uploads.remove(&operation) else { return Ok(()) };
+        let ended = uploads::ended(&self.client, &operation)?;
+        let sent = result.and_then(|attachment| {
+            let content = Content::new(Body::Attachment { attachment, text: upload.text.clone() });
+            let sent = self.send_as(operation, upload.group, &content, ended.clone());
+            sent.map_err(|error| error.to_string())
+        });
+        if let Err(why) = sent {
+            self.client.acknowledge(EventId(0), &ended)?;
+            self.updates.push_back(Update::UploadFailed(operation, why));
         }
         Ok(())
     }
