@@ -44,7 +44,7 @@ use crate::{
     talk::{
         commands::init::ask,
         error::TalkError,
-        profile::{NewProfile, ProfileArguments},
+        profile::{NewProfile, ProfileArguments, default_recipe},
         session::Session,
     },
 };
@@ -122,7 +122,7 @@ fn open(arguments: &Arguments) -> Result<Session, CliError> {
         name,
         relay,
         without_passphrase: profile.passphrase_file.is_none(),
-        paranoid: false,
+        recipe: default_recipe(),
     };
     Session::create(profile, &new)
 }

@@ -81,7 +81,7 @@ pub enum Command {
     Link(Vec<u8>),
     /// A device of this person is lost: it is removed from all groups, and everybody is told.
     Revoke(MemberId),
-    /// Let [somebody who asks](Client::join_requests) into the group.
+    /// Let [somebody who asks](Client::join_requests) into the group. That cannot be [cancelled](Self::Cancel).
     AcceptJoin(JoinRequestId),
     /// Do not let somebody in who asks. Who asked is told, and cannot ask by the same link again.
     DeclineJoin(JoinRequestId),
@@ -350,7 +350,10 @@ impl Client {
             Some(Place::Queue(group, number)) => {
                 let in_flight = self.state.groups.get(&group).and_then(|it| it.in_flight.as_ref());
                 let handed_out = in_flight.is_some_and(|sent| sent.what.concerns(number));
-                !handed_out && self.dequeue(&group, number)?.is_some()
+                // Who asked to join and was accepted has its answer.
+                let queued = self.state.queued(&group, number)?;
+                let stands = queued.is_some_and(|it| matches!(it.work, Work::Admit { .. }));
+                !handed_out && !stands && self.dequeue(&group, number)?.is_some()
             }
             Some(Place::Claim(request)) => {
                 let handed_out = self.timers.offers.contains_key(&request);

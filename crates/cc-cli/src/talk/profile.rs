@@ -45,8 +45,16 @@ pub(crate) struct NewProfile {
     pub(crate) relay: RelayUrl,
     /// A random key beside the store instead of a passphrase.
     pub(crate) without_passphrase: bool,
-    /// The four layers with Signal's sender keys.
-    pub(crate) paranoid: bool,
+    /// The layers of groups.
+    pub(crate) recipe: Recipe,
+}
+
+/// The [name](Recipe::NAMES) of the recipe of who asks for no other. `docs/stacks.md` has the figures by which it was chosen.
+pub(crate) const DEFAULT_RECIPE: &str = "post-quantum";
+
+/// The recipe of that name.
+pub(crate) fn default_recipe() -> Recipe {
+    Recipe::post_quantum()
 }
 
 impl ProfileArguments {
@@ -87,8 +95,7 @@ impl ProfileArguments {
             None => new_key(&folder.join(KEY))?,
         };
         let store = SqliteStore::create(&path, credential).map_err(TalkError::from)?;
-        let recipe = if new.paranoid { Recipe::paranoid() } else { Recipe::group() };
-        let mut client = Client::create(store, Profile::new(&new.name), recipe)?;
+        let mut client = Client::create(store, Profile::new(&new.name), new.recipe.clone())?;
         let record = AppRecord { key: RELAY.to_vec(), value: Some(new.relay.to_string().into()) };
         client.acknowledge(EventId(0), &[record])?;
         Ok((client, new.relay.clone()))
@@ -169,4 +176,15 @@ fn create_folder(folder: &Path) -> io::Result<()> {
         builder.mode(0o700);
     }
     builder.create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_recipe_of_its_name() {
+        assert_eq!(default_recipe().name(), Some(DEFAULT_RECIPE));
+        assert_eq!(Recipe::named(DEFAULT_RECIPE), Some(default_recipe()));
+    }
 }

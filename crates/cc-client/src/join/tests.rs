@@ -131,6 +131,10 @@ fn each_request_has_one_answer() {
         let other = alice.submit(id, Command::DeclineJoin(request));
         assert!(matches!(other, Err(Fault::OperationExists(_))), "{other:?}");
     }
+    // Nor is it taken back: there would be no answer for Carol.
+    let cancel = submit(&mut alice, Command::Cancel(id));
+    let superseded = |event: &Event| matches!(event, Event::Settled { operation, verdict: Verdict::Superseded } if *operation == cancel);
+    assert!(events(&mut alice).iter().any(superseded));
     let epoch = alice.group(&group).unwrap().epoch.unwrap();
     stage.settle(&mut [&mut carol, &mut alice]);
     assert_eq!(alice.group(&group).unwrap().epoch, Some(epoch + 1));

@@ -247,3 +247,85 @@ fn figures() {
         }
     }
 }
+
+/// What members cost in the recipes for groups of any size: `cargo test --release -p cc-client --test stacks membership --
+/// --ignored --nocapture`. Times are the fastest of three.
+#[test]
+#[ignore = "prints the figures of docs/stacks.md"]
+fn membership_figures() {
+    println!(
+        "recipe         members  package  add: commit  welcome  stage  follow  join   remove: commit  stage  follow  message"
+    );
+    for members in [3, 50, 500] {
+        for name in ["group", "post-quantum"] {
+            membership_of(name, members);
+        }
+    }
+}
+
+/// A group of so many, to which one more comes, who goes again.
+fn membership_of(name: &str, members: usize) {
+    use std::time::Instant;
+
+    use cc_client::Recipe;
+    use cc_manager::{CascadingCipherManager, IncomingWelcome};
+
+    let recipe = Recipe::named(name).unwrap();
+    let person = |name: &str, founds| {
+        let layers = recipe.layers(name, founds).unwrap();
+        CascadingCipherManager::builder().layers(layers).build().unwrap()
+    };
+    let joins = |seat: &mut CascadingCipherManager, welcome: &[u8]| {
+        assert!(matches!(seat.receive_welcome(welcome).unwrap(), IncomingWelcome::Joined(_)));
+    };
+    let mut alice = person("Alice", Some("A group"));
+    let mut bob = person("Bob", None);
+    let mut bundles = vec![bob.key_package().unwrap()];
+    bundles.extend(
+        (2..members).map(|at| person(&format!("member {at}"), None).key_package().unwrap()),
+    );
+    let change = alice.add_members(bundles).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    joins(&mut bob, &welcome);
+    let millis = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
+    let mut fastest = [f64::INFINITY; 5];
+    let (mut lengths, mut message) = ([0; 4], 0);
+    for round in 0..3 {
+        let mut carol = person(&format!("Carol {round}"), None);
+        let package = carol.key_package().unwrap();
+        lengths[0] = package.len();
+        let id = carol.member_id().unwrap();
+        let mut took = [0.0; 5];
+        let start = Instant::now();
+        let change = alice.add_members([&package]).unwrap();
+        let (commit, change) = (change.commit.clone(), change.id());
+        let welcome = alice.confirm(change).unwrap().welcome.unwrap();
+        took[0] = millis(start);
+        (lengths[1], lengths[2]) = (commit.len(), welcome.len());
+        let start = Instant::now();
+        bob.receive(&commit).unwrap();
+        took[1] = millis(start);
+        let start = Instant::now();
+        joins(&mut carol, &welcome);
+        took[2] = millis(start);
+        let wire = alice.encrypt([7; 100]).unwrap();
+        message = wire.len();
+        assert_eq!(carol.decrypt(&wire).unwrap(), [7; 100]);
+        assert_eq!(bob.decrypt(&wire).unwrap(), [7; 100]);
+        let start = Instant::now();
+        let change = alice.remove_members([id]).unwrap();
+        let (commit, change) = (change.commit.clone(), change.id());
+        alice.confirm(change).unwrap();
+        took[3] = millis(start);
+        lengths[3] = commit.len();
+        let start = Instant::now();
+        bob.receive(&commit).unwrap();
+        took[4] = millis(start);
+        fastest.iter_mut().zip(took).for_each(|(best, took)| *best = best.min(took));
+    }
+    let [package, commit, welcome, removal] = lengths;
+    let [stage, follow, join, remove, leave] = fastest;
+    println!(
+        "{name:<14} {members:>7} {package:>8} {commit:>12} {welcome:>8} {stage:>6.1} {follow:>7.1} {join:>5.1} {removal:>15} {remove:>6.1} {leave:>7.1} {message:>8}"
+    );
+}

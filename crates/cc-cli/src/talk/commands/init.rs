@@ -2,13 +2,21 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use clap::Args;
+use cc_client::Recipe;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use serde_json::json;
 
 use super::{Common, hex, print};
 use crate::{
     error::CliError,
-    talk::{error::TalkError, profile::NewProfile, session::Session},
+    talk::{
+        error::TalkError,
+        profile::{DEFAULT_RECIPE, NewProfile},
+        session::Session,
+    },
 };
 
 /// Make a profile: your keys, and where others reach you.
@@ -16,7 +24,8 @@ use crate::{
 #[command(after_help = "\
 Examples:
   cascade init --name Alice --relay https://relay.example
-  cascade init --profile bot --name Bot --relay http://127.0.0.1:4480 --without-passphrase")]
+  cascade init --profile bot --name Bot --relay http://127.0.0.1:4480 --without-passphrase
+  cascade init --name Alice --relay https://relay.example --recipe paranoid")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -29,9 +38,17 @@ pub(crate) struct Arguments {
     /// Put a random key beside the store, instead of a passphrase: whoever reads the folder reads everything.
     #[arg(long, conflicts_with = "passphrase_file")]
     without_passphrase: bool,
-    /// Four layers, with Signal's sender keys between DH and MLS. All members of a group need the same.
-    #[arg(long)]
-    paranoid: bool,
+    /// The layers of your groups, the same for all members: `post-quantum` (X25519 with ML-KEM-768, MLS, AES), `group` (P-256
+    /// in the place of ML-KEM: joins and removals in groups of hundreds are a sixth as long), or `paranoid` (all five layers).
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_RECIPE,
+        value_parser = recipes())]
+    recipe: Recipe,
+}
+
+/// Reads the name of a recipe.
+fn recipes() -> impl TypedValueParser<Value = Recipe> {
+    let names = PossibleValuesParser::new(Recipe::NAMES);
+    names.try_map(|name| Recipe::named(&name).ok_or("there is no recipe of this name"))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -48,8 +65,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         None => ask("The relay (https://HOST)", TalkError::NoRelay)?,
     };
     let relay = relay.parse().map_err(|_| TalkError::Relay(relay))?;
-    let (without_passphrase, paranoid) = (arguments.without_passphrase, arguments.paranoid);
-    let new = NewProfile { name, relay, without_passphrase, paranoid };
+    let (without_passphrase, recipe) = (arguments.without_passphrase, arguments.recipe.clone());
+    let new = NewProfile { name, relay, without_passphrase, recipe };
     let mut session = Session::create(&common.profile, &new)?;
     if common.json {
         print(json!({
