@@ -14,6 +14,8 @@ use zeroize::Zeroize;
 pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
+    /// See [`Buffer::prepended`].
+    prepended: usize,
 }
 
 /// Room in front and behind that suffices for a stack of plain AEAD layers.
@@ -32,7 +34,14 @@ impl Buffer {
         let mut bytes = Vec::with_capacity(front + content.len() + back);
         bytes.resize(front, 0);
         bytes.extend_from_slice(content);
-        Self { bytes, start: front }
+        Self { bytes, start: front, prepended: 0 }
+    }
+
+    /// Bytes that were put in front and not taken off again, since the buffer was made or its content
+    /// replaced: the room in front with which nothing would have had to move.
+    #[must_use]
+    pub fn prepended(&self) -> usize {
+        self.prepended
     }
 
     /// The content.
@@ -64,9 +73,10 @@ impl Buffer {
             let room = header.len() + ROOM;
             let mut grown = Self::with_room(&[], room, self.len() + ROOM);
             grown.bytes.extend_from_slice(self.as_slice());
-            *self = grown;
+            self.take_over(grown);
         }
         self.start -= header.len();
+        self.prepended += header.len();
         if let Some(front) = self.bytes.get_mut(self.start..self.start + header.len()) {
             front.copy_from_slice(header);
         }
@@ -79,7 +89,7 @@ impl Buffer {
             let room = self.len().max(ROOM);
             let mut grown = Self::with_room(&[], self.start, self.len() + trailer.len() + room);
             grown.bytes.extend_from_slice(self.as_slice());
-            *self = grown;
+            self.take_over(grown);
         }
         self.bytes.extend_from_slice(trailer);
     }
@@ -88,7 +98,7 @@ impl Buffer {
     /// fewer.
     pub fn take_front<const N: usize>(&mut self) -> Option<[u8; N]> {
         let front = *self.as_slice().first_chunk::<N>()?;
-        self.start += N;
+        self.skip(N);
         Some(front)
     }
 
@@ -105,41 +115,64 @@ impl Buffer {
     pub fn drop_front(&mut self, count: usize) -> bool {
         let enough = count <= self.len();
         if enough {
-            self.start += count;
+            self.skip(count);
         }
         enough
     }
 
-    /// The content as a vector of its own; moves it to the front of the same allocation.
+    /// The content as a vector of its own: the same allocation, in which the content is moved to the
+    /// front unless it is there already. Nobody overwrites it any more.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<u8> {
         let mut bytes = core::mem::take(&mut self.bytes);
-        let len = bytes.len() - self.start;
-        bytes.copy_within(self.start.., 0);
-        if let Some(rest) = bytes.get_mut(len..) {
-            rest.zeroize();
+        if self.start > 0 {
+            let len = bytes.len() - self.start;
+            bytes.copy_within(self.start.., 0);
+            if let Some(rest) = bytes.get_mut(len..) {
+                rest.zeroize();
+            }
+            bytes.truncate(len);
         }
-        bytes.truncate(len);
         self.start = 0;
         bytes
     }
 
     /// Replaces the content, for a layer whose library cannot work in place.
     pub fn replace(&mut self, content: &[u8]) {
-        if content.len() > self.bytes.capacity().saturating_sub(ROOM) {
+        let Some(spare) = self.bytes.capacity().checked_sub(content.len()) else {
             *self = Self::new(content);
             return;
-        }
-        self.bytes.zeroize();
-        self.bytes.resize(ROOM, 0);
+        };
+        wipe(&mut self.bytes);
+        self.start = spare.min(ROOM);
+        self.bytes.resize(self.start, 0);
         self.bytes.extend_from_slice(content);
-        self.start = ROOM;
+        self.prepended = 0;
     }
+
+    /// `grown` has the same content, in a larger allocation.
+    fn take_over(&mut self, mut grown: Self) {
+        grown.prepended = self.prepended;
+        *self = grown;
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.start += count;
+        self.prepended = self.prepended.saturating_sub(count);
+    }
+}
+
+/// Overwrites all that was ever in it, and leaves it empty. As `Vec::zeroize`, which takes a step for every
+/// byte.
+fn wipe(bytes: &mut Vec<u8>) {
+    bytes.as_mut_slice().zeroize();
+    bytes.spare_capacity_mut().zeroize();
+    bytes.clear();
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        wipe(&mut self.bytes);
     }
 }
 
@@ -195,5 +228,31 @@ mod tests {
             buffer.append(&[0; 16]);
         }
         assert_eq!(before, buffer.as_slice().get(6 * 24..).unwrap().as_ptr());
+    }
+
+    #[test]
+    fn with_the_room_that_was_prepended_a_vector_takes_no_move() {
+        let content = [7; 100];
+        let mut buffer = Buffer::with_room(&content, 3, 0);
+        buffer.prepend(&[1; 40]);
+        buffer.prepend(&[2; 30]);
+        buffer.append(&[3; 16]);
+        assert!(buffer.drop_front(10));
+        assert_eq!(buffer.prepended(), 60);
+        let mut fitting = Buffer::with_room(&content, buffer.prepended(), 16);
+        let before = fitting.as_slice().as_ptr();
+        fitting.prepend(&[1; 40]);
+        fitting.prepend(&[2; 20]);
+        fitting.append(&[3; 16]);
+        let bytes = fitting.into_vec();
+        assert_eq!(bytes, buffer.as_slice());
+        assert_eq!(bytes[60..].as_ptr(), before);
+        assert_eq!(bytes.capacity(), bytes.len());
+        // Below what there was at first, nothing is counted.
+        assert!(buffer.drop_front(100));
+        assert_eq!(buffer.prepended(), 0);
+        buffer.replace(&content);
+        buffer.prepend(b"x");
+        assert_eq!(buffer.prepended(), 1);
     }
 }

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::ops::ControlFlow;
 
 use cc_core::{
-    Kind, MemberId, Opaque, Opened, SecretBytes, part_digest,
+    Buffer, Kind, MemberId, Opaque, Opened, SecretBytes, part_digest,
     store::{Batch, Store, StoreError},
 };
 use tls_codec::{
@@ -114,7 +114,7 @@ fn read_message(key: &[u8], value: &SecretBytes) -> Option<Message> {
     let mut opened = Opened::default().named(name);
     opened.sender = head.sender.map(MemberId::from_bytes);
     opened.epoch = head.epoch;
-    Some(Message::new(plaintext.to_vec(), opened).received(id))
+    Some(Message::new(Buffer::with_room(plaintext, 0, 0), opened).received(id))
 }
 
 /// At most `limit` entries, the oldest of all, oldest first.

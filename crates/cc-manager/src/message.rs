@@ -3,13 +3,13 @@
 use alloc::vec::Vec;
 use core::{fmt, ops::Deref, str};
 
-use cc_core::{MemberId, Opened};
-use zeroize::Zeroizing;
+use cc_core::{Buffer, MemberId, Opened};
 
 /// A decrypted message: its bytes, and who sent it. The bytes are overwritten when it is dropped and
 /// do not show in `Debug`. It compares with byte strings and strings.
 pub struct Message {
-    bytes: Zeroizing<Vec<u8>>,
+    /// As the layers left it, for a message may be large.
+    bytes: Buffer,
     opened: Opened,
     id: Option<MessageId>,
 }
@@ -36,8 +36,8 @@ impl MessageId {
 }
 
 impl Message {
-    pub(crate) fn new(bytes: Vec<u8>, opened: Opened) -> Self {
-        Self { bytes: Zeroizing::new(bytes), opened, id: None }
+    pub(crate) fn new(bytes: Buffer, opened: Opened) -> Self {
+        Self { bytes, opened, id: None }
     }
 
     pub(crate) fn received(self, id: MessageId) -> Self {
@@ -59,7 +59,7 @@ impl Message {
     /// The plaintext.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_slice()
     }
 
     /// The plaintext as text.
@@ -67,7 +67,7 @@ impl Message {
     /// # Errors
     /// [`Utf8Error`](str::Utf8Error) where the sender did not send UTF-8.
     pub fn as_str(&self) -> Result<&str, str::Utf8Error> {
-        str::from_utf8(&self.bytes)
+        str::from_utf8(self.as_bytes())
     }
 
     /// Who sent it, where a layer authenticates senders.
@@ -89,10 +89,11 @@ impl Message {
         self.opened.epoch
     }
 
-    /// The plaintext as a vector of its own, which nobody overwrites any more.
+    /// The plaintext as a vector of its own, which nobody overwrites any more. It is moved to the front
+    /// of the allocation that it is in: [`as_bytes`](Self::as_bytes) costs nothing.
     #[must_use]
-    pub fn into_bytes(mut self) -> Vec<u8> {
-        core::mem::take(&mut *self.bytes)
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into_vec()
     }
 }
 

@@ -349,7 +349,7 @@ pub(crate) fn open_message(
     let mut opened = Opened::default().named(sender_name);
     (opened.sender, opened.epoch) = (sender, epoch);
     let id = draft.receive(buffer.as_slice(), &opened)?;
-    let message = Message::new(buffer.into_vec(), opened);
+    let message = Message::new(buffer, opened);
     Ok(match id {
         Some(id) => message.received(id),
         None => message,

@@ -26,6 +26,16 @@ pub(crate) struct Stack {
     composition: Composition,
     /// Seconds since 1970, as the caller gives them.
     pub(crate) now: Option<u64>,
+    /// What the last message took.
+    room: Room,
+}
+
+/// The bytes that the layers put in front of a plaintext and behind it. Most stacks take as many for each
+/// message, and then nothing is moved to the front when the message is done.
+#[derive(Clone, Copy)]
+struct Room {
+    front: usize,
+    back: usize,
 }
 
 /// A message that all layers opened.
@@ -43,7 +53,7 @@ impl Stack {
     /// The stack of these layers, which [`attach`](Self::attach) gives their places.
     pub(crate) fn new(layers: Layers) -> Self {
         let composition = Composition::of(layers.iter());
-        Self { layers, composition, now: None }
+        Self { layers, composition, now: None, room: Room { front: 256, back: 256 } }
     }
 
     /// Gives each layer its place. Staged.
@@ -163,6 +173,11 @@ impl Stack {
         })
     }
 
+    fn contributes(&self, position: u16) -> bool {
+        let layer = self.layers.get(usize::from(position));
+        layer.is_some_and(|layer| layer.properties().contributes)
+    }
+
     /// The secret behind a received hint, and the epoch it is of where the layer can tell.
     pub(crate) fn recall(
         &mut self,
@@ -194,7 +209,8 @@ impl Stack {
         let mut cascade = Cascade::default();
         let mut hints = Vec::new();
         for position in self.positions() {
-            let contribution = reports.time(position, || self.contribute(position))?;
+            let contribution = reports
+                .time_if(self.contributes(position), position, || self.contribute(position))?;
             cascade.next_layer(&self.composition, position, contribution.as_ref());
             if let Some(contribution) = contribution {
                 hints.push(Hint { position, value: Opaque(contribution.hint) });
@@ -203,19 +219,21 @@ impl Stack {
         let header = Header::new(kind, self.id(), hints);
         let encoded = header.encode()?;
         let binding = header.binding(self.id(), associated_data);
-        let mut buffer = Buffer::new(plaintext);
+        let mut buffer = Buffer::with_room(plaintext, self.room.front, self.room.back);
+        let mut lap = reports.lap();
         for position in self.positions() {
             let before = buffer.len();
             let context = context(&binding, position, &cascade);
-            reports.time(position, || {
-                self.call(position, |layer| layer.seal(&context, &mut buffer))
-            })?;
-            reports.size(position, before, buffer.len());
+            self.call(position, |layer| layer.seal(&context, &mut buffer))?;
+            lap = reports.passed(position, lap, before, buffer.len());
         }
         buffer.prepend(&encoded);
         if buffer.len() > MAX_MESSAGE_LEN {
             return Err(DecodeError::TooLong.into());
         }
+        let front = buffer.prepended();
+        let back = buffer.len().saturating_sub(front + plaintext.len());
+        self.room = Room { front, back };
         Ok(buffer.into_vec())
     }
 
@@ -243,7 +261,8 @@ impl Stack {
         for position in self.positions() {
             let hint = header.hint(position);
             hints += usize::from(hint.is_some());
-            let (contribution, of) = reports.time(position, || self.recall(position, hint))?;
+            let (contribution, of) =
+                reports.time_if(hint.is_some(), position, || self.recall(position, hint))?;
             epoch.add(of)?;
             cascade.next_layer(&self.composition, position, contribution.as_ref());
         }
@@ -252,15 +271,15 @@ impl Stack {
             return Err(DecodeError::Malformed.into());
         }
         let binding = header.binding(self.id(), associated_data);
-        let mut buffer = Buffer::new(wire.get(header_len..).unwrap_or_default());
+        let body = wire.get(header_len..).unwrap_or_default();
+        let mut buffer = Buffer::with_room(body, 0, 0);
         let (mut sender, mut sender_name) = (None, None);
+        let mut lap = reports.lap();
         for position in self.positions().rev() {
             let before = buffer.len();
             let context = context(&binding, position, &cascade);
-            let opened = reports.time(position, || {
-                self.call(position, |layer| layer.open(&context, &mut buffer))
-            })?;
-            reports.size(position, before, buffer.len());
+            let opened = self.call(position, |layer| layer.open(&context, &mut buffer))?;
+            lap = reports.passed(position, lap, before, buffer.len());
             epoch.add(opened.epoch)?;
             agree(&mut sender, opened.sender)?;
             sender_name = sender_name.or(opened.sender_name);
@@ -330,22 +349,47 @@ impl Reports {
         }));
     }
 
-    fn time<T>(&mut self, position: u16, f: impl FnOnce() -> T) -> T {
-        let start = self.clock.map(|clock| clock());
-        let result = f();
-        if let (Some(clock), Some(start)) = (self.clock, start)
-            && let Some(report) = self.layers.get_mut(usize::from(position))
-        {
-            let spent = clock().saturating_sub(start);
-            report.elapsed = Some(report.elapsed.unwrap_or_default() + spent);
+    /// Runs `f`, which is work of the layer at `position` where `works`. Otherwise it does nothing, and
+    /// reading the clock would take longer.
+    fn time_if<T>(&mut self, works: bool, position: u16, f: impl FnOnce() -> T) -> T {
+        if !works {
+            return f();
         }
+        let start = self.lap();
+        let result = f();
+        self.spent(position, start);
         result
     }
 
-    fn size(&mut self, position: u16, bytes_in: usize, bytes_out: usize) {
+    /// The layer at `position` made so many bytes of so many, in the time since `since`; the time now, at
+    /// which the next layer begins.
+    fn passed(
+        &mut self,
+        position: u16,
+        since: Option<Duration>,
+        bytes_in: usize,
+        bytes_out: usize,
+    ) -> Option<Duration> {
         if let Some(report) = self.layers.get_mut(usize::from(position)) {
             report.bytes_in = bytes_in;
             report.bytes_out = bytes_out;
         }
+        self.spent(position, since)
+    }
+
+    fn spent(&mut self, position: u16, since: Option<Duration>) -> Option<Duration> {
+        let now = self.lap();
+        if let (Some(now), Some(since)) = (now, since)
+            && let Some(report) = self.layers.get_mut(usize::from(position))
+        {
+            let spent = now.saturating_sub(since);
+            report.elapsed = Some(report.elapsed.unwrap_or_default() + spent);
+        }
+        now
+    }
+
+    /// The time now, where there is a clock.
+    fn lap(&self) -> Option<Duration> {
+        self.clock.map(|clock| clock())
     }
 }
