@@ -15,6 +15,8 @@ mod echo;
 mod error;
 mod event;
 mod frame;
+mod group_item;
+mod held;
 mod history;
 mod identity;
 mod ids;
