@@ -81,6 +81,9 @@ pub enum Command {
     Link(Vec<u8>),
     /// A device of this person is lost: it is removed from all groups, and everybody is told.
     Revoke(MemberId),
+    /// Be called like this from now on, on all devices of this person; at most 1024 bytes. Members of its groups
+    /// are told. A device that cannot sign for its person cannot do that.
+    Rename(String),
     /// Replace the key that signs for this person, where it may have been stolen. Others are told that it
     /// changed.
     ReplaceKeys,
@@ -101,6 +104,7 @@ enum Digested<'a> {
     Link(&'a [u8]),
     Revoke(&'a [u8; 32]),
     ReplaceKeys,
+    Rename(&'a str),
 }
 
 impl Digested<'_> {
@@ -163,6 +167,7 @@ impl Command {
             Self::Link(offer) => Digested::Link(offer),
             Self::Revoke(device) => Digested::Revoke(device.as_bytes()),
             Self::ReplaceKeys => Digested::ReplaceKeys,
+            Self::Rename(name) => Digested::Rename(name),
         };
         digested.digest()
     }
@@ -174,7 +179,8 @@ impl Client {
     /// is settled, and 4096 settled ones longer.
     ///
     /// # Errors
-    /// [`Fault::OperationExists`] for another command under the same id, [`Fault::NoSuchGroup`],
+    /// [`Fault::OperationExists`] for another command under the same id, [`Fault::AddressInUse`] for a group at the
+    /// address of the own mailbox, [`Fault::NoSuchGroup`],
     /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`];
     /// [`Fault::Untrusted`] for a message to a group with somebody whose keys have changed;
     /// [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`], [`Fault::SafetyNumber`], [`Fault::DeviceOffer`], and
@@ -320,6 +326,10 @@ impl Client {
                 self.revoke(&device)?;
                 self.settle_done(id)
             }
+            Command::Rename(name) => {
+                self.rename(name)?;
+                self.settle_done(id)
+            }
             Command::ReplaceKeys => {
                 self.replace_keys()?;
                 self.settle_done(id)
@@ -357,6 +367,9 @@ impl Client {
     fn found_now(&mut self, id: OperationId, group: GroupId, title: String) -> Result<(), Fault> {
         if self.state.groups.contains_key(&group) {
             return Err(Fault::OperationExists(id));
+        }
+        if group == self.state.meta.mailbox {
+            return Err(Fault::AddressInUse(group));
         }
         if title.len() > MAX_TITLE_LEN {
             return Err(Fault::TooLong);

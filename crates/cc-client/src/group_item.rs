@@ -8,7 +8,7 @@ use crate::{
     Client, Fate, Fault, GroupId, Item, Now, Position,
     command::MAX_TITLE_LEN,
     frame::{self, Frame, FrameError, GroupItem},
-    records::{self, EventRecord, PersonRecord, SeenRecord, Standing, Work},
+    records::{self, EventRecord, SeenRecord, Standing, Work},
     seat::{self, Opened, Outcome, Report},
 };
 
@@ -146,7 +146,7 @@ impl Client {
     fn message(
         &mut self,
         group: &GroupId,
-        sender: PersonRecord,
+        sender: [u8; 32],
         bytes: &[u8],
         position: Position,
     ) -> Result<Fate, Fault> {
@@ -167,11 +167,11 @@ impl Client {
             }
             Ok(Frame::Content(content)) => {
                 let scope = records::seen(group);
-                let mut seen: SeenRecord = self.state.get(&scope, &sender.id)?.unwrap_or_default();
+                let mut seen: SeenRecord = self.state.get(&scope, &sender)?.unwrap_or_default();
                 if !seen.read(content.number) {
                     return Ok(Fate::Duplicate);
                 }
-                self.state.put(&scope, sender.id, &seen)?;
+                self.state.put(&scope, sender, &seen)?;
                 let report = match self.opened_report.take() {
                     Some(report) => report,
                     None => seat::last_report(self.group_seat(group)?),
@@ -204,9 +204,9 @@ impl Client {
         self.drop_readmissions(group, &outcome.added)?;
         self.note_additions(group, &outcome.added, position)?;
         let me = *self.identity.id.as_bytes();
-        let readmitted = outcome.added.iter().any(|person| person.id == me);
+        let readmitted = outcome.added.contains(&me);
         for person in outcome.removed {
-            let myself = person.id == me;
+            let myself = person == me;
             self.state.emit(&EventRecord::Left { group: *group, person, myself })?;
         }
         for person in outcome.added {

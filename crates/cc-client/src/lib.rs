@@ -29,6 +29,7 @@ mod overlay;
 mod package;
 mod page;
 mod person;
+mod person_view;
 mod positions;
 mod queue;
 mod recipe;
@@ -85,6 +86,7 @@ pub use link::MAX_OFFERED_PACKAGES;
 pub use memory::{Faults, MemoryService};
 pub use page::Input;
 pub use person::Trust;
+pub use person_view::PersonView;
 pub use recipe::{PairRecipe, Recipe};
 pub use refresh::RefreshPolicy;
 pub use safety_number::SafetyNumber;
@@ -92,7 +94,6 @@ pub use snapshot::{Snapshot, Views};
 pub use time::Now;
 pub use timeline::{Applied, Shown, Timeline};
 pub use transfer::ExportKey;
-pub use trust::PersonView;
 pub use view::GroupView;
 pub use wire::{
     Answer, MAX_ANSWER_LEN, MAX_PACKAGE_LEN, MAX_PUBLISH, MAX_REQUEST_LEN, REQUEST_VERSION,

@@ -165,6 +165,7 @@ impl Client {
             | Fate::Unsupported
             | Fate::Forged
             | Fate::OrphanWelcome
+            | Fate::Misaddressed
             | Fate::Unconfirmed => self.state.emit(&EventRecord::Unreadable {
                 log: *log,
                 position,

@@ -31,7 +31,7 @@ pub struct SafetyNumber {
 const ITERATIONS: usize = 5200;
 
 impl SafetyNumber {
-    fn between(a: &[u8; 32], b: &[u8; 32]) -> Self {
+    pub(crate) fn between(a: &[u8; 32], b: &[u8; 32]) -> Self {
         let (first, second) = if a <= b { (a, b) } else { (b, a) };
         let digits = [half(first), half(second)].concat();
         let mut bytes = [1; 65];
