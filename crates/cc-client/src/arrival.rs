@@ -213,7 +213,7 @@ impl Client {
         let Some(package) = package else { return Ok(Fate::OrphanWelcome) };
         let (group, position) = (arrival.group, arrival.position);
         if !self.is_same_group(&group, &arrival.seat)? {
-            return Ok(Fate::Forged);
+            return Ok(Fate::Misaddressed);
         }
         match (&package.asked, self.state.groups.get(&group)) {
             (Some(asked), Some(record)) => {
@@ -250,7 +250,7 @@ impl Client {
     }
 
     /// Whether the stack is in the MLS group that this member's place was in, where there is such a place.
-    fn is_same_group(&mut self, group: &GroupId, seat: &str) -> Result<bool, Fault> {
+    pub(super) fn is_same_group(&mut self, group: &GroupId, seat: &str) -> Result<bool, Fault> {
         let Some(record) = self.state.groups.get(group) else { return Ok(true) };
         let before = match (record.standing, record.seat.clone()) {
             (Standing::Restored(_), _) => self.restored(group)?.mls_group,

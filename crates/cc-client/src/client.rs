@@ -73,9 +73,14 @@ impl Client {
         if store.get(&records::root(), records::META)?.is_some() {
             return Err(StoreError::Exists.into());
         }
-        let identity = Identity::generate(profile, recipe)?;
+        Self::create_as(store, Identity::generate(profile, recipe)?)
+    }
+
+    pub(crate) fn create_as(
+        mut store: impl Store + 'static,
+        identity: Identity,
+    ) -> Result<Self, Fault> {
         let meta = new_meta();
-        let mut store = store;
         let mut batch = Batch::new();
         batch.require(&records::root(), records::META, None);
         batch.put(&records::root(), records::IDENTITY, identity.encode()?);
@@ -204,7 +209,8 @@ impl Client {
         };
         self.touch_changed();
         let changed = core::mem::take(&mut self.state.changed);
-        let views = self.prepare_views(&changed)?;
+        let changed_people = core::mem::take(&mut self.state.changed_people);
+        let views = self.prepare_views(&changed, &changed_people)?;
         self.state.write_queues()?;
         self.state.write_operations()?;
         self.state.forget_devices()?;

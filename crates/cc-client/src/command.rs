@@ -87,6 +87,9 @@ pub enum Command {
     DeclineJoin(JoinRequestId),
     /// Nobody asks by this [link](Client::join_links) any more; who waits for an answer is declined.
     RevokeJoinLink(JoinLinkId),
+    /// Be called like this from now on, on all devices of this person; at most 1024 bytes. Members of its groups
+    /// are told. A device that cannot sign for its person cannot do that.
+    Rename(String),
     /// Replace the key that signs for this person, where it may have been stolen. Others are told that it
     /// changed.
     ReplaceKeys,
@@ -110,6 +113,7 @@ enum Digested<'a> {
     AcceptJoin(&'a JoinRequestId),
     DeclineJoin(&'a JoinRequestId),
     RevokeJoinLink(&'a JoinLinkId),
+    Rename(&'a str),
 }
 
 impl Digested<'_> {
@@ -176,6 +180,7 @@ impl Command {
             Self::AcceptJoin(request) => Digested::AcceptJoin(request),
             Self::DeclineJoin(request) => Digested::DeclineJoin(request),
             Self::RevokeJoinLink(link) => Digested::RevokeJoinLink(link),
+            Self::Rename(name) => Digested::Rename(name),
         };
         digested.digest()
     }
@@ -187,7 +192,8 @@ impl Client {
     /// is settled, and 4096 settled ones longer.
     ///
     /// # Errors
-    /// [`Fault::OperationExists`] for another command under the same id, [`Fault::NoSuchGroup`],
+    /// [`Fault::OperationExists`] for another command under the same id, [`Fault::AddressInUse`] for a group at the
+    /// address of the own mailbox, [`Fault::NoSuchGroup`],
     /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`];
     /// [`Fault::Untrusted`] for a message to a group with somebody whose keys have changed;
     /// [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`], [`Fault::SafetyNumber`], [`Fault::DeviceOffer`],
@@ -334,6 +340,10 @@ impl Client {
                 self.revoke(&device)?;
                 self.settle_done(id)
             }
+            Command::Rename(name) => {
+                self.rename(name)?;
+                self.settle_done(id)
+            }
             Command::ReplaceKeys => {
                 self.replace_keys()?;
                 self.settle_done(id)
@@ -377,6 +387,9 @@ impl Client {
     fn found_now(&mut self, id: OperationId, group: GroupId, title: String) -> Result<(), Fault> {
         if self.state.groups.contains_key(&group) {
             return Err(Fault::OperationExists(id));
+        }
+        if group == self.state.mailbox {
+            return Err(Fault::AddressInUse(group));
         }
         if title.len() > MAX_TITLE_LEN {
             return Err(Fault::TooLong);

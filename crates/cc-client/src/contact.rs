@@ -168,7 +168,12 @@ impl State {
         self.get(&people(), id.as_bytes())
     }
 
-    pub(crate) fn put_contact(&self, id: &PersonId, contact: &ContactRecord) -> Result<(), Fault> {
+    pub(crate) fn put_contact(
+        &mut self,
+        id: &PersonId,
+        contact: &ContactRecord,
+    ) -> Result<(), Fault> {
+        self.changed_people.insert(*id);
         self.put(&people(), *id.as_bytes(), contact)
     }
 
@@ -203,7 +208,18 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn put_device(&self, member: &[u8; 32], device: &DeviceRecord) -> Result<(), Fault> {
+    /// The person is gone.
+    pub(crate) fn delete_contact(&mut self, id: &PersonId) -> Result<(), Fault> {
+        self.changed_people.insert(*id);
+        self.delete(&people(), *id.as_bytes())
+    }
+
+    pub(crate) fn put_device(
+        &mut self,
+        member: &[u8; 32],
+        device: &DeviceRecord,
+    ) -> Result<(), Fault> {
+        self.changed_people.insert(device.person);
         self.put(&devices(), *member, device)
     }
 
@@ -264,6 +280,9 @@ impl Client {
                 return Ok(());
             }
             Event::Joined { person, .. } | Event::Left { person, .. } => person,
+            Event::Introduced { members, .. } => {
+                return members.iter_mut().try_for_each(|member| self.describe(member));
+            }
             Event::KeysChanged { person: Some(person), .. } => person,
             Event::DeviceAdded { device, .. }
             | Event::DeviceRevoked { device, .. }
@@ -275,7 +294,8 @@ impl Client {
 
     /// Who this is, and which device of theirs.
     pub(crate) fn myself(&self) -> Person {
-        let mut me = Person::new(self.identity.id, Some(self.state.own.name.clone()));
+        let mut me = Person::new(*self.identity.id.as_bytes());
+        me.name = Some(self.state.own.name.clone());
         me.person = Some(self.state.own.id);
         me.device = Some(self.identity.profile.device.clone());
         me

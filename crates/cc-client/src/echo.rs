@@ -73,7 +73,7 @@ impl Client {
             None => None,
         };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
-        let added: Vec<[u8; 32]> = outcome.added.iter().map(|person| person.id).collect();
+        let added = outcome.added.clone();
         if outcome.update || !outcome.removed.is_empty() {
             self.refreshed(group)?;
         }

@@ -2,7 +2,7 @@
 
 use cc_core::{MemberId, RandomError, store::StoreError};
 
-use crate::{GroupId, JoinLinkId, JoinRequestId, OperationId, PersonId};
+use crate::{GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId};
 
 /// Nothing has changed. The same input may be given again, after [`Store`](Self::Store) errors of a
 /// store that works again.
@@ -33,6 +33,9 @@ pub enum Fault {
     /// Not a member of the group (any more).
     #[error("not a member of group {0}")]
     NotAMember(GroupId),
+    /// The address is that of the own mailbox: no group has it as well.
+    #[error("the address {0} is in use for something else")]
+    AddressInUse(LogId),
     /// The id was used for another command.
     #[error("operation {0} is another command")]
     OperationExists(OperationId),

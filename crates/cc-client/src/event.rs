@@ -6,7 +6,7 @@ use cc_core::MemberId;
 
 use crate::{
     EventId, GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId, Position, Trust,
-    records::{EventRecord, PersonRecord},
+    records::EventRecord,
 };
 
 /// A member of a group: one device of a person.
@@ -18,15 +18,17 @@ pub struct Person {
     /// Whose device it is, as both have signed; `None` as long as it has not said so, and where the person has
     /// revoked it.
     pub person: Option<PersonId>,
-    /// What the person calls itself.
+    /// What the person calls itself, by its signature; `None` as long as `person` is.
+    /// [`Event::Introduced`] tells when it becomes known.
     pub name: Option<String>,
-    /// What the device is called.
+    /// What the device is called; `None` as long as `person` is.
     pub device: Option<String>,
 }
 
 impl Person {
-    pub(crate) const fn new(id: MemberId, name: Option<String>) -> Self {
-        Self { id, person: None, name, device: None }
+    /// A member of whom nothing is known but the id.
+    pub(crate) const fn new(id: [u8; 32]) -> Self {
+        Self { id: MemberId::from_bytes(id), person: None, name: None, device: None }
     }
 
     /// The name, or else the first bytes of the id.
@@ -70,12 +72,29 @@ pub enum Event {
         /// What it is called, as far as is known yet.
         name: String,
     },
-    /// Somebody came.
+    /// Somebody came. A newcomer has no name before it has said who it is: [`Event::Introduced`] follows.
     Joined {
         /// Where.
         group: GroupId,
         /// Who.
         person: Person,
+    },
+    /// Members said who they are, or who invited this device did: their names are known from now on. Names
+    /// are what people call themselves; whose they are tells the [safety number](crate::Client::safety_number).
+    Introduced {
+        /// Where.
+        group: GroupId,
+        /// Devices that had no name until now, at most 128.
+        members: Vec<Person>,
+    },
+    /// A person calls itself otherwise now, by its signature. The trust stays, for the keys do.
+    Renamed {
+        /// Who.
+        person: PersonId,
+        /// What it called itself until now.
+        from: String,
+        /// What it calls itself from now on.
+        to: String,
     },
     /// Somebody went, or was removed.
     Left {
@@ -262,6 +281,9 @@ pub enum Fate {
     /// A welcome to a group that the log which it names does not know. Its maker made the group up, or the
     /// service has lost the commit.
     Unconfirmed,
+    /// A welcome that names a log which cannot be that of its group: this device's own mailbox or that of who
+    /// invites, the log of another group that this device is in, or another one than it asked to be added to.
+    Misaddressed,
     /// Of a later version.
     Unsupported,
     /// Noise, which anybody with access can make.
@@ -278,7 +300,7 @@ impl Fate {
     }
 }
 
-const STORED: [Fate; 16] = [
+const STORED: [Fate; 17] = [
     Fate::Message,
     Fate::Change,
     Fate::Request,
@@ -295,6 +317,7 @@ const STORED: [Fate; 16] = [
     Fate::Malformed,
     Fate::Forged,
     Fate::Unconfirmed,
+    Fate::Misaddressed,
 ];
 
 /// A fate as it is stored.
@@ -318,22 +341,12 @@ pub struct Ledger {
     pub events: Range<EventId>,
 }
 
-impl PersonRecord {
-    pub(crate) fn new(id: &MemberId, name: Option<String>) -> Self {
-        Self { id: *id.as_bytes(), name }
-    }
-
-    fn into_person(self) -> Person {
-        Person::new(MemberId::from_bytes(self.id), self.name)
-    }
-}
-
 impl EventRecord {
     pub(crate) fn into_event(self) -> Event {
         let settled = |operation, verdict| Event::Settled { operation, verdict };
         match self {
             Self::Message { group, from, message, position, content } => {
-                let (from, from_me) = (from.into_person(), false);
+                let (from, from_me) = (Person::new(from), false);
                 Event::Message { group, from, from_me, message, position, content }
             }
             Self::Done { operation, position } => settled(operation, Verdict::Done(position)),
@@ -341,12 +354,12 @@ impl EventRecord {
             Self::Cancelled { operation } => settled(operation, Verdict::Cancelled),
             Self::Refused { operation, why } => settled(operation, Verdict::Refused(why)),
             Self::Entered { group, name } => Event::Entered { group, name },
-            Self::Joined { group, person } => Event::Joined { group, person: person.into_person() },
+            Self::Joined { group, person } => Event::Joined { group, person: Person::new(person) },
             Self::Left { group, person, myself } => {
-                Event::Left { group, person: person.into_person(), myself }
+                Event::Left { group, person: Person::new(person), myself }
             }
             Self::KeysChanged { group, person } => {
-                Event::KeysChanged { group, person: person.map(PersonRecord::into_person) }
+                Event::KeysChanged { group, person: person.map(Person::new) }
             }
             Self::Unreadable { log, position, fate } => {
                 Event::Unreadable { log, position, fate: fate_from(fate) }
@@ -360,14 +373,19 @@ impl EventRecord {
             Self::TrustChanged { person, from, to } => Event::TrustChanged { person, from, to },
             Self::OwnKeysReplaced { conflicting } => Event::OwnKeysReplaced { conflicting },
             Self::NotDelivered { mailbox, why } => Event::NotDelivered { mailbox, why },
+            Self::Introduced { group, members } => {
+                let members = members.into_iter().map(Person::new).collect();
+                Event::Introduced { group, members }
+            }
+            Self::Renamed { person, from, to } => Event::Renamed { person, from, to },
             Self::DeviceAdded { person, device } => {
-                Event::DeviceAdded { person, device: device.into_person() }
+                Event::DeviceAdded { person, device: Person::new(device) }
             }
             Self::DeviceRevoked { person, device } => {
-                Event::DeviceRevoked { person, device: device.into_person() }
+                Event::DeviceRevoked { person, device: Person::new(device) }
             }
             Self::ConflictingClaims { device, people } => {
-                Event::ConflictingClaims { device: device.into_person(), people }
+                Event::ConflictingClaims { device: Person::new(device), people }
             }
             Self::JoinRequested { request, group, member, person, name, device, message } => {
                 let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));

@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Fault, MailboxKey, Recipe, device::MAX_NAME_LEN, recipe::Keys, records};
 
-/// What a person says of itself.
+/// What the MLS credential of a client's device says: whoever keeps a key package sees it, the directory among
+/// them. Who a member is, members learn from certificates, which are sealed.
+const NAMELESS: &str = "";
+
+/// What a person says of itself. Members of its groups see it, the delivery service does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
@@ -77,10 +81,19 @@ impl Drop for Stored {
 
 impl Identity {
     pub(crate) fn generate(profile: Profile, recipe: Recipe) -> Result<Self, Fault> {
+        Self::with_credential(profile, recipe, NAMELESS)
+    }
+
+    /// As [`generate`](Self::generate), with this name in the clear of its key packages.
+    pub(crate) fn with_credential(
+        profile: Profile,
+        recipe: Recipe,
+        credential: &str,
+    ) -> Result<Self, Fault> {
         if profile.name.len().max(profile.device.len()) > MAX_NAME_LEN {
             return Err(Fault::TooLong);
         }
-        let keys = Keys::generate(&recipe, &profile.name)?;
+        let keys = Keys::generate(&recipe, credential)?;
         let (id, mailbox) = (MemberId::from_bytes([0; 32]), MailboxKey::generate()?);
         let mut identity = Self { profile, recipe, id, mailbox, keys };
         let probe = identity.recipe.build(&identity, crate::recipe::Role::Invited)?.build()?;
@@ -130,7 +143,7 @@ impl Identity {
         let signal = stored.signal.as_deref().map(IdentityKeyPair::load).transpose()?;
         let mls = match &stored.mls {
             Some((private, public)) => Some(MlsIdentity::basic(
-                stored.name.clone(),
+                NAMELESS,
                 cc_mls_layer::MlsConfig::default().ciphersuite(),
                 &SecretBytes::new(private.clone()),
                 public,

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use cc_core::MemberId;
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
     Client, Fault, GroupId, PersonId, Trust,
-    contact::{ContactRecord, DeviceRecord},
+    contact::{ContactRecord, DeviceRecord, OwnPerson},
     device::{DeviceCertificate, Revocation},
     frame::{self, Frame, List},
     person::{PersonKeys, Relation},
-    records::{EventRecord, PersonRecord, Work},
+    records::{EventRecord, Work},
     seat,
 };
 
@@ -91,7 +90,6 @@ impl Client {
 
     /// Takes what a member tells; `false` where something in it is forged. The rest of it counts.
     pub(crate) fn learn(&mut self, group: &GroupId, update: PeopleUpdate) -> Result<bool, Fault> {
-        self.view_state.introduced.insert(*group);
         let mut genuine = true;
         let mut strangers = BTreeMap::new();
         for keys in update.people.0 {
@@ -120,8 +118,12 @@ impl Client {
                 }
             }
         }
+        let mut members = Vec::new();
         for certificate in update.certificates.0 {
-            genuine &= self.learn_device(group, certificate, &strangers)?;
+            genuine &= self.learn_device(group, certificate, &strangers, &mut members)?;
+        }
+        if !members.is_empty() {
+            self.state.emit(&EventRecord::Introduced { group: *group, members })?;
         }
         for revocation in update.revocations.0 {
             genuine &= self.learn_revocation(&revocation)?;
@@ -134,6 +136,7 @@ impl Client {
         group: &GroupId,
         certificate: DeviceCertificate,
         strangers: &BTreeMap<PersonId, PersonKeys>,
+        introduced: &mut Vec<[u8; 32]>,
     ) -> Result<bool, Fault> {
         let member = certificate.member();
         let Some(device_key) = seat::device_key(self.group_seat(group)?, &member) else {
@@ -158,14 +161,14 @@ impl Client {
                 // Nothing brings it back.
             } else if known.person != id {
                 // The device has agreed to both.
-                let device = PersonRecord::new(&member, None);
+                let device = body.member;
                 let people = [known.person, id];
                 let told = self.lower_trust(&known.person)? | self.lower_trust(&id)?;
                 if told {
                     self.state.emit(&EventRecord::ConflictingClaims { device, people })?;
                 }
             } else if newer {
-                contact.name.clone_from(&device.person_name);
+                self.take_name(&id, &mut contact, &certificate)?;
                 self.state.put_contact(&id, &contact)?;
                 self.state.put_device(&body.member, &device)?;
             }
@@ -189,15 +192,42 @@ impl Client {
             return Ok(true);
         }
         let first = contact.devices.is_empty();
+        self.take_name(&id, &mut contact, &certificate)?;
         contact.devices.push(body.member);
-        contact.name.clone_from(&device.person_name);
         self.state.put_contact(&id, &contact)?;
         self.state.put_device(&body.member, &device)?;
+        introduced.push(body.member);
         if !first {
-            let device = PersonRecord::new(&member, None);
+            let device = body.member;
             self.state.emit(&EventRecord::DeviceAdded { person: id, device })?;
         }
         Ok(true)
+    }
+
+    /// A person is called as its newest certificate has it.
+    fn take_name(
+        &mut self,
+        id: &PersonId,
+        contact: &mut ContactRecord,
+        certificate: &DeviceCertificate,
+    ) -> Result<(), Fault> {
+        let body = &certificate.body;
+        for member in contact.devices.iter().filter(|member| **member != body.member) {
+            let Some(device) = self.state.device(member)? else { continue };
+            if device.certificate()?.age() > certificate.age() {
+                return Ok(());
+            }
+        }
+        let to = String::from_utf8_lossy(body.person_name.as_slice()).into_owned();
+        let from = core::mem::replace(&mut contact.name, to.clone());
+        if from == to || contact.devices.is_empty() {
+            return Ok(());
+        }
+        if *id == self.state.own.id {
+            let own = OwnPerson { name: to.clone(), ..self.state.own.clone() };
+            self.state.set_own_person(own)?;
+        }
+        self.state.emit(&EventRecord::Renamed { person: *id, from, to })
     }
 
     fn learn_revocation(&mut self, revocation: &Revocation) -> Result<bool, Fault> {
@@ -235,8 +265,8 @@ impl Client {
         let known = device.revocation.replace(frame::encode(revocation)?);
         self.state.put_device(&body.member, &device)?;
         if known.is_none() {
-            let device = PersonRecord::new(&MemberId::from_bytes(body.member), None);
-            self.state.emit(&EventRecord::DeviceRevoked { person: body.person, device })?;
+            let (person, device) = (body.person, body.member);
+            self.state.emit(&EventRecord::DeviceRevoked { person, device })?;
         }
         Ok(())
     }

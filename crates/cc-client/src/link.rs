@@ -273,7 +273,7 @@ impl Client {
         let former = core::mem::replace(&mut own.id, id);
         own.name = String::from_utf8_lossy(certificate.body.person_name.as_slice()).into_owned();
         own.linking = false;
-        self.state.delete(&contact::people(), *former.as_bytes())?;
+        self.state.delete_contact(&former)?;
         self.state.delete(&records::root(), PERSON_KEY)?;
         self.state.delete(&records::root(), LINK_KEY)?;
         for given in link.contacts.0 {

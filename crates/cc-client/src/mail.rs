@@ -75,14 +75,22 @@ impl Client {
     ) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &invitation.package)?;
-        let Invitation { log, position, .. } = *invitation;
+        let Invitation { log, position, inviter, .. } = *invitation;
+        let own = self.state.mailbox;
+        if [inviter, own].contains(&log) || inviter == own {
+            // No group has the address of a mailbox, and nobody invites itself.
+            return Ok(Fate::Misaddressed);
+        }
         let Some(package) = package else {
             self.ask_inviter(invitation, now)?;
             return Ok(Fate::OrphanWelcome);
         };
         let known = self.state.groups.get(&log);
         let elsewhere = package.asked.is_some_and(|asked| asked.group != log);
-        if elsewhere || log == self.state.mailbox || position == Position::START {
+        if elsewhere {
+            return Ok(Fate::Misaddressed);
+        }
+        if position == Position::START {
             return Ok(Fate::Forged);
         }
         if let Some(group) = known.filter(|group| package.asked.is_none() && !group.is_over()) {

@@ -100,8 +100,8 @@ impl Recipe {
         Ok(CascadingCipherManager::builder().layers(self.layers_of(identity, role)?))
     }
 
-    /// The layers of this recipe, bottom first, with fresh keys of a person of this name: for a program that
-    /// drives a [`ManagerBuilder`] itself. `founds` is the name of a group to found; without one the layers wait
+    /// The layers of this recipe, bottom first, with fresh keys of a person of this name, which is in the clear of
+    /// its MLS key packages: for a program that drives a [`ManagerBuilder`] itself. `founds` is the name of a group to found; without one the layers wait
     /// for an invitation.
     ///
     /// # Errors
@@ -111,7 +111,8 @@ impl Recipe {
         person: &str,
         founds: Option<&str>,
     ) -> Result<Vec<Box<dyn CipherLayer>>, Fault> {
-        let identity = Identity::generate(Profile::new(person), self.clone())?;
+        let profile = Profile::new(person);
+        let identity = Identity::with_credential(profile, self.clone(), person)?;
         self.layers_of(&identity, founds.map_or(Role::Invited, Role::Founder))
     }
 
@@ -209,7 +210,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn generate(recipe: &Recipe, name: &str) -> Result<Self, Fault> {
+    pub(crate) fn generate(recipe: &Recipe, credential: &str) -> Result<Self, Fault> {
         let curve = recipe.layers.iter().find_map(|kind| match kind {
             LayerKind::DhX25519 => Some(Curve::X25519),
             LayerKind::DhP256 => Some(Curve::P256),
@@ -222,7 +223,10 @@ impl Keys {
                 .then(|| HybridKeyPair::generate(ParameterSet::MlKem768))
                 .transpose()?,
             signal: recipe.has(LayerKind::Signal).then(IdentityKeyPair::generate).transpose()?,
-            mls: recipe.has(LayerKind::Mls).then(|| MlsIdentity::generate(name)).transpose()?,
+            mls: recipe
+                .has(LayerKind::Mls)
+                .then(|| MlsIdentity::generate(credential))
+                .transpose()?,
         })
     }
 }

@@ -308,12 +308,13 @@ pub(crate) struct RestoredGroup {
     pub(crate) mls_group: Option<Vec<u8>>,
 }
 
-/// An event, as it is stored.
+/// An event, as it is stored. Members are in it by their ids: names come from their certificates when it is
+/// told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EventRecord {
     Message {
         group: GroupId,
-        from: PersonRecord,
+        from: [u8; 32],
         message: OperationId,
         position: Position,
         #[serde(with = "serde_bytes")]
@@ -339,16 +340,16 @@ pub(crate) enum EventRecord {
     },
     Joined {
         group: GroupId,
-        person: PersonRecord,
+        person: [u8; 32],
     },
     Left {
         group: GroupId,
-        person: PersonRecord,
+        person: [u8; 32],
         myself: bool,
     },
     KeysChanged {
         group: GroupId,
-        person: Option<PersonRecord>,
+        person: Option<[u8; 32]>,
     },
     Unreadable {
         log: LogId,
@@ -395,14 +396,14 @@ pub(crate) enum EventRecord {
     },
     DeviceAdded {
         person: PersonId,
-        device: PersonRecord,
+        device: [u8; 32],
     },
     DeviceRevoked {
         person: PersonId,
-        device: PersonRecord,
+        device: [u8; 32],
     },
     ConflictingClaims {
-        device: PersonRecord,
+        device: [u8; 32],
         people: [PersonId; 2],
     },
     JoinRequested {
@@ -422,12 +423,15 @@ pub(crate) enum EventRecord {
         link: JoinLinkId,
         group: GroupId,
     },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PersonRecord {
-    pub(crate) id: [u8; 32],
-    pub(crate) name: Option<String>,
+    Introduced {
+        group: GroupId,
+        members: Vec<[u8; 32]>,
+    },
+    Renamed {
+        person: PersonId,
+        from: String,
+        to: String,
+    },
 }
 
 /// What is known of a member's coming back.

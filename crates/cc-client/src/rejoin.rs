@@ -1,5 +1,7 @@
 //! Falling out of step with a group, and coming back; and what any member may do, done by one.
 
+use std::collections::BTreeSet;
+
 use cc_core::{MemberId, Opaque};
 use sha2::{Digest as _, Sha256};
 
@@ -10,8 +12,8 @@ use crate::{
     person,
     recipe::Role,
     records::{
-        self, Asked, EventRecord, PackageRecord, PersonRecord, Queued, RequestRecord,
-        RestoredGroup, ReturnRecord, Standing, Work,
+        self, Asked, EventRecord, PackageRecord, Queued, RequestRecord, RestoredGroup,
+        ReturnRecord, Standing, Work,
     },
     seat,
 };
@@ -36,7 +38,7 @@ impl Client {
     pub(crate) fn drop_readmissions(
         &mut self,
         group: &GroupId,
-        added: &[PersonRecord],
+        added: &[[u8; 32]],
     ) -> Result<(), Fault> {
         if added.is_empty() {
             return Ok(());
@@ -47,7 +49,7 @@ impl Client {
             for offer in offers {
                 let bundle = seat::read_offer(&offer)?.bundle;
                 let id = seat::package_member(self.group_seat(group)?, bundle.as_slice());
-                if id.is_ok_and(|id| added.iter().all(|person| person.id != *id.as_bytes())) {
+                if id.is_ok_and(|id| !added.contains(id.as_bytes())) {
                     waits.push(offer);
                 }
             }
@@ -267,7 +269,7 @@ impl Client {
     }
 
     /// The mailboxes of the other members, in an order of this member's own: those that they told, or else those
-    /// at which this member invited them.
+    /// at which this member invited them. And those of this person's other devices, which may have come since.
     fn helpers(&mut self, group: &GroupId) -> Result<Vec<LogId>, Fault> {
         let members = match self.state.group(group)?.standing {
             Standing::Restored(_) => Vec::new(),
@@ -276,8 +278,10 @@ impl Client {
         let restored = if members.is_empty() { self.restored(group)?.members } else { Vec::new() };
         let members = members.into_iter().chain(restored.into_iter().map(MemberId::from_bytes));
         let own = self.identity.id;
+        let devices = self.state.own_contact()?.devices.into_iter().map(MemberId::from_bytes);
+        let members: BTreeSet<MemberId> = members.chain(devices).collect();
         let mut helpers = Vec::new();
-        for member in members.filter(|member| *member != own) {
+        for member in members.into_iter().filter(|member| *member != own) {
             let mailbox = match self.state.device(member.as_bytes())? {
                 Some(device) => device.revocation.is_none().then_some(device.mailbox),
                 None => self.return_record(group, member.as_bytes())?.invited_at,
@@ -352,15 +356,15 @@ impl Client {
     pub(crate) fn note_additions(
         &mut self,
         group: &GroupId,
-        added: &[PersonRecord],
+        added: &[[u8; 32]],
         position: Position,
     ) -> Result<(), Fault> {
         let scope = records::returns(group);
         for person in added {
-            let known = self.return_record(group, &person.id)?;
+            let known = self.return_record(group, person)?;
             let record =
                 ReturnRecord { added_at: position, asked_since: false, queued: None, ..known };
-            self.state.put(&scope, person.id, &record)?;
+            self.state.put(&scope, *person, &record)?;
         }
         Ok(())
     }

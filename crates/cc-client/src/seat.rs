@@ -11,11 +11,11 @@ use cc_manager::{
 use cc_mls_layer::{MlsLayer, key_package_signature_key};
 
 use crate::{
-    AccessToken, Fault, GroupId, Now, Person,
+    AccessToken, Fault, GroupId, Now,
     command::MAX_TITLE_LEN,
     frame::{self, KeyPackageOffer},
     introduction::Roster,
-    records::{PersonRecord, Work},
+    records::Work,
 };
 
 /// What each layer did with a message.
@@ -33,7 +33,7 @@ pub(crate) fn read_offer(bytes: &[u8]) -> Result<KeyPackageOffer, Fault> {
 /// What an item was to the stack.
 pub(crate) enum Opened {
     Message {
-        sender: PersonRecord,
+        sender: [u8; 32],
         epoch: Option<u64>,
         bytes: Vec<u8>,
     },
@@ -51,9 +51,9 @@ pub(crate) enum Opened {
 
 /// A change that is in force.
 pub(crate) struct Outcome {
-    pub(crate) committer: Option<PersonRecord>,
-    pub(crate) added: Vec<PersonRecord>,
-    pub(crate) removed: Vec<PersonRecord>,
+    pub(crate) committer: Option<[u8; 32]>,
+    pub(crate) added: Vec<[u8; 32]>,
+    pub(crate) removed: Vec<[u8; 32]>,
     pub(crate) removed_self: bool,
     /// Nobody came and nobody went.
     pub(crate) update: bool,
@@ -74,10 +74,6 @@ pub(crate) enum Staged {
 
 pub(crate) fn epoch(seat: &CascadingCipherManager) -> u64 {
     seat.epoch().unwrap_or(0)
-}
-
-pub(crate) fn members(seat: &CascadingCipherManager) -> Vec<Person> {
-    seat.members().into_iter().map(|member| Person::new(member.id, member.name)).collect()
 }
 
 pub(crate) fn member_ids(seat: &CascadingCipherManager) -> Vec<MemberId> {
@@ -112,13 +108,8 @@ pub(crate) fn open(
     group: &GroupId,
     wire: &[u8],
 ) -> Result<Opened, Fault> {
-    // Who goes has no name afterwards.
-    let before = match Kind::of(wire) {
-        Ok(Kind::Commit) => members(seat),
-        _ => Vec::new(),
-    };
     let incoming = seat.receive_with(wire, group.as_bytes())?;
-    Ok(opened(seat, &before, incoming))
+    Ok(opened(seat, incoming))
 }
 
 /// Opens messages that follow one another in the group's log, as [`open`] does one by one, and has the stack
@@ -133,21 +124,20 @@ pub(crate) fn open_messages(
     let wires = wires.iter().map(Opaque::as_slice);
     let received = seat.receive_all_reporting(wires, group.as_bytes(), report)?;
     let received = received.into_iter().zip(reports);
-    received.map(|(incoming, report)| Ok((opened(seat, &[], incoming?), report))).collect()
+    received.map(|(incoming, report)| Ok((opened(seat, incoming?), report))).collect()
 }
 
-fn opened(seat: &CascadingCipherManager, before: &[Person], incoming: Incoming) -> Opened {
+fn opened(seat: &CascadingCipherManager, incoming: Incoming) -> Opened {
     match incoming {
         Incoming::Message(message) => {
             let Some(sender) = message.sender() else { return Opened::Forged };
             if Some(sender) == seat.member_id() {
                 return Opened::Own;
             }
-            let name = message.sender_name().map(str::to_owned);
-            let (sender, epoch) = (PersonRecord::new(&sender, name), message.epoch());
+            let (sender, epoch) = (*sender.as_bytes(), message.epoch());
             Opened::Message { sender, epoch, bytes: message.into_bytes() }
         }
-        Incoming::Commit(summary) => Opened::Change(outcome(before, seat, &summary)),
+        Incoming::Commit(summary) => Opened::Change(outcome(&summary)),
         Incoming::Proposal(proposed) => match proposed.proposal {
             Proposal::Leave => Opened::LeaveRequest,
             _ => Opened::OtherRequest,
@@ -240,11 +230,10 @@ pub(crate) fn confirm(
     seat: &mut CascadingCipherManager,
     change: [u8; 16],
 ) -> Result<(Outcome, Option<Vec<u8>>), Fault> {
-    let before = members(seat);
     let staged = seat.staged_change().map(Change::id).filter(|id| *id.as_bytes() == change);
     let staged = staged.ok_or_else(|| StoreError::corrupt("the staged change is another one"))?;
     let confirmed = seat.confirm(staged)?;
-    Ok((outcome(&before, seat, &confirmed.summary), confirmed.welcome))
+    Ok((outcome(&confirmed.summary), confirmed.welcome))
 }
 
 /// Forgets the staged change, if there is one.
@@ -389,16 +378,12 @@ pub(crate) fn title(seat: &CascadingCipherManager) -> String {
     title.filter(|title| title.len() <= MAX_TITLE_LEN).unwrap_or_default()
 }
 
-fn outcome(before: &[Person], seat: &CascadingCipherManager, summary: &ChangeSummary) -> Outcome {
-    let after = members(seat);
-    let named = |id: &MemberId| {
-        let known = after.iter().chain(before).find(|person| person.id == *id);
-        PersonRecord::new(id, known.and_then(|person| person.name.clone()))
-    };
+fn outcome(summary: &ChangeSummary) -> Outcome {
+    let ids = |ids: &[MemberId]| ids.iter().map(|id| *id.as_bytes()).collect();
     Outcome {
-        committer: summary.committer.as_ref().map(named),
-        added: summary.added.iter().map(named).collect(),
-        removed: summary.removed.iter().map(named).collect(),
+        committer: summary.committer.map(|id| *id.as_bytes()),
+        added: ids(&summary.added),
+        removed: ids(&summary.removed),
         removed_self: summary.removed_self,
         update: summary.added.is_empty() && summary.removed.is_empty(),
         superseded: summary.superseded.is_some(),

@@ -1,4 +1,4 @@
-//! What user interfaces show of the groups, without waiting for the client.
+//! What user interfaces show of groups and people, without waiting for the client.
 //!
 //! What a view needs of a group's stack is kept in a record, written by the commit that changes it, so that
 //! no stack is opened to show a group.
@@ -12,18 +12,18 @@ use cc_core::{MemberId, store::StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Client, Fault, GroupId, GroupView, Person, Position,
-    records::{self, GroupRecord, PersonRecord, Standing},
+    Client, Fault, GroupId, GroupView, Person, PersonId, PersonView, Position,
+    records::{self, GroupRecord, Standing},
     seat,
 };
 
-/// The groups as the last call to the client left them, for any number of threads.
+/// Groups and people as the last call to the client left them, for any number of threads.
 ///
 /// Looking never waits for what the client does: for sealing, opening or the store. Clones show the same.
 #[derive(Debug, Clone)]
 pub struct Views(Arc<RwLock<Arc<Snapshot>>>);
 
-/// All groups of a client at one moment. It does not change any more.
+/// All groups and people of a client at one moment. It does not change any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -31,10 +31,20 @@ pub struct Snapshot {
     pub me: Person,
     /// The groups that this person is in, or was.
     pub groups: BTreeMap<GroupId, Arc<GroupView>>,
+    /// Everybody of whom a device was seen, oneself included.
+    pub people: BTreeMap<PersonId, Arc<PersonView>>,
+}
+
+/// What a commit changes in the [`Snapshot`].
+#[derive(Default)]
+pub(crate) struct Changed {
+    groups: Vec<Arc<GroupView>>,
+    /// `None` for somebody who is gone.
+    people: Vec<(PersonId, Option<Arc<PersonView>>)>,
 }
 
 impl Views {
-    /// All groups as they are now. Costs a count, however many there are.
+    /// All groups and people as they are now. Costs a count, however many there are.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         // Nothing is left half done within this lock.
@@ -47,15 +57,27 @@ impl Views {
         self.snapshot().groups.get(id).cloned()
     }
 
-    fn publish(&self, me: Person, changed: Vec<Arc<GroupView>>) {
-        if changed.is_empty() {
+    /// One person as it is now.
+    #[must_use]
+    pub fn person(&self, id: &PersonId) -> Option<Arc<PersonView>> {
+        self.snapshot().people.get(id).cloned()
+    }
+
+    fn publish(&self, me: Person, changed: Changed) {
+        if changed.groups.is_empty() && changed.people.is_empty() {
             return;
         }
         let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // Copied (pointers only) where somebody still looks at the last one.
         let snapshot = Arc::make_mut(&mut now);
         snapshot.me = me;
-        snapshot.groups.extend(changed.into_iter().map(|view| (view.id, view)));
+        snapshot.groups.extend(changed.groups.into_iter().map(|view| (view.id, view)));
+        for (id, view) in changed.people {
+            match view {
+                Some(view) => drop(snapshot.people.insert(id, view)),
+                None => drop(snapshot.people.remove(&id)),
+            }
+        }
     }
 }
 
@@ -63,7 +85,7 @@ impl Views {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ViewRecord {
     of: Version,
-    members: Vec<PersonRecord>,
+    members: Vec<[u8; 32]>,
     authenticator: Option<[u8; 32]>,
 }
 
@@ -83,8 +105,6 @@ pub(crate) struct ViewState {
     views: Option<Views>,
     /// The store was changed by another process: all is to be shown anew.
     reload: bool,
-    /// Groups in which members said who they are.
-    pub(crate) introduced: BTreeSet<GroupId>,
 }
 
 impl ViewState {
@@ -96,8 +116,8 @@ impl ViewState {
 }
 
 impl Client {
-    /// The groups as they are after each commit, for threads that show them. The first call reads what the
-    /// views of all groups need; from then on each commit shows what it changed.
+    /// Groups and people as they are after each commit, for threads that show them. The first call reads what the
+    /// views of all of them need; from then on each commit shows what it changed.
     ///
     /// # Errors
     /// [`Fault::Store`].
@@ -106,7 +126,11 @@ impl Client {
             if let Some(views) = &client.view_state.views {
                 return Ok(views.clone());
             }
-            let snapshot = Snapshot { me: client.me(), groups: client.all_views()? };
+            let (groups, people) = (client.all_views()?, BTreeMap::new());
+            let mut snapshot = Snapshot { me: client.me(), groups, people };
+            for id in client.people()? {
+                snapshot.people.extend(client.shown_person(&id)?.map(|view| (id, view)));
+            }
             let views = Views(Arc::new(RwLock::new(Arc::new(snapshot))));
             Ok(client.view_state.views.insert(views).clone())
         })
@@ -122,36 +146,67 @@ impl Client {
     }
 
     /// Writes what views need of the stacks of these groups, where it changed, and gives the views that are
-    /// to be shown once the commit is in force.
+    /// to be shown once the commit is in force: of the groups, of the people, and of groups with these people.
     pub(crate) fn prepare_views(
         &mut self,
         changed: &BTreeSet<GroupId>,
-    ) -> Result<Vec<Arc<GroupView>>, Fault> {
+        changed_people: &BTreeSet<PersonId>,
+    ) -> Result<Changed, Fault> {
         for id in changed {
             self.write_view(id)?;
         }
-        if changed.is_empty() && !self.view_state.reload {
-            return Ok(Vec::new());
+        if changed.is_empty() && changed_people.is_empty() && !self.view_state.reload {
+            return Ok(Changed::default());
         }
-        let Some(views) = &self.view_state.views else { return Ok(Vec::new()) };
-        if core::mem::take(&mut self.view_state.reload) {
-            return Ok(self.all_views()?.into_values().collect());
-        }
-        let introduced = core::mem::take(&mut self.view_state.introduced);
+        let Some(views) = &self.view_state.views else { return Ok(Changed::default()) };
         let last = views.snapshot();
-        let mut prepared = Vec::new();
-        for id in changed {
+        if core::mem::take(&mut self.view_state.reload) {
+            let groups = self.all_views()?.into_values().collect();
+            let known = last.people.keys().copied().chain(self.people()?);
+            let people = self.shown_people(known)?;
+            return Ok(Changed { groups, people });
+        }
+        let people = self.shown_people(changed_people.iter().copied())?;
+        let renamed = self.groups_of(&last, &people);
+        let mut groups = Vec::new();
+        for id in changed.union(&renamed) {
             if let Some(record) = self.state.groups.get(id) {
-                let last = last.groups.get(id).filter(|_| !introduced.contains(id));
+                let last = last.groups.get(id).filter(|_| !renamed.contains(id));
                 let last = last.map(Arc::as_ref);
-                prepared.push(Arc::new(self.view(id, record, last)?));
+                groups.push(Arc::new(self.view(id, record, last)?));
             }
         }
-        Ok(prepared)
+        Ok(Changed { groups, people })
+    }
+
+    fn shown_people(
+        &self,
+        ids: impl Iterator<Item = PersonId>,
+    ) -> Result<Vec<(PersonId, Option<Arc<PersonView>>)>, Fault> {
+        ids.map(|id| Ok((id, self.shown_person(&id)?))).collect()
+    }
+
+    /// The groups in which the snapshot shows devices of these people as they were before, or without a name.
+    fn groups_of(
+        &self,
+        last: &Snapshot,
+        people: &[(PersonId, Option<Arc<PersonView>>)],
+    ) -> BTreeSet<GroupId> {
+        let before = people.iter().filter_map(|(id, _)| last.people.get(id));
+        let now = people.iter().filter_map(|(_, view)| view.as_ref());
+        let devices: BTreeSet<MemberId> =
+            before.chain(now).flat_map(|view| &view.devices).map(|device| device.id).collect();
+        if devices.is_empty() {
+            return BTreeSet::new();
+        }
+        let groups = last.groups.values();
+        let with =
+            groups.filter(|group| group.members.iter().any(|member| devices.contains(&member.id)));
+        with.map(|group| group.id).collect()
     }
 
     /// The commit is in force.
-    pub(crate) fn show_views(&self, prepared: Vec<Arc<GroupView>>) {
+    pub(crate) fn show_views(&self, prepared: Changed) {
         if let Some(views) = &self.view_state.views {
             views.publish(self.me(), prepared);
         }
@@ -160,8 +215,7 @@ impl Client {
     /// Who was in a group when its view was written last.
     pub(crate) fn known_members(&self, group: &GroupId) -> Result<Vec<[u8; 32]>, Fault> {
         let view: Option<ViewRecord> = self.state.get(&records::views(), group.as_bytes())?;
-        let members = view.map(|view| view.members).unwrap_or_default();
-        Ok(members.into_iter().map(|member| member.id).collect())
+        Ok(view.map(|view| view.members).unwrap_or_default())
     }
 
     fn write_view(&mut self, id: &GroupId) -> Result<(), Fault> {
@@ -187,11 +241,10 @@ impl Client {
         if known.as_ref() == Some(&of) {
             return Ok(());
         }
-        let members = seat::members(stack);
-        let members = members.into_iter().map(|member| PersonRecord::new(&member.id, member.name));
+        let members = seat::member_ids(stack);
         let record = ViewRecord {
             of: of.clone(),
-            members: members.collect(),
+            members: members.iter().map(|id| *id.as_bytes()).collect(),
             authenticator: stack.epoch_authenticator(),
         };
         self.view_state.versions.insert(*id, of);
@@ -230,7 +283,7 @@ impl Client {
                 let missing = || StoreError::corrupt("a group has no view");
                 let ViewRecord { of, members, authenticator } = record.ok_or_else(missing)?;
                 let members = members.into_iter().map(|member| {
-                    let mut member = Person::new(MemberId::from_bytes(member.id), member.name);
+                    let mut member = Person::new(member);
                     self.describe(&mut member)?;
                     Ok(member)
                 });

@@ -13,7 +13,7 @@ use cc_core::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    EventId, Fault, GroupId, LogId, Position, RequestId,
+    EventId, Fault, GroupId, LogId, PersonId, Position, RequestId,
     arrival::Arrival,
     contact::{self, DeviceRecord, OwnPerson},
     identity::Identity,
@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) own: OwnPerson,
     /// Groups whose record is to be written.
     pub(crate) changed: BTreeSet<GroupId>,
+    /// People whose views are to be shown anew.
+    pub(crate) changed_people: BTreeSet<PersonId>,
     /// Requests that were made.
     pub(crate) added: Vec<RequestId>,
     /// What waits in groups.
@@ -126,6 +128,7 @@ impl State {
             arrivals,
             own,
             changed,
+            changed_people: BTreeSet::new(),
             added,
             queues: Queues::default(),
             operations: None,

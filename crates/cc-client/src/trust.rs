@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use cc_core::{MemberId, SecretBytes};
+use cc_primitives::ed25519::SigningKey;
 
 use crate::{
-    Client, Fault, GroupId, OperationId, Person, PersonId, Position, SafetyNumber, Trust,
-    contact::{self, ContactRecord, PERSON_KEY},
-    device::{DeviceBody, RevocationBody},
+    Client, Fault, GroupId, OperationId, PersonId, Position, SafetyNumber, Trust,
+    contact::{ContactRecord, DeviceRecord, OwnPerson, PERSON_KEY},
+    device::{DeviceBody, MAX_NAME_LEN, RevocationBody},
     frame,
     person::new_key,
     records::{EventRecord, Standing, Work},
@@ -15,60 +16,7 @@ use crate::{
     state::State,
 };
 
-/// A person, with all devices that are known of it, as one contact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PersonView {
-    /// Who.
-    pub id: PersonId,
-    /// What the person calls itself.
-    pub name: String,
-    /// The devices that are not revoked.
-    pub devices: Vec<Person>,
-    /// How far this person is trusted. Of oneself: [`Trust::Verified`].
-    pub trust: Trust,
-    /// Groups that this client and the person are both in.
-    pub groups: Vec<GroupId>,
-}
-
 impl Client {
-    /// A contact, or oneself. Looks into every group: the cost grows with their number.
-    ///
-    /// # Errors
-    /// [`Fault::NoSuchPerson`] for one of whom no device was seen, [`Fault::Store`].
-    pub fn person(&mut self, id: &PersonId) -> Result<PersonView, Fault> {
-        self.transact(|client| {
-            let contact = client.state.contact(id)?.ok_or(Fault::NoSuchPerson(*id))?;
-            let mut devices = Vec::new();
-            for member in &contact.devices {
-                let mut device = Person::new(MemberId::from_bytes(*member), None);
-                client.describe(&mut device)?;
-                devices.extend(device.person.is_some().then_some(device));
-            }
-            let members = contact.devices.iter().map(|member| MemberId::from_bytes(*member));
-            let members: BTreeSet<MemberId> = members.collect();
-            let mut groups = Vec::new();
-            for group in client.groups().collect::<Vec<_>>() {
-                if client.has_member(&group, &members)? {
-                    groups.push(group);
-                }
-            }
-            let own = *id == client.state.own.id;
-            let trust = if own { Trust::Verified } else { contact.trust };
-            Ok(PersonView { id: *id, name: contact.name, devices, trust, groups })
-        })
-    }
-
-    /// Everybody of whom a device was seen, oneself included.
-    ///
-    /// # Errors
-    /// [`Fault::Store`].
-    pub fn people(&self) -> Result<Vec<PersonId>, Fault> {
-        let people = self.state.list::<ContactRecord>(&contact::people(), usize::MAX)?;
-        let ids = people.into_iter().filter_map(|(key, _)| key.try_into().ok());
-        Ok(ids.map(PersonId::from_bytes).collect())
-    }
-
     /// The numbers were compared, and are the same.
     pub(crate) fn verify_person(
         &mut self,
@@ -143,17 +91,14 @@ impl Client {
     pub(crate) fn replace_keys(&mut self) -> Result<(), Fault> {
         let (old, new) = (self.person_key()?, new_key()?);
         let mut contact = self.state.own_contact()?;
-        let serial = self.state.next_serial()?;
         let keys = contact.keys()?.replaced(&old, &new).ok_or(Fault::TooLong)?;
         contact.keys = frame::encode(&keys)?;
         self.state.put_secret(PERSON_KEY, SecretBytes::new(new.seed().expose().to_vec()))?;
         let id = self.state.own.id;
         let generation = keys.generation();
+        self.renew_certificates(&contact, &new, |body| body.generation = generation)?;
         for member in &contact.devices {
             let Some(mut device) = self.state.device(member)? else { continue };
-            let certificate = device.certificate()?;
-            let body = DeviceBody { generation, serial, ..certificate.body.clone() };
-            device.certificate = frame::encode(&certificate.renew(&new, body)?)?;
             if let Some(revocation) = device.revocation()? {
                 let body = RevocationBody { generation, ..revocation.body };
                 device.revocation = Some(frame::encode(&body.sign(&new)?)?);
@@ -167,6 +112,40 @@ impl Client {
         }
         self.state.put_contact(&id, &contact)?;
         self.introduce_everywhere()
+    }
+
+    /// This person is called otherwise from now on: by all its certificates, which others are told.
+    pub(crate) fn rename(&mut self, name: String) -> Result<(), Fault> {
+        if name.len() > MAX_NAME_LEN {
+            return Err(Fault::TooLong);
+        }
+        let (key, mut contact) = (self.person_key()?, self.state.own_contact()?);
+        self.renew_certificates(&contact, &key, |body| body.person_name = name.as_bytes().into())?;
+        contact.name.clone_from(&name);
+        let own = OwnPerson { name, ..self.state.own.clone() };
+        self.state.put_contact(&own.id, &contact)?;
+        self.state.set_own_person(own)?;
+        self.introduce_everywhere()
+    }
+
+    /// Signs the certificates of all devices of this person anew, as later ones.
+    fn renew_certificates(
+        &mut self,
+        contact: &ContactRecord,
+        key: &SigningKey,
+        change: impl Fn(&mut DeviceBody),
+    ) -> Result<(), Fault> {
+        let serial = self.state.next_serial()?;
+        for member in &contact.devices {
+            let Some(device) = self.state.device(member)? else { continue };
+            let certificate = device.certificate()?;
+            let mut body = DeviceBody { serial, ..certificate.body.clone() };
+            change(&mut body);
+            let renewed = DeviceRecord::new(&certificate.renew(key, body)?)?;
+            let device = DeviceRecord { revocation: device.revocation, ..renewed };
+            self.state.put_device(member, &device)?;
+        }
+        Ok(())
     }
 
     /// A device of this person is no longer one: it leaves all groups, and everybody is told.

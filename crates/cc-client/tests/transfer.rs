@@ -107,7 +107,8 @@ fn a_restored_person_is_back_in_all_groups_without_an_old_ratchet() {
     exchange(&mut [&mut new, bob, charlie], &mut service, groups[2], "again");
     // One contact as before, for both sides.
     let view = new.client.person(&bobs).unwrap();
-    assert_eq!((view.trust, view.groups.len()), (Trust::Verified, 3));
+    assert_eq!(view.trust, Trust::Verified);
+    assert_eq!(new.client.views().unwrap().snapshot().groups_with(&bobs).count(), 3);
     let view = bob.client.person(&me.person.unwrap()).unwrap();
     assert_eq!((view.trust, view.devices.len()), (Trust::Pinned, 1));
     assert!(bob.events.iter().all(|event| !matches!(event, Event::TrustChanged { .. })));
@@ -209,4 +210,37 @@ fn only_the_key_opens_an_export() {
     assert!(matches!(restored, Err(Fault::Export)));
     let restored = Client::restore(Disk::default(), &export, &mut password, now).unwrap();
     assert_eq!(restored.me(), alice.client.me());
+}
+
+#[test]
+fn a_device_of_ones_own_helps_where_all_others_that_were_known_have_left() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut laptop, mut bob] = ["Alice", "Laptop", "Bob"].map(Person::new);
+    let submit = |person: &mut Person, command: Command| {
+        person.client.submit(OperationId::random().unwrap(), command).unwrap();
+    };
+    // The two devices know one another, but the laptop is not in the group with Bob.
+    alice.client.found("Mine").unwrap();
+    let offer = laptop.client.offer_device(laptop.now, 1).unwrap();
+    submit(&mut alice, Command::Link(offer));
+    settle(&mut [&mut alice, &mut laptop], &mut service);
+    alice.client.set_devices_follow(false);
+    let group = group_of(&mut [&mut bob, &mut alice], &mut service);
+    let key = AesKey::generate().unwrap();
+    let export = alice.client.export(&key, true).unwrap();
+    // It comes after the export, and then Bob leaves.
+    let package = laptop.client.key_packages(laptop.now, 1).unwrap().remove(0);
+    bob.client.invite(group, package).unwrap();
+    settle(&mut [&mut bob, &mut laptop], &mut service);
+    submit(&mut bob, Command::Leave(group));
+    settle(&mut [&mut laptop, &mut bob], &mut service);
+    settle(&mut [&mut laptop, &mut bob], &mut service);
+    assert_eq!(laptop.client.group(&group).unwrap().members.len(), 2);
+
+    let disk = Disk::default();
+    let client = Client::restore(disk.clone(), &export, &key, alice.now).unwrap();
+    let mut new = Person::restored("Alice", disk, client, alice.now);
+    settle(&mut [&mut new, &mut laptop], &mut service);
+    let [here, there] = [&new, &laptop].map(|person| person.client.group(&group).unwrap());
+    assert!(here.in_step && here.authenticator == there.authenticator);
 }

@@ -13,7 +13,10 @@ use std::{
     },
 };
 
-use cc_client::{Client, Command, Fault, MemoryService, OperationId, Profile, Recipe, Views};
+use cc_client::{
+    Client, Command, Fault, MemoryService, OperationId, PersonId, PersonView, Profile, Recipe,
+    Snapshot, Trust, Views,
+};
 use cc_core::{
     SecretBytes,
     store::{Batch, MemoryStore, Scope, Store, StoreError},
@@ -22,6 +25,8 @@ use common::{Person, group_of, settle};
 
 const fn shared_by_threads<T: Clone + Send + Sync + 'static>() {}
 const _: () = shared_by_threads::<Views>();
+const _: () = shared_by_threads::<Snapshot>();
+const _: () = shared_by_threads::<PersonView>();
 
 /// Tells that a commit began, and waits until it may go on.
 type Gate = (mpsc::Sender<()>, mpsc::Receiver<()>);
@@ -178,4 +183,92 @@ fn what_another_process_did_is_shown_after_the_fence() {
     first.send(group, "now").unwrap();
     assert!(views.group(&group).unwrap().cursor > cursor);
     assert_eq!(*views.group(&group).unwrap(), first.group(&group).unwrap());
+}
+
+/// What the snapshot has is what the client says, of everybody and every group.
+fn shows_what_is(person: &Person, views: &Views) {
+    let snapshot = views.snapshot();
+    assert_eq!(snapshot.me, person.client.me());
+    let mut people: Vec<PersonId> = person.client.people().unwrap();
+    people.sort_unstable();
+    assert!(snapshot.people.keys().eq(&people), "{}", person.name);
+    let own = person.client.me().person.unwrap();
+    for id in people {
+        assert_eq!(*snapshot.people[&id], person.client.person(&id).unwrap());
+        let number = (id != own).then(|| person.client.safety_number(&id).unwrap());
+        assert_eq!(snapshot.safety_number(&id), number);
+    }
+    for (id, view) in &snapshot.groups {
+        assert_eq!(**view, person.client.group(id).unwrap(), "{}", person.name);
+    }
+}
+
+#[test]
+fn views_follow_people() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut laptop, mut bob, mut carol] =
+        ["Alice", "Laptop", "Bob", "Carol"].map(Person::new);
+    let everybody = [&mut alice, &mut laptop, &mut bob, &mut carol];
+    let views = everybody.map(|person| person.client.views().unwrap());
+    let [_, of_laptop, of_bob, _] = &views;
+    macro_rules! settled {
+        () => {
+            settle(&mut [&mut alice, &mut laptop, &mut bob, &mut carol], &mut service);
+            for (person, views) in [&alice, &laptop, &bob, &carol].into_iter().zip(&views) {
+                shows_what_is(person, views);
+            }
+        };
+    }
+    let submit = |person: &mut Person, command: Command| {
+        person.client.submit(OperationId::random().unwrap(), command).unwrap();
+    };
+    assert_eq!(of_bob.snapshot().people.len(), 1, "oneself");
+    let both = group_of(&mut [&mut alice, &mut bob], &mut service);
+    group_of(&mut [&mut bob, &mut alice, &mut carol], &mut service);
+    settled!();
+    let alices = alice.client.me().person.unwrap();
+    assert_eq!(of_bob.person(&alices).unwrap().trust, Trust::Pinned);
+    assert_eq!(of_bob.snapshot().groups_with(&alices).count(), 2);
+
+    let number = of_bob.snapshot().safety_number(&alices).unwrap();
+    submit(&mut bob, Command::Verify(alices, number.clone()));
+    assert_eq!(of_bob.person(&alices).unwrap().trust, Trust::Verified, "with the commit");
+    settled!();
+    // A name is another one in all groups, with the message of one.
+    let before = of_bob.snapshot();
+    submit(&mut alice, Command::Rename("Alicia".into()));
+    settled!();
+    assert_eq!(of_bob.person(&alices).unwrap().name, "Alicia");
+    for group in of_bob.snapshot().groups_with(&alices) {
+        assert!(group.members.iter().any(|member| member.name.as_deref() == Some("Alicia")));
+    }
+    assert_eq!(before.people[&alices].name, "Alice", "a snapshot does not change");
+
+    let laptops = laptop.client.me().person.unwrap();
+    let offer = laptop.client.offer_device(laptop.now, 2).unwrap();
+    submit(&mut alice, Command::Link(offer));
+    settled!();
+    assert_eq!(of_bob.person(&alices).unwrap().devices.len(), 2);
+    assert_eq!((of_laptop.person(&laptops), of_laptop.snapshot().me.person), (None, Some(alices)));
+    submit(&mut alice, Command::Revoke(laptop.client.me().id));
+    submit(&mut alice, Command::ReplaceKeys);
+    settled!();
+    let view = of_bob.person(&alices).unwrap();
+    assert_eq!((view.devices.len(), view.trust), (1, Trust::Changed));
+    assert_ne!(of_bob.snapshot().safety_number(&alices).unwrap(), number);
+    submit(&mut bob, Command::AcceptChange(alices));
+    settled!();
+
+    // What changes nobody costs nobody's view; and the first look after a start shows the same.
+    let before = of_bob.snapshot();
+    bob.client.send(both, "hello").unwrap();
+    settled!();
+    let after = of_bob.snapshot();
+    for (id, view) in &after.people {
+        assert!(Arc::ptr_eq(view, &before.people[id]));
+    }
+    bob.restart();
+    let again = bob.client.views().unwrap();
+    assert_eq!(again.snapshot().people, after.people);
+    shows_what_is(&bob, &again);
 }

@@ -74,6 +74,24 @@ pub enum NodeChange {
     Blanked,
 }
 
+impl TreeView {
+    /// Gives each member the name that an application knows it by, in the place of its credential's.
+    ///
+    /// # Errors
+    /// Of `name`; some members have theirs already then.
+    pub fn try_rename<E>(
+        &mut self,
+        mut name: impl FnMut(&MemberId) -> Result<Option<String>, E>,
+    ) -> Result<(), E> {
+        for node in &mut self.nodes {
+            if let TreeNode::Leaf(leaf) = node {
+                leaf.name = name(&leaf.member)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl MlsLayer {
     /// The ratchet tree of the present epoch; `None` without a group, and once removed.
     #[must_use]

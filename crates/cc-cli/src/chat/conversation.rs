@@ -141,7 +141,15 @@ impl Conversation {
         Some(match what {
             What::Message(message) => return self.said(message),
             What::Entered { title } => ItemKind::Notice(format!("You are in {title} now.")),
-            What::Joined { who } => ItemKind::Notice(format!("{} joined.", who.name)),
+            What::Joined { who } if who.is_introduced() => {
+                ItemKind::Notice(format!("{} joined.", who.name))
+            }
+            What::Joined { who } => {
+                ItemKind::Notice(format!("A new member ({}) joined.", who.name))
+            }
+            What::Introduced { .. } => {
+                ItemKind::Notice(format!("{}.", sentence(&show::text_of(what))))
+            }
             What::Left { myself: true, .. } => {
                 ItemKind::Warning("You are not in this group any more.".into())
             }
@@ -280,6 +288,9 @@ fn unreadable(position: Position, why: Unreadable) -> ItemKind {
         Unreadable::Unconfirmed => ItemKind::Warning(
             "An invitation to a group that its log does not know was REFUSED.".into(),
         ),
+        Unreadable::Misaddressed => ItemKind::Warning(
+            "An invitation to an address that is not its group's was REFUSED.".into(),
+        ),
     }
 }
 
@@ -317,7 +328,9 @@ pub(crate) fn general(what: &What) -> Option<ItemKind> {
         What::JoinRequested { .. } => {
             ItemKind::Notice(format!("{}. /requests shows who that is.", show::text_of(what)))
         }
-        What::JoinDeclined { .. } => ItemKind::Notice(format!("{}.", sentence(&show::text_of(what)))),
+        What::JoinDeclined { .. } | What::Renamed { .. } => {
+            ItemKind::Notice(format!("{}.", sentence(&show::text_of(what))))
+        }
         What::OwnKeysReplaced { .. } | What::NotDelivered { .. } | What::JoinLinkFull { .. } => {
             ItemKind::Warning(format!("{}.", sentence(&show::text_of(what))))
         }

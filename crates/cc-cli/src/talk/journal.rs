@@ -131,6 +131,11 @@ impl Draft {
             Event::Joined { group, person } => {
                 (Some(group), What::Joined { who: Who::from(&person) })
             }
+            Event::Introduced { group, members } => {
+                let members = members.iter().map(Who::from).collect();
+                (Some(group), What::Introduced { members })
+            }
+            Event::Renamed { person, from, to } => (None, What::Renamed { person, from, to }),
             Event::Left { group, person, myself } => {
                 (Some(group), What::Left { who: Who::from(&person), myself })
             }

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::untrusted_text::harmless;
 
+/// Members that one line names.
+const INTRODUCED: usize = 8;
+
 /// What a group is called; its id where that is not known.
 pub(crate) fn title(snapshot: &Snapshot, group: &GroupId) -> String {
     let known = snapshot.groups.get(group).map(|group| group.title.clone());
@@ -83,6 +86,13 @@ fn kind(entry: &Entry) -> (&'static str, Value) {
             ("join-declined", json!({ "request": request.to_string() }))
         }
         What::JoinLinkFull { link } => ("join-link-full", json!({ "link": link.to_string() })),
+        What::Introduced { members } => {
+            let members: Vec<_> = members.iter().map(who_json).collect();
+            ("introduced", json!({ "members": members }))
+        }
+        What::Renamed { person, from, to } => {
+            ("renamed", json!({ "person": person.to_string(), "from": from, "to": to }))
+        }
     }
 }
 
@@ -184,7 +194,12 @@ pub(crate) fn text_of(what: &What) -> String {
             format!("{}: {}{state}", name(&message.from), message_text(message))
         }
         What::Entered { title } => format!("you are in {}", harmless(title)),
-        What::Joined { who } => format!("{} is here now", name(who)),
+        What::Joined { who } if who.is_introduced() => format!("{} is here now", name(who)),
+        What::Joined { who } => format!("a new member ({}) is here now", name(who)),
+        What::Introduced { members } => introduced(members),
+        What::Renamed { from, to, .. } => {
+            format!("{} is called {} from now on", harmless(from), harmless(to))
+        }
         What::Left { myself: true, .. } => "you are not a member any more".to_owned(),
         What::Left { who, .. } => format!("{} is not here any more", name(who)),
         What::KeysChanged { who: Some(who) } => format!("{} has renewed its keys", name(who)),
@@ -233,6 +248,18 @@ pub(crate) fn text_of(what: &What) -> String {
     }
 }
 
+/// Who has said who it is, in a line.
+fn introduced(members: &[Who]) -> String {
+    let short = |who: &Who| who.member().to_string().chars().take(8).collect::<String>();
+    let name = |who: &Who| format!("{} ({})", harmless(&who.name), short(who));
+    let names: Vec<_> = members.iter().take(INTRODUCED).map(name).collect();
+    let names = names.join(", ");
+    match members.len().saturating_sub(INTRODUCED) {
+        0 => format!("members say who they are: {names}"),
+        more => format!("members say who they are: {names} and {more} more"),
+    }
+}
+
 fn message_text(message: &Message) -> String {
     match message.gone {
         Some(Gone::Deleted) => return "(deleted)".to_owned(),
@@ -276,6 +303,9 @@ const fn unreadable(why: Unreadable) -> (&'static str, &'static str) {
         Unreadable::Unconfirmed => {
             ("unconfirmed", "REFUSED: an invitation to a group that its log does not know")
         }
+        Unreadable::Misaddressed => {
+            ("misaddressed", "REFUSED: an invitation to an address that is not its group's")
+        }
     }
 }
 
@@ -309,6 +339,14 @@ mod tests {
         assert!(!text.contains('\u{1b}'), "{text}");
         let (kind, text) = told(What::RolledBack { from: Position(7), to: Position(3) });
         assert!(kind == "rolled-back" && text.contains("an old copy"), "{text}");
+        let who = |name: &str| Who { device: [7; 32], person: None, name: name.to_owned() };
+        let members = vec![who("Bob\u{1b}[2J"); 10];
+        let (kind, text) = told(What::Introduced { members });
+        assert_eq!(kind, "introduced");
+        assert!(text.contains("(07070707)") && text.ends_with("and 2 more"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        let (kind, text) = told(What::Joined { who: who("07070707") });
+        assert!(kind == "joined" && text == "a new member (07070707) is here now", "{text}");
         for (conflicting, word) in [(false, "stolen"), (true, "thief")] {
             let (kind, text) = told(What::OwnKeysReplaced { conflicting });
             assert!(kind == "own-keys-replaced" && text.contains(word), "{text}");

@@ -1,10 +1,13 @@
 //! Members who lie about people: their own, and others.
 
+use cc_core::store::MemoryStore;
+
 use super::PeopleUpdate;
 use crate::{
-    Client, Event, Fate, GroupId, Trust,
+    Client, Event, Fate, GroupId, Profile, Recipe, Trust,
     device::{DeviceBody, DeviceCertificate, RevocationBody},
     frame::{self, Frame, List},
+    identity::Identity,
     person::{PersonKeys, new_key},
     testing::{Stage, client, events, id},
 };
@@ -338,4 +341,67 @@ fn a_damaged_introduction_shows_nobody_as_another() {
         }
     }
     scene.nothing_came_of_it();
+}
+
+#[test]
+fn a_name_in_a_credential_is_nobodys() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    // Mallory's program puts Alice's name where the MLS layer has one.
+    let (profile, recipe) = (Profile::new("Mallory"), Recipe::group());
+    let identity = Identity::with_credential(profile, recipe, "Alice").unwrap();
+    let mut mallory = Client::create_as(MemoryStore::new(), identity).unwrap();
+    let package = mallory.key_packages(stage.now, 1).unwrap().remove(0);
+    assert!(package.windows(5).any(|window| window == b"Alice"));
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    let member = mallory.identity.id;
+    let name_of = |person: &Client| {
+        let view = person.group(&group).unwrap();
+        view.members.iter().find(|known| known.id == member).unwrap().name.clone()
+    };
+    assert_eq!((name_of(&alice), name_of(&bob)), (None, None));
+    // Nor in what it says, or draws.
+    mallory.state.own.linking = true;
+    stage.settle(&mut [&mut mallory]);
+    mallory.send(group, "it is me, Alice").unwrap();
+    stage.settle(&mut [&mut mallory, &mut alice, &mut bob]);
+    let said = events(&mut bob).into_iter().find_map(|event| match event {
+        Event::Message { from, .. } => Some(from),
+        _ => None,
+    });
+    let said = said.unwrap();
+    assert_eq!((said.id, said.person, said.name), (member, None, None));
+    // With its certificate comes what it calls itself, and with whose key.
+    mallory.state.own.linking = false;
+    mallory.transact(|mallory| mallory.introduce(&group)).unwrap();
+    stage.settle(&mut [&mut mallory, &mut alice, &mut bob]);
+    assert_eq!(name_of(&bob).as_deref(), Some("Mallory"));
+}
+
+#[test]
+fn nobody_renames_another() {
+    let mut scene = Scene::new();
+    let mut certificate = scene.bobs_certificate();
+    certificate.body.person_name = b"Bobby"[..].into();
+    certificate.body.serial += 1;
+    let keys = scene.keys_of(&scene.bob);
+    assert_eq!(scene.hear(update(keys, vec![certificate])), [Fate::Forged]);
+    let view = scene.alice.person(&id(&scene.bob)).unwrap();
+    assert_eq!(view.name, "Bob");
+    scene.nothing_came_of_it();
+}
+
+#[test]
+fn an_older_certificate_brings_no_older_name() {
+    let mut scene = Scene::new();
+    let old = update(scene.keys_of(&scene.bob), vec![scene.bobs_certificate()]);
+    scene.bob.transact(|bob| bob.rename("Bobby".into())).unwrap();
+    scene.stage.settle(&mut [&mut scene.bob, &mut scene.alice]);
+    let renamed = |event: &Event| matches!(event, Event::Renamed { to, .. } if to == "Bobby");
+    assert!(events(&mut scene.alice).iter().any(renamed));
+    assert_eq!(scene.hear(old), [Fate::Request]);
+    assert_eq!(scene.alice.person(&id(&scene.bob)).unwrap().name, "Bobby");
+    assert_eq!(events(&mut scene.alice), []);
 }

@@ -191,7 +191,7 @@ impl Client {
             && body.keys.verify()
             && certificate.is_of_person(&body.keys)
             && certificate.body.mailbox == body.offer.mailbox
-            && body.to == self.state.meta.mailbox
+            && body.to == self.state.mailbox
             && person::signed(&key, JOIN, &body, &signature);
         let known = self.state.device(member.as_bytes())?;
         let conflicting = known.is_some_and(|known| known.person != body.keys.id());

@@ -115,6 +115,16 @@ pub(crate) enum What {
     JoinLinkFull {
         link: JoinLinkId,
     },
+    /// Members said who they are.
+    Introduced {
+        members: Vec<Who>,
+    },
+    /// A person calls itself otherwise.
+    Renamed {
+        person: PersonId,
+        from: String,
+        to: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +179,7 @@ pub(crate) struct LayerLine {
     pub(crate) microseconds: Option<u64>,
 }
 
-/// A member of a group, as it was known then.
+/// A member of a group, as it was known then; without a name of its own, the beginning of its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Who {
     pub(crate) device: [u8; 32],
@@ -190,15 +200,24 @@ pub(crate) enum Unreadable {
     Other,
     /// An invitation to a group that its log does not know.
     Unconfirmed,
+    /// An invitation to a log that cannot be its group's.
+    Misaddressed,
 }
 
 impl From<&Person> for Who {
     fn from(person: &Person) -> Self {
-        Self { device: *person.id.as_bytes(), person: person.person, name: person.name() }
+        let short = || person.id.to_string().chars().take(8).collect();
+        let name = person.name.clone().unwrap_or_else(short);
+        Self { device: *person.id.as_bytes(), person: person.person, name }
     }
 }
 
 impl Who {
+    /// Whether the member has said who it is.
+    pub(crate) const fn is_introduced(&self) -> bool {
+        self.person.is_some()
+    }
+
     pub(crate) const fn member(&self) -> MemberId {
         MemberId::from_bytes(self.device)
     }
@@ -212,6 +231,7 @@ impl From<Fate> for Unreadable {
             Fate::Forged => Self::Forged,
             Fate::OrphanWelcome => Self::OrphanWelcome,
             Fate::Unconfirmed => Self::Unconfirmed,
+            Fate::Misaddressed => Self::Misaddressed,
             _ => Self::Other,
         }
     }
