@@ -160,7 +160,7 @@ fn killed_at_every_step_somebody_comes_in_once_or_is_declined_once() {
     for accept in [true, false] {
         let steps = play(accept, (usize::MAX, Blow::After));
         // Later ones only look whether there is something new.
-        let steps = steps.min(60);
+        let steps = steps.min(36);
         assert!(steps > 8, "{steps}");
         let failures = [StoreFailure::Lost, StoreFailure::Kept, StoreFailure::Full];
         let commits = failures.map(Blow::Commit);

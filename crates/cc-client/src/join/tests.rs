@@ -277,3 +277,39 @@ fn who_has_left_the_group_lets_nobody_in() {
     assert_eq!(bob.join_links().unwrap().len(), 1);
     assert!(bob.open_requests().unwrap().is_empty());
 }
+
+#[test]
+fn the_service_sees_neither_who_asks_nor_what_they_say() {
+    let mut stage = Stage::new();
+    let mut alice = client("Alice");
+    let store = cc_core::store::MemoryStore::new();
+    let profile = Profile::new("Carol the asker").with_device("a telephone");
+    let mut carol = Client::create(store, profile, Recipe::group()).unwrap();
+    let group = stage.group(&mut [&mut alice]);
+    let link = alice.join_link(stage.now, group, DAY).unwrap();
+    let request = carol.ask_to_join(stage.now, &link, "from the workshop").unwrap();
+    stage.settle(&mut [&mut carol]);
+    let mut mail = stage.service.log(&alice.mailbox());
+    stage.settle(&mut [&mut alice]);
+    submit(&mut alice, Command::DeclineJoin(request));
+    stage.settle(&mut [&mut alice]);
+    mail.extend(stage.service.log(&carol.mailbox()));
+    assert_eq!(mail.len(), 2);
+    let person = id(&carol);
+    let (member, host) = (carol.me().id, alice.me().id);
+    let secrets = [
+        &b"Carol the asker"[..],
+        b"a telephone",
+        b"from the workshop",
+        person.as_bytes(),
+        member.as_bytes(),
+        group.as_bytes(),
+        host.as_bytes(),
+    ];
+    for item in mail {
+        for secret in secrets {
+            let seen = item.bytes.windows(secret.len()).any(|bytes| bytes == secret);
+            assert!(!seen, "{:?}", String::from_utf8_lossy(secret));
+        }
+    }
+}

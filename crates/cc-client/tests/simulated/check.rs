@@ -21,6 +21,8 @@ pub struct Figures {
     pub crashes: u64,
     pub full_stores: u64,
     pub entered: usize,
+    /// Who asked to join and was not let in.
+    pub declined: usize,
     pub repaired: u32,
     pub missed_readings: usize,
     pub commits: usize,
@@ -103,6 +105,7 @@ impl World {
             figures.full_stores += self.members[at].full;
             figures.entered += told.stays.values().map(Vec::len).sum::<usize>();
             figures.repaired += told.repaired.values().sum::<u32>();
+            figures.declined += told.declined;
         }
         (figures.commands, figures.forks) = (self.asked.len(), self.forks.len());
         for group in &self.groups {

@@ -67,6 +67,8 @@ pub struct Told {
     pub diverged: BTreeMap<GroupId, u32>,
     pub repaired: BTreeMap<GroupId, u32>,
     pub orphans: u32,
+    /// Requests to join that were declined.
+    pub declined: usize,
     pub items: u64,
 }
 
@@ -160,6 +162,7 @@ impl Member {
                 Err(
                     Fault::NotAMember(_)
                     | Fault::NoSuchGroup(_)
+                    | Fault::NoSuchJoinRequest(_)
                     | Fault::QueueFull
                     | Fault::Untrusted(_),
                 ) => return false,
@@ -325,6 +328,7 @@ impl Told {
             }
             Event::Diverged { group } => *self.diverged.entry(*group).or_default() += 1,
             Event::Unreadable { fate: Fate::OrphanWelcome, .. } => self.orphans += 1,
+            Event::JoinDeclined { .. } => self.declined += 1,
             _ => {}
         }
     }

@@ -113,7 +113,8 @@ impl World {
         match self.dice.below(1000) {
             0..110 => self.send(at),
             110..120 => self.change(at, |group, _| Command::Refresh(group)),
-            120..180 => self.invite(at),
+            120..175 => self.invite(at),
+            175..180 => self.answer(at),
             180..185 => self.remove(at),
             185..188 => self.leave(at),
             188..195 => self.cancel(at),
@@ -224,11 +225,14 @@ impl World {
             return;
         }
         let of = self.dice.below(self.members.len());
-        let newcomer = &mut self.members[of];
-        if of == at || known.contains(&newcomer.client.me().id) {
+        if of == at || known.contains(&self.members[of].client.me().id) {
             return;
         }
-        let command = if self.dice.below(4) == 0 {
+        if self.dice.below(4) == 0 {
+            return self.ask_to_join(at, of, group);
+        }
+        let newcomer = &mut self.members[of];
+        let command = if self.dice.below(3) == 0 {
             let made = newcomer.attempt(|client, now| client.key_packages(now, 1)).unwrap();
             let Some(packages) = made else { return };
             Command::Add { group, packages }
@@ -236,6 +240,40 @@ impl World {
             Command::Invite { group, mailbox: newcomer.client.mailbox(), member: None }
         };
         self.ask(at, group, What::Other, &command);
+    }
+
+    /// Somebody asks to join by a link of a member's.
+    fn ask_to_join(&mut self, host: usize, of: usize, group: GroupId) {
+        let known = self.members[host].client.join_links().unwrap().into_iter();
+        let link = match known.filter(|view| view.group == group).last() {
+            Some(view) => view.link,
+            None => {
+                let made = self.members[host]
+                    .attempt(|client, now| client.join_link(now, group, 10 * YEAR));
+                // Whoever is not a member any more has none.
+                let Ok(Some(link)) = made else { return };
+                link
+            }
+        };
+        // Asked twice, it is one request.
+        let asked = self.members[of].attempt(|client, now| client.ask_to_join(now, &link, ""));
+        assert!(asked.is_ok() || link.mailbox() == self.members[of].client.mailbox(), "{asked:?}");
+    }
+
+    /// A member answers one of those who ask.
+    fn answer(&mut self, at: usize) {
+        let open = self.members[at].client.join_requests().unwrap();
+        let open: Vec<_> =
+            open.into_iter().filter(|view| !self.is_forked(at, &view.group)).collect();
+        if open.is_empty() {
+            return;
+        }
+        let which = &open[self.dice.below(open.len())];
+        let command = match self.dice.below(3) {
+            0 => Command::DeclineJoin(which.id),
+            _ => Command::AcceptJoin(which.id),
+        };
+        self.ask(at, which.group, What::Other, &command);
     }
 
     fn remove(&mut self, at: usize) {
