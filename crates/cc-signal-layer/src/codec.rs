@@ -80,6 +80,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Writes `parts` one behind the other to the front of `to`, which has room for them.
+pub(crate) fn fill(mut to: &mut [u8], parts: &[&[u8]]) {
+    for part in parts {
+        let Some((place, rest)) = to.split_at_mut_checked(part.len()) else { return };
+        place.copy_from_slice(part);
+        to = rest;
+    }
+}
+
 /// Writes state to a buffer that is overwritten when it grows and when it is dropped.
 pub(crate) struct Writer {
     bytes: zeroize::Zeroizing<Vec<u8>>,

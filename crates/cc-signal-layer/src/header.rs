@@ -19,7 +19,14 @@ use alloc::sync::Arc;
 use cc_core::{Secret, key_use};
 use cc_primitives::aes_gcm::LongNonceAesGcm;
 
-use crate::{Error, codec::Reader, curve::PublicKey, entropy::Entropy, scrub::scrubbed, spqr};
+use crate::{
+    Error,
+    codec::{Reader, fill},
+    curve::PublicKey,
+    entropy::Entropy,
+    scrub::scrubbed,
+    spqr,
+};
 
 /// The length of an encrypted header.
 pub(crate) const ENCRYPTED_LEN: usize = NONCE_LEN + PLAIN_LEN + TAG_LEN;
@@ -59,22 +66,12 @@ impl HeaderKey {
         let nonce: [u8; NONCE_LEN] = entropy.array()?;
         key_use::record("signal header", self.key.expose(), &nonce);
         let mut plain = [0; PLAIN_LEN];
-        for (byte, value) in plain.iter_mut().zip(
-            header
-                .ratchet_key
-                .as_bytes()
-                .iter()
-                .chain(&header.previous.to_be_bytes())
-                .chain(&header.number.to_be_bytes())
-                .chain(&header.spqr.encode()),
-        ) {
-            *byte = *value;
-        }
+        let (previous, number) = (header.previous.to_be_bytes(), header.number.to_be_bytes());
+        let parts = [&header.ratchet_key.as_bytes()[..], &previous, &number, &header.spqr.encode()];
+        fill(&mut plain, &parts);
         let tag = self.aead.seal(&nonce, &[], &mut plain).map_err(|_| Error::Primitive)?;
         let mut encrypted = [0; ENCRYPTED_LEN];
-        for (byte, value) in encrypted.iter_mut().zip(nonce.iter().chain(&plain).chain(&tag)) {
-            *byte = *value;
-        }
+        fill(&mut encrypted, &[&nonce, &plain, &tag]);
         Ok(encrypted)
     }
 

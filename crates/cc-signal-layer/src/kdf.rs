@@ -2,7 +2,11 @@
 
 use cc_core::Secret;
 use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{
+    KeyInit as _,
+    block_api::HmacCore,
+    digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _},
+};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -35,8 +39,9 @@ pub(crate) fn hkdf_expand<const N: usize>(
     Ok(okm)
 }
 
-/// HMAC-SHA256 under one key, prepared once for several inputs.
-pub(crate) struct Prf(Hmac<Sha256>);
+/// HMAC-SHA256 under one key, prepared once for several inputs. The core of the library's HMAC, for a copy of it
+/// is the two hash values of the key without the blocks that wait for more input.
+pub(crate) struct Prf(HmacCore<Sha256>);
 
 impl Prf {
     pub(crate) fn new(key: &Secret<32>) -> Self {
@@ -45,7 +50,7 @@ impl Prf {
         for (padded, byte) in block.iter_mut().zip(key.expose()) {
             *padded = *byte;
         }
-        Self(<Hmac<Sha256> as KeyInit>::new((&*block).into()))
+        Self(HmacCore::new((&*block).into()))
     }
 
     pub(crate) fn evaluate(&self, input: &[u8]) -> Secret<32> {
@@ -54,8 +59,18 @@ impl Prf {
 
     /// As [`Prf::evaluate`], for the last input: without a copy of the prepared key.
     pub(crate) fn finish(self, input: &[u8]) -> Secret<32> {
-        let mut output: [u8; 32] = self.0.chain_update(input).finalize().into_bytes().into();
-        Secret::take(&mut output)
+        self.finish_parts(&[input])
+    }
+
+    /// As [`Prf::finish`], of the concatenation of `parts`.
+    pub(crate) fn finish_parts(mut self, parts: &[&[u8]]) -> Secret<32> {
+        let mut output = Secret::zeroed();
+        let mut buffer = Buffer::<HmacCore<Sha256>>::default();
+        for part in parts {
+            buffer.digest_blocks(part, |blocks| self.0.update_blocks(blocks));
+        }
+        self.0.finalize_fixed_core(&mut buffer, output.expose_mut().into());
+        output
     }
 }
 
@@ -133,6 +148,10 @@ mod tests {
         for group in set.test_groups.iter().filter(|group| group.tag_size == 256) {
             for test in group.tests.iter().filter(|test| test.key.len() == 32) {
                 let tag = Prf::new(&Secret::copy_from(&test.key).unwrap()).evaluate(&test.msg);
+                let parts: Vec<_> = test.msg.chunks(7).collect();
+                let of_parts =
+                    Prf::new(&Secret::copy_from(&test.key).unwrap()).finish_parts(&parts);
+                assert_eq!(tag, of_parts);
                 let same = tag.expose()[..] == test.tag[..];
                 assert_eq!(same, !test.result.must_fail(), "case {}", test.tc_id);
                 checked += 1;

@@ -4,7 +4,7 @@ use cc_core::{Secret, key_use};
 use cc_primitives::aes_gcm::AesGcm;
 pub(crate) use cc_primitives::aes_gcm::TAG_LEN;
 
-use crate::{Error, kdf};
+use crate::{Error, kdf::Prf};
 
 /// The 32-byte message key `mk`. Using it consumes it.
 ///
@@ -19,14 +19,6 @@ impl MessageKey {
         Self(key)
     }
 
-    /// `KDF_HYBRID(ec_mk, pq_mk)` of the Triple Ratchet (Double Ratchet section 6): unknown to whoever lacks one
-    /// of both. The extract step of HKDF-SHA256, under the post-quantum key; [`MessageKey::encrypt`] expands it.
-    pub(crate) fn hybrid(classical: &Self, post_quantum: &Self) -> Self {
-        #[cfg(test)]
-        tests::record_parts(classical, post_quantum);
-        Self(kdf::Prf::new(&post_quantum.0).finish(classical.0.expose()))
-    }
-
     /// Encrypts `buffer` in place and returns the tag. `salt`: 12 bytes or more.
     pub(crate) fn encrypt(
         self,
@@ -36,11 +28,7 @@ impl MessageKey {
     ) -> Result<[u8; TAG_LEN], Error> {
         #[cfg(test)]
         tests::record(&self);
-        let (key, nonce) = self.derive(salt)?;
-        key_use::record("signal message", key.expose(), &nonce);
-        AesGcm::aes256_once(key.expose(), buffer.len())
-            .seal(&nonce, aad, buffer)
-            .map_err(|_| Error::Primitive)
+        encrypt(&self.derive(salt), salt, aad, buffer)
     }
 
     /// Decrypts `buffer` in place; on failure it is overwritten with zeros.
@@ -51,10 +39,7 @@ impl MessageKey {
         buffer: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Error> {
-        let (key, nonce) = self.derive(salt)?;
-        AesGcm::aes256_once(key.expose(), buffer.len())
-            .open(&nonce, aad, buffer, tag)
-            .map_err(|_| Error::Undecryptable)
+        decrypt(&self.derive(salt), salt, aad, buffer, tag)
     }
 
     pub(crate) fn secret(&self) -> &Secret<32> {
@@ -67,17 +52,96 @@ impl MessageKey {
     }
 
     /// Double Ratchet section 5.2: an AEAD key by HKDF. The message key is the output of a PRF, so the
-    /// expand step suffices. The key is never used again, so any nonce will do: the start of the salt.
-    fn derive(&self, salt: &[u8]) -> Result<(Secret<32>, [u8; 12]), Error> {
-        let nonce = *salt.first_chunk().ok_or(Error::Primitive)?;
-        Ok((kdf::hkdf_expand(&self.0, &[INFO, salt])?, nonce))
+    /// expand step suffices (RFC 5869 section 3.3), and of that the first block.
+    fn derive(&self, salt: &[u8]) -> Secret<32> {
+        Prf::new(&self.0).finish_parts(&[INFO, salt, &[1]])
     }
+}
+
+/// The message keys of both ratchets. Using them consumes them.
+#[derive(Debug)]
+pub(crate) struct HybridKey {
+    classical: MessageKey,
+    post_quantum: MessageKey,
+}
+
+impl HybridKey {
+    pub(crate) fn new(classical: MessageKey, post_quantum: MessageKey) -> Self {
+        #[cfg(test)]
+        tests::record_parts(&classical, &post_quantum);
+        Self { classical, post_quantum }
+    }
+
+    /// As [`MessageKey::encrypt`].
+    pub(crate) fn encrypt(
+        self,
+        salt: &[u8],
+        aad: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], Error> {
+        #[cfg(test)]
+        tests::record(&MessageKey::new(self.derive(b"")));
+        encrypt(&self.derive(salt), salt, aad, buffer)
+    }
+
+    /// As [`MessageKey::decrypt`].
+    pub(crate) fn decrypt(
+        self,
+        salt: &[u8],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Error> {
+        decrypt(&self.derive(salt), salt, aad, buffer, tag)
+    }
+
+    /// `KDF_HYBRID(ec_mk, pq_mk)` of the Triple Ratchet (Double Ratchet section 6), and the AEAD key of section
+    /// 5.2, in one: unknown to whoever lacks one of both keys. The one-step derivation of NIST SP 800-56C
+    /// revision 2 section 4.1 with option 2, HMAC-SHA256: HMAC(salt = `pq_mk`, counter 1 || Z = `ec_mk` ||
+    /// FixedInfo = the message's salt and a label). With a salt of 16 bytes that is a single block.
+    fn derive(&self, salt: &[u8]) -> Secret<32> {
+        let counter = 1u32.to_be_bytes();
+        Prf::new(&self.post_quantum.0).finish_parts(&[
+            &counter,
+            self.classical.0.expose(),
+            salt,
+            HYBRID_LABEL,
+        ])
+    }
+}
+
+/// Under a key of which no other message is encrypted, so that any nonce will do: the start of the salt.
+fn encrypt(
+    key: &Secret<32>,
+    salt: &[u8],
+    aad: &[u8],
+    buffer: &mut [u8],
+) -> Result<[u8; TAG_LEN], Error> {
+    let nonce = salt.first_chunk().ok_or(Error::Primitive)?;
+    key_use::record("signal message", key.expose(), nonce);
+    AesGcm::aes256_once(key.expose(), buffer.len())
+        .seal(nonce, aad, buffer)
+        .map_err(|_| Error::Primitive)
+}
+
+fn decrypt(
+    key: &Secret<32>,
+    salt: &[u8],
+    aad: &[u8],
+    buffer: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> Result<(), Error> {
+    let nonce = salt.first_chunk().ok_or(Error::Primitive)?;
+    AesGcm::aes256_once(key.expose(), buffer.len())
+        .open(nonce, aad, buffer, tag)
+        .map_err(|_| Error::Undecryptable)
 }
 
 /// For a message key that was made at random for one message.
 pub(crate) const NO_SALT: [u8; 12] = [0; 12];
 
 const INFO: &[u8] = b"cc-signal/1 message";
+const HYBRID_LABEL: &[u8] = b"msg";
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -136,6 +200,39 @@ pub(crate) mod tests {
         let key = MessageKey::new(Secret::random().unwrap());
         key.duplicate().encrypt(&NO_SALT, &[], &mut [1]).unwrap();
         key.encrypt(&NO_SALT, &[], &mut [2]).unwrap();
+    }
+
+    /// RFC 5869: the first block of the expand step is the whole of it, for 32 bytes.
+    #[test]
+    fn a_key_alone_is_expanded_by_hkdf() {
+        let key = Secret::random().unwrap();
+        let expected = crate::kdf::hkdf_expand(&key, &[INFO, b"salt"]).unwrap();
+        assert_eq!(MessageKey::new(key).derive(b"salt"), expected);
+    }
+
+    /// Whoever has one of the two keys, and the salt, has nothing: another one of the other makes another.
+    #[test]
+    fn a_hybrid_key_is_of_both_and_of_the_salt() {
+        let pair = |classical: u8, post_quantum: u8| HybridKey {
+            classical: MessageKey::new(Secret::copy_from(&[classical; 32]).unwrap()),
+            post_quantum: MessageKey::new(Secret::copy_from(&[post_quantum; 32]).unwrap()),
+        };
+        let salt = [3; 16];
+        let keys = [
+            pair(1, 2).derive(&salt),
+            pair(2, 1).derive(&salt),
+            pair(1, 1).derive(&salt),
+            pair(2, 2).derive(&salt),
+            pair(1, 2).derive(&[4; 16]),
+        ];
+        for (i, a) in keys.iter().enumerate() {
+            assert!(keys.iter().skip(i + 1).all(|b| a != b), "{i}");
+        }
+        // SP 800-56C revision 2, section 4.1, written out.
+        let input = [&[0, 0, 0, 1][..], &[1; 32], &salt, b"msg"].concat();
+        assert_eq!(input.len(), 55);
+        let expected = Prf::new(&Secret::copy_from(&[2; 32]).unwrap()).finish(&input);
+        assert_eq!(pair(1, 2).derive(&salt), expected);
     }
 
     #[test]

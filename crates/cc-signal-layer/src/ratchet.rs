@@ -31,7 +31,7 @@ use crate::{
     entropy::Entropy,
     header::{self, ENCRYPTED_LEN, Header, HeaderKey},
     limits::Limits,
-    message_key::{MessageKey, TAG_LEN},
+    message_key::{HybridKey, MessageKey, TAG_LEN},
     root_key::RootKey,
     skipped::{FormerChain, FormerChains, Location, SkippedKeys},
     spqr::{self, Spqr},
@@ -195,7 +195,7 @@ impl Ratchet {
         let (next_chain, classical) = chain.step();
         *chain = next_chain;
         *number = next_number;
-        let key = MessageKey::hybrid(&classical, &post_quantum);
+        let key = HybridKey::new(classical, post_quantum);
 
         let mut prefix = [wire::MESSAGE; PREFIX_LEN];
         if let Some((_, rest)) = prefix.split_first_mut() {
@@ -230,7 +230,7 @@ impl Ratchet {
         }
         let (plain, classical, double) = self.find_key(header, limits)?;
         let (post_quantum, key_change) = self.spqr.find_key(&plain.spqr, double.missing(limits))?;
-        let key = MessageKey::hybrid(&classical, &post_quantum);
+        let key = HybridKey::new(classical, post_quantum);
         key.decrypt(header::salt(header), &associated_data(session_ad, prefix, ad), body, tag)?;
         match self.spqr.receive(&plain.spqr, key_change) {
             Ok(spqr) => Ok((PREFIX_LEN..PREFIX_LEN + body.len(), Change { double, spqr })),
@@ -434,6 +434,11 @@ impl Receiving {
         let next_number = header.number.checked_add(1).ok_or(Error::Undecryptable)?;
         if gap > limits.max_skip() {
             return Err(Error::TooFarAhead);
+        }
+        if gap == 0 {
+            let (chain, key) = self.chain.step();
+            let skipped = SkippedKeys::default();
+            return Ok((key, DoubleChange::Advance { chain, number: next_number, skipped }));
         }
         let max = limits.max_skip();
         let (chain, skipped) = SkippedKeys::walk(&self.chain, self.number, header.number, max);

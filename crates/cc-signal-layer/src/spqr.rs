@@ -23,7 +23,7 @@ use cc_core::Secret;
 use crate::{
     Error,
     braid::{Braid, Message, Step},
-    codec::Reader,
+    codec::{Reader, fill},
     entropy::Entropy,
     kdf,
     limits::Limits,
@@ -101,10 +101,7 @@ impl Header {
 
     pub(crate) fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        let (number, message) = (self.number.to_be_bytes(), self.message.encode());
-        for (byte, value) in bytes.iter_mut().zip(number.iter().chain(&message)) {
-            *byte = *value;
-        }
+        fill(&mut bytes, &[&self.number.to_be_bytes(), &self.message.encode()]);
         bytes
     }
 

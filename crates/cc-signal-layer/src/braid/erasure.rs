@@ -26,6 +26,8 @@ pub(crate) struct Chunk {
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
     value: Arc<[u8]>,
+    /// Of the pieces, for the chunks after them.
+    divisors: Arc<[u8]>,
     next: u8,
 }
 
@@ -37,7 +39,10 @@ impl Encoder {
 
     /// An encoder whose next chunk has the index `next`.
     pub(super) fn at(value: Arc<[u8]>, next: u8) -> Self {
-        Self { value, next }
+        let (pieces, _) = value.as_chunks::<CHUNK_LEN>();
+        let places: Vec<u8> = (0..=u8::MAX).zip(pieces).map(|(place, _)| place).collect();
+        let divisors = divisors(&places).collect();
+        Self { value, divisors, next }
     }
 
     pub(super) fn value(&self) -> &[u8] {
@@ -54,7 +59,7 @@ impl Encoder {
         let (pieces, _) = self.value.as_chunks();
         let data = match pieces.get(usize::from(index)) {
             Some(piece) => *piece,
-            None => interpolate(&(0..=u8::MAX).zip(pieces).collect::<Vec<_>>(), index),
+            None => interpolate((0..=u8::MAX).zip(pieces).zip(&*self.divisors), index),
         };
         Chunk { index, data }
     }
@@ -95,12 +100,17 @@ impl Decoder {
         }
         let mut points: Vec<_> = self.chunks.iter().map(|c| (c.index, &c.data)).collect();
         points.insert(place, (chunk.index, &chunk.data));
+        let places: Vec<u8> = points.iter().map(|(x, _)| *x).collect();
+        let divisors: Vec<u8> = divisors(&places).collect();
         let mut value = Vec::with_capacity(self.pieces * CHUNK_LEN);
         for index in (0..=u8::MAX).take(self.pieces) {
             match points.binary_search_by_key(&index, |(x, _)| *x).ok().and_then(|i| points.get(i))
             {
                 Some((_, data)) => value.extend_from_slice(&data[..]),
-                None => value.extend_from_slice(&interpolate(&points, index)),
+                None => {
+                    let points = points.iter().copied().zip(&divisors);
+                    value.extend_from_slice(&interpolate(points, index));
+                }
             }
         }
         Some(value)
@@ -111,23 +121,42 @@ impl Decoder {
     }
 }
 
-/// The polynomial through `points`, whose first coordinates differ, at `at`, which is none of them. (Lagrange;
-/// the products are sums of logarithms.)
-fn interpolate(points: &[(u8, &[u8; CHUNK_LEN])], at: u8) -> [u8; CHUNK_LEN] {
-    let log = |a: u8| usize::from(LOG[usize::from(a)]);
-    let product: usize = points.iter().map(|(x, _)| log(at ^ x)).sum();
-    let mut value = [0; CHUNK_LEN];
-    for (x, y) in points {
-        // The logarithm of 0, which stands for this point itself, is 0 in the table.
-        let divisor: usize = points.iter().map(|(other, _)| log(x ^ other)).sum();
-        let weight = (product - log(at ^ x) + 255 * points.len() - divisor) % 255;
-        for (sum, byte) in value.iter_mut().zip(*y) {
-            if *byte != 0 {
-                *sum ^= EXP[log(*byte) + weight];
-            }
+/// For each of these places, which differ, the logarithm of the product of its differences from the others.
+fn divisors(places: &[u8]) -> impl Iterator<Item = u8> {
+    places.iter().map(|x| {
+        // The logarithm of 0, which stands for the place itself, is 0 in the table.
+        let sum: usize = places.iter().map(|other| log(x ^ other)).sum();
+        u8::try_from(sum % 255).unwrap_or(u8::MAX)
+    })
+}
+
+/// The polynomial through `points`, each with its [divisor](divisors), at `at`, which is none of them.
+/// (Lagrange; the products of differences are sums of logarithms.)
+fn interpolate<'p>(
+    points: impl Iterator<Item = ((u8, &'p [u8; CHUNK_LEN]), &'p u8)> + Clone,
+    at: u8,
+) -> [u8; CHUNK_LEN] {
+    let product: usize = points.clone().map(|((x, _), _)| log(at ^ x)).sum::<usize>() % 255;
+    // The sum of weight times point, bit by bit of the weights: the sums of the points that have the bit, and
+    // of these sums the polynomial at 2. So 32 bytes go through one instruction.
+    let mut sums = [[0; CHUNK_LEN]; 8];
+    for ((x, y), divisor) in points {
+        let weight = EXP[(product + 510 - log(at ^ x) - usize::from(*divisor)) % 255];
+        for (bit, sum) in sums.iter_mut().enumerate() {
+            let mask = ((weight >> bit) & 1).wrapping_neg();
+            sum.iter_mut().zip(y).for_each(|(sum, byte)| *sum ^= byte & mask);
         }
     }
-    value
+    sums.iter().rev().fold([0; CHUNK_LEN], |mut value, sum| {
+        for (byte, addend) in value.iter_mut().zip(sum) {
+            *byte = (*byte << 1) ^ ((*byte >> 7).wrapping_neg() & 0x1d) ^ addend;
+        }
+        value
+    })
+}
+
+fn log(a: u8) -> usize {
+    usize::from(LOG[usize::from(a)])
 }
 
 /// Powers of 2 in GF(2^8) modulo x^8 + x^4 + x^3 + x^2 + 1, and logarithms.

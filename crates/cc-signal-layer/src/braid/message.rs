@@ -9,7 +9,10 @@
 //! The specification leaves the encoding open. An epoch takes dozens of messages, so 4 bytes are enough.
 
 use super::erasure::{CHUNK_LEN, Chunk};
-use crate::{Error, codec::Reader};
+use crate::{
+    Error,
+    codec::{Reader, fill},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Message {
@@ -49,9 +52,7 @@ impl Message {
         let [a, b, c, d] = self.epoch.to_be_bytes();
         let mut bytes = [0; Self::LEN];
         let head = [a, b, c, d, kind, chunk.index];
-        for (byte, value) in bytes.iter_mut().zip(head.iter().chain(&chunk.data)) {
-            *byte = *value;
-        }
+        fill(&mut bytes, &[&head, &chunk.data]);
         bytes
     }
 

@@ -7,7 +7,7 @@ use crate::{
     chain_key::ChainKey,
     header::{self, ENCRYPTED_LEN},
     limits::Limits,
-    message_key::{MessageKey, TAG_LEN},
+    message_key::{HybridKey, TAG_LEN},
     root_key::RootKey,
     spqr::Spqr,
 };
@@ -67,7 +67,7 @@ impl Ratchet {
         else {
             return false;
         };
-        let key = MessageKey::hybrid(&classical, &post_quantum);
+        let key = HybridKey::new(classical, post_quantum);
         let ad = associated_data(session_ad, prefix, ad);
         let opened = key.decrypt(header::salt(&header), &ad, body, tag).is_ok();
         if opened {
