@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     error::CliError,
-    talk::commands::{groups, init, me, members, messages, receive, relay, tree},
+    talk::commands::{groups, init, me, members, messages, receive, relay, share, tree},
 };
 
 /// Layered end-to-end encryption.
@@ -47,6 +47,7 @@ enum Command {
     Receive(receive::Arguments),
     History(messages::History),
     Save(messages::Save),
+    ShareHistory(share::Arguments),
     Report(messages::Report),
     Tree(tree::Arguments),
     Relay(relay::Arguments),
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         Command::Receive(arguments) => receive::run(&arguments),
         Command::History(arguments) => messages::history(&arguments),
         Command::Save(arguments) => messages::save(&arguments),
+        Command::ShareHistory(arguments) => share::run(&arguments),
         Command::Report(arguments) => messages::report(&arguments),
         Command::Tree(arguments) => tree::run(&arguments),
         Command::Relay(arguments) => relay::run(arguments),

@@ -7,8 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppRecord, Client, EventId, Fault, GroupId, LogId, Now, OperationId, PersonId, Position,
-    Request, SafetyNumber,
+    AppRecord, Client, EventId, Fault, GroupId, History, LogId, Now, OperationId, PersonId,
+    Position, Request, SafetyNumber,
     operations::{CommandDigest, Known, Place},
     recipe::Role,
     records::{self, EventRecord, GroupRecord, Queued, RequestRecord, Standing, Work},
@@ -40,6 +40,14 @@ pub enum Command {
         group: GroupId,
         /// What.
         content: Vec<u8>,
+    },
+    /// Pass on what was said before, to newcomers: they are told by [`Event::Forwarded`](crate::Event::Forwarded).
+    /// [`Client::share_history`] makes as many of these as it takes.
+    ShareHistory {
+        /// Where to.
+        group: GroupId,
+        /// To whom, and what.
+        history: History,
     },
     /// Add those who made these [key packages](Client::key_packages).
     Add {
@@ -93,6 +101,7 @@ pub enum Command {
 enum Digested<'a> {
     Found(&'a GroupId, &'a str),
     Send(&'a GroupId, &'a [u8]),
+    ShareHistory(&'a GroupId, &'a [u8]),
     Add(&'a GroupId, &'a [Vec<u8>]),
     Invite(&'a GroupId, &'a LogId, Option<[u8; 32]>),
     Remove(&'a GroupId, Vec<[u8; 32]>),
@@ -132,6 +141,7 @@ impl Queued {
         let Some(operation) = self.operation else { return Ok(()) };
         let digested = match &self.work {
             Work::Content { bytes, .. } => Digested::Send(group, bytes),
+            Work::History { bytes, .. } => Digested::ShareHistory(group, bytes),
             Work::Add(packages) => Digested::Add(group, packages),
             Work::Remove(members) => Digested::Remove(group, members.clone()),
             Work::Leave => Digested::Leave(group),
@@ -152,6 +162,10 @@ impl Command {
         let digested = match self {
             Self::Found { group, title } => Digested::Found(group, title),
             Self::Send { group, content } => Digested::Send(group, content),
+            Self::ShareHistory { group, history } => {
+                let bytes = history.encode().map_err(|_| Fault::TooLong)?;
+                return Digested::ShareHistory(group, &bytes).digest();
+            }
             Self::Add { group, packages } => Digested::Add(group, packages),
             Self::Invite { group, mailbox, member } => {
                 Digested::Invite(group, mailbox, member.map(|member| *member.as_bytes()))
@@ -280,11 +294,10 @@ impl Client {
                 if let Some(person) = self.untrusted_in(&group)? {
                     return Err(Fault::Untrusted(person));
                 }
-                let record = self.state.group_mut(&group)?;
-                let number = record.next_message;
-                record.next_message += 1;
+                let number = self.number_message(&group)?;
                 self.enqueue(&group, Some(id), Work::Content { number, bytes: content })
             }
+            Command::ShareHistory { group, history } => self.share_now(id, group, &history),
             Command::Add { group, packages } => {
                 for package in &packages {
                     crate::seat::read_offer(package)?;
@@ -335,6 +348,14 @@ impl Client {
                 self.settle_done(id)
             }
         }
+    }
+
+    /// The number of the next message of this member's in a group.
+    pub(crate) fn number_message(&mut self, group: &GroupId) -> Result<u64, Fault> {
+        let record = self.state.group_mut(group)?;
+        let number = record.next_message;
+        record.next_message += 1;
+        Ok(number)
     }
 
     fn cancel_now(&mut self, id: OperationId, operation: OperationId) -> Result<(), Fault> {

@@ -97,6 +97,8 @@ pub(crate) enum What {
     NotDelivered {
         why: String,
     },
+    /// A message of the past, as a member says that it was.
+    Forwarded(Forwarded),
     /// Members said who they are.
     Introduced {
         members: Vec<Who>,
@@ -121,6 +123,20 @@ pub(crate) struct Message {
     pub(crate) content: Vec<u8>,
     /// What each layer did, bottom first; empty where that is not known (yet).
     pub(crate) layers: Vec<LayerLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forwarded {
+    /// Who passed it on. Nothing but the word of this member says the rest.
+    pub(crate) by: Who,
+    /// Who is said to have written it: a device, and its name.
+    pub(crate) author: ([u8; 32], String),
+    /// The author's own name for it.
+    pub(crate) id: OperationId,
+    /// When it is said to have been written, in milliseconds since 1970.
+    pub(crate) written: u64,
+    /// As that of a [`Message`].
+    pub(crate) content: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
