@@ -77,8 +77,11 @@ const HERE: u8 = 1;
 const ATTACHED: u8 = 2;
 
 impl History {
-    /// The bytes that travel; [`ContentError::TooLong`] past a bound.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, ContentError> {
+    /// The bytes that travel, in a frame of their own.
+    ///
+    /// # Errors
+    /// [`ContentError::TooLong`] past a bound.
+    pub fn encode(&self) -> Result<Vec<u8>, ContentError> {
         let bytes = self.wire().map_err(|_| ContentError::TooLong)?;
         if bytes.len() > MAX_LEN { Err(ContentError::TooLong) } else { Ok(bytes) }
     }
@@ -108,7 +111,10 @@ impl History {
     }
 
     /// What [`encode`](Self::encode) made.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
+    ///
+    /// # Errors
+    /// [`ContentError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
         if bytes.len() > MAX_LEN {
             return Err(ContentError::Malformed);
         }

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use cc_client::{
-    Applied, Attachment, Body, Content, ContentError, Forwarded, MemoryService, MessageRef, Now,
-    OperationId, Position, Timeline, Upload, read_history, write_history,
+    Applied, Attachment, Body, Content, ContentError, Forwarded, History, HistoryEntries,
+    MemoryService, MessageRef, Now, OperationId, Position, Timeline, Upload, read_history,
+    write_history,
 };
 use cc_core::MemberId;
 use proptest::{prelude::*, sample::Index};
@@ -95,8 +96,27 @@ proptest! {
     }
 
     #[test]
+    fn history_has_one_encoding(
+        entries in prop::collection::vec(forwarded(), 0..4),
+        to in 0usize..3,
+        attached in any::<bool>(),
+        cut in any::<Index>(),
+    ) {
+        let entries = if attached {
+            HistoryEntries::Attached(attachment())
+        } else {
+            HistoryEntries::Here(entries)
+        };
+        let history = History { to: (1..).map(member).take(to).collect(), entries };
+        let bytes = history.encode().unwrap();
+        prop_assert_eq!(&History::decode(&bytes).unwrap(), &history);
+        prop_assert!(History::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        prop_assert!(History::decode(&[&bytes[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
     fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u16..12) {
-        let _any = Content::decode(&bytes);
+        let _any = (Content::decode(&bytes), History::decode(&bytes));
         let length = u8::try_from(bytes.len().min(63)).unwrap();
         let framed = [&[1, 0][..], &kind.to_be_bytes(), &[length], &bytes[..length.into()]].concat();
         if let Ok(content) = Content::decode(&framed) {
