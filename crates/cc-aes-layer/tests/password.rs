@@ -59,7 +59,7 @@ fn bounds_are_those_documented() {
     assert_eq!(Password::new("").unwrap_err(), AesError::EmptyPassword);
 }
 
-/// Ten thousand refusals take less time than a few derivations would.
+/// Nine thousand derivations would take minutes, on any machine.
 #[test]
 fn what_is_out_of_bounds_is_refused_without_work() {
     let message = cheap("p").seal(b"", b"text").unwrap();
@@ -93,7 +93,7 @@ fn what_is_out_of_bounds_is_refused_without_work() {
             assert!(matches!(refused, Err(AesError::Rejected | AesError::Argon2Ceiling { .. })));
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn argon2id_runs_once_per_salt() {
         // One's own messages as well.
         assert_eq!(alice.open(b"", &message).unwrap(), b"text");
     }
-    assert!(rest.elapsed() < first * 4, "{first:?} for one, {:?} for 100", rest.elapsed());
+    assert!(rest.elapsed() < first * 50, "{first:?} for one, {:?} for 100", rest.elapsed());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_forgery_pushes_nothing_out() {
     let ninety = started.elapsed();
     let started = Instant::now();
     cheap("p").open(b"", &messages[0]).unwrap();
-    assert!(ninety < started.elapsed() * 4, "{ninety:?}");
+    assert!(ninety < started.elapsed() * 40, "{ninety:?}");
 }
 
 #[test]
