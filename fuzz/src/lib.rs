@@ -14,9 +14,9 @@ use std::{
 
 use cc_aes_layer::{AesKey, AesLayer, StreamKey, StreamOpener};
 use cc_client::{
-    Answer, Body, Client, Command, Content, Download, GroupId, Input, Item, JoinLink, LogId, Now,
-    OperationId, Page, PairRecipe, Position, Profile, Recipe, Request, Upload, read_history,
-    write_history,
+    Answer, Body, Client, Command, Content, Download, GroupId, History, Input, Item, JoinLink,
+    LogId, Now, OperationId, Page, PairRecipe, Position, Profile, Recipe, Request, Upload,
+    read_history, write_history,
 };
 use cc_core::{
     Attachment, Buffer, Bundle, CipherLayer, Envelope, GroupLayer, Header, Kind, LayerContext,
@@ -441,6 +441,9 @@ pub fn content(bytes: &[u8]) {
         if let Body::Attachment { attachment, .. } = content.body {
             let _refused = Download::resume(attachment, bytes);
         }
+    }
+    if let Ok(history) = History::decode(bytes) {
+        assert_eq!(history.encode().unwrap(), bytes);
     }
     let entries: Vec<_> = read_history(bytes).map_while(Result::ok).collect();
     let mut again = Vec::new();

@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     error::CliError,
-    talk::commands::{groups, init, join, me, members, messages, receive, relay, tree},
+    talk::commands::{groups, init, join, me, members, messages, receive, relay, share, tree},
 };
 
 /// Layered end-to-end encryption.
@@ -51,6 +51,7 @@ enum Command {
     Receive(receive::Arguments),
     History(messages::History),
     Save(messages::Save),
+    ShareHistory(share::Arguments),
     Report(messages::Report),
     Tree(tree::Arguments),
     Relay(relay::Arguments),
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         Command::Receive(arguments) => receive::run(&arguments),
         Command::History(arguments) => messages::history(&arguments),
         Command::Save(arguments) => messages::save(&arguments),
+        Command::ShareHistory(arguments) => share::run(&arguments),
         Command::Report(arguments) => messages::report(&arguments),
         Command::Tree(arguments) => tree::run(&arguments),
         Command::Relay(arguments) => relay::run(arguments),

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Folder, text};
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "encrypt",
     "decrypt",
     "keygen",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 26] = [
     "receive",
     "history",
     "save",
+    "share-history",
     "report",
     "tree",
     "relay",

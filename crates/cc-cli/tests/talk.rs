@@ -307,3 +307,36 @@ fn the_demonstration_holds() {
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(stdout.contains("Everything was as told."), "{stdout}");
 }
+
+#[test]
+fn history_is_passed_on_under_the_name_of_who_does_it() {
+    let relay = Relay::start();
+    let [alice, bob, carol] = ["Alice", "Bob", "Carol"].map(|name| Person::new(name, &relay));
+    alice.found("Friends", &[&bob]);
+    alice.run(&["send", "Friends", "said before Carol"]);
+    bob.run(&["receive"]);
+    bob.run(&["send", "Friends", "an answer"]);
+    alice.run(&["receive"]);
+    alice.run(&["invite", "Friends", &carol.link()]);
+    assert!(texts(&carol.run(&["receive"])).is_empty());
+    bob.run(&["receive"]);
+    bob.fail(7, &["share-history", "Friends", "Dora"]);
+    // Bob says that it was so, twice.
+    for _ in 0..2 {
+        let told = bob.run(&["share-history", "Friends", "Carol"]);
+        assert_eq!(told[0]["passed_on"], 2, "{told:?}");
+    }
+    let seen = carol.run(&["receive"]);
+    assert!(texts(&seen).is_empty(), "none of it is a message: {seen:?}");
+    let forwarded: Vec<_> = seen.iter().filter(|entry| entry["kind"] == "forwarded").collect();
+    assert_eq!(forwarded.len(), 2, "each once: {seen:?}");
+    for (entry, (author, said)) in
+        forwarded.iter().zip([("Alice", "said before Carol"), ("Bob", "an answer")])
+    {
+        assert_eq!(entry["by"]["name"], "Bob");
+        assert_eq!(entry["claimed_from"]["name"], author);
+        assert_eq!(entry["text"], said);
+    }
+    // Alice was there, and is told nothing.
+    assert!(!alice.run(&["receive"]).iter().any(|entry| entry["kind"] == "forwarded"));
+}

@@ -330,7 +330,8 @@ impl Client {
         for number in (first..self.state.meta.next_event).take(limit) {
             let key = records::event_key(EventId(number));
             let record = self.state.get::<EventRecord>(&records::events(), &key)?;
-            let Some(mut event) = record.map(EventRecord::into_event) else { continue };
+            let Some(record) = record else { continue };
+            let mut event = record.into_event()?;
             self.describe_event(&mut event)?;
             events.push((EventId(number), event));
         }

@@ -1,18 +1,16 @@
 //! What the application asks for.
 
-use std::collections::BTreeMap;
-
 use cc_core::{MemberId, limits::MAX_MESSAGE_LEN};
-use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppRecord, Client, EventId, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId,
-    PersonId, Position, Request, SafetyNumber,
-    operations::{CommandDigest, Known, Place},
+    AppRecord, Client, EventId, Fault, GroupId, History, JoinLinkId, JoinRequestId, LogId, Now,
+    OperationId, PersonId, Position, Request, SafetyNumber,
+    operations::Place,
     recipe::Role,
-    records::{self, EventRecord, GroupRecord, Queued, RequestRecord, Standing, Work},
+    records::{EventRecord, GroupRecord, Queued, RequestRecord, Standing, Work},
 };
+
+mod digest;
 
 /// Commands that wait in one group.
 const MAX_QUEUED: u32 = 10_000;
@@ -40,6 +38,14 @@ pub enum Command {
         group: GroupId,
         /// What.
         content: Vec<u8>,
+    },
+    /// Pass on what was said before, to newcomers: they are told by [`Event::Forwarded`](crate::Event::Forwarded).
+    /// [`Client::share_history`] makes as many of these as it takes.
+    ShareHistory {
+        /// Where to.
+        group: GroupId,
+        /// To whom, and what.
+        history: History,
     },
     /// Add those who made these [key packages](Client::key_packages).
     Add {
@@ -93,97 +99,6 @@ pub enum Command {
     /// Replace the key that signs for this person, where it may have been stolen. Others are told that it
     /// changed.
     ReplaceKeys,
-}
-
-#[derive(Serialize)]
-enum Digested<'a> {
-    Found(&'a GroupId, &'a str),
-    Send(&'a GroupId, &'a [u8]),
-    Add(&'a GroupId, &'a [Vec<u8>]),
-    Invite(&'a GroupId, &'a LogId, Option<[u8; 32]>),
-    Remove(&'a GroupId, Vec<[u8; 32]>),
-    Leave(&'a GroupId),
-    Refresh(&'a GroupId),
-    Cancel(&'a OperationId),
-    Verify(&'a PersonId, &'a [u8]),
-    AcceptChange(&'a PersonId),
-    Link(&'a [u8]),
-    Revoke(&'a [u8; 32]),
-    ReplaceKeys,
-    AcceptJoin(&'a JoinRequestId),
-    DeclineJoin(&'a JoinRequestId),
-    RevokeJoinLink(&'a JoinLinkId),
-    Rename(&'a str),
-}
-
-impl Digested<'_> {
-    /// Tells another command under the same id.
-    fn digest(&self) -> Result<CommandDigest, Fault> {
-        let bytes = records::encode(self)?;
-        let hash = Sha256::new()
-            .chain_update(b"cc-client/1 command")
-            .chain_update(bytes.expose())
-            .finalize();
-        let mut digest = CommandDigest::default();
-        digest.iter_mut().zip(hash).for_each(|(to, byte)| *to = byte);
-        Ok(digest)
-    }
-}
-
-impl Queued {
-    /// Takes note of the command that waits with this number, if it was given by the application.
-    pub(crate) fn note(
-        &self,
-        group: &GroupId,
-        number: u64,
-        known: &mut BTreeMap<OperationId, Known>,
-    ) -> Result<(), Fault> {
-        let Some(operation) = self.operation else { return Ok(()) };
-        let digested = match &self.work {
-            Work::Content { bytes, .. } => Digested::Send(group, bytes),
-            Work::Add(packages) => Digested::Add(group, packages),
-            Work::Remove(members) => Digested::Remove(group, members.clone()),
-            Work::Leave => Digested::Leave(group),
-            Work::Refresh => Digested::Refresh(group),
-            Work::Admit { request, .. } => Digested::AcceptJoin(request),
-            // What the client does of itself.
-            Work::Title | Work::Introduction | Work::Readmit(_) | Work::CommitLeaves => {
-                return Ok(());
-            }
-        };
-        let (digest, place) = (digested.digest()?, Some(Place::Queue(*group, number)));
-        known.insert(operation, Known { digest, place });
-        Ok(())
-    }
-}
-
-impl Command {
-    fn digest(&self) -> Result<CommandDigest, Fault> {
-        let digested = match self {
-            Self::Found { group, title } => Digested::Found(group, title),
-            Self::Send { group, content } => Digested::Send(group, content),
-            Self::Add { group, packages } => Digested::Add(group, packages),
-            Self::Invite { group, mailbox, member } => {
-                Digested::Invite(group, mailbox, member.map(|member| *member.as_bytes()))
-            }
-            Self::Remove { group, members } => {
-                Digested::Remove(group, members.iter().map(|id| *id.as_bytes()).collect())
-            }
-            Self::Leave(group) => Digested::Leave(group),
-            Self::Refresh(group) => Digested::Refresh(group),
-            Self::Cancel(operation) => Digested::Cancel(operation),
-            Self::Verify(person, number) => Digested::Verify(person, number.to_bytes()),
-            Self::AcceptChange(person) => Digested::AcceptChange(person),
-            Self::Link(offer) => Digested::Link(offer),
-            Self::Revoke(device) => Digested::Revoke(device.as_bytes()),
-            Self::ReplaceKeys => Digested::ReplaceKeys,
-            Self::AcceptJoin(request) => Digested::AcceptJoin(request),
-            Self::DeclineJoin(request) => Digested::DeclineJoin(request),
-            Self::RevokeJoinLink(link) => Digested::RevokeJoinLink(link),
-            Self::Rename(name) => Digested::Rename(name),
-        };
-        digested.digest()
-    }
 }
 
 impl Client {
@@ -294,11 +209,10 @@ impl Client {
                 if let Some(person) = self.untrusted_in(&group)? {
                     return Err(Fault::Untrusted(person));
                 }
-                let record = self.state.group_mut(&group)?;
-                let number = record.next_message;
-                record.next_message += 1;
+                let number = self.number_message(&group)?;
                 self.enqueue(&group, Some(id), Work::Content { number, bytes: content })
             }
+            Command::ShareHistory { group, history } => self.share_now(id, group, &history),
             Command::Add { group, packages } => {
                 for package in &packages {
                     crate::seat::read_offer(package)?;
@@ -352,6 +266,14 @@ impl Client {
             Command::DeclineJoin(request) => self.decline_join(id, &request),
             Command::RevokeJoinLink(link) => self.revoke_link(id, &link),
         }
+    }
+
+    /// The number of the next message of this member's in a group.
+    pub(crate) fn number_message(&mut self, group: &GroupId) -> Result<u64, Fault> {
+        let record = self.state.group_mut(group)?;
+        let number = record.next_message;
+        record.next_message += 1;
+        Ok(number)
     }
 
     fn cancel_now(&mut self, id: OperationId, operation: OperationId) -> Result<(), Fault> {

@@ -10,7 +10,7 @@ use cc_primitives::ed25519::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Client, Event, Fault, LogId, Person, PersonId, Trust,
+    Client, Event, Fault, HistoryEntries, LogId, Person, PersonId, Trust,
     device::{DeviceBody, DeviceCertificate, Revocation},
     frame,
     identity::Identity,
@@ -280,6 +280,18 @@ impl Client {
                 return Ok(());
             }
             Event::Joined { person, .. } | Event::Left { person, .. } => person,
+            Event::Forwarded { by, entries, .. } => {
+                if let HistoryEntries::Here(entries) = entries {
+                    for entry in entries {
+                        let mut author = Person::new(*entry.sender.as_bytes());
+                        self.describe(&mut author)?;
+                        if let Some(name) = author.name {
+                            entry.sender_name = name;
+                        }
+                    }
+                }
+                by
+            }
             Event::Introduced { members, .. } => {
                 return members.iter_mut().try_for_each(|member| self.describe(member));
             }

@@ -1,5 +1,5 @@
-//! What messengers send: texts, edits, deletions, reactions, replies, attachments, history, and what an
-//! application adds of its own. The client carries bytes and does not look at them; this is one meaning for
+//! What messengers send: texts, edits, deletions, reactions, replies, attachments, and what an application
+//! adds of its own. The client carries bytes and does not look at them; this is one meaning for
 //! them that different applications can share. `docs/client-wire-format.md` has it byte by byte.
 
 use cc_core::{MemberId, Opaque};
@@ -7,7 +7,7 @@ use tls_codec::{
     DeserializeBytes as _, SerializeBytes as _, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
 };
 
-use crate::{Attachment, OperationId, history::History};
+use crate::{Attachment, OperationId};
 
 /// The first byte of every content.
 const VERSION: u8 = 1;
@@ -76,8 +76,6 @@ pub enum Body {
         /// What is said with it.
         text: String,
     },
-    /// Messages of others that were sent before a newcomer joined.
-    History(History),
     /// Something of the application's own.
     Custom {
         /// What it is, in the application's own names; at most 255 bytes.
@@ -212,8 +210,7 @@ const DELETION: u16 = 3;
 const REACTION: u16 = 4;
 const REPLY: u16 = 5;
 const ATTACHMENT: u16 = 6;
-const HISTORY: u16 = 7;
-const CUSTOM: u16 = 8;
+const CUSTOM: u16 = 7;
 
 impl Body {
     fn encode(&self) -> Result<(u16, Vec<u8>), ContentError> {
@@ -238,7 +235,6 @@ impl Body {
                 let (attachment, text) = (attachment.clone(), opaque(text));
                 (ATTACHMENT, WireAttachment { attachment, text }.tls_serialize_bytes())
             }
-            Self::History(history) => (HISTORY, history.encode()),
             Self::Custom { name, bytes } => {
                 if name.len() > MAX_NAME {
                     return Err(ContentError::TooLong);
@@ -286,7 +282,6 @@ impl Body {
                 let wire = wire.map_err(malformed)?;
                 Self::Attachment { attachment: wire.attachment, text: text(wire.text.0)? }
             }
-            HISTORY => Self::History(History::decode(&bytes)?),
             CUSTOM => {
                 let wire = WireCustom::tls_deserialize_exact_bytes(&bytes).map_err(malformed)?;
                 if wire.name.0.len() > MAX_NAME {

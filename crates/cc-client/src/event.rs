@@ -2,11 +2,11 @@
 
 use core::ops::Range;
 
-use cc_core::MemberId;
+use cc_core::{MemberId, store::StoreError};
 
 use crate::{
-    EventId, GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId, Position, Trust,
-    records::EventRecord,
+    EventId, Fault, GroupId, History, HistoryEntries, JoinLinkId, JoinRequestId, LogId,
+    OperationId, PersonId, Position, Trust, records::EventRecord,
 };
 
 /// A member of a group: one device of a person.
@@ -57,6 +57,20 @@ pub enum Event {
         position: Position,
         /// What was sent.
         content: Vec<u8>,
+    },
+    /// A member passed on what was said before this device came, or had it do so. That the others wrote it is the
+    /// word of `by` alone: it is shown with both names, and never as a message of who is said to have written it.
+    Forwarded {
+        /// Where.
+        group: GroupId,
+        /// Who passed it on.
+        by: Person,
+        /// The passing member's own name for it: it is read once by this.
+        message: OperationId,
+        /// Where it is in the group's log.
+        position: Position,
+        /// What was passed on.
+        entries: HistoryEntries,
     },
     /// What became of a command.
     Settled {
@@ -342,9 +356,14 @@ pub struct Ledger {
 }
 
 impl EventRecord {
-    pub(crate) fn into_event(self) -> Event {
+    pub(crate) fn into_event(self) -> Result<Event, Fault> {
         let settled = |operation, verdict| Event::Settled { operation, verdict };
-        match self {
+        Ok(match self {
+            Self::Forwarded { group, by, message, position, history } => {
+                let damaged = |_| StoreError::corrupt("what was passed on is malformed");
+                let entries = History::decode(&history).map_err(damaged)?.entries;
+                Event::Forwarded { group, by: Person::new(by), message, position, entries }
+            }
             Self::Message { group, from, message, position, content } => {
                 let (from, from_me) = (Person::new(from), false);
                 Event::Message { group, from, from_me, message, position, content }
@@ -394,6 +413,6 @@ impl EventRecord {
             }
             Self::JoinDeclined { request, link } => Event::JoinDeclined { request, link },
             Self::JoinLinkFull { link, group } => Event::JoinLinkFull { group, link },
-        }
+        })
     }
 }

@@ -112,6 +112,9 @@ pub(crate) enum Frame {
     /// Who members are, and which devices are theirs.
     #[tls_codec(discriminant = 3)]
     People(PeopleUpdate),
+    /// What somebody passes on: a [`History`](crate::History), in the place of what it says.
+    #[tls_codec(discriminant = 4)]
+    History(Content),
 }
 
 /// The content of one message.

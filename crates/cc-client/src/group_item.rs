@@ -7,7 +7,7 @@ use cc_core::Kind;
 use crate::{
     Client, Fate, Fault, GroupId, Item, Now, Position,
     command::MAX_TITLE_LEN,
-    frame::{self, Frame, FrameError, GroupItem},
+    frame::{self, Content, Frame, FrameError, GroupItem},
     records::{self, EventRecord, SeenRecord, Standing, Work},
     seat::{self, Opened, Outcome, Report},
 };
@@ -165,18 +165,11 @@ impl Client {
             Ok(Frame::People(update)) => {
                 Ok(if self.learn(group, update)? { Fate::Request } else { Fate::Forged })
             }
+            Ok(Frame::History(content)) => self.passed_on(group, sender, content, position),
             Ok(Frame::Content(content)) => {
-                let scope = records::seen(group);
-                let mut seen: SeenRecord = self.state.get(&scope, &sender)?.unwrap_or_default();
-                if !seen.read(content.number) {
+                if !self.read_once(group, &sender, &content)? {
                     return Ok(Fate::Duplicate);
                 }
-                self.state.put(&scope, sender, &seen)?;
-                let report = match self.opened_report.take() {
-                    Some(report) => report,
-                    None => seat::last_report(self.group_seat(group)?),
-                };
-                self.note_report(content.id, report);
                 self.state.emit(&EventRecord::Message {
                     group: *group,
                     from: sender,
@@ -187,6 +180,27 @@ impl Client {
                 Ok(Fate::Message)
             }
         }
+    }
+
+    /// Takes note of what a member says; `false` where it was read before.
+    pub(crate) fn read_once(
+        &mut self,
+        group: &GroupId,
+        sender: &[u8; 32],
+        content: &Content,
+    ) -> Result<bool, Fault> {
+        let scope = records::seen(group);
+        let mut seen: SeenRecord = self.state.get(&scope, sender)?.unwrap_or_default();
+        if !seen.read(content.number) {
+            return Ok(false);
+        }
+        self.state.put(&scope, *sender, &seen)?;
+        let report = match self.opened_report.take() {
+            Some(report) => report,
+            None => seat::last_report(self.group_seat(group)?),
+        };
+        self.note_report(content.id, report);
+        Ok(true)
     }
 
     /// A change is in force, made by anybody.

@@ -1,8 +1,8 @@
 //! History for newcomers: what was said before they joined, as a member chooses to tell it.
 //!
 //! MLS gives a newcomer no keys of the past, and that is a promise. A member who was there may pass on what
-//! it read, as its own message: [`Body::History`](crate::Body::History). Nothing but the word of that member
-//! says that the others ever wrote so; whoever shows it shows who passed it on, and
+//! it read: [`Command::ShareHistory`](crate::Command::ShareHistory). Nothing but the word of that member
+//! says that the others ever wrote so; [`Event::Forwarded`](crate::Event::Forwarded) says who passed it on, and
 //! [`Timeline`](crate::Timeline) never mixes it with messages that were read first-hand.
 
 use std::io::{self, Read, Write};
@@ -18,8 +18,11 @@ use crate::{Attachment, ContentError, OperationId, content};
 /// The media type of an attachment that [`write_history`] made.
 pub const HISTORY_MEDIA_TYPE: &str = "application/vnd.cascading-cipher.history";
 
-/// Entries in one message: more go into an attachment.
-const MAX_ENTRIES: usize = 1024;
+/// Entries in one message: more are several messages, or an attachment.
+pub(crate) const MAX_ENTRIES: usize = 1024;
+
+/// Bytes of a history in one message.
+pub(crate) const MAX_LEN: usize = 4 << 20;
 
 /// Members that a history names.
 const MAX_MEMBERS: usize = 4096;
@@ -30,7 +33,7 @@ const MAX_NAME: usize = 255;
 /// Earlier messages, passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// For whom, at most 4096; empty for everybody. Others were there themselves, and need not show it.
+    /// For which members, at most 4096; empty for everybody. The others were there themselves, and are not told.
     pub to: Vec<MemberId>,
     /// What.
     pub entries: HistoryEntries,
@@ -39,7 +42,7 @@ pub struct History {
 /// Where the messages of a [`History`] are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HistoryEntries {
-    /// In the message itself, at most 1024.
+    /// In the message itself: at most 1024, of 4 MiB in all.
     Here(Vec<Forwarded>),
     /// In an attachment, as [`write_history`] makes it.
     Attached(Attachment),
@@ -50,7 +53,8 @@ pub enum HistoryEntries {
 pub struct Forwarded {
     /// Who is said to have sent it.
     pub sender: MemberId,
-    /// What that person is said to have called itself, at most 255 bytes.
+    /// What that person is said to have called itself, at most 255 bytes. In an event it is what the person's own
+    /// certificate says, where this client has that.
     pub sender_name: String,
     /// The sender's own name for it.
     pub message: OperationId,
@@ -73,7 +77,16 @@ const HERE: u8 = 1;
 const ATTACHED: u8 = 2;
 
 impl History {
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, CodecError> {
+    /// The bytes that travel, in a frame of their own.
+    ///
+    /// # Errors
+    /// [`ContentError::TooLong`] past a bound.
+    pub fn encode(&self) -> Result<Vec<u8>, ContentError> {
+        let bytes = self.wire().map_err(|_| ContentError::TooLong)?;
+        if bytes.len() > MAX_LEN { Err(ContentError::TooLong) } else { Ok(bytes) }
+    }
+
+    fn wire(&self) -> Result<Vec<u8>, CodecError> {
         let to: Vec<[u8; 32]> = self.to.iter().map(|id| *id.as_bytes()).collect();
         if to.len() > MAX_MEMBERS {
             return Err(CodecError::InvalidVectorLength);
@@ -81,7 +94,8 @@ impl History {
         let mut bytes = to.tls_serialize_bytes()?;
         match &self.entries {
             HistoryEntries::Here(entries) => {
-                if entries.len() > MAX_ENTRIES {
+                let long = |entry: &Forwarded| entry.sender_name.len() > MAX_NAME;
+                if entries.len() > MAX_ENTRIES || entries.iter().any(long) {
                     return Err(CodecError::InvalidVectorLength);
                 }
                 let entries: Vec<WireForwarded> = entries.iter().map(Forwarded::wire).collect();
@@ -96,7 +110,14 @@ impl History {
         Ok(bytes)
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
+    /// What [`encode`](Self::encode) made.
+    ///
+    /// # Errors
+    /// [`ContentError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
+        if bytes.len() > MAX_LEN {
+            return Err(ContentError::Malformed);
+        }
         let (to, rest) =
             decode_list::<[u8; 32]>(bytes, MAX_MEMBERS).map_err(|_| ContentError::Malformed)?;
         let to = to.into_iter().map(MemberId::from_bytes).collect();

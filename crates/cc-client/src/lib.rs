@@ -41,6 +41,7 @@ mod request;
 mod response;
 mod safety_number;
 mod seat;
+mod share;
 mod snapshot;
 mod state;
 mod status;

@@ -167,6 +167,12 @@ pub(crate) enum Work {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// A [`History`](crate::History), as it travels.
+    History {
+        number: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
     Title,
     /// Who this device is.
     Introduction,
@@ -190,9 +196,14 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// Whether the application says it, to all who are in the group.
+    pub(crate) const fn is_said(&self) -> bool {
+        matches!(self, Self::Content { .. } | Self::History { .. })
+    }
+
     /// Whether it is sent as a message, and so beside others.
     pub(crate) const fn is_message(&self) -> bool {
-        matches!(self, Self::Content { .. } | Self::Title | Self::Introduction | Self::Leave)
+        self.is_said() || matches!(self, Self::Title | Self::Introduction | Self::Leave)
     }
 }
 
@@ -422,6 +433,15 @@ pub(crate) enum EventRecord {
     JoinLinkFull {
         link: JoinLinkId,
         group: GroupId,
+    },
+    Forwarded {
+        group: GroupId,
+        by: [u8; 32],
+        message: OperationId,
+        position: Position,
+        /// The [`History`](crate::History), as it travels.
+        #[serde(with = "serde_bytes")]
+        history: Vec<u8>,
     },
     Introduced {
         group: GroupId,

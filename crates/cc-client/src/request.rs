@@ -268,17 +268,17 @@ impl Client {
             self.state.forget_queued(group, number)?;
             let mut content = None;
             let frame = match &queued.work {
-                Work::Content { number, bytes } => {
+                Work::Content { number, bytes } | Work::History { number, bytes } => {
                     let id = match queued.operation {
                         Some(id) => id,
                         None => OperationId::random()?,
                     };
                     content = Some(id);
-                    Some(Frame::Content(Content {
-                        number: *number,
-                        id,
-                        bytes: bytes.as_slice().into(),
-                    }))
+                    let said = Content { number: *number, id, bytes: bytes.as_slice().into() };
+                    Some(match &queued.work {
+                        Work::History { .. } => Frame::History(said),
+                        _ => Frame::Content(said),
+                    })
                 }
                 Work::Introduction => Some(self.introduction()?),
                 Work::Leave => None,

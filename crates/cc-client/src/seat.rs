@@ -199,9 +199,11 @@ pub(crate) fn stage(
         }
         Work::CommitLeaves if seat.leaving().next().is_none() => return Ok(Staged::Nothing),
         Work::Refresh | Work::CommitLeaves => seat.update(),
-        Work::Content { .. } | Work::Title | Work::Introduction | Work::Leave => {
-            return Ok(Staged::Nothing);
-        }
+        Work::Content { .. }
+        | Work::History { .. }
+        | Work::Title
+        | Work::Introduction
+        | Work::Leave => return Ok(Staged::Nothing),
     };
     match staged {
         Ok(change) => Ok(Staged::Change { id: *change.id().as_bytes(), commit: change.commit }),

@@ -39,9 +39,11 @@ pub struct Snapshot {
 #[derive(Default)]
 pub(crate) struct Changed {
     groups: Vec<Arc<GroupView>>,
-    /// `None` for somebody who is gone.
-    people: Vec<(PersonId, Option<Arc<PersonView>>)>,
+    people: Vec<ShownPerson>,
 }
+
+/// `None` for somebody who is gone.
+type ShownPerson = (PersonId, Option<Arc<PersonView>>);
 
 impl Views {
     /// All groups and people as they are now. Costs a count, however many there are.
@@ -179,19 +181,12 @@ impl Client {
         Ok(Changed { groups, people })
     }
 
-    fn shown_people(
-        &self,
-        ids: impl Iterator<Item = PersonId>,
-    ) -> Result<Vec<(PersonId, Option<Arc<PersonView>>)>, Fault> {
+    fn shown_people(&self, ids: impl Iterator<Item = PersonId>) -> Result<Vec<ShownPerson>, Fault> {
         ids.map(|id| Ok((id, self.shown_person(&id)?))).collect()
     }
 
     /// The groups in which the snapshot shows devices of these people as they were before, or without a name.
-    fn groups_of(
-        &self,
-        last: &Snapshot,
-        people: &[(PersonId, Option<Arc<PersonView>>)],
-    ) -> BTreeSet<GroupId> {
+    fn groups_of(&self, last: &Snapshot, people: &[ShownPerson]) -> BTreeSet<GroupId> {
         let before = people.iter().filter_map(|(id, _)| last.people.get(id));
         let now = people.iter().filter_map(|(_, view)| view.as_ref());
         let devices: BTreeSet<MemberId> =

@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cc_core::MemberId;
 
-use crate::{
-    Body, Content, Forwarded, MessageRef, Now, OperationId, Position,
-    history::{History, HistoryEntries},
-};
+use crate::{Body, Content, Forwarded, MessageRef, Now, OperationId, Position};
 
 /// Messages that are not here yet and of which something is known: an edit, a deletion, a reaction.
 const MAX_WAITING: usize = 4096;
@@ -115,15 +112,23 @@ impl Timeline {
                 let value = (order, id.message, withdrawn);
                 self.about(to, order, |entry| entry.react(key, value))
             }
-            Body::History(History { entries: HistoryEntries::Here(entries), .. }) => {
-                if self.forwarded.get(&id).is_some_and(|(known, _)| *known <= order) {
-                    return Applied::Nothing;
-                }
-                self.forwarded.insert(id, (order, entries));
-                Applied::Forwarded
-            }
             body => self.message(id, order, Content { body, ..content }),
         }
+    }
+
+    /// Takes what `id.sender` passed on, as [`Event::Forwarded`](crate::Event::Forwarded) has it or its attachment.
+    pub fn add_forwarded(
+        &mut self,
+        id: MessageRef,
+        position: Option<Position>,
+        entries: Vec<Forwarded>,
+    ) -> Applied {
+        let order = position.map_or(Order::Pending, Order::At);
+        if self.forwarded.get(&id).is_some_and(|(known, _)| *known <= order) {
+            return Applied::Nothing;
+        }
+        self.forwarded.insert(id, (order, entries));
+        Applied::Forwarded
     }
 
     /// The message was read at this time, by `now.wall`; the first time counts. `false` if it is not here.
@@ -200,13 +205,17 @@ impl Timeline {
         })
     }
 
-    /// What members passed on: who passed it on, and what it is said to be. Messages that their senders
-    /// have deleted since are left out.
+    /// What members passed on: who passed it on, and what it is said to be. What one member passes on twice is
+    /// here once. Messages that their senders have deleted since are left out.
     pub fn forwarded(&self) -> impl Iterator<Item = (MemberId, &Forwarded)> {
         let all = self.forwarded.iter();
         let all = all.flat_map(|(by, (_, entries))| entries.iter().map(|entry| (by.sender, entry)));
-        all.filter(|(_, entry)| {
+        let mut seen = BTreeSet::new();
+        all.filter(move |(by, entry)| {
             let id = MessageRef { sender: entry.sender, message: entry.message };
+            if !seen.insert((*by, id)) {
+                return false;
+            }
             self.entries.get(&id).is_none_or(|known| !known.deleted)
         })
     }

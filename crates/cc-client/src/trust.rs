@@ -76,7 +76,7 @@ impl Client {
     pub(crate) fn refuse_untrusted(&mut self, group: &GroupId) -> Result<(), Fault> {
         let Some(person) = self.untrusted_in(group)? else { return Ok(()) };
         for (number, queued) in self.state.queue(group)? {
-            if matches!(queued.work, Work::Content { .. }) {
+            if queued.work.is_said() {
                 self.dequeue(group, number)?;
                 if let Some(operation) = queued.operation {
                     let refused = EventRecord::Untrusted { operation, person };

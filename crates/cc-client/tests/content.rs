@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
-
 use cc_client::{
-    Applied, Attachment, Body, Content, ContentError, Event, Forwarded, HISTORY_MEDIA_TYPE,
-    History, HistoryEntries, MemoryService, MessageRef, Now, OperationId, Position, Timeline,
-    Upload, Verdict, read_history, write_history,
+    Applied, Attachment, Body, Content, ContentError, Forwarded, History, HistoryEntries,
+    MemoryService, MessageRef, Now, OperationId, Position, Timeline, Upload, read_history,
+    write_history,
 };
 use cc_core::MemberId;
-use common::{Person, group_of, settle};
 use proptest::{prelude::*, sample::Index};
 
 fn member(number: u8) -> MemberId {
@@ -46,6 +43,20 @@ fn forwarded() -> impl Strategy<Value = Forwarded> {
     )
 }
 
+/// What one item of a log brings.
+#[derive(Debug, Clone)]
+enum Said {
+    Content(Content),
+    PassedOn(Vec<Forwarded>),
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    prop_oneof![
+        7 => content().prop_map(Said::Content),
+        1 => prop::collection::vec(forwarded(), 0..3).prop_map(Said::PassedOn),
+    ]
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let text = || ".{0,20}".prop_map(String::from);
     prop_oneof![
@@ -59,14 +70,6 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         (any_ref(), text()).prop_map(|(to, text)| Body::Reply { to, text }),
         text().prop_map(|text| Body::Attachment { attachment: attachment(), text }),
-        (prop::collection::vec(forwarded(), 0..3), 0usize..3).prop_map(|(entries, to)| {
-            let to = (1..).map(member).take(to).collect();
-            Body::History(History { to, entries: HistoryEntries::Here(entries) })
-        }),
-        Just(()).prop_map(|()| {
-            let entries = HistoryEntries::Attached(attachment());
-            Body::History(History { to: Vec::new(), entries })
-        }),
         (text(), prop::collection::vec(any::<u8>(), 0..50))
             .prop_map(|(name, bytes)| Body::Custom { name, bytes }),
         (9u16.., prop::collection::vec(any::<u8>(), 0..50))
@@ -93,8 +96,27 @@ proptest! {
     }
 
     #[test]
+    fn history_has_one_encoding(
+        entries in prop::collection::vec(forwarded(), 0..4),
+        to in 0usize..3,
+        attached in any::<bool>(),
+        cut in any::<Index>(),
+    ) {
+        let entries = if attached {
+            HistoryEntries::Attached(attachment())
+        } else {
+            HistoryEntries::Here(entries)
+        };
+        let history = History { to: (1..).map(member).take(to).collect(), entries };
+        let bytes = history.encode().unwrap();
+        prop_assert_eq!(&History::decode(&bytes).unwrap(), &history);
+        prop_assert!(History::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        prop_assert!(History::decode(&[&bytes[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
     fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u16..12) {
-        let _any = Content::decode(&bytes);
+        let _any = (Content::decode(&bytes), History::decode(&bytes));
         let length = u8::try_from(bytes.len().min(63)).unwrap();
         let framed = [&[1, 0][..], &kind.to_be_bytes(), &[length], &bytes[..length.into()]].concat();
         if let Ok(content) = Content::decode(&framed) {
@@ -106,7 +128,7 @@ proptest! {
     /// same.
     #[test]
     fn any_order_of_arrival_gives_one_timeline(
-        contents in prop::collection::vec((0u8..3, 0u8..6, content()), 0..24),
+        contents in prop::collection::vec((0u8..3, 0u8..6, said()), 0..24),
         order in prop::collection::vec((any::<Index>(), any::<Index>()), 0..40),
         again in prop::collection::vec(any::<Index>(), 0..8),
     ) {
@@ -114,10 +136,15 @@ proptest! {
             .zip(contents)
             .map(|(at, (sender, number, content))| (message(sender, number), Position(at), content))
             .collect();
-        let build = |items: &[(MessageRef, Position, Content)]| {
+        let build = |items: &[(MessageRef, Position, Said)]| {
             let mut timeline = Timeline::new();
-            for (id, position, content) in items {
-                timeline.add(*id, Some(*position), content.clone());
+            for (id, position, said) in items {
+                match said.clone() {
+                    Said::Content(content) => timeline.add(*id, Some(*position), content),
+                    Said::PassedOn(entries) => {
+                        timeline.add_forwarded(*id, Some(*position), entries)
+                    }
+                };
             }
             timeline
         };
@@ -175,16 +202,6 @@ fn too_long_is_refused_on_both_sides() {
     assert_eq!(Content::new(long).encode(), Err(ContentError::TooLong));
     let long = Body::Custom { name: "x".repeat(256), bytes: Vec::new() };
     assert_eq!(Content::new(long).encode(), Err(ContentError::TooLong));
-    let entry = Forwarded {
-        sender: member(1),
-        sender_name: String::new(),
-        message: operation(1),
-        wall: 0,
-        content: Vec::new(),
-    };
-    let entries = HistoryEntries::Here(vec![entry; 1025]);
-    let many = Body::History(History { to: Vec::new(), entries });
-    assert_eq!(Content::new(many).encode(), Err(ContentError::TooLong));
 }
 
 fn texts(timeline: &Timeline) -> Vec<Option<&str>> {
@@ -282,85 +299,6 @@ fn what_never_comes_takes_no_memory_without_end() {
 }
 
 /// A group of three: Carol shows Dora, who comes later, what was said, and some of it never was.
-#[test]
-fn history_is_marked_with_who_passed_it_on() {
-    let mut service = MemoryService::new();
-    let [mut alice, mut carol, mut dora] = ["Alice", "Carol", "Dora"].map(Person::new);
-    let group = group_of(&mut [&mut alice, &mut carol], &mut service);
-    let text = Content::text("before Dora").encode().unwrap();
-    let said = alice.client.send(group, &text).unwrap();
-    settle(&mut [&mut alice, &mut carol], &mut service);
-    let package = dora.client.key_packages(dora.now, 1).unwrap().remove(0);
-    alice.client.invite(group, package).unwrap();
-    settle(&mut [&mut alice, &mut carol, &mut dora], &mut service);
-    assert_eq!(dora.read(&group), [], "a newcomer reads nothing older");
-
-    let entry = |message, text: &str| Forwarded {
-        sender: alice.client.me().id,
-        sender_name: "Alice".into(),
-        message,
-        wall: carol.now.wall,
-        content: Content::text(text).encode().unwrap(),
-    };
-    let entries =
-        [entry(said, "before Dora"), entry(OperationId::random().unwrap(), "I owe Carol")];
-    // As an attachment, as a long history would be.
-    let mut file = Vec::new();
-    write_history(&entries, &mut file).unwrap();
-    let mut upload = Upload::new("history", HISTORY_MEDIA_TYPE).unwrap();
-    let attached = HistoryEntries::Attached(upload.run(&mut service, &file[..]).unwrap());
-    for entries in [HistoryEntries::Here(entries.to_vec()), attached] {
-        let history = Body::History(History { to: vec![dora.client.me().id], entries });
-        carol.client.send(group, Content::new(history).encode().unwrap()).unwrap();
-    }
-    alice.client.send(group, Content::text("after Dora").encode().unwrap()).unwrap();
-    settle(&mut [&mut alice, &mut carol, &mut dora], &mut service);
-
-    let mut timeline = Timeline::new();
-    for event in &dora.events {
-        let Event::Message { from, message, position, content, .. } = event else { continue };
-        let id = MessageRef { sender: from.id, message: *message };
-        let mut content = Content::decode(content).unwrap();
-        if let Body::History(history) = &mut content.body
-            && let HistoryEntries::Attached(attachment) = &history.entries
-        {
-            assert_eq!(attachment.media_type(), HISTORY_MEDIA_TYPE);
-            let mut file = Vec::new();
-            cc_client::Download::new(attachment.clone()).run(&mut service, &mut file).unwrap();
-            let entries: Result<Vec<_>, _> = read_history(&file[..]).collect();
-            history.entries = HistoryEntries::Here(entries.unwrap());
-        }
-        timeline.add(id, Some(*position), content);
-    }
-    assert_eq!(texts(&timeline), [Some("after Dora")], "nothing passed on is among the messages");
-    let passed_on: Vec<_> = timeline.forwarded().collect();
-    assert_eq!(passed_on.len(), 4);
-    for (by, entry) in passed_on {
-        assert_eq!(by, carol.client.me().id, "the one who says so");
-        assert_eq!(entry.sender, alice.client.me().id);
-    }
-    // Alice deletes what she did say: it goes.
-    let of = MessageRef { sender: alice.client.me().id, message: said };
-    let deletion = alice.client.send(group, Content::new(Body::Deletion { of }).encode().unwrap());
-    settle(&mut [&mut alice, &mut carol, &mut dora], &mut service);
-    let Some(Event::Message { message, position, content, from, .. }) = dora.events.last() else {
-        panic!("{:?}", dora.events.last())
-    };
-    let id = MessageRef { sender: from.id, message: *message };
-    timeline.add(id, Some(*position), Content::decode(content).unwrap());
-    assert_eq!(timeline.forwarded().count(), 2);
-    // The position of one's own, for one's own timeline.
-    let settled = alice.events.iter().find_map(|event| match event {
-        Event::Settled { operation, verdict: Verdict::Done(at) }
-            if Some(*operation) == deletion.as_ref().ok().copied() =>
-        {
-            Some(*at)
-        }
-        _ => None,
-    });
-    assert_eq!(settled, Some(*position));
-}
-
 /// The worked example of docs/client-wire-format.md.
 #[test]
 fn the_documented_bytes() {

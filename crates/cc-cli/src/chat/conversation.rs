@@ -147,7 +147,7 @@ impl Conversation {
             What::Joined { who } => {
                 ItemKind::Notice(format!("A new member ({}) joined.", who.name))
             }
-            What::Introduced { .. } => {
+            What::Introduced { .. } | What::Forwarded(_) => {
                 ItemKind::Notice(format!("{}.", sentence(&show::text_of(what))))
             }
             What::Left { myself: true, .. } => {
@@ -227,9 +227,6 @@ impl Conversation {
                 said.text.clone_from(text);
                 said.attachment =
                     Some(format!("{} ({})", attachment.name(), attachment.media_type()));
-            }
-            Some(Body::History(_)) => {
-                said.text = "(passed on earlier messages)".into();
             }
             Some(Body::Custom { name, bytes }) => {
                 said.text = format!("({name}, {} bytes)", bytes.len());

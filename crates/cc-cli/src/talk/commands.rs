@@ -8,6 +8,7 @@ pub(crate) mod members;
 pub(crate) mod messages;
 pub(crate) mod receive;
 pub(crate) mod relay;
+pub(crate) mod share;
 pub(crate) mod tree;
 
 use std::{

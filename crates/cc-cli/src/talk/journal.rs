@@ -1,15 +1,17 @@
 //! What this program keeps of what happened: numbered entries, among the records of the client's store, written in
 //! the commit that acknowledges the event. So an entry is never lost, and never made twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cc_client::{AppRecord, Client, Event, Fault, GroupId, LogId, OperationId, Verdict};
+use cc_client::{
+    AppRecord, Client, Event, Fault, GroupId, HistoryEntries, LogId, OperationId, Person, Verdict,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod entry;
 mod forgetting;
 
-pub(crate) use entry::{Entry, LayerLine, Message, MessageState, Unreadable, What, Who};
+pub(crate) use entry::{Entry, Forwarded, LayerLine, Message, MessageState, Unreadable, What, Who};
 pub(crate) use forgetting::{Gone, forget_expired, next_expiry, read, set_printed, shown};
 
 /// The first byte of every record.
@@ -37,6 +39,8 @@ pub(crate) struct Draft {
     heads: Option<Heads>,
     groups: BTreeMap<GroupId, GroupHeads>,
     records: Vec<AppRecord>,
+    /// Keys of what was passed on.
+    forwarded: BTreeSet<Vec<u8>>,
     /// Entries that are new.
     pub(crate) added: Vec<Entry>,
     /// Entries that became others.
@@ -131,6 +135,13 @@ impl Draft {
             Event::Joined { group, person } => {
                 (Some(group), What::Joined { who: Who::from(&person) })
             }
+            Event::Forwarded { group, by, entries: HistoryEntries::Here(entries), .. } => {
+                return self.forward(client, at, group, &by, entries);
+            }
+            Event::Forwarded { group, by, .. } => {
+                let description = format!("{} passed on earlier messages in a file", by.name());
+                (Some(group), What::Other { description })
+            }
             Event::Introduced { group, members } => {
                 let members = members.iter().map(Who::from).collect();
                 (Some(group), What::Introduced { members })
@@ -178,6 +189,33 @@ impl Draft {
             other => (None, What::Other { description: format!("{other:?}") }),
         };
         self.add(client, at, group, what).map(drop)
+    }
+
+    /// Takes what a member passed on: each once, also if that member passes it on again.
+    fn forward(
+        &mut self,
+        client: &Client,
+        at: u64,
+        group: GroupId,
+        by: &Person,
+        entries: Vec<cc_client::Forwarded>,
+    ) -> Result<(), Fault> {
+        for entry in entries {
+            let key = forwarded_key(&group, by, &entry);
+            if client.record(&key)?.is_some() || !self.forwarded.insert(key.clone()) {
+                continue;
+            }
+            self.records.push(put(key, &())?);
+            let what = What::Forwarded(Forwarded {
+                by: Who::from(by),
+                author: (*entry.sender.as_bytes(), entry.sender_name),
+                id: entry.message,
+                written: entry.wall,
+                content: entry.content,
+            });
+            self.add(client, at, Some(group), what)?;
+        }
+        Ok(())
     }
 
     fn settle(
@@ -282,6 +320,11 @@ fn group_key(group: &GroupId) -> Vec<u8> {
 
 fn index_key(group: &GroupId, at: u64) -> Vec<u8> {
     [b"in ", &group.as_bytes()[..], &at.to_be_bytes()].concat()
+}
+
+fn forwarded_key(group: &GroupId, by: &Person, entry: &cc_client::Forwarded) -> Vec<u8> {
+    let (group, by, author) = (group.as_bytes(), by.id.as_bytes(), entry.sender.as_bytes());
+    [b"forwarded ", &group[..], by, author, entry.message.as_bytes()].concat()
 }
 
 fn sent_key(message: &OperationId) -> Vec<u8> {

@@ -1,10 +1,11 @@
 //! Entries of the journal as JSON, and as lines for people.
 
 use cc_client::{Body, GroupId, MessageRef, Snapshot};
+use cc_core::MemberId;
 use serde_json::{Map, Value, json};
 
 use super::{
-    journal::{Entry, Gone, LayerLine, Message, MessageState, Unreadable, What, Who},
+    journal::{Entry, Forwarded, Gone, LayerLine, Message, MessageState, Unreadable, What, Who},
     session::content,
 };
 use crate::untrusted_text::harmless;
@@ -86,6 +87,7 @@ fn kind(entry: &Entry) -> (&'static str, Value) {
             ("join-declined", json!({ "request": request.to_string() }))
         }
         What::JoinLinkFull { link } => ("join-link-full", json!({ "link": link.to_string() })),
+        What::Forwarded(forwarded) => ("forwarded", forwarded_json(forwarded)),
         What::Introduced { members } => {
             let members: Vec<_> = members.iter().map(who_json).collect();
             ("introduced", json!({ "members": members }))
@@ -121,9 +123,29 @@ fn message_json(message: &Message) -> Value {
         };
         fields.insert("gone".into(), gone.into());
     }
-    let Some(content) = content(&message.content) else {
+    add_content(fields, &message.content);
+    object
+}
+
+/// What was passed on: `by` says so, and `claimed_from` is who is said to have written it.
+fn forwarded_json(forwarded: &Forwarded) -> Value {
+    let (author, name) = &forwarded.author;
+    let mut object = json!({
+        "by": who_json(&forwarded.by),
+        "claimed_from": { "device": MemberId::from_bytes(*author).to_string(), "name": name },
+        "claimed_at": forwarded.written,
+        "message": forwarded.id.to_string(),
+    });
+    if let Value::Object(fields) = &mut object {
+        add_content(fields, &forwarded.content);
+    }
+    object
+}
+
+fn add_content(fields: &mut Map<String, Value>, bytes: &[u8]) {
+    let Some(content) = content(bytes) else {
         fields.insert("content".into(), "unsupported".into());
-        return object;
+        return;
     };
     let about = |on: &MessageRef| json!({ "message": on.message.to_string() });
     let (kind, text, more) = match &content.body {
@@ -144,7 +166,6 @@ fn message_json(message: &Message) -> Value {
             fields.insert("attachment".into(), file);
             ("attachment", Some(text), Value::Null)
         }
-        Body::History(_) => ("history", None, Value::Null),
         Body::Custom { name, .. } => ("custom", Some(name), Value::Null),
         _ => ("unsupported", None, Value::Null),
     };
@@ -155,7 +176,6 @@ fn message_json(message: &Message) -> Value {
     if !more.is_null() {
         fields.insert("about".into(), more);
     }
-    object
 }
 
 fn who_json(who: &Who) -> Value {
@@ -193,6 +213,12 @@ pub(crate) fn text_of(what: &What) -> String {
             };
             format!("{}: {}{state}", name(&message.from), message_text(message))
         }
+        What::Forwarded(Forwarded { by, author: (_, author), content, .. }) => format!(
+            "{} passes on, as written by {}: {}",
+            name(by),
+            harmless(author),
+            content_text(content)
+        ),
         What::Entered { title } => format!("you are in {}", harmless(title)),
         What::Joined { who } if who.is_introduced() => format!("{} is here now", name(who)),
         What::Joined { who } => format!("a new member ({}) is here now", name(who)),
@@ -267,7 +293,11 @@ fn message_text(message: &Message) -> String {
         Some(Gone::Expired) => return "(disappeared)".to_owned(),
         None => {}
     }
-    let Some(content) = content(&message.content) else {
+    content_text(&message.content)
+}
+
+fn content_text(bytes: &[u8]) -> String {
+    let Some(content) = content(bytes) else {
         return "(of a kind that this program does not know)".to_owned();
     };
     match &content.body {
@@ -284,7 +314,6 @@ fn message_text(message: &Message) -> String {
                 if text.is_empty() { "" } else { " " }
             )
         }
-        Body::History(_) => "(passes on older messages)".to_owned(),
         Body::Custom { name, .. } => format!("({})", harmless(name)),
         _ => "(of a kind that this program does not know)".to_owned(),
     }
@@ -323,7 +352,7 @@ pub(crate) fn layers(layers: &[LayerLine]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use cc_client::Position;
+    use cc_client::{Content, OperationId, Position};
 
     use super::*;
 
@@ -345,6 +374,14 @@ mod tests {
         assert_eq!(kind, "introduced");
         assert!(text.contains("(07070707)") && text.ends_with("and 2 more"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
+        let (author, id) =
+            (([8; 32], "Alice\u{1b}[2J".to_owned()), OperationId::from_bytes([1; 16]));
+        let content = Content::text("hello").encode().unwrap();
+        let forwarded = Forwarded { by: who("Bob"), author, id, written: 0, content };
+        let (kind, text) = told(What::Forwarded(forwarded));
+        assert_eq!(kind, "forwarded");
+        assert!(text.starts_with("Bob passes on, as written by Alice"), "{text}");
+        assert!(text.ends_with(": hello") && !text.contains('\u{1b}'), "{text}");
         let (kind, text) = told(What::Joined { who: who("07070707") });
         assert!(kind == "joined" && text == "a new member (07070707) is here now", "{text}");
         for (conflicting, word) in [(false, "stolen"), (true, "thief")] {

@@ -1,6 +1,7 @@
 //! `cascade members`, `verify`, `remove`.
 
-use cc_client::{Command, PersonId, Trust};
+use cc_client::{Command, GroupView, Person, PersonId, Trust};
+use cc_core::MemberId;
 use clap::Args;
 use serde_json::json;
 
@@ -122,27 +123,34 @@ pub(crate) fn remove(arguments: &Remove) -> Result<(), CliError> {
     let view = session.client().group(&group)?;
     let mut members = Vec::new();
     for text in &arguments.members {
-        let beginning = text.to_lowercase();
-        let is_meant = |member: &&cc_client::Person| {
-            let ids =
-                [Some(hex(member.id.as_bytes())), member.person.map(|id| id.to_string().into())];
-            let mut ids = ids.iter().flatten().filter_map(|id| id.as_str());
-            member.name() == *text || text.len() >= 4 && ids.any(|id| id.starts_with(&beginning))
-        };
-        let meant: Vec<_> = view.members.iter().filter(is_meant).collect();
-        let Some(first) = meant.first() else {
-            return Err(TalkError::NoSuchPerson(text.clone()).into());
-        };
-        let one = meant.iter().all(|member| {
-            member.id == first.id || member.person.is_some() && member.person == first.person
-        });
-        if !one {
-            return Err(TalkError::ManyPeople(text.clone()).into());
-        }
-        members.extend(meant.iter().map(|member| member.id));
+        members.extend(find_devices(&view, text)?);
     }
     let remove = session.submit(Command::Remove { group, members })?;
     arguments.common.finish(&mut session, &[remove])
+}
+
+/// The devices in a group of the person of this name, or of the person or device whose id begins like that.
+///
+/// # Errors
+/// [`TalkError::NoSuchPerson`], [`TalkError::ManyPeople`].
+pub(crate) fn find_devices(group: &GroupView, text: &str) -> Result<Vec<MemberId>, TalkError> {
+    let beginning = text.to_lowercase();
+    let is_meant = |member: &&Person| {
+        let ids = [Some(hex(member.id.as_bytes())), member.person.map(|id| id.to_string().into())];
+        let mut ids = ids.iter().flatten().filter_map(|id| id.as_str());
+        member.name() == text || text.len() >= 4 && ids.any(|id| id.starts_with(&beginning))
+    };
+    let meant: Vec<_> = group.members.iter().filter(is_meant).collect();
+    let Some(first) = meant.first() else {
+        return Err(TalkError::NoSuchPerson(text.to_owned()));
+    };
+    let one = meant.iter().all(|member| {
+        member.id == first.id || member.person.is_some() && member.person == first.person
+    });
+    if !one {
+        return Err(TalkError::ManyPeople(text.to_owned()));
+    }
+    Ok(meant.iter().map(|member| member.id).collect())
 }
 
 /// The person of this name, or whose id begins like that.

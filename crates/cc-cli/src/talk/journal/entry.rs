@@ -115,6 +115,8 @@ pub(crate) enum What {
     JoinLinkFull {
         link: JoinLinkId,
     },
+    /// A message of the past, as a member says that it was.
+    Forwarded(Forwarded),
     /// Members said who they are.
     Introduced {
         members: Vec<Who>,
@@ -157,6 +159,20 @@ impl Message {
     ) -> Self {
         Self { from, mine, id, state, content, layers, read_at: None, gone: None }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forwarded {
+    /// Who passed it on. Nothing but the word of this member says the rest.
+    pub(crate) by: Who,
+    /// Who is said to have written it: a device, and its name.
+    pub(crate) author: ([u8; 32], String),
+    /// The author's own name for it.
+    pub(crate) id: OperationId,
+    /// When it is said to have been written, in milliseconds since 1970.
+    pub(crate) written: u64,
+    /// As that of a [`Message`].
+    pub(crate) content: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
