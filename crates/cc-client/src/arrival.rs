@@ -230,6 +230,12 @@ impl Client {
                 let later = position > record.cursor;
                 return Ok(if later { Fate::Early } else { Fate::Duplicate });
             }
+            // Of a stay before the last one, which its log confirms only now: to the last it was removed after.
+            (None, Some(record))
+                if record.standing == Standing::Removed && position < record.cursor =>
+            {
+                return Ok(Fate::Duplicate);
+            }
             // By an invitation, or asked for because one could not be opened.
             (_, None) | (None, Some(_)) => {
                 self.enter(arrival, now)?;

@@ -167,7 +167,7 @@ fn draw_conversation(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 
 fn welcome(width: usize) -> Vec<Line<'static>> {
     let text = "You are in no group yet.\n\nMake one: /new TITLE\nOr be invited: /link shows what to give to \
-                somebody who is in a group.\n\n/help shows everything.";
+                somebody who is in a group.\nOr ask to join by a group's link: /join LINK\n\n/help shows everything.";
     let lines = text.lines().flat_map(|line| wrap(line, width));
     lines.map(Line::from).collect()
 }

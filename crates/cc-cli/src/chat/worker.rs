@@ -1,9 +1,10 @@
 //! The thread that has the session: does what the screen asks for, and tells it what happened.
 
+mod links;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    str::FromStr,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError, channel},
@@ -17,6 +18,7 @@ use cc_client::{
 };
 use cc_core::MemberId;
 
+use self::links::link_or_file;
 use super::{
     order::{GroupRow, MemberRow, Order, Report},
     pages,
@@ -26,9 +28,8 @@ use crate::{
     error::CliError,
     files::output::write_secret,
     talk::{
-        commands::join::{find_request, request_lines},
         error::TalkError,
-        link::{GroupLink, InviteLink},
+        link::GroupLink,
         session::{Exchange, Session, Update},
     },
     untrusted_text::file_name,
@@ -39,9 +40,6 @@ const WAIT: Duration = Duration::from_millis(500);
 
 /// Groups for which an offer of a new device has room; it comes into further ones by the directory.
 const OFFERED_GROUPS: usize = 32;
-
-/// How long the link of a group is good.
-const LINK_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Bytes of a file with a link, and of one with the offer of a device.
 const MAX_LINK_FILE: u64 = 4096;
@@ -303,66 +301,6 @@ impl<F: Fn(Report)> Worker<F> {
         Ok(())
     }
 
-    fn ask_to_invite(&self, group: GroupId, text: &str) -> Result<(), CliError> {
-        let link: InviteLink = link_or_file(text)?;
-        let title = self.groups.iter().find(|row| row.id == group).map(|row| row.title.clone());
-        let lines = vec![
-            format!("Invite the device {}", link.member),
-            format!("into {}?", title.unwrap_or_default()),
-            "Everybody in the group sees that it joins. It reads what is sent from then on, and nothing older.".into(),
-        ];
-        (self.tell)(Report::Confirm { lines, order: Order::InviteNow { group, link } });
-        Ok(())
-    }
-
-    fn group_link(&mut self, group: GroupId, path: Option<PathBuf>) -> Result<(), CliError> {
-        let link = self.session.join_link(group, LINK_VALIDITY)?.to_string();
-        match path {
-            Some(path) => {
-                write_secret(&path, format!("{link}\n").as_bytes())?;
-                self.note(format!("A link by which others ask to join is in {}.", path.display()));
-            }
-            None => {
-                let (title, lines) = ("A link to this group".into(), pages::group_link(&link));
-                (self.tell)(Report::Page { title, lines });
-            }
-        }
-        Ok(())
-    }
-
-    fn requests(&mut self) -> Result<(), CliError> {
-        let snapshot = self.session.views()?.snapshot();
-        let mut lines = Vec::new();
-        for request in self.session.client().join_requests()? {
-            lines.extend(request_lines(&snapshot, &request));
-        }
-        if lines.is_empty() {
-            lines.push("Nobody asks. /group-link makes a link by which others can.".into());
-        } else {
-            lines.extend([
-                String::new(),
-                "/admit NAME lets somebody in, /decline NAME does not. Names can be chosen: compare the numbers.".into(),
-            ]);
-        }
-        (self.tell)(Report::Page { title: "Who asks to join".into(), lines });
-        Ok(())
-    }
-
-    fn ask_to_answer(&mut self, who: &str, accept: bool) -> Result<(), CliError> {
-        let request = find_request(&mut self.session, who)?;
-        let snapshot = self.session.views()?.snapshot();
-        let mut lines = request_lines(&snapshot, &request);
-        lines.push(String::new());
-        lines.push(if accept {
-            "Let them in? Everybody in the group sees it. They read what is sent from then on, and nothing older.".into()
-        } else {
-            "Decline? They are told, and cannot ask by the same link again.".into()
-        });
-        let order = Order::AnswerNow { request: request.id, accept };
-        (self.tell)(Report::Confirm { lines, order });
-        Ok(())
-    }
-
     fn save(&self, attachment: &Attachment, path: Option<PathBuf>) -> Result<(), CliError> {
         let path = match path {
             Some(path) => path,
@@ -451,15 +389,6 @@ impl<F: Fn(Report)> Worker<F> {
     fn fail(&self, why: String) {
         (self.tell)(Report::Failed { why, give_back: None });
     }
-}
-
-/// A link, or what is in the file of this name.
-fn link_or_file<T: FromStr>(text: &str) -> Result<T, CliError> {
-    if let Ok(link) = text.parse() {
-        return Ok(link);
-    }
-    let text = read_text(Path::new(text), MAX_LINK_FILE)?;
-    Ok(text.parse().map_err(|_| TalkError::Link)?)
 }
 
 /// A text file of at most so many bytes.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use cc_core::{Opaque, store::MemoryStore};
 
 use crate::{
-    Client, Command, Event, Fate, GroupId, Input, LogId, OperationId, Position, Profile, Recipe,
+    Call, Client, Command, Event, Failure, Fate, GroupId, Input, LogId, OperationId, Position,
+    Profile, Recipe,
     frame::{self, Invitation, MailItem},
     recipe::Role,
     records::{self, PackageRecord, Standing, Work},
@@ -53,6 +54,68 @@ fn wait(stage: &mut Stage, people: &mut [&mut Client]) -> Vec<Fate> {
     }
     let of_mail = fates.into_iter().filter(|(_, log, _)| mailboxes.contains(log));
     of_mail.map(|(_, _, fate)| fate).collect()
+}
+
+#[test]
+fn an_invitation_of_a_stay_that_is_over_leads_nobody_back_into_it() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = alice.found("Dev Team").unwrap();
+    let (mut places, member) = (Vec::new(), bob.me().id);
+    let remove = |alice: &mut Client| {
+        let remove = Command::Remove { group, members: vec![member] };
+        alice.submit(OperationId::random().unwrap(), remove).unwrap();
+    };
+    for package in bob.key_packages(stage.now, 2).unwrap() {
+        alice.invite(group, package).unwrap();
+        stage.settle(&mut [&mut alice]);
+        places.push(last_commit(&stage, &group));
+        if places.len() == 1 {
+            alice.send(group, "of the first stay").unwrap();
+            stage.settle(&mut [&mut alice]);
+            remove(&mut alice);
+            stage.settle(&mut [&mut alice]);
+        }
+    }
+    // Bob was away, and the log says nothing to the first welcome for now.
+    let before_first = Position(places[0].0 - 1);
+    let come = |stage: &mut Stage, bob: &mut Client, withheld: bool| {
+        let mut fates = Vec::new();
+        for _ in 0..20 {
+            while let Some(request) = bob.poll_request(stage.now).unwrap() {
+                let result = match &request.call {
+                    Call::Read(read)
+                        if withheld && read.log == group && read.after == before_first =>
+                    {
+                        Err(Failure::Unknown)
+                    }
+                    _ => request.perform(&mut stage.service),
+                };
+                let input = Input::Response { id: request.id, result };
+                let ledger = bob.handle(stage.now, input).unwrap();
+                fates.extend(ledger.fates.into_iter().map(|(log, _, fate)| (log, fate)));
+            }
+            stage.now.mono += 5_000;
+        }
+        fates
+    };
+    come(&mut stage, &mut bob, true);
+    assert_eq!(bob.group(&group).unwrap().joined_at, places[1]);
+    remove(&mut alice);
+    stage.settle(&mut [&mut alice]);
+    come(&mut stage, &mut bob, true);
+    assert!(bob.group(&group).unwrap().epoch.is_none());
+    events(&mut bob);
+    // Now it does, and the first stay is over.
+    let fates = come(&mut stage, &mut bob, false);
+    assert_eq!(fates.last(), Some(&(bob.mailbox(), Fate::Duplicate)));
+    assert!(fates.iter().all(|(_, fate)| *fate == Fate::Duplicate), "{fates:?}");
+    assert!(bob.group(&group).unwrap().epoch.is_none() && events(&mut bob).is_empty());
+    // By a later one he is back.
+    let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert!(bob.group(&group).unwrap().in_step);
 }
 
 #[test]

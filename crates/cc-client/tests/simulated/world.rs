@@ -245,7 +245,7 @@ impl World {
     /// Somebody asks to join by a link of a member's.
     fn ask_to_join(&mut self, host: usize, of: usize, group: GroupId) {
         let known = self.members[host].client.join_links().unwrap().into_iter();
-        let link = match known.filter(|view| view.group == group).next_back() {
+        let link = match known.rev().find(|view| view.group == group) {
             Some(view) => view.link,
             None => {
                 let made = self.members[host]
