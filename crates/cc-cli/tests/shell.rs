@@ -5,7 +5,7 @@ mod common;
 
 use common::{Folder, text};
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "encrypt",
     "decrypt",
     "keygen",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 27] = [
     "inspect",
     "init",
     "me",
+    "rename",
     "link",
     "groups",
     "found",

@@ -340,3 +340,22 @@ fn history_is_passed_on_under_the_name_of_who_does_it() {
     // Alice was there, and is told nothing.
     assert!(!alice.run(&["receive"]).iter().any(|entry| entry["kind"] == "forwarded"));
 }
+
+#[test]
+fn a_name_is_changed_for_members() {
+    let relay = Relay::start();
+    let [alice, bob] = ["Alice", "Bob"].map(|name| Person::new(name, &relay));
+    alice.found("Friends", &[&bob]);
+    alice.run(&["receive"]);
+    bob.run(&["rename", "Robert"]);
+    assert_eq!(bob.run(&["me"])[0]["name"], "Robert");
+    let seen = alice.run(&["receive"]);
+    let renamed = seen.iter().find(|entry| entry["kind"] == "renamed").unwrap();
+    assert_eq!((renamed["from"].as_str(), renamed["to"].as_str()), (Some("Bob"), Some("Robert")));
+    bob.run(&["send", "Friends", "it is me"]);
+    let seen = alice.run(&["receive"]);
+    let message = seen.iter().find(|entry| entry["kind"] == "message").unwrap();
+    assert_eq!(message["from"]["name"], "Robert");
+    bob.fail(2, &["rename", &"x".repeat(1025)]);
+    bob.fail(2, &["rename", ""]);
+}

@@ -74,10 +74,15 @@ impl Client {
         };
         let (outcome, welcome) = seat::confirm(self.group_seat(group)?, change)?;
         let added = outcome.added.clone();
-        if outcome.update || !outcome.removed.is_empty() {
+        let update = outcome.update;
+        if update || !outcome.removed.is_empty() {
             self.refreshed(group)?;
         }
         self.changed(group, outcome, position)?;
+        if update {
+            // Once more, for who has missed it: nothing else tells the name.
+            self.introduce(group)?;
+        }
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let Some(Work::Admit { people, .. }) = &work {

@@ -319,7 +319,8 @@ impl Client {
             items.push(item);
         }
         let epoch = seat::epoch(self.group_seat(group)?);
-        let count = u64::try_from(sent.len()).unwrap_or(u64::MAX);
+        let said = sent.iter().filter(|message| message.queued.work.is_said()).count();
+        let count = u64::try_from(said).unwrap_or(u64::MAX);
         let record = self.state.group_mut(group)?;
         record.sent_since_refresh = record.sent_since_refresh.saturating_add(count);
         self.launch(group, None, items, epoch, Sent::Messages(sent))

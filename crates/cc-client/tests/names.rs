@@ -300,3 +300,34 @@ fn all_devices_of_a_person_have_its_name() {
     let refused = laptop.client.submit(OperationId::random().unwrap(), refused);
     assert!(matches!(refused, Err(Fault::NoPersonKey)));
 }
+
+#[test]
+fn who_missed_an_introduction_learns_the_name_with_the_next_renewal() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    let package = carol.client.key_packages(carol.now, 1).unwrap().remove(0);
+    alice.client.invite(group, package).unwrap();
+    settle(&mut [&mut alice], &mut service);
+    bob.pass(5_000);
+    bob.turn(&mut service);
+    assert!(
+        matches!(bob.events.last(), Some(Event::Joined { person, .. }) if person.name.is_none())
+    );
+    settle(&mut [&mut carol, &mut alice], &mut service);
+    // What Carol said is gone from the service before Bob asks for it. What Alice says shows him that the epoch goes on:
+    // else he would ask to be added anew, and be told the names with the welcome.
+    let last = service.log(&group).last().unwrap().position;
+    service.forget(&group, last);
+    alice.client.send(group, "hello").unwrap();
+    settle(&mut [&mut alice], &mut service);
+    settle(&mut [&mut bob, &mut carol, &mut alice], &mut service);
+    assert!(bob.events.iter().any(|event| matches!(event, Event::Missed { .. })));
+    assert_eq!(names(&bob, &group), [None, Some("Alice".into()), Some("Bob".into())]);
+    submit(&mut carol, Command::Refresh(group));
+    settle(&mut [&mut carol, &mut bob, &mut alice], &mut service);
+    let expected = ["Alice", "Bob", "Carol"].map(|name| Some(name.to_owned()));
+    assert_eq!(names(&bob, &group), expected);
+    assert!(bob.events.iter().any(|event| matches!(event,
+        Event::Introduced { members, .. } if members[0].name.as_deref() == Some("Carol"))));
+}

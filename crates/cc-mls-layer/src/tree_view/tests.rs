@@ -3,15 +3,19 @@ use proptest::prelude::*;
 use super::*;
 
 fn leaf(name: &str, key: u8) -> TreeNode {
+    TreeNode::Leaf(TreeLeaf {
+        member: MemberId::from_bytes(member_id(name)),
+        name: Some(name.to_owned()),
+        encryption_key: vec![key],
+    })
+}
+
+fn member_id(name: &str) -> [u8; 32] {
     let mut member = [0; 32];
     for (byte, of_name) in member.iter_mut().zip(name.bytes()) {
         *byte = of_name;
     }
-    TreeNode::Leaf(TreeLeaf {
-        member: MemberId::from_bytes(member),
-        name: Some(name.to_owned()),
-        encryption_key: vec![key],
-    })
+    member
 }
 
 fn parent(key: u8, unmerged_leaves: &[u32]) -> TreeNode {
@@ -211,4 +215,20 @@ proptest! {
         prop_assert!(marks <= after.nodes().len());
         prop_assert_eq!(after.to_text(Some(&after)), after.to_text(None));
     }
+}
+
+#[test]
+fn an_application_names_the_members() {
+    let (mut view, bob) = (five(), 2);
+    let TreeNode::Leaf(TreeLeaf { member, .. }) = view.nodes[bob].clone() else { panic!("a leaf") };
+    let named = |id: &MemberId| Ok::<_, ()>((*id == member).then(|| "Robert".to_owned()));
+    view.try_rename(named).unwrap();
+    let text = view.to_text(None);
+    assert!(
+        text.contains("● Robert") && !text.contains("Bob") && !text.contains("Alice"),
+        "{text}"
+    );
+    // Whose name is not known is shown by the id; and an error is the application's.
+    assert!(text.contains(&format!("● {}", MemberId::from_bytes(member_id("Eve")))), "{text}");
+    assert_eq!(view.try_rename(|_| Err("damaged")), Err("damaged"));
 }

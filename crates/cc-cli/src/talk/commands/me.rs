@@ -1,4 +1,4 @@
-//! `cascade me`, `cascade link`.
+//! `cascade me`, `rename`, `link`.
 
 use std::time::Duration;
 
@@ -18,6 +18,31 @@ Examples:
 pub(crate) struct Me {
     #[command(flatten)]
     common: Common,
+}
+
+/// Be called otherwise, on all your devices. The members of your groups are told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The name goes to the members alone, sealed. The marks of others stay, for your keys do.
+
+Examples:
+  cascade rename 'Alice Liddell'")]
+pub(crate) struct Rename {
+    #[command(flatten)]
+    common: Common,
+    /// The name, at most 1024 bytes.
+    #[arg(value_parser = parse_name)]
+    name: String,
+}
+
+/// Bytes of a name.
+const MAX_NAME: usize = 1024;
+
+fn parse_name(name: &str) -> Result<String, String> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!("a name has 1 to {MAX_NAME} bytes"));
+    }
+    Ok(name.to_owned())
 }
 
 /// Print the link by which others invite you; with a group, one by which others ask to join it.
@@ -83,6 +108,12 @@ pub(crate) fn me(arguments: &Me) -> Result<(), CliError> {
         ))?;
     }
     Ok(())
+}
+
+pub(crate) fn rename(arguments: &Rename) -> Result<(), CliError> {
+    let mut session = arguments.common.open()?;
+    let renamed = session.submit(Command::Rename(arguments.name.clone()))?;
+    arguments.common.finish(&mut session, &[renamed])
 }
 
 pub(crate) fn link(arguments: &Link) -> Result<(), CliError> {
