@@ -9,12 +9,13 @@ use alloc::{
 };
 
 use cc_core::{
-    LayerDescriptor, Opened, SecretBytes, random,
+    LayerDescriptor, SecretBytes, random,
     store::{Batch, Change, MAX_VALUE_LEN, Scope, Store, StoreError},
 };
 
+use self::slots::Slot;
 use crate::{
-    Error, MessageId, Recipients,
+    Error,
     entries::{self, Entries},
     layers::{LayerMut, failed},
     manager::Also,
@@ -22,6 +23,11 @@ use crate::{
     records::{COUNTERS, Counters, LayerRecord, Shape},
     state::State,
 };
+
+mod draft;
+mod slots;
+
+pub(crate) use self::{draft::Draft, slots::Slots};
 
 /// Proves that the store has room again.
 const ROOM: &[u8] = b"room";
@@ -63,33 +69,6 @@ enum Ended {
     InDoubt,
     /// Another manager of this name committed.
     Overtaken,
-}
-
-/// Where each layer has its records, bottom first. A number is never used for a second layer.
-#[derive(Clone, Default)]
-pub(crate) struct Slots {
-    list: Vec<Slot>,
-    next: u32,
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    number: u32,
-    /// The store has nothing of this layer yet.
-    new: bool,
-}
-
-impl Slots {
-    /// A layer is put in at `position`.
-    pub(crate) fn insert(&mut self, position: usize) {
-        let slot = Slot { number: self.next, new: true };
-        self.list.insert(position.min(self.list.len()), slot);
-        self.next += 1;
-    }
-
-    fn remove(&mut self, position: usize) -> Option<Slot> {
-        (position < self.list.len()).then(|| self.list.remove(position))
-    }
 }
 
 /// Other layers than before.
@@ -416,47 +395,6 @@ impl Persistence {
             Err(_) => {}
         }
         result
-    }
-}
-
-/// The state that an operation leads to, and what it puts into the inbox and outbox.
-pub(crate) struct Draft {
-    pub(crate) state: State,
-    /// `None` where nothing keeps them.
-    pub(crate) entries: Option<Entries>,
-}
-
-impl Draft {
-    /// The state as it is, for an operation to change.
-    pub(crate) fn new(state: &State, persistence: Option<&Persistence>) -> Self {
-        Self { state: state.clone(), entries: persistence.and_then(Persistence::entries) }
-    }
-
-    /// Puts a message into the inbox, where there is one.
-    pub(crate) fn receive(
-        &mut self,
-        plaintext: &[u8],
-        opened: &Opened,
-    ) -> Result<Option<MessageId>, StoreError> {
-        let Some(entries) = &mut self.entries else { return Ok(None) };
-        let number = self.state.next_entry;
-        self.state.next_entry += 1;
-        entries.receive(number, plaintext, opened)?;
-        Ok(Some(MessageId(number)))
-    }
-
-    /// Puts what is to be sent into the outbox, where there is one.
-    pub(crate) fn send(
-        &mut self,
-        wire: &[u8],
-        epoch: Option<u64>,
-        recipients: &Recipients,
-    ) -> Result<(), StoreError> {
-        if let Some(entries) = &mut self.entries {
-            entries.send(self.state.next_entry, wire, epoch, recipients)?;
-            self.state.next_entry += 1;
-        }
-        Ok(())
     }
 }
 
