@@ -2,13 +2,15 @@
 //!
 //! With the feature `seeded-random`, which only tests are to enable, by a dev-dependency, a thread that holds
 //! a `Seeded` gets what its seed gives. All others, and all without the feature, get the operating
-//! system's.
+//! system's; but for threads that work for one with a seed, by a [`Source`].
 
 #[cfg(feature = "seeded-random")]
 mod seeded;
+mod source;
 
 #[cfg(feature = "seeded-random")]
 pub use seeded::Seeded;
+pub use source::Source;
 
 /// The operating system's random generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cc_core::{LayerError, Secret, key_use};
+use cc_core::{LayerError, Secret, key_use, random::Source};
 use cc_primitives::{
     aes_gcm::AesGcm,
     ed25519::{Claim, SigningKey, verify_all},
@@ -22,9 +22,10 @@ use openmls_traits::{
 
 use crate::{ed25519::Keys, leaf_hash::LeafHashes};
 
-#[derive(Default)]
 pub(crate) struct Crypto {
     rust_crypto: RustCrypto,
+    /// openmls seals the secrets of a path in several threads.
+    source: Source,
     /// Signatures that were not verified yet; `None` where each is verified at once.
     unverified: Mutex<Option<Vec<Claim>>>,
     keys: Mutex<Keys>,
@@ -36,6 +37,18 @@ pub(crate) struct Crypto {
 }
 
 impl Crypto {
+    pub(crate) fn new() -> Self {
+        Self {
+            rust_crypto: RustCrypto::default(),
+            source: Source::of_this_thread(),
+            unverified: Mutex::default(),
+            keys: Mutex::default(),
+            leaves: Mutex::default(),
+            #[cfg(test)]
+            spoiled: Mutex::default(),
+        }
+    }
+
     /// What `work` gives, where all Ed25519 signatures that were verified in it are valid. They are
     /// verified together after it, in about a third of the time. Until then `work` acts on data that
     /// nobody vouched for, so it must have no effect that its error does not undo.
@@ -215,8 +228,9 @@ impl OpenMlsCrypto for Crypto {
         let Some(mut hpke) = hpke(&config) else {
             return self.rust_crypto.hpke_seal(config, pk_r, info, aad, ptxt);
         };
-        let (kem_output, ciphertext) =
-            hpke.seal(&pk_r.into(), info, aad, ptxt, None, None, None).map_err(of_hpke)?;
+        let seal = || hpke.seal(&pk_r.into(), info, aad, ptxt, None, None, None);
+        let sealed = self.source.draw_for(&[pk_r, info, aad, ptxt], seal);
+        let (kem_output, ciphertext) = sealed.map_err(of_hpke)?;
         Ok(HpkeCiphertext { kem_output: kem_output.into(), ciphertext: ciphertext.into() })
     }
 
@@ -244,8 +258,21 @@ impl OpenMlsCrypto for Crypto {
         exporter_context: &[u8],
         exporter_length: usize,
     ) -> Result<(KemOutput, ExporterSecret), CryptoError> {
-        let context = exporter_context;
-        self.rust_crypto.hpke_setup_sender_and_export(config, pk_r, info, context, exporter_length)
+        let Some(mut hpke) = hpke(&config) else {
+            let context = exporter_context;
+            return self.rust_crypto.hpke_setup_sender_and_export(
+                config,
+                pk_r,
+                info,
+                context,
+                exporter_length,
+            );
+        };
+        let setup = || hpke.setup_sender(&pk_r.into(), info, None, None, None);
+        let set_up = self.source.draw_for(&[pk_r, info, exporter_context], setup);
+        let (kem_output, context) = set_up.map_err(of_hpke)?;
+        let exported = context.export(exporter_context, exporter_length).map_err(of_hpke)?;
+        Ok((kem_output, exported.into()))
     }
 
     fn hpke_setup_receiver_and_export(
@@ -338,7 +365,7 @@ mod tests {
 
     #[test]
     fn work_that_saw_a_false_signature_gives_nothing() {
-        let crypto = Crypto::default();
+        let crypto = Crypto::new();
         for (claimed, expected) in [(b"data", true), (b"datA", false)] {
             let worked = crypto.verify_together(|| {
                 for _ in 0..10 {
@@ -353,7 +380,7 @@ mod tests {
 
     #[test]
     fn signatures_are_verified_at_once_again_however_the_work_ended() {
-        let crypto = Crypto::default();
+        let crypto = Crypto::new();
         let collect = || verify(&crypto, b"data", b"other");
         assert!(crypto.verify_together(|| collect().map_err(crate::error::internal)).is_err());
         assert!(verify(&crypto, b"data", b"other").is_err());

@@ -15,7 +15,7 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) fn new(ids: Ids, storage: Storage) -> Self {
-        Self { crypto: Crypto::default(), storage, ids, clock: Clock::default() }
+        Self { crypto: Crypto::new(), storage, ids, clock: Clock::default() }
     }
 
     /// The time that the caller gives, or else the clock's, in seconds since 1970.

@@ -5,13 +5,16 @@ use alloc::{
     vec::Vec,
 };
 
-use cc_core::Secret;
+use core::convert::Infallible;
+
+use cc_core::{RandomError, Secret, random};
 use hpke_rs_crypto::{
-    HpkeCrypto, Rng as _,
+    HpkeCrypto, HpkeTestRng, TryCryptoRng, TryRng,
     error::Error,
     types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
 use hpke_rs_rust_crypto::HpkeRustCrypto;
+use zeroize::Zeroize;
 
 use crate::{
     aes_gcm::{AesGcm, TAG_LEN},
@@ -22,11 +25,15 @@ use crate::{
 #[derive(Debug)]
 pub struct HpkePrimitives {}
 
+/// What `hpke-rs` draws from: the generator of `cc_core::random`, as everything else here.
+#[derive(Debug)]
+pub struct HpkeRandom {}
+
 /// A scalar that is drawn is out of range for P-256 once in 2^32.
 const MAX_TRIES: usize = 16;
 
 impl HpkeCrypto for HpkePrimitives {
-    type HpkePrng = <HpkeRustCrypto as HpkeCrypto>::HpkePrng;
+    type HpkePrng = HpkeRandom;
 
     fn name() -> String {
         "cc-primitives".to_string()
@@ -45,7 +52,7 @@ impl HpkeCrypto for HpkePrimitives {
     }
 
     fn prng() -> Self::HpkePrng {
-        HpkeRustCrypto::prng()
+        HpkeRandom {}
     }
 
     fn kdf_extract(alg: KdfAlgorithm, salt: &[u8], ikm: &[u8]) -> Result<Vec<u8>, Error> {
@@ -85,16 +92,12 @@ impl HpkeCrypto for HpkePrimitives {
         }
     }
 
-    fn kem_key_gen(
-        alg: KemAlgorithm,
-        prng: &mut Self::HpkePrng,
-    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    fn kem_key_gen(alg: KemAlgorithm, _: &mut Self::HpkePrng) -> Result<(Vec<u8>, Vec<u8>), Error> {
         if !matches!(alg, KemAlgorithm::DhKem25519 | KemAlgorithm::DhKemP256) {
-            return HpkeRustCrypto::kem_key_gen(alg, prng);
+            return HpkeRustCrypto::kem_key_gen(alg, &mut HpkeRustCrypto::prng());
         }
         for _ in 0..MAX_TRIES {
-            let mut private = Secret::<32>::zeroed();
-            prng.fill_bytes(private.expose_mut());
+            let private = Secret::<32>::random().map_err(|_| Error::InsufficientRandomness)?;
             if let Ok(public) = Self::secret_to_public(alg, private.expose()) {
                 return Ok((public, private.expose().to_vec()));
             }
@@ -109,9 +112,9 @@ impl HpkeCrypto for HpkePrimitives {
     fn kem_encaps(
         alg: KemAlgorithm,
         pk_r: &[u8],
-        prng: &mut Self::HpkePrng,
+        _: &mut Self::HpkePrng,
     ) -> Result<(Vec<u8>, Vec<u8>), Error> {
-        HpkeRustCrypto::kem_encaps(alg, pk_r, prng)
+        HpkeRustCrypto::kem_encaps(alg, pk_r, &mut HpkeRustCrypto::prng())
     }
 
     fn kem_decaps(alg: KemAlgorithm, ct: &[u8], sk_r: &[u8]) -> Result<Vec<u8>, Error> {
@@ -153,6 +156,48 @@ impl HpkeCrypto for HpkePrimitives {
         }
         cipher.open_to_vec(nonce, aad, msg).map_err(|_| Error::AeadOpenError)
     }
+}
+
+impl TryRng for HpkeRandom {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    #[expect(clippy::panic, reason = "`hpke-rs` takes no error here, and must not go on without")]
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        match random::fill(bytes) {
+            Ok(()) => Ok(()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl TryCryptoRng for HpkeRandom {}
+
+/// For `hpke-rs` with its feature `hpke-test-prng`, whose own tests choose what is drawn.
+impl HpkeTestRng for HpkeRandom {
+    type Error = RandomError;
+
+    fn try_fill_test_bytes(&mut self, bytes: &mut [u8]) -> Result<(), RandomError> {
+        random::fill(bytes)
+    }
+
+    fn seed(&mut self, _: &[u8]) {}
+}
+
+/// It holds nothing.
+impl Zeroize for HpkeRandom {
+    fn zeroize(&mut self) {}
 }
 
 fn private(bytes: &[u8]) -> Result<Secret<32>, Error> {

@@ -119,7 +119,7 @@ impl World {
         for group in &self.groups {
             group.as_bytes().hash(&mut hasher);
             for item in self.network.service.log(group) {
-                (item.position.0, item.commit, item.bytes.len()).hash(&mut hasher);
+                (item.position.0, item.commit, &item.bytes).hash(&mut hasher);
             }
         }
         for member in &self.members {
