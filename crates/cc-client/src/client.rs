@@ -9,7 +9,7 @@ use cc_core::{
 use cc_manager::{CascadingCipherManager, LayerReport};
 
 use crate::{
-    Event, EventId, Fault, GroupId, LogId, OperationId, Person, Profile, Recipe,
+    Event, EventId, Fault, GroupId, LogId, Now, OperationId, Person, Profile, Recipe,
     agenda::Target,
     contact::{self},
     identity::Identity,
@@ -23,6 +23,9 @@ use crate::{
 
 /// Managers that are kept open; others are opened when they are needed.
 const OPEN_SEATS: usize = 64;
+
+/// Milliseconds that what waits for the next commit waits at the most.
+const MAX_WAIT: u64 = 1_000;
 
 /// One identity, all its groups, and what they owe and expect of the network.
 ///
@@ -40,6 +43,11 @@ pub struct Client {
     /// Memory may be ahead of the store: it is read again before anything else.
     stale: bool,
     pub(crate) view_state: ViewState,
+    /// What was done is lost with the process at no harm, for a log shows it again: see
+    /// [`may_keep`](Overlay::may_keep).
+    pub(crate) repeatable: bool,
+    /// Since when something waits for the next commit, by the caller's `mono`.
+    pub(crate) kept_since: Option<u64>,
     /// What the layers did with the last messages.
     pub(crate) reports: VecDeque<(OperationId, Vec<LayerReport>)>,
     /// What the layers did with the message that is told of, where it was opened together with others.
@@ -66,7 +74,7 @@ impl Client {
             return Err(StoreError::Exists.into());
         }
         let identity = Identity::generate(profile, recipe)?;
-        let meta = new_meta(&identity);
+        let meta = new_meta();
         let mut store = store;
         let mut batch = Batch::new();
         batch.require(&records::root(), records::META, None);
@@ -74,7 +82,7 @@ impl Client {
         contact::create(&mut batch, &identity)?;
         records::put(&mut batch, &records::root(), records::META, &meta)?;
         store.commit(&batch)?;
-        Self::load(Overlay::shared(store), identity)
+        Self::load(Overlay::shared(store)?, identity)
     }
 
     /// The person that was [created](Self::create) in `store`.
@@ -84,7 +92,7 @@ impl Client {
     pub fn open(store: impl Store + 'static) -> Result<Self, Fault> {
         let identity = store.get(&records::root(), records::IDENTITY)?;
         let identity = Identity::decode(&identity.ok_or(StoreError::Missing)?)?;
-        Self::load(Overlay::shared(store), identity)
+        Self::load(Overlay::shared(store)?, identity)
     }
 
     /// The person in `store`, or a new one where there is none.
@@ -102,14 +110,17 @@ impl Client {
         }
     }
 
-    /// Gives the store free, for another process or for [`open`](Self::open). Whatever a call did was
-    /// committed when it returned, so that there is nothing to save.
+    /// Gives the store free, for another process or for [`open`](Self::open). There is nothing to save that
+    /// must not be lost: what waits for the next commit is committed if the store takes it, and read again
+    /// if not.
     pub fn close(self) {
-        drop(self);
+        if let Ok(mut store) = lock(&self.store) {
+            let _ = store.flush();
+        }
     }
 
     pub(crate) fn load(store: SharedStore, identity: Identity) -> Result<Self, Fault> {
-        let state = State::read(&store)?;
+        let state = State::read(&store, &identity)?;
         let seats = Seats::default();
         let timers = Timers::default();
         let view_state = ViewState::default();
@@ -122,6 +133,8 @@ impl Client {
             timers,
             stale: false,
             view_state,
+            repeatable: false,
+            kept_since: None,
             reports,
             opened_report: None,
         };
@@ -135,7 +148,7 @@ impl Client {
         let requests = self.state.requests.iter();
         let stored = requests.filter(|(_, target)| !matches!(target, RequestTarget::Group(_)));
         stored.for_each(|(id, _)| agenda.touch(Target::Request(*id)));
-        agenda.touch(Target::Log(self.state.meta.mailbox));
+        agenda.touch(Target::Log(self.state.mailbox));
         self.state.arrivals.keys().for_each(|at| agenda.touch(Target::Arrival(*at)));
         self.state.groups.keys().for_each(|group| agenda.touch(Target::Log(*group)));
         agenda.touch(Target::Packages);
@@ -161,7 +174,7 @@ impl Client {
     /// Where welcomes to this person go.
     #[must_use]
     pub fn mailbox(&self) -> LogId {
-        self.state.meta.mailbox
+        self.state.mailbox
     }
 
     /// Runs `f`, and commits all it did at once; or drops all of it.
@@ -170,14 +183,16 @@ impl Client {
         f: impl FnOnce(&mut Self) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         if self.stale {
-            self.state = State::read(&self.store)?;
+            self.state = State::read(&self.store, &self.identity)?;
             self.seats = Seats::default();
+            self.kept_since = None;
             self.view_state.forget();
             self.stale = false;
             self.touch_all();
         }
         // Until the commit is known to be in force, memory is ahead of the store.
         self.stale = true;
+        self.repeatable = false;
         let before = self.state.meta.clone();
         lock(&self.store)?.begin();
         let value = match f(self) {
@@ -196,21 +211,38 @@ impl Client {
         self.state.write_groups(changed)?;
         let mut store = lock(&self.store)?;
         if !store.has_changes() && self.state.meta == before {
-            store.roll_back();
             drop(store);
             self.stale = false;
             self.show_views(views);
             return Ok(value);
         }
-        let batch = self.state.fenced(&before)?;
-        store.commit_all(batch).map_err(|error| match error {
-            StoreError::Overtaken => Fault::Fenced,
-            error => error.into(),
-        })?;
+        // The count by which of two processes one is refused.
+        self.state.meta.fence = before.fence + 1;
+        let meta = records::encode(&self.state.meta)?;
+        if self.repeatable && store.may_keep() {
+            store.keep(meta);
+        } else {
+            store.commit_all(meta).map_err(Fault::of_commit)?;
+            self.kept_since = None;
+        }
         drop(store);
         self.stale = false;
         self.show_views(views);
         Ok(value)
+    }
+
+    /// Commits what waits for the next commit, where it has waited for so long.
+    pub(crate) fn flush_if_due(&mut self, now: Now) -> Result<(), Fault> {
+        if self.kept_due().is_some_and(|due| due <= now.mono) {
+            lock(&self.store)?.flush().map_err(Fault::of_commit)?;
+            self.kept_since = None;
+        }
+        Ok(())
+    }
+
+    /// When what waits for the next commit is committed without one.
+    pub(crate) fn kept_due(&self) -> Option<u64> {
+        self.kept_since.map(|since| since.saturating_add(MAX_WAIT))
     }
 
     /// The stack of a group, or of a key package.
@@ -285,6 +317,8 @@ impl Client {
     /// # Errors
     /// [`Fault::Store`].
     pub fn events(&self, after: EventId, limit: usize) -> Result<Vec<(EventId, Event)>, Fault> {
+        // What is told has its number for ever.
+        lock(&self.store)?.flush().map_err(Fault::of_commit)?;
         let first = after.0.max(self.state.meta.acknowledged).saturating_add(1);
         let mut events = Vec::new();
         for number in (first..self.state.meta.next_event).take(limit) {

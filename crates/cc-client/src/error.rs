@@ -74,6 +74,16 @@ pub enum Fault {
     Export,
 }
 
+impl Fault {
+    /// What a failed commit is to the caller.
+    pub(crate) fn of_commit(error: StoreError) -> Self {
+        match error {
+            StoreError::Overtaken => Self::Fenced,
+            error => error.into(),
+        }
+    }
+}
+
 impl From<cc_manager::Error> for Fault {
     fn from(error: cc_manager::Error) -> Self {
         match error {

@@ -79,7 +79,7 @@ impl Client {
         };
         let known = self.state.groups.get(&log);
         let elsewhere = package.asked.is_some_and(|asked| asked.group != log);
-        if elsewhere || log == self.state.meta.mailbox || position == Position::START {
+        if elsewhere || log == self.state.mailbox || position == Position::START {
             return Ok(Fate::Forged);
         }
         if let Some(group) = known.filter(|group| package.asked.is_none() && !group.is_over()) {

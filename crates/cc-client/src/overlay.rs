@@ -2,7 +2,7 @@
 //!
 //! The managers of all groups share this store. While a transaction is open their commits, and the
 //! client's own records, collect in memory, where they are read again; then all of it is committed at
-//! once, or none of it is.
+//! once, or none of it is. What a log gives again may be [kept](Overlay::keep) for the next commit.
 
 use std::{
     collections::BTreeMap,
@@ -15,19 +15,41 @@ use cc_core::{
     store::{Batch, Change, Scope, Store, StoreError},
 };
 
+use crate::records;
+
 /// The store that a client and its managers share.
 pub(crate) type SharedStore = Arc<Mutex<Overlay>>;
 
 /// A store with the changes of an open transaction over it.
 pub(crate) struct Overlay {
     base: Box<dyn Store>,
+    /// [`META`](records::META) as the store has it: a commit is refused where it is another.
+    meta: SecretBytes,
+    /// The changes of transactions that wait for the next commit, and `META` after them.
+    kept: Batch,
     /// The changes, while a transaction is open.
     open: Option<Batch>,
 }
 
+/// Records that wait for the next commit, at the most.
+const MAX_KEPT: usize = 64;
+
 impl Overlay {
-    pub(crate) fn shared(base: impl Store + 'static) -> SharedStore {
-        Arc::new(Mutex::new(Self { base: Box::new(base), open: None }))
+    /// # Errors
+    /// [`StoreError::Missing`] where the store has no client.
+    pub(crate) fn shared(base: impl Store + 'static) -> Result<SharedStore, StoreError> {
+        let (meta, kept) = (SecretBytes::new(Vec::new()), Batch::new());
+        let mut overlay = Self { base: Box::new(base), meta, kept, open: None };
+        overlay.read_meta()?;
+        Ok(Arc::new(Mutex::new(overlay)))
+    }
+
+    /// Drops all that is not in the store, and gives `META` as the store has it now.
+    pub(crate) fn read_meta(&mut self) -> Result<&SecretBytes, StoreError> {
+        self.roll_back();
+        let meta = self.base.get(&records::root(), records::META)?;
+        self.meta = meta.ok_or(StoreError::Missing)?;
+        Ok(&self.meta)
     }
 
     /// Opens a transaction; one that was left open by a panic is dropped.
@@ -55,15 +77,52 @@ impl Overlay {
         self.open.as_ref().is_some_and(|open| open.changes_in(scope).next().is_some())
     }
 
-    /// Drops what the open transaction changed.
+    /// Drops what the open transaction changed, and what was kept.
     pub(crate) fn roll_back(&mut self) {
-        self.open = None;
+        (self.open, self.kept) = (None, Batch::new());
     }
 
-    /// Commits what the open transaction changed, with what `last` requires and changes beside it.
-    pub(crate) fn commit_all(&mut self, mut last: Batch) -> Result<(), StoreError> {
-        last.extend(self.open.take().unwrap_or_default());
-        self.base.commit(&last)
+    /// Commits what the open transaction changed, what was kept before it, and `META`, on which the next
+    /// commit rests.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; what was kept is dropped as well.
+    pub(crate) fn commit_all(&mut self, meta: SecretBytes) -> Result<(), StoreError> {
+        self.keep(meta);
+        self.flush().inspect_err(|_| self.roll_back())
+    }
+
+    /// Ends the open transaction, whose changes are read again from now on, and are in the store with the
+    /// next commit.
+    pub(crate) fn keep(&mut self, meta: SecretBytes) {
+        self.kept.extend(self.open.take().unwrap_or_default());
+        self.kept.put(&records::root(), records::META, meta);
+    }
+
+    /// Commits what was kept.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; it is kept as before.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        let root = records::root();
+        let Some(Change::Put(meta)) = self.kept.get(&root, records::META) else { return Ok(()) };
+        let meta = meta.duplicate();
+        self.kept.require(&root, records::META, Some(self.meta.duplicate()));
+        self.base.commit(&self.kept)?;
+        (self.meta, self.kept) = (meta, Batch::new());
+        Ok(())
+    }
+
+    /// Whether the open transaction changed nothing but what the client notes when a log shows its own
+    /// messages, and there is room to keep that: where it is lost, the log shows them again.
+    pub(crate) fn may_keep(&self) -> bool {
+        let scopes = [records::groups(), records::flights(), records::events(), records::settled()];
+        let noted = |(scope, _, change): (&Scope, &[u8], Change<'_>)| {
+            // What is on its way is durable before it goes.
+            scopes.contains(scope) && (*scope != scopes[1] || change == Change::Delete)
+        };
+        let fits = |open: &Batch| open.len() + self.kept.len() <= MAX_KEPT;
+        self.open.as_ref().is_some_and(|open| fits(open) && open.changes().all(noted))
     }
 }
 
@@ -93,7 +152,8 @@ fn put_only(
 
 impl Store for Overlay {
     fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
-        match self.open.as_ref().and_then(|open| open.get(scope, key)) {
+        let open = self.open.as_ref().and_then(|open| open.get(scope, key));
+        match open.or_else(|| self.kept.get(scope, key)) {
             Some(Change::Put(value)) => Ok(Some(value.duplicate())),
             Some(Change::Delete) => Ok(None),
             None => self.base.get(scope, key),
@@ -107,8 +167,8 @@ impl Store for Overlay {
         visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut changed = BTreeMap::new();
-        if let Some(open) = &self.open {
-            let here = open.changes_in(scope).filter(|(key, _)| key.starts_with(prefix));
+        for changes in core::iter::once(&self.kept).chain(&self.open) {
+            let here = changes.changes_in(scope).filter(|(key, _)| key.starts_with(prefix));
             changed.extend(here.map(|(key, change)| (key.to_vec(), change)));
         }
         // Both are in the order of keys: merged, and no record is read that is not asked for.
@@ -187,24 +247,101 @@ mod tests {
         proptest::collection::vec((key, any::<Option<u8>>()), 0..20)
     }
 
+    fn empty() -> Overlay {
+        let mut base = MemoryStore::new();
+        let mut meta = Batch::new();
+        meta.put(&records::root(), records::META, SecretBytes::new(vec![0]));
+        base.commit(&meta).unwrap();
+        let meta = SecretBytes::new(vec![0]);
+        Overlay { base: Box::new(base), meta, kept: Batch::new(), open: None }
+    }
+
     proptest! {
-        /// An open transaction reads as if it were committed.
+        /// What is kept, and an open transaction over it, read as if they were committed.
         #[test]
-        fn a_scan_sees_the_open_transaction(
+        fn a_scan_sees_what_is_kept_and_the_open_transaction(
             before in changes(),
+            kept in changes(),
             open in changes(),
             prefix in proptest::collection::vec(0u8..3, 0..2),
             limit in 0usize..10,
         ) {
-            let (mut base, mut model) = (MemoryStore::new(), MemoryStore::new());
-            for store in [&mut base, &mut model] {
-                store.commit(&batch(&before)).unwrap();
+            let (mut overlay, mut model) = (empty(), MemoryStore::new());
+            overlay.commit(&batch(&before)).unwrap();
+            for all in [&before, &kept, &open] {
+                model.commit(&batch(all)).unwrap();
             }
-            model.commit(&batch(&open)).unwrap();
-            let mut overlay = Overlay { base: Box::new(base), open: None };
+            overlay.begin();
+            overlay.commit(&batch(&kept)).unwrap();
+            overlay.keep(SecretBytes::new(vec![1]));
             overlay.begin();
             overlay.commit(&batch(&open)).unwrap();
-            prop_assert_eq!(scanned(&overlay, &prefix, limit), scanned(&model, &prefix, limit));
+            let expected = scanned(&model, &prefix, limit);
+            prop_assert_eq!(scanned(&overlay, &prefix, limit), &expected[..]);
+            for (key, _) in before.iter().chain(&kept).chain(&open) {
+                let of = |store: &dyn Store| store.get(&Scope::new("test"), key).unwrap();
+                prop_assert_eq!(of(&overlay), of(&model));
+            }
+            overlay.commit_all(SecretBytes::new(vec![2])).unwrap();
+            prop_assert_eq!(scanned(&overlay.base, &prefix, limit), &expected[..]);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_in_the_store_with_the_next_commit_or_not_at_all() {
+        let mut overlay = empty();
+        let keep = |overlay: &mut Overlay| {
+            overlay.begin();
+            overlay.commit(&batch(&[(vec![1], Some(1))])).unwrap();
+            overlay.keep(SecretBytes::new(vec![1]));
+        };
+        keep(&mut overlay);
+        assert_eq!(scanned(&overlay.base, b"", 9), []);
+        // Dropped, as with the process.
+        overlay.read_meta().unwrap();
+        assert_eq!(scanned(&overlay, b"", 9), []);
+        keep(&mut overlay);
+        overlay.begin();
+        overlay.commit(&batch(&[(vec![2], Some(2))])).unwrap();
+        overlay.commit_all(SecretBytes::new(vec![2])).unwrap();
+        assert_eq!(scanned(&overlay.base, b"", 9), [(vec![1], vec![1]), (vec![2], vec![2])]);
+        // Somebody else was there: nothing of it is in force.
+        keep(&mut overlay);
+        let mut other = Batch::new();
+        other.put(&records::root(), records::META, SecretBytes::new(vec![9]));
+        overlay.base.commit(&other).unwrap();
+        assert!(matches!(overlay.flush(), Err(StoreError::Overtaken)));
+        assert!(matches!(overlay.flush(), Err(StoreError::Overtaken)), "it is kept as before");
+        overlay.begin();
+        let meta = SecretBytes::new(vec![3]);
+        assert!(matches!(overlay.commit_all(meta), Err(StoreError::Overtaken)));
+        assert_eq!(overlay.read_meta().unwrap().expose(), [9]);
+    }
+
+    #[test]
+    fn only_what_a_log_shows_again_may_be_kept() {
+        let mut overlay = empty();
+        let mut may = |scope: &Scope, put: bool, count: u8| {
+            overlay.begin();
+            for key in 0..count {
+                let changes = overlay.changes().unwrap();
+                match put {
+                    true => changes.put(scope, [key], SecretBytes::new(vec![1])),
+                    false => changes.delete(scope, [key]),
+                }
+            }
+            overlay.may_keep()
+        };
+        for scope in [records::groups(), records::events(), records::settled()] {
+            assert!(may(&scope, true, 1) && may(&scope, false, 1));
+            assert!(!may(&scope, true, 65), "without bounds");
+        }
+        assert!(may(&records::flights(), false, 1));
+        assert!(!may(&records::flights(), true, 1), "it goes out before it is durable");
+        let group = crate::GroupId::from_bytes([1; 32]);
+        let stack = Scope::new("cascade").child("seat 0");
+        for scope in [records::queue(&group), records::requests(), records::root(), stack] {
+            assert!(!may(&scope, true, 1) && !may(&scope, false, 1), "{scope:?}");
         }
     }
 }

@@ -146,7 +146,7 @@ impl Client {
         if last_resort {
             self.state.put(&records::last_resorts(), digest, &())?;
         }
-        let mailbox = self.state.meta.mailbox;
+        let mailbox = self.state.mailbox;
         let offer = frame::encode(&KeyPackageOffer { mailbox, bundle: Opaque(bundle) })?;
         Ok((offer, expires))
     }

@@ -41,7 +41,10 @@ pub enum Input {
 }
 
 impl Client {
-    /// Takes what came. All it causes (ratchets, cursor, events, what is to be sent) is one commit.
+    /// Takes what came. All it causes (ratchets, cursor, events, what is to be sent) is one commit. Where the
+    /// log showed nothing but this person's own messages, that is the next commit, which comes before
+    /// anything is told of it by [`events`](Self::events), and after a second at the latest: a crash before
+    /// it has the log show them again.
     ///
     /// # Errors
     /// [`Fault`]; nothing has changed then, and the same input may be given again.
@@ -66,6 +69,11 @@ impl Client {
                 },
             }
             ledger.events = first..EventId(client.state.meta.next_event);
+            let own = |(_, _, fate): &(LogId, Position, Fate)| *fate == Fate::OwnEcho;
+            client.repeatable = !ledger.fates.is_empty() && ledger.fates.iter().all(own);
+            if client.repeatable {
+                client.kept_since.get_or_insert(now.mono);
+            }
             Ok(ledger)
         })
     }
@@ -89,7 +97,7 @@ impl Client {
                 // Not kept: it will be read again when its turn comes.
                 Fate::Early
             } else {
-                let fate = if *log == self.state.meta.mailbox {
+                let fate = if *log == self.state.mailbox {
                     self.state.meta.mailbox_cursor = item.position;
                     self.mail(item, now, ledger)?
                 } else {
@@ -121,7 +129,7 @@ impl Client {
         }
         let Some(cursor) = self.cursor(log) else { return Ok(()) };
         self.timers.answered(log, page.head, cursor, before != Some(cursor), now);
-        if *log == self.state.meta.mailbox {
+        if *log == self.state.mailbox {
             return Ok(());
         }
         if self.state.group(log)?.access.is_none() {
@@ -140,7 +148,7 @@ impl Client {
                 self.timers.log(log).delayed(now.mono.saturating_add(retry_after));
                 self.timers.agenda.touch(Target::Log(*log));
             }
-            Refusal::Denied | Refusal::Gone if *log != self.state.meta.mailbox => {
+            Refusal::Denied | Refusal::Gone if *log != self.state.mailbox => {
                 // A log that does not know the epoch that this member is in is not the one that the
                 // member read so far.
                 self.timers.failed(log, now);
@@ -155,7 +163,7 @@ impl Client {
 
     /// How far a log was read; `None` for one that is nobody's here.
     pub(crate) fn cursor(&self, log: &LogId) -> Option<Position> {
-        if *log == self.state.meta.mailbox {
+        if *log == self.state.mailbox {
             return Some(self.state.meta.mailbox_cursor);
         }
         let group = self.state.groups.get(log)?;

@@ -43,7 +43,7 @@ impl Client {
     /// The log ends before what was read of it: the service was put back to an old copy, or shows another
     /// log. What it has now is read from where it may be another one, and what was read is known again.
     fn roll_back(&mut self, log: &LogId, head: Position) -> Result<(), Fault> {
-        let from = if *log == self.state.meta.mailbox {
+        let from = if *log == self.state.mailbox {
             core::mem::take(&mut self.state.meta.mailbox_cursor)
         } else {
             let record = self.state.group_mut(log)?;
@@ -90,7 +90,7 @@ impl Client {
         let Some(cursor) = self.cursor(log).filter(|cursor| *cursor < forgotten) else {
             return Ok(());
         };
-        if *log == self.state.meta.mailbox {
+        if *log == self.state.mailbox {
             self.state.meta.mailbox_cursor = forgotten;
         } else {
             let group = self.state.group_mut(log)?;

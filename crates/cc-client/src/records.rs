@@ -23,7 +23,6 @@ pub(crate) struct Meta {
     pub(crate) next_seat: u64,
     /// The number of the next settled command.
     pub(crate) next_settled: u64,
-    pub(crate) mailbox: LogId,
     pub(crate) mailbox_cursor: Position,
     /// Key packages that the directory is to have.
     pub(crate) packages_wanted: u32,

@@ -218,7 +218,7 @@ impl Client {
         let asked = Some(Asked { group: *group, joined_at, time });
         let package = PackageRecord { seat, expires, asked };
         self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-        let (mailbox, key) = (self.state.meta.mailbox, self.identity.device_key()?);
+        let (mailbox, key) = (self.state.mailbox, self.identity.device_key()?);
         let mut first = None;
         for (turn, to) in (0..).zip(helpers) {
             let offer = KeyPackageOffer { mailbox, bundle: Opaque(bundle.clone()) };
@@ -244,7 +244,7 @@ impl Client {
         let is_in =
             |group: &GroupId| self.state.groups.get(group).is_some_and(|record| !record.is_over());
         let asked: Vec<_> = asked.filter(|asked| !is_in(&asked.group)).collect();
-        let own = self.state.meta.mailbox;
+        let own = self.state.mailbox;
         if self.state.groups.contains_key(&group)
             || asked.iter().any(|asked| asked.group == group)
             || asked.len() >= MAX_ORPHANS
@@ -303,7 +303,7 @@ impl Client {
         let RejoinRequest { body, signature } = request;
         let group = body.group;
         let known = self.state.groups.get(&group);
-        if body.to != self.state.meta.mailbox || known.is_none() {
+        if body.to != self.state.mailbox || known.is_none() {
             return Ok(Fate::Malformed);
         }
         if known.is_none_or(|group| group.standing != Standing::Member) {

@@ -29,6 +29,7 @@ impl Client {
     /// # Errors
     /// [`Fault`]; nothing has changed then.
     pub fn poll_request(&mut self, now: Now) -> Result<Option<Request>, Fault> {
+        self.flush_if_due(now)?;
         self.transact(|client| client.poll_now(now))
     }
 
@@ -36,7 +37,8 @@ impl Client {
     /// milliseconds; `None` where only a command or an answer can bring that about.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.timers.agenda.next()
+        let next = self.timers.agenda.next();
+        next.into_iter().chain(self.kept_due()).min()
     }
 
     /// The network has something new for this log: it is read at once.
@@ -57,7 +59,7 @@ impl Client {
     pub(crate) fn poll_now(&mut self, now: Now) -> Result<Option<Request>, Fault> {
         while let Some(target) = self.timers.agenda.take_due(now.mono) {
             let request = match target {
-                Target::Log(log) if log == self.state.meta.mailbox => {
+                Target::Log(log) if log == self.state.mailbox => {
                     self.read_if_due(log, self.state.meta.mailbox_cursor, now)?
                 }
                 Target::Log(group) => self.poll_group(&group, now)?,
@@ -166,7 +168,7 @@ impl Client {
             return Ok(None);
         }
         let id = RequestId::random()?;
-        let access = if log == self.state.meta.mailbox {
+        let access = if log == self.state.mailbox {
             ReadAccess::Owner(self.identity.mailbox.prove(id, Purpose::Read(after)))
         } else {
             match self.access_token(&log)? {
@@ -200,7 +202,7 @@ impl Client {
                     .map(|(bytes, last_resort)| PublishedPackage { bytes, last_resort })
                     .collect();
                 let proof = self.identity.mailbox.prove(id, Purpose::Publish(&packages));
-                Call::Publish(Publish { mailbox: self.state.meta.mailbox, proof, packages })
+                Call::Publish(Publish { mailbox: self.state.mailbox, proof, packages })
             }
             RequestRecord::Claim { mailbox, .. } => Call::Claim(mailbox),
         };

@@ -8,12 +8,12 @@ use std::{
 
 use cc_core::{
     SecretBytes,
-    store::{Batch, Scope, Store, StoreError},
+    store::{Scope, Store, StoreError},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    EventId, Fault, GroupId, Position, RequestId,
+    EventId, Fault, GroupId, LogId, Position, RequestId,
     arrival::Arrival,
     contact::{self, DeviceRecord, OwnPerson},
     identity::Identity,
@@ -26,6 +26,8 @@ use crate::{
 /// What the store has, and what one transaction makes of it.
 pub(crate) struct State {
     pub(crate) meta: Meta,
+    /// The address of the identity's mailbox.
+    pub(crate) mailbox: LogId,
     pub(crate) groups: BTreeMap<GroupId, GroupRecord>,
     pub(crate) requests: BTreeMap<RequestId, RequestTarget>,
     /// Welcomes that wait for their logs, by their places in the mailbox.
@@ -65,14 +67,13 @@ impl RequestTarget {
 }
 
 /// What a client knows at first.
-pub(crate) fn new_meta(identity: &Identity) -> Meta {
+pub(crate) const fn new_meta() -> Meta {
     Meta {
         fence: 0,
         next_event: 1,
         acknowledged: 0,
         next_seat: 0,
         next_settled: 0,
-        mailbox: identity.mailbox.address(),
         mailbox_cursor: Position::START,
         packages_wanted: 0,
         packages_there: None,
@@ -82,10 +83,11 @@ pub(crate) fn new_meta(identity: &Identity) -> Meta {
 }
 
 impl State {
-    pub(crate) fn read(shared: &SharedStore) -> Result<Self, Fault> {
-        let store = lock(shared)?;
+    /// As the last commit left it.
+    pub(crate) fn read(shared: &SharedStore, identity: &Identity) -> Result<Self, Fault> {
+        let mut store = lock(shared)?;
         let root = records::root();
-        let meta = records::get(&*store, &root, records::META)?.ok_or(StoreError::Missing)?;
+        let meta = records::decode(store.read_meta()?)?;
         let (mut groups, mut requests) = (BTreeMap::new(), BTreeMap::new());
         records::each(&*store, &records::groups(), |key, record| {
             groups.insert(records::log_id(key)?, records::decode(&record)?);
@@ -118,6 +120,7 @@ impl State {
         let (changed, added) = (BTreeSet::new(), Vec::new());
         Ok(Self {
             meta,
+            mailbox: identity.mailbox.address(),
             groups,
             requests,
             arrivals,
@@ -256,14 +259,5 @@ impl State {
             }
         }
         Ok(())
-    }
-
-    /// The count by which of two processes one is refused.
-    pub(crate) fn fenced(&mut self, before: &Meta) -> Result<Batch, Fault> {
-        self.meta.fence = before.fence + 1;
-        let (root, mut batch) = (records::root(), Batch::new());
-        batch.require(&root, records::META, Some(records::encode(before)?));
-        records::put(&mut batch, &root, records::META, &self.meta)?;
-        Ok(batch)
     }
 }

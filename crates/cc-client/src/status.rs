@@ -15,9 +15,8 @@ impl Client {
         let read = |log, cursor| {
             self.timers.logs.get(log).is_some_and(|timer| timer.caught_up && timer.head <= cursor)
         };
-        let meta = &self.state.meta;
         let mut groups = self.state.groups.iter();
-        read(&meta.mailbox, meta.mailbox_cursor)
+        read(&self.state.mailbox, self.state.meta.mailbox_cursor)
             && !self.awaits_log()
             && groups
                 .all(|(id, group)| group.standing == Standing::Removed || read(id, group.cursor))

@@ -141,7 +141,7 @@ impl Client {
         let identity = Identity::decode(&identity).map_err(|_| Fault::Export)?;
         let mut store = store;
         store.commit(&exported.batch(&identity, now)?)?;
-        Self::load(Overlay::shared(store), identity)
+        Self::load(Overlay::shared(store)?, identity)
     }
 
     fn exported(&mut self, with_records: bool) -> Result<Exported, Fault> {
@@ -194,7 +194,7 @@ impl Exported {
     fn batch(&self, identity: &Identity, now: Now) -> Result<Batch, Fault> {
         let (root, mut batch) = (records::root(), Batch::new());
         batch.require(&root, records::META, None);
-        let mut meta = new_meta(identity);
+        let mut meta = new_meta();
         meta.packages_wanted = self.packages_wanted;
         meta.mailbox_cursor = self.mailbox_cursor;
         records::put(&mut batch, &root, records::META, &meta)?;

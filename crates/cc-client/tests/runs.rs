@@ -5,8 +5,8 @@
 mod common;
 
 use cc_client::{
-    Call, Client, Command, Event, Fate, GroupId, Input, Item, MemoryService, OperationId, Page,
-    Position, Verdict,
+    Call, Client, Command, Event, EventId, Fate, GroupId, Input, Item, MemoryService, OperationId,
+    Page, Position, Verdict,
 };
 use cc_core::store::Failure;
 use common::{Disk, Person, append_of, group_of, settle};
@@ -144,7 +144,7 @@ fn a_page_is_one_commit_and_one_that_fails_comes_again() {
 }
 
 #[test]
-fn a_message_that_goes_at_once_is_one_commit_and_its_echo_another() {
+fn a_message_that_goes_at_once_is_one_commit_and_its_echo_is_in_the_next() {
     let mut service = MemoryService::new();
     let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
     let group = group_of(&mut [&mut alice, &mut bob], &mut service);
@@ -173,13 +173,18 @@ fn a_message_that_goes_at_once_is_one_commit_and_its_echo_another() {
     alice.client.set_poll_interval(600_000);
     alice.turn(&mut service);
     let before = commits(&alice);
-    alice.client.send_now(&mut service, alice.now, group, "and again").unwrap();
-    assert_eq!(commits(&alice), before + 2, "the message, and its echo");
+    for count in 1..=5 {
+        alice.client.send_now(&mut service, alice.now, group, "and again").unwrap();
+        assert_eq!(commits(&alice), before + count, "the message, and the echo of the one before");
+    }
+    // The last echo is in the store before anything is told of it.
+    let told = alice.client.events(EventId(0), 9).unwrap();
+    assert_eq!((told.len(), commits(&alice)), (5, before + 6));
     // A store that is full refuses all of it.
     alice.disk.lock().unwrap().fail_after(0, Failure::Full);
     alice.client.submit_and_poll(alice.now, id(), send).unwrap_err();
     settle(&mut [&mut alice, &mut bob], &mut service);
-    assert_eq!(bob.read(&group).len(), 2);
+    assert_eq!(bob.read(&group).len(), 6);
 }
 
 /// What was said meanwhile is read first, also where the message is not to wait.
@@ -221,9 +226,9 @@ fn each_message_of_a_run_has_a_report_of_its_own() {
     }
 }
 
-/// Several messages that go at once are one commit and one append, and their echoes another commit.
+/// Several messages that go at once are one commit and one append, and their echoes in the next commit.
 #[test]
-fn many_that_go_at_once_are_one_commit_and_their_echoes_another() {
+fn many_that_go_at_once_are_one_commit_and_their_echoes_are_in_the_next() {
     let mut service = MemoryService::new();
     let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
     let group = group_of(&mut [&mut alice, &mut bob], &mut service);
@@ -240,11 +245,98 @@ fn many_that_go_at_once_are_one_commit_and_their_echoes_another() {
     let input = Input::Response { id: request.id, result };
     let _ledger = alice.client.handle(alice.now, input).unwrap();
     while alice.step(&mut service) {}
-    assert_eq!(commits(&alice), before + 1);
+    let told = alice.client.events(EventId(0), 99).unwrap();
+    assert_eq!((told.len(), commits(&alice)), (texts.len(), before + 1));
     // All of it is known, and none of it goes twice.
     alice.restart();
     alice.client.submit_all_and_poll(alice.now, sends).unwrap();
     settle(&mut [&mut alice, &mut bob], &mut service);
     let read: Vec<_> = bob.read(&group).into_iter().map(|(_, text)| text).collect();
     assert_eq!(read, texts);
+}
+
+/// What a log showed of this person's own messages waits for the next commit. Killed before it, the client reads
+/// it again; and what was told before is told again, and under the same number.
+#[test]
+fn own_messages_that_were_seen_are_seen_again_if_the_process_is_killed_before_the_next_commit() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.client.set_poll_interval(600_000);
+    alice.turn(&mut service);
+    alice.take_events();
+    for told in [false, true] {
+        let before = commits(&alice);
+        let cursor = alice.client.group(&group).unwrap().cursor;
+        alice.client.send_now(&mut service, alice.now, group, "hello").unwrap();
+        let seen = alice.client.group(&group).unwrap().cursor;
+        assert_eq!((seen, commits(&alice)), (cursor.next(), before + 1));
+        let events = if told { alice.client.events(EventId(0), 9).unwrap() } else { vec![] };
+        alice.restart();
+        let found = alice.client.group(&group).unwrap().cursor;
+        assert_eq!(found, if told { seen } else { cursor });
+        while alice.step(&mut service) {}
+        let now = alice.client.events(EventId(0), 9).unwrap();
+        assert!(matches!(&now[..], [(_, Event::Settled { verdict: Verdict::Done(_), .. })]));
+        assert!(events.is_empty() || events == now);
+        alice.client.acknowledge(now[0].0, &[]).unwrap();
+        assert_eq!(alice.client.unsent(), 0);
+    }
+    settle(&mut [&mut alice, &mut bob], &mut service);
+    assert_eq!(bob.read(&group).len(), 2);
+}
+
+/// It does not wait for long, and a store that does not take it is asked again.
+#[test]
+fn own_messages_that_were_seen_are_in_the_store_within_a_second() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.client.set_poll_interval(600_000);
+    alice.turn(&mut service);
+    alice.client.send_now(&mut service, alice.now, group, "hello").unwrap();
+    let (before, cursor) = (commits(&alice), alice.client.group(&group).unwrap().cursor);
+    assert_eq!(alice.client.poll_timeout(), Some(alice.now.mono + 1_000));
+    alice.pass(999);
+    assert!(alice.client.poll_request(alice.now).unwrap().is_none());
+    assert_eq!(commits(&alice), before);
+    alice.pass(1);
+    alice.disk.lock().unwrap().fail_after(0, Failure::Full);
+    alice.client.poll_request(alice.now).unwrap_err();
+    assert!(alice.client.poll_request(alice.now).unwrap().is_none());
+    assert_eq!(commits(&alice), before + 1);
+    assert!(alice.client.poll_timeout() > Some(alice.now.mono));
+    alice.client.send_now(&mut service, alice.now, group, "and again").unwrap();
+    alice.disk.lock().unwrap().fail_after(0, Failure::Full);
+    alice.client.events(EventId(0), 9).unwrap_err();
+    assert_eq!(alice.client.events(EventId(0), 9).unwrap().len(), 2);
+    // By closing, too.
+    alice.client.send_now(&mut service, alice.now, group, "for good").unwrap();
+    assert_eq!(alice.client.group(&group).unwrap().cursor, cursor.next().next());
+    let Person { disk, client, .. } = alice;
+    client.close();
+    let client = Client::open(disk).unwrap();
+    assert_eq!(client.group(&group).unwrap().cursor, cursor.next().next());
+}
+
+/// Another process was there: what waited is of a client that must be opened anew.
+#[test]
+fn what_waits_for_the_next_commit_is_fenced_as_well() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.client.set_poll_interval(600_000);
+    alice.turn(&mut service);
+    alice.client.send_now(&mut service, alice.now, group, "hello").unwrap();
+    let mut other = Client::open(Disk::clone(&alice.disk)).unwrap();
+    other.send(group, "of the other process").unwrap();
+    assert!(matches!(alice.client.events(EventId(0), 9), Err(cc_client::Fault::Fenced)));
+    let error = alice.client.submit(id(), Command::Send { group, content: vec![] });
+    assert!(matches!(error, Err(cc_client::Fault::Fenced)));
+    drop(other);
+    alice.restart();
+    settle(&mut [&mut alice, &mut bob], &mut service);
+    assert_eq!(bob.read(&group).len(), 2);
+    let done = |event: &&Event| matches!(event, Event::Settled { verdict: Verdict::Done(_), .. });
+    assert_eq!(alice.events.iter().filter(done).count(), 4, "founded, invited, and two messages");
 }

@@ -35,6 +35,8 @@ pub struct Member {
     through: u64,
     pub crashes: u64,
     pub full: u64,
+    /// How often what was not in the store yet was lost: by a crash, or a call that failed.
+    losses: u64,
 }
 
 /// Something for [`Client::handle`].
@@ -53,6 +55,8 @@ pub struct Told {
     pub verdicts: BTreeMap<OperationId, Vec<Verdict>>,
     /// Fates of items; not those that were only seen again.
     pub fates: BTreeMap<(LogId, Position), Fate>,
+    /// How often something was lost before an own message was seen in the log.
+    echoes: BTreeMap<(LogId, Position), u64>,
     pub early: BTreeSet<(LogId, Position)>,
     pub again: BTreeSet<(LogId, Position)>,
     /// Items of inputs whose ledger was lost with the process.
@@ -86,7 +90,8 @@ impl Member {
             Client::create(Arc::clone(&disk), Profile::new(&name), Recipe::group()).unwrap();
         let now = Now { wall: WALL, mono: 0 };
         let (late, told, forked) = (Vec::new(), Told::default(), BTreeSet::new());
-        Self { at, name, disk, client, now, late, told, forked, through: 0, crashes: 0, full: 0 }
+        let (through, crashes, full, losses) = (0, 0, 0, 0);
+        Self { at, name, disk, client, now, late, told, forked, through, crashes, full, losses }
     }
 
     pub fn pass(&mut self, milliseconds: u64) {
@@ -103,6 +108,7 @@ impl Member {
         self.now.mono = 0;
         self.late.clear();
         self.crashes += 1;
+        self.losses += 1;
         trace(|| format!("{} is killed", self.name));
         let groups: Vec<GroupId> = self.client.groups().collect();
         for group in groups {
@@ -121,7 +127,9 @@ impl Member {
         mut call: impl FnMut(&mut Client, Now) -> Result<T, Fault>,
     ) -> Result<Option<T>, Fault> {
         loop {
-            match call(&mut self.client, self.now) {
+            let result = call(&mut self.client, self.now);
+            self.losses += u64::from(result.is_err());
+            match result {
                 Ok(value) => return Ok(Some(value)),
                 Err(Fault::Store(cc_core::store::StoreError::Full)) => self.full += 1,
                 Err(Fault::Store(error)) if error.is_in_doubt() => {
@@ -201,7 +209,7 @@ impl Member {
 
     /// Every item that went in has a fate, and each has one only.
     fn note(&mut self, items: &[(LogId, Position)], ledger: &Ledger) {
-        let Self { name, told, forked, .. } = self;
+        let Self { name, told, forked, losses, .. } = self;
         if ledger.fates.is_empty() {
             // Of a read that a former process asked for.
             return;
@@ -234,6 +242,10 @@ impl Member {
                     told.early.remove(&place);
                     let former = told.fates.insert(place, *fate);
                     let former = former.filter(|_| !forked.contains(log));
+                    // That it was seen was not in the store yet.
+                    let before = told.echoes.insert(place, *losses);
+                    let lost = *fate == Fate::OwnEcho && before.is_some_and(|it| it < *losses);
+                    let former = former.filter(|former| !lost || former != fate);
                     assert_eq!(former, None, "{name}: {place:?} is {fate:?} as well");
                 }
             }
