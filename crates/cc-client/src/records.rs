@@ -164,6 +164,7 @@ pub(crate) struct Queued {
 pub(crate) enum Work {
     Content {
         number: u64,
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     Title,
@@ -202,8 +203,29 @@ pub(crate) struct FlightRecord {
     pub(crate) access: StoredToken,
     /// With it this is a commit.
     pub(crate) commit: Option<CommitRecord>,
+    #[serde(with = "items")]
     pub(crate) items: Vec<Vec<u8>>,
     pub(crate) in_flight: InFlight,
+}
+
+/// Items as bytes, not byte by byte.
+mod items {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use serde_bytes::{ByteBuf, Bytes};
+
+    pub(super) fn serialize<S: Serializer>(
+        items: &[Vec<u8>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(items.iter().map(|item| Bytes::new(item)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Vec<u8>>, D::Error> {
+        let items = Vec::<ByteBuf>::deserialize(deserializer)?;
+        Ok(items.into_iter().map(ByteBuf::into_vec).collect())
+    }
 }
 
 impl FlightRecord {
@@ -286,6 +308,7 @@ pub(crate) enum EventRecord {
         from: PersonRecord,
         message: OperationId,
         position: Position,
+        #[serde(with = "serde_bytes")]
         content: Vec<u8>,
     },
     Done {

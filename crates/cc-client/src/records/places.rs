@@ -6,6 +6,7 @@ use cc_core::{
     SecretBytes,
     store::{Batch, Scope, Store, StoreError},
 };
+use postcard::ser_flavors::Size;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{EventId, Fault, GroupId, LogId, RequestId};
@@ -143,11 +144,12 @@ pub(crate) fn event_key(event: EventId) -> [u8; 8] {
 }
 
 pub(crate) fn encode(record: &impl Serialize) -> Result<SecretBytes, Fault> {
-    let body = postcard::to_stdvec(record).map_err(|_| Fault::TooLong)?;
-    let mut bytes = Vec::with_capacity(1 + body.len());
-    bytes.push(VERSION);
-    bytes.extend_from_slice(&body);
-    drop(SecretBytes::new(body));
+    // In one allocation, which does not grow: so no copy of a secret is left behind.
+    let len = postcard::serialize_with_flavor(record, Size::default());
+    let mut bytes = vec![VERSION; 1 + len.map_err(|_| Fault::TooLong)?];
+    if let Some(body) = bytes.get_mut(1..) {
+        postcard::to_slice(record, body).map_err(|_| Fault::TooLong)?;
+    }
     Ok(SecretBytes::new(bytes))
 }
 
