@@ -31,7 +31,7 @@ const MAX_WAIT: u64 = 1_000;
 ///
 /// A state machine without I/O: [`poll_request`](Self::poll_request) says what it wants of the network,
 /// [`handle`](Self::handle) takes what came, [`events`](Self::events) tells what happened, and each of
-/// these is one commit of the store. It opens no socket, reads no clock and starts no thread.
+/// these is at most one commit of the store. It opens no socket, reads no clock and starts no thread.
 ///
 /// Whatever fails with a [`Fault`] has changed nothing.
 pub struct Client {
@@ -182,7 +182,7 @@ impl Client {
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        if self.stale {
+        if self.stale || lock(&self.store)?.is_overtaken() {
             self.state = State::read(&self.store, &self.identity)?;
             self.seats = Seats::default();
             self.kept_since = None;

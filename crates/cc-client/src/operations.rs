@@ -114,7 +114,8 @@ impl State {
         Ok(self.operations.insert(operations))
     }
 
-    /// As the last commit left them: what the open transaction changes, it says.
+    /// As the last commit left them: what the open transaction changes, it says. Nothing that is
+    /// [kept](crate::overlay::Overlay::keep) settled a command, or they would have been read before.
     fn read_operations(&self) -> Result<Operations, Fault> {
         let store = lock(&self.store)?;
         let mut operations =

@@ -27,6 +27,8 @@ pub(crate) struct Overlay {
     meta: SecretBytes,
     /// The changes of transactions that wait for the next commit, and `META` after them.
     kept: Batch,
+    /// Somebody else committed, and what was kept is dropped: memory is not what the store has.
+    overtaken: bool,
     /// The changes, while a transaction is open.
     open: Option<Batch>,
 }
@@ -39,7 +41,7 @@ impl Overlay {
     /// [`StoreError::Missing`] where the store has no client.
     pub(crate) fn shared(base: impl Store + 'static) -> Result<SharedStore, StoreError> {
         let (meta, kept) = (SecretBytes::new(Vec::new()), Batch::new());
-        let mut overlay = Self { base: Box::new(base), meta, kept, open: None };
+        let mut overlay = Self { base: Box::new(base), meta, kept, overtaken: false, open: None };
         overlay.read_meta()?;
         Ok(Arc::new(Mutex::new(overlay)))
     }
@@ -47,6 +49,7 @@ impl Overlay {
     /// Drops all that is not in the store, and gives `META` as the store has it now.
     pub(crate) fn read_meta(&mut self) -> Result<&SecretBytes, StoreError> {
         self.roll_back();
+        self.overtaken = false;
         let meta = self.base.get(&records::root(), records::META)?;
         self.meta = meta.ok_or(StoreError::Missing)?;
         Ok(&self.meta)
@@ -102,15 +105,25 @@ impl Overlay {
     /// Commits what was kept.
     ///
     /// # Errors
-    /// As [`Store::commit`]; it is kept as before.
+    /// As [`Store::commit`]; it is kept as before, but for [`StoreError::Overtaken`].
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         let root = records::root();
         let Some(Change::Put(meta)) = self.kept.get(&root, records::META) else { return Ok(()) };
         let meta = meta.duplicate();
         self.kept.require(&root, records::META, Some(self.meta.duplicate()));
-        self.base.commit(&self.kept)?;
+        if let Err(error) = self.base.commit(&self.kept) {
+            if matches!(error, StoreError::Overtaken) {
+                (self.overtaken, self.kept) = (true, Batch::new());
+            }
+            return Err(error);
+        }
         (self.meta, self.kept) = (meta, Batch::new());
         Ok(())
+    }
+
+    /// Whether somebody else committed, and the client has not been [read](Self::read_meta) again.
+    pub(crate) const fn is_overtaken(&self) -> bool {
+        self.overtaken
     }
 
     /// Whether the open transaction changed nothing but what the client notes when a log shows its own
@@ -253,7 +266,7 @@ mod tests {
         meta.put(&records::root(), records::META, SecretBytes::new(vec![0]));
         base.commit(&meta).unwrap();
         let meta = SecretBytes::new(vec![0]);
-        Overlay { base: Box::new(base), meta, kept: Batch::new(), open: None }
+        Overlay { base: Box::new(base), meta, kept: Batch::new(), overtaken: false, open: None }
     }
 
     proptest! {
@@ -311,11 +324,12 @@ mod tests {
         other.put(&records::root(), records::META, SecretBytes::new(vec![9]));
         overlay.base.commit(&other).unwrap();
         assert!(matches!(overlay.flush(), Err(StoreError::Overtaken)));
-        assert!(matches!(overlay.flush(), Err(StoreError::Overtaken)), "it is kept as before");
+        assert!(overlay.is_overtaken());
         overlay.begin();
         let meta = SecretBytes::new(vec![3]);
         assert!(matches!(overlay.commit_all(meta), Err(StoreError::Overtaken)));
         assert_eq!(overlay.read_meta().unwrap().expose(), [9]);
+        assert!(!overlay.is_overtaken());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     seat,
 };
 
-/// The groups as the last commit of the client left them, for any number of threads.
+/// The groups as the last call to the client left them, for any number of threads.
 ///
 /// Looking never waits for what the client does: for sealing, opening or the store. Clones show the same.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl Client {
         })
     }
 
-    /// A group as the last commit left it.
+    /// A group as the last call left it.
     ///
     /// # Errors
     /// [`Fault::NoSuchGroup`], [`Fault::Store`].
