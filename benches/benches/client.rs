@@ -35,10 +35,10 @@ mod measure;
 
 const TEXT: [u8; 100] = [7; 100];
 /// Turns that are measured, and before that those in which the write-ahead log grows to its size.
-const TURNS: usize = 31;
-const FIRST_TURNS: usize = 15;
-/// Messages of a turn.
-const MESSAGES: usize = 20;
+const TURNS: usize = 15;
+const FIRST_TURNS: usize = 3;
+/// Messages of a turn: as many as come between two folds of the store's journal, at either.
+const MESSAGES: usize = 200;
 /// Messages of one call.
 const BATCH: usize = 64;
 
