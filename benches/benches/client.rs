@@ -35,12 +35,13 @@ mod measure;
 
 const TEXT: [u8; 100] = [7; 100];
 /// Turns that are measured, and before that those in which the write-ahead log grows to its size.
-const TURNS: usize = 31;
-const FIRST_TURNS: usize = 15;
-/// Messages of a turn.
-const MESSAGES: usize = 20;
-/// Messages of one call.
+const TURNS: usize = 15;
+const FIRST_TURNS: usize = 3;
+/// Messages of a turn: as many as come between two folds of the store's journal, at either.
+const MESSAGES: usize = 200;
+/// Messages of one call, and calls of a turn.
 const BATCH: usize = 64;
+const BATCHES: usize = 10;
 
 const MISSED: usize = 10_000;
 const MISSED_COMMITS: usize = 20;
@@ -208,16 +209,22 @@ impl Talk {
             }
             Duration::ZERO
         });
-        send_many.round(BATCH, || {
-            wires = founder.encrypt_all([TEXT; BATCH]).unwrap();
-            founder.sent(&wires).unwrap();
+        let mut batches = Vec::new();
+        send_many.round(BATCH * BATCHES, || {
+            for _ in 0..BATCHES {
+                let wires = founder.encrypt_all([TEXT; BATCH]).unwrap();
+                founder.sent(&wires).unwrap();
+                batches.push(wires);
+            }
             Duration::ZERO
         });
-        receive_many.round(BATCH, || {
-            let received = other.receive_all(&wires).unwrap();
-            let messages = received.into_iter().map(|it| it.unwrap().into_message().unwrap());
-            let ids: Vec<_> = messages.filter_map(|message| message.id()).collect();
-            other.acknowledge(ids).unwrap();
+        receive_many.round(BATCH * BATCHES, || {
+            for wires in &batches {
+                let received = other.receive_all(wires).unwrap();
+                let messages = received.into_iter().map(|it| it.unwrap().into_message().unwrap());
+                let ids: Vec<_> = messages.filter_map(|message| message.id()).collect();
+                other.acknowledge(ids).unwrap();
+            }
             Duration::ZERO
         });
     }
@@ -245,20 +252,23 @@ impl Talk {
             Duration::ZERO
         });
         let mut apart = Apart::new(service);
-        send_many.round(BATCH, || {
-            let send = || Command::Send { group: *group, content: TEXT.to_vec() };
-            let commands = (0..BATCH).map(|_| (id(), send()));
-            let request = alice.client.submit_all_and_poll(alice.now, commands).unwrap().unwrap();
-            let result = request.perform(&mut apart);
-            let input = Input::Response { id: request.id, result };
-            let _ledger = alice.client.handle(alice.now, input).unwrap();
-            turn(&mut alice.client, &mut apart, alice.now).unwrap();
-            alice.pass();
-            assert_eq!(alice.acknowledge(), BATCH);
+        send_many.round(BATCH * BATCHES, || {
+            for _ in 0..BATCHES {
+                let send = || Command::Send { group: *group, content: TEXT.to_vec() };
+                let commands = (0..BATCH).map(|_| (id(), send()));
+                let request = alice.client.submit_all_and_poll(alice.now, commands).unwrap();
+                let request = request.unwrap();
+                let result = request.perform(&mut apart);
+                let input = Input::Response { id: request.id, result };
+                let _ledger = alice.client.handle(alice.now, input).unwrap();
+                turn(&mut alice.client, &mut apart, alice.now).unwrap();
+                alice.pass();
+                assert_eq!(alice.acknowledge(), BATCH);
+            }
             apart.spent
         });
         let pages = pushed(bob, service, group, BATCH);
-        receive_many.round(BATCH, || {
+        receive_many.round(BATCH * BATCHES, || {
             for page in pages {
                 let _ledger = bob.client.handle(bob.now, page).unwrap();
                 assert_eq!(bob.acknowledge(), BATCH);

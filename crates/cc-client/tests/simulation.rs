@@ -80,6 +80,7 @@ fn any_reply_may_be_lost() {
     for call in (0..points.calls).step_by(stride()) {
         play(Trouble::Reply(call));
     }
+    eprintln!("every {}. of {} replies", stride(), points.calls);
 }
 
 #[test]
@@ -89,11 +90,13 @@ fn anybody_may_be_killed_between_any_two_calls() {
         play(Trouble::KilledBefore(call));
         play(Trouble::KilledBehind(call));
     }
+    eprintln!("at every {}. of {} calls, before and behind it", stride(), points.calls);
 }
 
 #[test]
 fn any_commit_of_a_store_may_fail() {
     let points = play(Trouble::None);
+    eprintln!("every {}. of {:?} commits, in three ways", stride().pow(2), points.commits);
     for (member, commits) in points.commits.into_iter().enumerate() {
         // Three for each, and there are more commits than calls.
         for commit in (0..commits).step_by(stride().pow(2)) {
