@@ -4,7 +4,7 @@ use core::fmt;
 
 use aes::{
     Aes256Enc,
-    cipher::{BlockCipherEncrypt, KeyInit},
+    cipher::{Array, BlockCipherEncrypt, KeyInit},
 };
 use cc_core::Secret;
 use zeroize::{Zeroize, Zeroizing};
@@ -86,8 +86,9 @@ impl Xaes256Gcm {
             prefix.copy_from_slice(&[0, counter, b'X', 0]);
             rest.copy_from_slice(&context);
             half.iter_mut().zip(&self.k1).for_each(|(m, k)| *m ^= k);
-            self.cipher.encrypt_block(half.into());
         }
+        // In one call, for with AVX-512 each one spreads all round keys over wide registers first.
+        self.cipher.encrypt_blocks(Array::cast_slice_from_core_mut(kx.as_chunks_mut().0));
         (Gcm::aes256_once(&kx, message_len), nx)
     }
 }
