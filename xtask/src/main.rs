@@ -8,6 +8,8 @@ use std::{
 };
 
 mod bench;
+#[cfg(test)]
+mod test_files;
 
 /// In the order in which they are published: each depends on those before it only.
 const CRATES: [&str; 14] = [

@@ -2,10 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-#[path = "common/talk.rs"]
-#[allow(dead_code, reason = "people are at terminals here")]
-mod talk;
+use crate::common::{self, talk};
 
 use std::{
     fs::File,

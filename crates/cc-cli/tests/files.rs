@@ -1,7 +1,7 @@
 //! Encrypting and decrypting with the real program.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
+use crate::common;
 
 use std::fs;
 

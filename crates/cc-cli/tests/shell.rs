@@ -1,7 +1,7 @@
 //! Help, completions and manual pages.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
+use crate::common;
 
 use common::{Folder, text};
 

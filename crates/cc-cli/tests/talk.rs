@@ -1,9 +1,7 @@
 //! Conversations by script: the real program, and a relay in a process of its own.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-#[path = "common/talk.rs"]
-mod people;
+use crate::common::{self, talk as people};
 
 use std::{
     collections::BTreeSet,

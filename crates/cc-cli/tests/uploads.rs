@@ -1,10 +1,7 @@
 //! Attachments that are sent in pieces, by processes that are killed at each.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-#[path = "common/talk.rs"]
-#[allow(dead_code, reason = "these are other people's tests as well")]
-mod people;
+use crate::common::{self, talk as people};
 
 use std::{
     fs,

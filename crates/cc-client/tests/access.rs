@@ -8,7 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
+use crate::common;
 
 use cc_client::{
     AccessHash, AccessToken, Append, Call, Command, DeliveryService, Event, Failure, Fate, Follows,

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
+use crate::common;
 
 use cc_client::{Client, Command, Event, MemoryService, OperationId, Recipe, Verdict};
 use common::{Person, group_of, settle};

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use cc_client::{
     Body, Command, Content, Download, Event, Fault, Forwarded, GroupId, HISTORY_MEDIA_TYPE,

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
+use crate::common;
 
 use cc_client::{Command, Event, Fate, GroupId, MemoryService, OperationId, Recipe, Verdict};
 use common::{Person, settle};

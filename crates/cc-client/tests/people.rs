@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use cc_client::{
     Command, Event, Fault, GroupId, MemoryService, OperationId, PersonId, Profile, Trust, Verdict,

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
+use crate::common;
 
 use cc_client::{Command, Event, GroupId, MemoryService, OperationId, RefreshPolicy};
 use common::{Person, group_of, settle};

@@ -8,7 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
+use crate::common;
 
 use cc_client::{
     Call, Command, Event, Fate, GroupId, Input, LogId, MemoryService, OperationId, Page, Position,

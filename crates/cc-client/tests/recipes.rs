@@ -1,6 +1,6 @@
 //! Every recipe plays a conversation with a join, a removal and an update, and tells people of another one apart.
 
-mod common;
+use crate::common;
 
 use cc_client::{Command, Event, MemoryService, OperationId, Recipe, Verdict};
 use common::{Person, settle};

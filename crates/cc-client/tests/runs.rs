@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use cc_client::{
     Call, Client, Command, Event, EventId, Fate, GroupId, Input, Item, MemoryService, OperationId,

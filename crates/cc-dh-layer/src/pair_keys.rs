@@ -92,3 +92,6 @@ impl RestorePairKeys for DhPairKeys {
 }
 
 const KEYS: &[u8] = b"pair-keys";
+
+#[cfg(test)]
+mod tests;

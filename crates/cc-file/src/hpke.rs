@@ -1,8 +1,7 @@
 //! The share of a recipient, wrapped by HPKE (RFC 9180) in base mode, section 5.1.1: DHKEM(X25519,
 //! HKDF-SHA256), DHKEM(P-256, HKDF-SHA256) or X-Wing, HKDF-SHA256 and AES-256-GCM.
 //!
-//! X-Wing (draft-connolly-cfrg-xwing-kem-06, KEM 0x647a) is by hpke-rs's other provider, over libcrux: it is the
-//! hybrid KEM that HPKE has a number for. The groups of the ML-KEM layer seal in AuthPSK mode instead, because they
+//! X-Wing (draft-connolly-cfrg-xwing-kem-06, KEM 0x647a) is the hybrid KEM that HPKE has a number for. The groups of the ML-KEM layer seal in AuthPSK mode instead, because they
 //! authenticate the sender, which X-Wing has no mode for.
 
 use cc_core::{Secret, SecretBytes, key_use, random, with_clean_stack};
@@ -12,8 +11,7 @@ use hpke_rs::{
     Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
-use hpke_rs_crypto::HpkeCrypto;
-use hpke_rs_libcrux::HpkeLibcrux;
+use hpke_rs_crypto::HpkeCrypto as _;
 
 use crate::{FileError, Identity, KeyKind, Recipient};
 
@@ -23,18 +21,7 @@ pub(crate) fn wrap(
     recipient: &Recipient,
     associated_data: &[u8],
 ) -> Result<Vec<u8>, FileError> {
-    match recipient.kind() {
-        KeyKind::XWing => wrap_by::<HpkeLibcrux>(share, recipient, associated_data),
-        _ => wrap_by::<HpkePrimitives>(share, recipient, associated_data),
-    }
-}
-
-fn wrap_by<C: HpkeCrypto + 'static>(
-    share: &Secret<32>,
-    recipient: &Recipient,
-    associated_data: &[u8],
-) -> Result<Vec<u8>, FileError> {
-    let mut hpke = suite::<C>(recipient.kind())?;
+    let mut hpke = suite(recipient.kind())?;
     let point = recipient.to_bytes();
     let public = HpkePublicKey::new(point.clone());
     let (encapsulated, ciphertext) = with_clean_stack::<STACK, _>(|| {
@@ -68,21 +55,7 @@ pub(crate) fn unwrap(
     if kind.curve().is_some_and(|curve| DhPublicKey::from_point(curve, encapsulated).is_err()) {
         return Ok(None);
     }
-    match kind {
-        KeyKind::XWing => {
-            open_by::<HpkeLibcrux>(encapsulated, ciphertext, identity, associated_data)
-        }
-        _ => open_by::<HpkePrimitives>(encapsulated, ciphertext, identity, associated_data),
-    }
-}
-
-fn open_by<C: HpkeCrypto + 'static>(
-    encapsulated: &[u8],
-    ciphertext: &[u8],
-    identity: &Identity,
-    associated_data: &[u8],
-) -> Result<Option<Secret<32>>, FileError> {
-    let hpke = suite::<C>(identity.recipient().kind())?;
+    let hpke = suite(kind)?;
     let private = HpkePrivateKey::new(identity.private_key().expose().to_vec());
     let opened = with_clean_stack::<STACK, _>(|| {
         hpke.open(encapsulated, &private, INFO, associated_data, ciphertext, None, None, None)
@@ -110,7 +83,7 @@ const fn encapsulated_len(kind: KeyKind) -> usize {
 /// The public key of an X-Wing seed, 1216 bytes.
 pub(crate) fn hybrid_public_key(seed: &Secret<32>) -> Result<Vec<u8>, FileError> {
     let made = with_clean_stack::<STACK, _>(|| {
-        HpkeLibcrux::kem_key_gen_derand(KemAlgorithm::XWingDraft06, seed.expose())
+        HpkePrimitives::kem_key_gen_derand(KemAlgorithm::XWingDraft06, seed.expose())
     });
     let (public, private) = made.map_err(|_| FileError::Internal("X-Wing"))?;
     drop(SecretBytes::new(private));
@@ -119,7 +92,7 @@ pub(crate) fn hybrid_public_key(seed: &Secret<32>) -> Result<Vec<u8>, FileError>
 
 /// The library seeds a generator of its own for every suite that it makes, also to open, and panics when
 /// the operating system refuses. Asking first turns a generator that fails into an error.
-fn suite<C: HpkeCrypto + 'static>(kind: KeyKind) -> Result<Hpke<C>, FileError> {
+fn suite(kind: KeyKind) -> Result<Hpke<HpkePrimitives>, FileError> {
     let _: [u8; 32] = random::array()?;
     let kem = match kind {
         KeyKind::X25519 => KemAlgorithm::DhKem25519,

@@ -1,7 +1,7 @@
 //! Somebody else has written to the file.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
+use crate::common;
 
 use std::{
     io::{Cursor, Read, Seek, SeekFrom},

@@ -1,7 +1,7 @@
 //! What is encrypted is decrypted, in every way there is to do either.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod common;
+use crate::common;
 
 use std::{
     io::{Cursor, Read, Seek, SeekFrom, Write},

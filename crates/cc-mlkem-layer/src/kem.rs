@@ -106,4 +106,6 @@ pub(crate) const SEED_LEN: usize = 64;
 const STACK: usize = 64 << 10;
 
 #[cfg(test)]
+mod acvp;
+#[cfg(test)]
 mod tests;

@@ -104,3 +104,6 @@ impl RestorePairKeys for MlKemPairKeys {
 }
 
 const KEYS: &[u8] = b"pair-keys";
+
+#[cfg(test)]
+mod tests;

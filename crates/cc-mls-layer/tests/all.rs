@@ -27,16 +27,3 @@ mod rollback;
 mod stored;
 mod update;
 mod welcome;
-
-/// A file that is named nowhere would be a test that nobody runs.
-#[test]
-fn every_file_of_tests_is_run() {
-    let (all, manifest) = (include_str!("all.rs"), include_str!("../Cargo.toml"));
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let Some(name) = name.strip_suffix(".rs") else { continue };
-        let run = all.contains(&format!("\nmod {name};\n"))
-            || manifest.contains(&format!("\nname = \"{name}\"\n"));
-        assert!(run || name == "all", "{name}.rs");
-    }
-}

@@ -18,10 +18,10 @@ use zeroize::Zeroize;
 
 use crate::{
     aes_gcm::{AesGcm, TAG_LEN},
-    p256, x25519,
+    p256, x_wing, x25519,
 };
 
-/// AES-GCM, X25519 and P-256 from here, and everything else from `hpke-rs-rust-crypto`.
+/// AES-GCM, X25519, P-256 and X-Wing from here, and everything else from `hpke-rs-rust-crypto`.
 #[derive(Debug)]
 pub struct HpkePrimitives {}
 
@@ -44,7 +44,10 @@ impl HpkeCrypto for HpkePrimitives {
     }
 
     fn supports_kem(alg: KemAlgorithm) -> Result<(), Error> {
-        HpkeRustCrypto::supports_kem(alg)
+        match alg {
+            KemAlgorithm::XWingDraft06 => Ok(()),
+            _ => HpkeRustCrypto::supports_kem(alg),
+        }
     }
 
     fn supports_aead(alg: AeadAlgorithm) -> Result<(), Error> {
@@ -106,6 +109,9 @@ impl HpkeCrypto for HpkePrimitives {
     }
 
     fn kem_key_gen_derand(alg: KemAlgorithm, seed: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        if alg == KemAlgorithm::XWingDraft06 {
+            return Ok((x_wing::public_key(&private(seed)?), seed.to_vec()));
+        }
         HpkeRustCrypto::kem_key_gen_derand(alg, seed)
     }
 
@@ -114,10 +120,21 @@ impl HpkeCrypto for HpkePrimitives {
         pk_r: &[u8],
         _: &mut Self::HpkePrng,
     ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        if alg == KemAlgorithm::XWingDraft06 {
+            let randomness = Secret::random().map_err(|_| Error::InsufficientRandomness)?;
+            return x_wing::encapsulate(pk_r, &randomness)
+                .map(|(secret, ciphertext)| (secret.expose().to_vec(), ciphertext))
+                .ok_or(Error::KemInvalidPublicKey);
+        }
         HpkeRustCrypto::kem_encaps(alg, pk_r, &mut HpkeRustCrypto::prng())
     }
 
     fn kem_decaps(alg: KemAlgorithm, ct: &[u8], sk_r: &[u8]) -> Result<Vec<u8>, Error> {
+        if alg == KemAlgorithm::XWingDraft06 {
+            return x_wing::decapsulate(ct, &private(sk_r)?)
+                .map(|secret| secret.expose().to_vec())
+                .ok_or(Error::KemInvalidCiphertext);
+        }
         HpkeRustCrypto::kem_decaps(alg, ct, sk_r)
     }
 

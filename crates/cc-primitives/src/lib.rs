@@ -12,5 +12,7 @@ pub mod ed25519;
 pub mod hpke;
 pub mod p256;
 pub mod x25519;
+#[cfg(feature = "hpke")]
+mod x_wing;
 
 pub use backend::Backend;

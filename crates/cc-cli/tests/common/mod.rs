@@ -5,6 +5,8 @@
     reason = "tests use what they need, and stop where it fails"
 )]
 
+pub(crate) mod talk;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::common::{Folder, program, text};
+use super::{Folder, program, text};
 
 /// `cascade relay`, on one port for as long as this lives.
 pub(crate) struct Relay {
