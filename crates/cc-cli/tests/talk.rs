@@ -95,8 +95,9 @@ fn who_asks_by_a_link_is_shown_and_let_in_or_not() {
     let told = carol.run(&["receive"]);
     assert!(told.iter().any(|entry| entry["kind"] == "entered"), "{told:?}");
     let told = bob.run(&["receive"]);
-    let joined =
-        |entry: &serde_json::Value| entry["kind"] == "joined" && entry["who"]["name"] == "Carol";
+    let joined = |entry: &serde_json::Value| {
+        entry["kind"] == "introduced" && entry["members"][0]["name"] == "Carol"
+    };
     assert!(told.iter().any(joined), "{told:?}");
     // Answered is answered.
     assert!(alice.fail(7, &["accept", "Carol"]).contains("cascade requests"));
