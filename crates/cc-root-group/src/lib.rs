@@ -17,6 +17,9 @@ mod label;
 mod layer;
 mod member;
 mod message;
+#[cfg(any(test, feature = "group-tests"))]
+#[doc(hidden)]
+pub mod pair_tests;
 pub mod records;
 
 #[doc(hidden)]
