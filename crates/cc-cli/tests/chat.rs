@@ -278,13 +278,11 @@ fn stolen(person: &Person, text: &str) -> usize {
     found
 }
 
-#[test]
-fn who_steals_the_file_and_its_key_finds_no_text_that_has_disappeared() {
-    let folder = Folder::new();
-    let relay = Relay::start();
-    let (mut alice, mut bob) = (Person::new(&folder, "alice"), Person::new(&folder, "bob"));
-    alice.begin("Alice", &relay);
-    bob.begin("Bob", &relay);
+/// Alice and Bob, in a group.
+fn team_of_two(folder: &Folder, relay: &Relay) -> (Person, Person) {
+    let (mut alice, mut bob) = (Person::new(folder, "alice"), Person::new(folder, "bob"));
+    alice.begin("Alice", relay);
+    bob.begin("Bob", relay);
     bob.types("/link bob.link");
     bob.sees("Your link is in");
     alice.types("/new Team");
@@ -293,6 +291,14 @@ fn who_steals_the_file_and_its_key_finds_no_text_that_has_disappeared() {
     alice.sees("Invite the device");
     alice.presses("y");
     bob.sees("Team (2 members)");
+    (alice, bob)
+}
+
+#[test]
+fn who_steals_the_file_and_its_key_finds_no_text_that_has_disappeared() {
+    let folder = Folder::new();
+    let relay = Relay::start();
+    let (mut alice, mut bob) = team_of_two(&folder, &relay);
     alice.types("this stays");
     alice.types("/timer 20 the code is 4711");
     bob.sees("the code is 4711");
@@ -323,17 +329,7 @@ fn who_steals_the_file_and_its_key_finds_no_text_that_has_disappeared() {
 fn what_there_is_to_see_and_do() {
     let folder = Folder::new();
     let relay = Relay::start();
-    let (mut alice, mut bob) = (Person::new(&folder, "alice"), Person::new(&folder, "bob"));
-    alice.begin("Alice", &relay);
-    bob.begin("Bob", &relay);
-    bob.types("/link bob.link");
-    bob.sees("Your link is in");
-    alice.types("/new Team");
-    alice.sees("Team (1 members)");
-    alice.types("/invite bob.link");
-    alice.sees("Invite the device");
-    alice.presses("y");
-    bob.sees("Team (2 members)");
+    let (mut alice, mut bob) = team_of_two(&folder, &relay);
     alice.sees("Team (2 members)");
     alice.sees("Members");
 

@@ -23,6 +23,15 @@ fn behind(service: &MemoryService, group: GroupId, position: Position) -> Vec<It
     service.log(&group).into_iter().filter(|item| item.position > position).collect()
 }
 
+/// Renews the keys of somebody; gives the commit, and where the log ends then.
+fn renewal(person: &mut Person, group: GroupId, service: &mut MemoryService) -> (Item, Position) {
+    let before = person.client.group(&group).unwrap().cursor;
+    refresh(person, group, service);
+    let renewed = behind(service, group, before);
+    assert!(renewed[0].commit);
+    (renewed[0].clone(), renewed.last().unwrap().position)
+}
+
 /// Shows these to a reader, at the positions behind what it read; gives the fates.
 fn show(
     reader: &mut Person,
@@ -54,10 +63,7 @@ fn messages_before_the_commit_of_their_epoch_are_kept_and_read_behind_it() {
         let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
         let group = group_of(&mut [&mut alice, &mut bob], &mut service);
         let before = bob.client.group(&group).unwrap().cursor;
-        refresh(&mut alice, group, &mut service);
-        let renewed = behind(&service, group, before);
-        let (commit, last) = (renewed[0].clone(), renewed.last().unwrap().position);
-        assert!(commit.commit);
+        let (commit, last) = renewal(&mut alice, group, &mut service);
         for text in ["one", "two"] {
             alice.client.send(group, text).unwrap();
         }
@@ -92,10 +98,7 @@ fn early_messages_are_bounded_and_those_given_up_are_told() {
     let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
     let group = group_of(&mut [&mut alice, &mut bob], &mut service);
     let before = bob.client.group(&group).unwrap().cursor;
-    refresh(&mut alice, group, &mut service);
-    let renewed = behind(&service, group, before);
-    let (commit, last) = (renewed[0].clone(), renewed.last().unwrap().position);
-    assert!(commit.commit);
+    let (commit, last) = renewal(&mut alice, group, &mut service);
     for number in 0..ALL {
         alice.client.send(group, format!("{number}")).unwrap();
     }

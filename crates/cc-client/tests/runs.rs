@@ -20,6 +20,16 @@ fn commits(person: &Person) -> u64 {
     person.disk.lock().unwrap().commits()
 }
 
+/// A group of two, of whom Alice asks for nothing of herself.
+fn quiet_pair() -> (MemoryService, [Person; 2], GroupId) {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.client.set_poll_interval(600_000);
+    alice.turn(&mut service);
+    (service, [alice, bob], group)
+}
+
 /// The reader as it was, from a copy of its store.
 fn twin(person: &Person) -> Person {
     let disk = Disk::new(std::sync::Mutex::new(person.disk.lock().unwrap().reopened()));
@@ -145,11 +155,7 @@ fn a_page_is_one_commit_and_one_that_fails_comes_again() {
 
 #[test]
 fn a_message_that_goes_at_once_is_one_commit_and_its_echo_is_in_the_next() {
-    let mut service = MemoryService::new();
-    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
-    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
-    alice.client.set_poll_interval(600_000);
-    alice.turn(&mut service);
+    let (mut service, [mut alice, mut bob], group) = quiet_pair();
     alice.pass(2_000);
     alice.turn(&mut service);
     let (before, operation) = (commits(&alice), id());
@@ -229,11 +235,7 @@ fn each_message_of_a_run_has_a_report_of_its_own() {
 /// Several messages that go at once are one commit and one append, and their echoes in the next commit.
 #[test]
 fn many_that_go_at_once_are_one_commit_and_their_echoes_are_in_the_next() {
-    let mut service = MemoryService::new();
-    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
-    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
-    alice.client.set_poll_interval(600_000);
-    alice.turn(&mut service);
+    let (mut service, [mut alice, mut bob], group) = quiet_pair();
     let texts: Vec<_> = (0..50).map(|number| format!("text {number}")).collect();
     let send = |text: &String| (id(), Command::Send { group, content: text.clone().into() });
     let sends: Vec<_> = texts.iter().map(send).collect();
@@ -259,11 +261,7 @@ fn many_that_go_at_once_are_one_commit_and_their_echoes_are_in_the_next() {
 /// it again; and what was told before is told again, and under the same number.
 #[test]
 fn own_messages_that_were_seen_are_seen_again_if_the_process_is_killed_before_the_next_commit() {
-    let mut service = MemoryService::new();
-    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
-    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
-    alice.client.set_poll_interval(600_000);
-    alice.turn(&mut service);
+    let (mut service, [mut alice, mut bob], group) = quiet_pair();
     alice.take_events();
     for told in [false, true] {
         let before = commits(&alice);
@@ -289,11 +287,7 @@ fn own_messages_that_were_seen_are_seen_again_if_the_process_is_killed_before_th
 /// It does not wait for long, and a store that does not take it is asked again.
 #[test]
 fn own_messages_that_were_seen_are_in_the_store_within_a_second() {
-    let mut service = MemoryService::new();
-    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
-    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
-    alice.client.set_poll_interval(600_000);
-    alice.turn(&mut service);
+    let (mut service, [mut alice, _bob], group) = quiet_pair();
     alice.client.send_now(&mut service, alice.now, group, "hello").unwrap();
     let (before, cursor) = (commits(&alice), alice.client.group(&group).unwrap().cursor);
     assert_eq!(alice.client.poll_timeout(), Some(alice.now.mono + 1_000));
@@ -322,11 +316,7 @@ fn own_messages_that_were_seen_are_in_the_store_within_a_second() {
 /// Another process was there: what waited is dropped, and read again after what that one did.
 #[test]
 fn what_waits_for_the_next_commit_is_fenced_as_well() {
-    let mut service = MemoryService::new();
-    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
-    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
-    alice.client.set_poll_interval(600_000);
-    alice.turn(&mut service);
+    let (mut service, [mut alice, mut bob], group) = quiet_pair();
     alice.client.send_now(&mut service, alice.now, group, "hello").unwrap();
     let mut other = Client::open(Disk::clone(&alice.disk)).unwrap();
     other.send(group, "of the other process").unwrap();
