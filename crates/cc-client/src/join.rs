@@ -69,9 +69,7 @@ struct RequestRecord {
     /// When it was read, in milliseconds since 1970 by this device's clock.
     received: u64,
     answer_key: request::AnswerKey,
-    /// Where the answer goes.
-    mailbox: LogId,
-    /// The key package offer, as it travels.
+    /// The key package offer, as it travels. The answer goes to the address in it.
     offer: Vec<u8>,
     /// The keys of the person and the certificate of the device: a `PeopleUpdate`, as it travels.
     people: Vec<u8>,

@@ -12,10 +12,10 @@ use crate::{
     SafetyNumber, Trust,
     command::MAX_REQUESTS,
     device::DeviceCertificate,
-    frame::{self, List, MailItem},
+    frame::{self, List, Mail},
     introduction::PeopleUpdate,
     person::{self, PersonKeys, Relation},
-    records::{self, EventRecord, Work},
+    records::{EventRecord, Work},
     seat,
 };
 
@@ -190,7 +190,8 @@ impl Client {
             && certificate.is_of_device(&key)
             && body.keys.verify()
             && certificate.is_of_person(&body.keys)
-            && certificate.body.mailbox == body.offer.mailbox
+            && certificate.body.mailbox == body.offer.address.mailbox()
+            && body.offer.address.is_of_device(&member, &key)
             && body.to == self.state.mailbox
             && person::signed(&key, JOIN, &body, &signature);
         let known = self.state.device(member.as_bytes())?;
@@ -226,6 +227,7 @@ impl Client {
             people: List(vec![body.keys]),
             certificates: List(vec![body.certificate]),
             revocations: List::default(),
+            addresses: List(vec![body.offer.address.clone()]),
         };
         let message = String::from_utf8(body.message.0).unwrap_or_default();
         let request = RequestRecord {
@@ -234,7 +236,6 @@ impl Client {
             member,
             received: now.wall,
             answer_key: body.answer_key,
-            mailbox: body.offer.mailbox,
             offer: frame::encode(&body.offer)?,
             people: frame::encode(&people)?,
             message: message.clone(),
@@ -292,9 +293,8 @@ impl Client {
         record: &RequestRecord,
     ) -> Result<(), Fault> {
         let decline = record.answer_key.decline(*request)?;
-        let item = frame::encode(&MailItem::JoinDeclined(decline))?;
-        let mailbox = record.mailbox;
-        self.state.add_request(&records::RequestRecord::Mail { mailbox, item }).map(drop)
+        let to = seat::read_offer(&record.offer)?.address;
+        self.send_mail(&to, &Mail::JoinDeclined(decline)).map(drop)
     }
 
     /// A request has its answer, and another one of the same device under the same link is not looked at.
