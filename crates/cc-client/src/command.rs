@@ -61,7 +61,7 @@ pub enum Command {
         /// [`Client::mailbox`] of who is to come.
         mailbox: LogId,
         /// Who is to come, where that is known: a directory that hands out the key package of somebody else
-        /// is refused then.
+        /// is refused then. Without it, the device that says that the mailbox is its own, where one is known.
         member: Option<MemberId>,
     },
     /// Remove members.
@@ -109,7 +109,8 @@ impl Client {
     /// # Errors
     /// [`Fault::OperationExists`] for another command under the same id, [`Fault::AddressInUse`] for a group at the
     /// address of the own mailbox, [`Fault::NoSuchGroup`],
-    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`];
+    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`],
+    /// [`Fault::MailboxClaimed`] for an invitation that does not say which device is meant;
     /// [`Fault::Untrusted`] for a message to a group with somebody whose keys have changed;
     /// [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`], [`Fault::SafetyNumber`], [`Fault::DeviceOffer`],
     /// [`Fault::NoSuchJoinRequest`] for one that was answered, [`Fault::NoSuchJoinLink`], and [`Fault::NoPersonKey`] on a
@@ -226,7 +227,12 @@ impl Client {
                 }
                 let member = match member {
                     Some(member) => Some(*member.as_bytes()),
-                    None => self.state.owner_of(&mailbox)?,
+                    None => match self.state.owners_of(&mailbox)?[..] {
+                        [] => None,
+                        [owner] => Some(owner),
+                        // Any of them may claim what is another's.
+                        _ => return Err(Fault::MailboxClaimed(mailbox)),
+                    },
                 };
                 let (operation, attempts) = (Some(id), 0);
                 let claim =

@@ -217,6 +217,7 @@ impl Client {
         }
         self.drop_readmissions(group, &outcome.added)?;
         self.note_additions(group, &outcome.added, position)?;
+        self.end_requests_to(group, &outcome.added)?;
         let me = *self.identity.id.as_bytes();
         let readmitted = outcome.added.contains(&me);
         for person in outcome.removed {
@@ -234,6 +235,7 @@ impl Client {
             self.ground(group)?;
             if !(readmitted && self.readmitted(group)?) {
                 self.abandon(group, "removed from the group")?;
+                self.end_links_of(group)?;
                 self.state.group_mut(group)?.standing = Standing::Removed;
                 self.retry_arrivals(group);
             }

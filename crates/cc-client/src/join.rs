@@ -108,4 +108,6 @@ mod killer;
 #[cfg(test)]
 mod liar;
 #[cfg(test)]
+mod meanwhile;
+#[cfg(test)]
 mod tests;

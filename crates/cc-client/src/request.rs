@@ -335,7 +335,12 @@ impl Client {
         work: &Work,
         now: Now,
     ) -> Result<Option<Request>, Fault> {
-        let staged = seat::stage(self.group_seat(group)?, work, now)?;
+        let staged = match self.revoked_in(group, work)? {
+            Some(member) => {
+                Staged::Refused(format!("the device {member} was revoked by whose it was"))
+            }
+            None => seat::stage(self.group_seat(group)?, work, now)?,
+        };
         match staged {
             Staged::Change { id, commit } => {
                 let command = Some(Sealed { number, operation });

@@ -21,7 +21,7 @@ use crate::{
 
 /// Requests that wait for an answer, of one link and of all.
 const MAX_OPEN_OF_LINK: u32 = 32;
-const MAX_OPEN: usize = 256;
+const MAX_OPEN: u32 = 256;
 /// Requests of one link in all.
 const MAX_ASKED: u32 = 1024;
 
@@ -54,18 +54,15 @@ pub struct JoinRequestView {
 
 impl Client {
     /// Those who ask to join, the earliest first. [`Command::AcceptJoin`](crate::Command::AcceptJoin) lets one in, and
-    /// [`Command::DeclineJoin`](crate::Command::DeclineJoin) does not. Who has come in by another way, and groups that this
-    /// device is not in any more, are left out.
+    /// [`Command::DeclineJoin`](crate::Command::DeclineJoin) does not. A request is over when who asks has come in by another
+    /// way or is revoked, and when this device is not in the group any more.
     ///
     /// # Errors
     /// [`Fault::Store`].
     pub fn join_requests(&self) -> Result<Vec<JoinRequestView>, Fault> {
         let mut views = Vec::new();
         for (id, record) in self.open_requests()? {
-            let there = self.known_members(&record.group)?;
-            if !self.is_out_of(&record.group) && !there.contains(&record.member) {
-                views.push(self.request_view(id, record)?);
-            }
+            views.push(self.request_view(id, record)?);
         }
         views.sort_by_key(|view| (view.received, view.id));
         Ok(views)
@@ -134,10 +131,11 @@ impl Client {
         let Some(mut record) = self.state.get::<LinkRecord>(&links(), link.as_bytes())? else {
             return Ok(Fate::Malformed);
         };
-        if record.expires <= now.wall || self.is_out_of(&record.group) {
+        if record.expires <= now.wall || !self.lets_people_in(&record.group) {
             return Ok(Fate::Request);
         }
-        let waiting = self.open_requests()?.len();
+        // Counted without reading them: anybody who has seen a request can send others that do not open.
+        let waiting = self.known_links()?.iter().fold(0, |sum: u32, (_, link)| sum + link.open);
         let full = record.open >= MAX_OPEN_OF_LINK || waiting >= MAX_OPEN;
         if full || record.asked >= MAX_ASKED {
             // Nothing is opened for who floods.
@@ -151,11 +149,14 @@ impl Client {
         let Some(request) = request::open(&record.keys, &self.mailbox(), sealed) else {
             return Ok(Fate::Malformed);
         };
-        record.asked = record.asked.saturating_add(1);
         let fate = match self.verified(&record.group, request, now)? {
             Err(fate) => fate,
             Ok(body) => self.keep_request(link, &mut record, body, now)?,
         };
+        if fate != Fate::Duplicate {
+            // A copy of what was read uses nothing up, whoever sends it and how often.
+            record.asked = record.asked.saturating_add(1);
+        }
         self.state.put(&links(), *link.as_bytes(), &record)?;
         Ok(fate)
     }
@@ -309,8 +310,51 @@ impl Client {
         };
         self.state.put(&answered(&record.link), record.member, &())?;
         link.open = link.open.saturating_sub(1);
-        link.told = link.asked >= MAX_ASKED;
+        link.told &= link.asked >= MAX_ASKED;
         self.state.put(&links(), *record.link.as_bytes(), &link)
+    }
+
+    /// These have come into the group, by whatever way: they do not ask any more.
+    pub(crate) fn end_requests_to(
+        &mut self,
+        group: &GroupId,
+        members: &[[u8; 32]],
+    ) -> Result<(), Fault> {
+        for (id, link) in if members.is_empty() { Vec::new() } else { self.known_links()? } {
+            if link.group == *group {
+                self.end_requests(&id, link, members)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// This device is revoked: it asks in vain.
+    pub(crate) fn end_requests_of(&mut self, member: &[u8; 32]) -> Result<(), Fault> {
+        for (id, link) in self.known_links()? {
+            self.end_requests(&id, link, &[*member])?;
+        }
+        Ok(())
+    }
+
+    fn end_requests(
+        &mut self,
+        id: &JoinLinkId,
+        mut link: LinkRecord,
+        members: &[[u8; 32]],
+    ) -> Result<(), Fault> {
+        let before = link.open;
+        for member in members {
+            let request = request_id(id, member);
+            if self.state.get::<RequestRecord>(&requests(), request.as_bytes())?.is_some() {
+                self.state.delete(&requests(), *request.as_bytes())?;
+                link.open = link.open.saturating_sub(1);
+            }
+        }
+        if link.open == before {
+            return Ok(());
+        }
+        link.told &= link.asked >= MAX_ASKED;
+        self.state.put(&links(), *id.as_bytes(), &link)
     }
 
     /// Who was let in is known from now on as the one that was shown.
