@@ -91,6 +91,9 @@ pub enum Command {
     AcceptJoin(JoinRequestId),
     /// Do not let somebody in who asks. Who asked is told, and cannot ask by the same link again.
     DeclineJoin(JoinRequestId),
+    /// Take back what this device [asked for](crate::Client::ask_to_join). Who was asked is told, and cannot let this device
+    /// in any more, unless it asks again.
+    WithdrawJoin(JoinRequestId),
     /// Nobody asks by this [link](Client::join_links) any more; who waits for an answer is declined.
     RevokeJoinLink(JoinLinkId),
     /// Be called like this from now on, on all devices of this person; at most 1024 bytes. Members of its groups
@@ -270,6 +273,7 @@ impl Client {
             }
             Command::AcceptJoin(request) => self.accept_join(id, &request),
             Command::DeclineJoin(request) => self.decline_join(id, &request),
+            Command::WithdrawJoin(request) => self.withdraw_join(id, &request),
             Command::RevokeJoinLink(link) => self.revoke_link(id, &link),
         }
     }

@@ -8,7 +8,11 @@ use sha2::{Digest as _, Sha256};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 use zeroize::Zeroize as _;
 
-use super::{LinkRecord, RequestRecord, answered, links, request, requests};
+use super::{
+    LinkRecord, RequestRecord, answered, links,
+    request::{self, JoinAnswer},
+    requests,
+};
 use crate::{
     Client, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId, Recipe, frame,
     records::{self, Standing},
@@ -248,7 +252,8 @@ impl Client {
     fn end_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
         for (request, record) in self.open_requests()? {
             if record.link == *link {
-                self.turn_away(&request, &record)?;
+                let (key, mailbox) = (&record.answer_key, record.mailbox);
+                self.answer_asker(&request, key, mailbox, JoinAnswer::Declined)?;
                 self.state.delete(&requests(), *request.as_bytes())?;
             }
         }
