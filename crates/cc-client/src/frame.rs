@@ -11,7 +11,7 @@ use tls_codec::{
 use crate::{
     Fault, LogId, OperationId, Position,
     introduction::PeopleUpdate,
-    join::{SealedDecline, SealedJoin},
+    join::{SealedJoin, SealedReply},
     mail::{MailAddress, SealedMail},
 };
 
@@ -37,6 +37,9 @@ pub(crate) enum MailItem {
     /// Somebody asks to join a group, sealed to the key of a link.
     #[tls_codec(discriminant = 2)]
     Join(SealedJoin),
+    /// Who asked to join has withdrawn that, sealed under a key that was in the request.
+    #[tls_codec(discriminant = 3)]
+    JoinWithdrawn(SealedReply),
 }
 
 /// What is sealed to the owner of a mailbox.
@@ -52,9 +55,9 @@ pub(crate) enum Mail {
     /// To a new device: it is one of the sender's, sealed to the key in its offer.
     #[tls_codec(discriminant = 3)]
     Link(Opaque),
-    /// A request to join is declined, sealed under a key that was in it.
+    /// What becomes of a request to join, sealed under a key that was in it.
     #[tls_codec(discriminant = 4)]
-    JoinDeclined(SealedDecline),
+    JoinAnswer(SealedReply),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

@@ -31,6 +31,7 @@ impl Client {
             Ok(MailItem::Join(sealed)) => {
                 return self.join_requested(&sealed, item.bytes.len(), now);
             }
+            Ok(MailItem::JoinWithdrawn(reply)) => return self.join_withdrawn(&reply),
             Ok(MailItem::Sealed(sealed)) => self.open_mail(&sealed),
             Err(error) => Err(error),
         };
@@ -40,7 +41,7 @@ impl Client {
             Ok(Mail::Invitation(invitation)) => self.invited(item, &invitation, now, ledger),
             Ok(Mail::Rejoin(request)) => self.rejoin_request(request, now),
             Ok(Mail::Link(sealed)) => self.linked(sealed.as_slice()),
-            Ok(Mail::JoinDeclined(decline)) => self.join_declined(&decline),
+            Ok(Mail::JoinAnswer(reply)) => self.join_answered(&reply),
         }
     }
 
@@ -97,6 +98,9 @@ impl Client {
             return Ok(Fate::Misaddressed);
         }
         let Some(package) = package else {
+            if self.is_withdrawn(&invitation.package)? {
+                return Ok(Fate::Request);
+            }
             self.ask_inviter(invitation, now)?;
             return Ok(Fate::OrphanWelcome);
         };

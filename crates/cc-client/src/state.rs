@@ -57,6 +57,8 @@ pub(crate) struct State {
 pub(crate) enum RequestTarget {
     Group(GroupId),
     Mail,
+    /// Behind another one.
+    MailAfter(RequestId),
     Publish,
     Claim,
 }
@@ -65,6 +67,7 @@ impl RequestTarget {
     pub(crate) const fn of(record: &RequestRecord) -> Self {
         match record {
             RequestRecord::Mail { .. } => Self::Mail,
+            RequestRecord::MailAfter { after, .. } => Self::MailAfter(*after),
             RequestRecord::Publish { .. } => Self::Publish,
             RequestRecord::Claim { .. } => Self::Claim,
         }
