@@ -14,7 +14,7 @@ use crate::{
 pub(crate) use address::{MAIL_KEYS, MailAddress, MailKeys};
 pub(crate) use sealed::SealedMail;
 #[cfg(test)]
-pub(crate) use sealed::seal;
+pub(crate) use sealed::{seal, seal_bytes};
 
 /// Invitations to one group that are kept until this member is no longer in it.
 const MAX_INVITATIONS: usize = 8;
@@ -144,3 +144,8 @@ impl GroupRecord {
 pub(crate) const fn first_message(now: Now) -> u64 {
     now.wall << 10
 }
+
+#[cfg(test)]
+mod liar;
+#[cfg(test)]
+mod thief;
