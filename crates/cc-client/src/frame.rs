@@ -12,6 +12,7 @@ use crate::{
     Fault, LogId, OperationId, Position,
     introduction::PeopleUpdate,
     join::{SealedDecline, SealedJoin},
+    rejoin::offer::RejoinOffer,
 };
 
 /// The version of everything in this file, the first byte of each.
@@ -45,6 +46,9 @@ pub(crate) enum MailItem {
     /// A request to join is declined, sealed under a key that was in it.
     #[tls_codec(discriminant = 5)]
     JoinDeclined(SealedDecline),
+    /// A member offers to add another one anew, of which nothing is heard.
+    #[tls_codec(discriminant = 6)]
+    RejoinOffer(RejoinOffer),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

@@ -217,6 +217,9 @@ impl Client {
         }
         self.drop_readmissions(group, &outcome.added)?;
         self.note_additions(group, &outcome.added, position)?;
+        if let Some(committer) = &outcome.committer {
+            self.note_sign_of_life(group, committer)?;
+        }
         let me = *self.identity.id.as_bytes();
         let readmitted = outcome.added.contains(&me);
         for person in outcome.removed {

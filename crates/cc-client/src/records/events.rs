@@ -137,4 +137,7 @@ pub(crate) enum EventRecord {
         from: String,
         to: String,
     },
+    Stranded {
+        group: GroupId,
+    },
 }
