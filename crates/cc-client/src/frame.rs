@@ -13,6 +13,7 @@ use crate::{
     introduction::PeopleUpdate,
     join::{SealedJoin, SealedReply},
     mail::{MailAddress, SealedMail},
+    rejoin::offer::RejoinOffer,
 };
 
 /// The version of everything in this file, the first byte of each.
@@ -45,6 +46,7 @@ pub(crate) enum MailItem {
 /// What is sealed to the owner of a mailbox.
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 #[repr(u8)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 pub(crate) enum Mail {
     /// A welcome.
     #[tls_codec(discriminant = 1)]
@@ -58,6 +60,9 @@ pub(crate) enum Mail {
     /// What becomes of a request to join, sealed under a key that was in it.
     #[tls_codec(discriminant = 4)]
     JoinAnswer(SealedReply),
+    /// A member offers to add another one anew, of which nothing is heard.
+    #[tls_codec(discriminant = 5)]
+    RejoinOffer(RejoinOffer),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.
