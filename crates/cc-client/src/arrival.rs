@@ -398,3 +398,5 @@ impl Client {
 
 #[cfg(test)]
 mod liar;
+#[cfg(test)]
+mod misaddressed;
