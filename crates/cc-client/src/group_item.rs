@@ -237,7 +237,8 @@ impl Client {
             self.ground(group)?;
             if !(readmitted && self.readmitted(group)?) {
                 self.abandon(group, "removed from the group")?;
-                self.state.group_mut(group)?.standing = Standing::Removed;
+                let record = self.state.group_mut(group)?;
+                (record.standing, record.replaced) = (Standing::Removed, readmitted);
                 self.retry_arrivals(group);
             }
         }

@@ -127,6 +127,8 @@ pub(crate) enum What {
         from: String,
         to: String,
     },
+    /// Out of step still: nobody has added it anew for long.
+    Stranded,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
