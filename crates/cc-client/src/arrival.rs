@@ -240,9 +240,9 @@ impl Client {
             (_, None) | (None, Some(_)) => {
                 self.enter(arrival, now)?;
                 // Who was invited by one of its own devices is not the first of them.
-                let by = self.state.owner_of(&arrival.inviter)?;
+                let by = self.state.owners_of(&arrival.inviter)?;
                 let own = self.state.own_contact()?.devices;
-                if by.is_none_or(|by| !own.contains(&by)) {
+                if by.iter().all(|by| !own.contains(by)) {
                     self.invite_own_devices(&group)?;
                 }
             }

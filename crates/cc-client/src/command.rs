@@ -61,7 +61,7 @@ pub enum Command {
         /// [`Client::mailbox`] of who is to come.
         mailbox: LogId,
         /// Who is to come, where that is known: a directory that hands out the key package of somebody else
-        /// is refused then.
+        /// is refused then. Without it, the device that says that the mailbox is its own, where one is known.
         member: Option<MemberId>,
     },
     /// Remove members.
@@ -91,6 +91,9 @@ pub enum Command {
     AcceptJoin(JoinRequestId),
     /// Do not let somebody in who asks. Who asked is told, and cannot ask by the same link again.
     DeclineJoin(JoinRequestId),
+    /// Take back what this device [asked for](crate::Client::ask_to_join). Who was asked is told, and cannot let this device
+    /// in any more, unless it asks again.
+    WithdrawJoin(JoinRequestId),
     /// Nobody asks by this [link](Client::join_links) any more; who waits for an answer is declined.
     RevokeJoinLink(JoinLinkId),
     /// Be called like this from now on, on all devices of this person; at most 1024 bytes. Members of its groups
@@ -109,7 +112,8 @@ impl Client {
     /// # Errors
     /// [`Fault::OperationExists`] for another command under the same id, [`Fault::AddressInUse`] for a group at the
     /// address of the own mailbox, [`Fault::NoSuchGroup`],
-    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`];
+    /// [`Fault::NotAMember`], [`Fault::TooLong`], [`Fault::KeyPackage`], [`Fault::QueueFull`],
+    /// [`Fault::MailboxClaimed`] for an invitation that does not say which device is meant;
     /// [`Fault::Untrusted`] for a message to a group with somebody whose keys have changed;
     /// [`Fault::NoSuchPerson`], [`Fault::NoSuchDevice`], [`Fault::SafetyNumber`], [`Fault::DeviceOffer`],
     /// [`Fault::NoSuchJoinRequest`] for one that was answered, [`Fault::NoSuchJoinLink`], and [`Fault::NoPersonKey`] on a
@@ -226,7 +230,12 @@ impl Client {
                 }
                 let member = match member {
                     Some(member) => Some(*member.as_bytes()),
-                    None => self.state.owner_of(&mailbox)?,
+                    None => match self.state.owners_of(&mailbox)?[..] {
+                        [] => None,
+                        [owner] => Some(owner),
+                        // Any of them may claim what is another's.
+                        _ => return Err(Fault::MailboxClaimed(mailbox)),
+                    },
                 };
                 let (operation, attempts) = (Some(id), 0);
                 let claim =
@@ -264,6 +273,7 @@ impl Client {
             }
             Command::AcceptJoin(request) => self.accept_join(id, &request),
             Command::DeclineJoin(request) => self.decline_join(id, &request),
+            Command::WithdrawJoin(request) => self.withdraw_join(id, &request),
             Command::RevokeJoinLink(link) => self.revoke_link(id, &link),
         }
     }

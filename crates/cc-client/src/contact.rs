@@ -230,14 +230,15 @@ impl State {
         Ok(())
     }
 
-    /// The device that gets its mail there, where that is known. Looks at all devices.
-    pub(crate) fn owner_of(&self, mailbox: &LogId) -> Result<Option<[u8; 32]>, Fault> {
+    /// The devices that say that they get their mail there. Looks at all devices.
+    pub(crate) fn owners_of(&self, mailbox: &LogId) -> Result<Vec<[u8; 32]>, Fault> {
+        let mut owners = Vec::new();
         for (member, device) in self.list::<DeviceRecord>(&devices(), usize::MAX)? {
             if device.mailbox == *mailbox && device.revocation.is_none() {
-                return Ok(member.try_into().ok());
+                owners.extend(<[u8; 32]>::try_from(member));
             }
         }
-        Ok(None)
+        Ok(owners)
     }
 
     /// The own person's record.

@@ -88,10 +88,14 @@ impl Client {
         if let Some(Work::Admit { people, .. }) = &work {
             self.learn_admitted(group, people)?;
         }
+        let unwanted = match &work {
+            Some(work) => self.remove_if_withdrawn(work)?,
+            None => false,
+        };
         if let (
             Some(Work::Add(offers) | Work::Admit { offers, .. } | Work::Readmit(offers)),
             Some(welcome),
-        ) = (work, welcome)
+        ) = (work, welcome.filter(|_| !unwanted))
         {
             let roster = self.roster(group)?;
             let roster = seat::seal_roster(self.group_seat(group)?, group, &roster)?;

@@ -42,6 +42,9 @@ pub enum Fault {
     /// Bytes that are no invitation of this version.
     #[error("not a key package of this version")]
     KeyPackage,
+    /// More than one device says that the mailbox is its own: say which one is to be invited.
+    #[error("more than one device says that mailbox {0} is its own: name the device")]
+    MailboxClaimed(LogId),
     /// As much waits as is allowed: 10,000 commands in a group, or 4096 requests.
     #[error("too much waits to be sent: try again when some of it is done")]
     QueueFull,

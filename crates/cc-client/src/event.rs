@@ -5,7 +5,7 @@ use core::ops::Range;
 use cc_core::{MemberId, store::StoreError};
 
 use crate::{
-    EventId, Fault, GroupId, History, HistoryEntries, JoinLinkId, JoinRequestId, LogId,
+    EventId, Fault, GroupId, History, HistoryEntries, JoinLapse, JoinLinkId, JoinRequestId, LogId,
     OperationId, PersonId, Position, Trust, records::EventRecord,
 };
 
@@ -227,6 +227,27 @@ pub enum Event {
         /// The link.
         link: JoinLinkId,
     },
+    /// Nothing comes of a [request](crate::Client::ask_to_join) of this device, though nobody has declined it. It may ask
+    /// again, where that is of use.
+    JoinLapsed {
+        /// Which.
+        request: JoinRequestId,
+        /// The link.
+        link: JoinLinkId,
+        /// Why.
+        why: JoinLapse,
+    },
+    /// Who asked to join does not want to any more.
+    JoinWithdrawn {
+        /// Which group.
+        group: GroupId,
+        /// Which request. It cannot be answered any more.
+        request: JoinRequestId,
+        /// Who has asked.
+        from: Person,
+        /// Whether that came too late, so that a member has come in that has no keys: this device removes it again.
+        let_in: bool,
+    },
     /// More ask by a link than it takes, and further ones are turned away unseen until some are answered. Where it
     /// was given to too many, [revoke](crate::Command::RevokeJoinLink) it.
     JoinLinkFull {
@@ -410,6 +431,16 @@ impl EventRecord {
                 let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
                 let from = Person { id, person, name, device };
                 Event::JoinRequested { group, request, from, message }
+            }
+            Self::JoinLapsed { request, link, why } => Event::JoinLapsed { request, link, why },
+            Self::JoinWithdrawn { request, group, member, person, name, device, let_in } => {
+                let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
+                Event::JoinWithdrawn {
+                    group,
+                    request,
+                    from: Person { id, person, name, device },
+                    let_in,
+                }
             }
             Self::JoinDeclined { request, link } => Event::JoinDeclined { request, link },
             Self::JoinLinkFull { link, group } => Event::JoinLinkFull { group, link },

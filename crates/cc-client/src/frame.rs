@@ -11,7 +11,7 @@ use tls_codec::{
 use crate::{
     Fault, LogId, OperationId, Position,
     introduction::PeopleUpdate,
-    join::{SealedDecline, SealedJoin},
+    join::{SealedJoin, SealedReply},
 };
 
 /// The version of everything in this file, the first byte of each.
@@ -42,9 +42,12 @@ pub(crate) enum MailItem {
     /// Somebody asks to join a group, sealed to the key of a link.
     #[tls_codec(discriminant = 4)]
     Join(SealedJoin),
-    /// A request to join is declined, sealed under a key that was in it.
+    /// What becomes of a request to join, sealed under a key that was in it.
     #[tls_codec(discriminant = 5)]
-    JoinDeclined(SealedDecline),
+    JoinAnswer(SealedReply),
+    /// Who asked to join has withdrawn that, sealed under the same key.
+    #[tls_codec(discriminant = 6)]
+    JoinWithdrawn(SealedReply),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

@@ -217,6 +217,8 @@ impl Client {
         }
         self.drop_readmissions(group, &outcome.added)?;
         self.note_additions(group, &outcome.added, position)?;
+        self.end_requests_to(group, &outcome.added)?;
+        self.end_admitted_of(group, &outcome.removed)?;
         let me = *self.identity.id.as_bytes();
         let readmitted = outcome.added.contains(&me);
         for person in outcome.removed {
@@ -234,6 +236,7 @@ impl Client {
             self.ground(group)?;
             if !(readmitted && self.readmitted(group)?) {
                 self.abandon(group, "removed from the group")?;
+                self.end_links_of(group)?;
                 self.state.group_mut(group)?.standing = Standing::Removed;
                 self.retry_arrivals(group);
             }
@@ -245,6 +248,7 @@ impl Client {
     pub(crate) fn abandon(&mut self, group: &GroupId, why: &str) -> Result<(), Fault> {
         for (number, queued) in self.state.queue(group)? {
             self.dequeue(group, number)?;
+            self.end_admission(&queued.work)?;
             if let Some(operation) = queued.operation {
                 let event = match queued.work {
                     Work::Leave => EventRecord::Done { operation, position: Position::START },

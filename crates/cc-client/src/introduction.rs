@@ -156,7 +156,9 @@ impl Client {
         }
         let device = DeviceRecord::new(&certificate)?;
         if let Some(known) = self.state.device(&body.member)? {
-            let newer = known.certificate()?.age() < certificate.age();
+            // By a key that was replaced nothing changes any more: who has it may be a thief.
+            let current = body.generation >= keys.generation();
+            let newer = current && known.certificate()?.age() < certificate.age();
             if known.revocation.is_some() {
                 // Nothing brings it back.
             } else if known.person != id {
@@ -265,6 +267,7 @@ impl Client {
         let known = device.revocation.replace(frame::encode(revocation)?);
         self.state.put_device(&body.member, &device)?;
         if known.is_none() {
+            self.end_requests_of(&body.member)?;
             let (person, device) = (body.person, body.member);
             self.state.emit(&EventRecord::DeviceRevoked { person, device })?;
         }

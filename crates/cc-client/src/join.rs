@@ -8,19 +8,23 @@
 
 mod answering;
 mod asking;
+mod ending;
 mod link;
 mod names;
+mod received;
 mod request;
+mod view;
+mod withdrawing;
 
 use cc_core::store::Scope;
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupId, JoinLinkId, JoinRequestId, LogId, records};
+use crate::{GroupId, JoinLinkId, JoinRequestId, LogId, RequestId, records};
 
-pub use answering::JoinRequestView;
-pub use asking::JoinAsk;
+pub use asking::{JoinAsk, JoinLapse};
 pub use link::{JoinLink, JoinLinkView};
-pub(crate) use request::{SealedDecline, SealedJoin};
+pub(crate) use request::{SealedJoin, SealedReply};
+pub use view::JoinRequestView;
 
 /// Bytes of what somebody says with a request, at the most.
 pub const MAX_JOIN_MESSAGE_LEN: usize = 1024;
@@ -38,6 +42,16 @@ fn requests() -> Scope {
 /// Who has had an answer under a link, by member: nothing in it but the key.
 fn answered(link: &JoinLinkId) -> Scope {
     records::root().child("join answered").child(link.as_bytes())
+}
+
+/// Requests that were accepted, by their ids, as long as something may be said of them.
+fn admitted() -> Scope {
+    records::root().child("join admitted")
+}
+
+/// What this device has withdrawn, by the digests of the key packages.
+fn withdrawn() -> Scope {
+    records::root().child("join withdrawn")
 }
 
 /// What this device has asked for, by the ids of the requests.
@@ -78,6 +92,25 @@ struct RequestRecord {
     message: String,
 }
 
+/// A request that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct AdmittedRecord {
+    /// Without the key package and the message.
+    request: RequestRecord,
+    /// Who asked has withdrawn it while the commit was on its way.
+    withdrawn: bool,
+}
+
+/// A request that this device has withdrawn: a welcome for its key package is not waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct WithdrawnRecord {
+    request: JoinRequestId,
+    /// The mail that says so: another request goes behind it.
+    mail: RequestId,
+    /// When the key package expires, in seconds since 1970.
+    expires: Option<u64>,
+}
+
 /// What this device has asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct AskRecord {
@@ -91,6 +124,8 @@ struct AskRecord {
     asked: u64,
     /// The request as it travels: it goes again with the same bytes.
     item: Vec<u8>,
+    /// The last mail with it.
+    mail: RequestId,
 }
 
 /// The id of the request of a device under a link: both sides derive it, and there is one for each.
@@ -108,4 +143,8 @@ mod killer;
 #[cfg(test)]
 mod liar;
 #[cfg(test)]
+mod meanwhile;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod withdrawn_tests;

@@ -86,7 +86,7 @@ pub use identity::Profile;
 pub use ids::{
     EventId, GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId, Position, RequestId,
 };
-pub use join::{JoinAsk, JoinLink, JoinLinkView, JoinRequestView, MAX_JOIN_MESSAGE_LEN};
+pub use join::{JoinAsk, JoinLapse, JoinLink, JoinLinkView, JoinRequestView, MAX_JOIN_MESSAGE_LEN};
 pub use link::MAX_OFFERED_PACKAGES;
 pub use memory::{Faults, MemoryService};
 pub use page::Input;

@@ -79,7 +79,8 @@ struct GivenTitle {
 impl Client {
     /// Offers this device to another person, on whose device the bytes are given to
     /// [`Command::Link`](crate::Command::Link). `groups` key packages are in it, at most 256; into more groups
-    /// than that the device comes by key packages in the directory. Show the offer to nobody else: who has it
+    /// than that the device comes by key packages in the directory. What this device
+    /// [asked for](Self::ask_to_join) is withdrawn. Show the offer to nobody else: who has it
     /// can make the device its own. A new offer replaces the one before it, and founding a group ends it.
     ///
     /// # Errors
@@ -89,6 +90,8 @@ impl Client {
             if !client.state.groups.is_empty() {
                 return Err(Fault::CannotLink);
             }
+            // Whoever's this device will be then, it is not who has asked.
+            client.withdraw_asks()?;
             let keys = hpke()?.generate_key_pair().map_err(|_| Fault::CannotLink)?;
             let secret = SecretBytes::new(keys.private_key().as_slice().to_vec());
             client.state.put_secret(LINK_KEY, secret)?;

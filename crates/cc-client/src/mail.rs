@@ -26,7 +26,8 @@ impl Client {
             Ok(MailItem::Rejoin(request)) => self.rejoin_request(request, now),
             Ok(MailItem::Link(sealed)) => self.linked(sealed.as_slice()),
             Ok(MailItem::Join(sealed)) => self.join_requested(&sealed, item.bytes.len(), now),
-            Ok(MailItem::JoinDeclined(decline)) => self.join_declined(&decline),
+            Ok(MailItem::JoinAnswer(reply)) => self.join_answered(&reply),
+            Ok(MailItem::JoinWithdrawn(reply)) => self.join_withdrawn(&reply),
         }
     }
 
@@ -82,6 +83,9 @@ impl Client {
             return Ok(Fate::Misaddressed);
         }
         let Some(package) = package else {
+            if self.is_withdrawn(&invitation.package)? {
+                return Ok(Fate::Request);
+            }
             self.ask_inviter(invitation, now)?;
             return Ok(Fate::OrphanWelcome);
         };

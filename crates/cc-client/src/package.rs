@@ -73,6 +73,7 @@ impl Client {
     }
 
     fn forget_expired_at(&mut self, seconds: u64) -> Result<usize, Fault> {
+        self.forget_withdrawn(seconds)?;
         let mut forgotten = 0;
         for (digest, package) in
             self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?
@@ -80,7 +81,7 @@ impl Client {
             let expired = package.expires.is_some_and(|expires| expires < seconds);
             if expired {
                 self.erase_seat(&package.seat)?;
-                self.end_asks_of(&digest)?;
+                self.end_asks_of(&digest, true)?;
                 self.state.delete(&records::last_resorts(), digest.clone())?;
                 self.state.delete(&records::packages(), digest)?;
                 forgotten += 1;
@@ -178,7 +179,7 @@ impl Client {
         if self.state.get::<()>(&records::last_resorts(), digest)?.is_some() {
             return Ok(());
         }
-        self.end_asks_of(digest)?;
+        self.end_asks_of(digest, false)?;
         self.state.delete(&records::packages(), *digest)?;
         self.erase_seat(&package.seat)
     }

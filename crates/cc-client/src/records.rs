@@ -277,6 +277,12 @@ pub(crate) enum RequestRecord {
         mailbox: LogId,
         item: Vec<u8>,
     },
+    /// To somebody's mailbox, behind another one.
+    MailAfter {
+        mailbox: LogId,
+        item: Vec<u8>,
+        after: RequestId,
+    },
     Publish {
         packages: Vec<(Vec<u8>, bool)>,
     },

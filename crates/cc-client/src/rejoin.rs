@@ -149,6 +149,7 @@ impl Client {
             self.timers.suspects.remove(group);
             self.ground(group)?;
             self.abandon(group, "removed from the group")?;
+            self.end_links_of(group)?;
             // Should the welcome come after all, what is behind it is still to be read.
             let record = self.state.group_mut(group)?;
             (record.standing, record.cursor) = (Standing::Removed, removed_at);

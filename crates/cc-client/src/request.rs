@@ -14,6 +14,7 @@ use crate::{
         Sent, SentMessage, Standing, StoredToken, Work,
     },
     seat::{self, Staged},
+    state::RequestTarget,
 };
 
 /// Milliseconds until key packages are looked after again.
@@ -103,8 +104,15 @@ impl Client {
 
     /// A request that is not of a group's log.
     fn poll_stored(&mut self, id: RequestId, now: Now) -> Result<Option<Request>, Fault> {
-        let waits = self.state.requests.contains_key(&id) && self.timers.offer(id, now);
-        if waits { self.stored_request(id).map(Some) } else { Ok(None) }
+        let due = match self.state.requests.get(&id) {
+            None => false,
+            // The answer to the other one touches it.
+            Some(RequestTarget::MailAfter(other)) if self.state.requests.contains_key(other) => {
+                false
+            }
+            Some(_) => self.timers.offer(id, now),
+        };
+        if due { self.stored_request(id).map(Some) } else { Ok(None) }
     }
 
     pub(crate) fn poll_group(
@@ -193,7 +201,8 @@ impl Client {
             .get(&records::requests(), id.as_bytes())?
             .ok_or_else(|| StoreError::corrupt("a request has no record"))?;
         let call = match record {
-            RequestRecord::Mail { mailbox, item } => {
+            RequestRecord::Mail { mailbox, item }
+            | RequestRecord::MailAfter { mailbox, item, .. } => {
                 Call::Append(Append { log: mailbox, access: None, commit: None, items: vec![item] })
             }
             RequestRecord::Publish { packages } => {
@@ -335,7 +344,15 @@ impl Client {
         work: &Work,
         now: Now,
     ) -> Result<Option<Request>, Fault> {
-        let staged = seat::stage(self.group_seat(group)?, work, now)?;
+        if self.drop_if_withdrawn(group, number, operation, work)? {
+            return Ok(None);
+        }
+        let staged = match self.revoked_in(group, work)? {
+            Some(member) => {
+                Staged::Refused(format!("the device {member} was revoked by whose it was"))
+            }
+            None => seat::stage(self.group_seat(group)?, work, now)?,
+        };
         match staged {
             Staged::Change { id, commit } => {
                 let command = Some(Sealed { number, operation });
@@ -349,6 +366,7 @@ impl Client {
             }
             Staged::Nothing => {
                 self.dequeue(group, number)?;
+                self.end_needless_admission(work)?;
                 if let Some(operation) = operation {
                     self.settle(Some(operation), &EventRecord::Superseded { operation })?;
                 }
@@ -356,6 +374,7 @@ impl Client {
             }
             Staged::Refused(why) => {
                 self.dequeue(group, number)?;
+                self.end_admission(work)?;
                 if let Some(operation) = operation {
                     self.settle(Some(operation), &EventRecord::Refused { operation, why })?;
                 }

@@ -27,9 +27,10 @@ impl Client {
         let Some(target) = self.state.requests.get(&id).copied() else { return Ok(()) };
         self.timers.agenda.touch(match target {
             RequestTarget::Group(group) => Target::Log(group),
-            RequestTarget::Mail | RequestTarget::Publish | RequestTarget::Claim => {
-                Target::Request(id)
-            }
+            RequestTarget::Mail
+            | RequestTarget::MailAfter(_)
+            | RequestTarget::Publish
+            | RequestTarget::Claim => Target::Request(id),
         });
         let settled = match (target, result) {
             (_, Err(Failure::Unknown)) => false,
@@ -45,10 +46,13 @@ impl Client {
                 self.append_refused(&group, id, refusal, now)?;
                 true
             }
-            (RequestTarget::Mail, Ok(Reply::Appended(_))) => true,
-            (RequestTarget::Mail, Err(Failure::Refused(refusal))) => {
+            (RequestTarget::Mail | RequestTarget::MailAfter(_), Ok(Reply::Appended(_))) => true,
+            (RequestTarget::Mail | RequestTarget::MailAfter(_), Err(Failure::Refused(refusal))) => {
                 let mail = self.state.get(&records::requests(), id.as_bytes())?;
-                if let Some(RequestRecord::Mail { mailbox, .. }) = mail {
+                if let Some(
+                    RequestRecord::Mail { mailbox, .. } | RequestRecord::MailAfter { mailbox, .. },
+                ) = mail
+                {
                     let why = refusal.to_string();
                     self.state.emit(&EventRecord::NotDelivered { mailbox, why })?;
                 }
@@ -77,6 +81,7 @@ impl Client {
         };
         if settled {
             self.timers.offers.remove(&id);
+            self.touch_mail_after(id);
             match target {
                 // What was on its way stays until the log decides. After a restart it is offered again, and
                 // refused as before.
@@ -85,6 +90,14 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Mail that waits for this one may go.
+    fn touch_mail_after(&mut self, id: RequestId) {
+        let requests = self.state.requests.iter();
+        for (waits, _) in requests.filter(|(_, it)| **it == RequestTarget::MailAfter(id)) {
+            self.timers.agenda.touch(Target::Request(*waits));
+        }
     }
 
     /// The service says that it took what is in flight. That is a hint, for the log decides, and so it is
@@ -154,7 +167,9 @@ impl Client {
             }
         };
         for Sealed { number, operation } in commands {
-            self.dequeue(group, number)?;
+            if let Some(queued) = self.dequeue(group, number)? {
+                self.end_admission(&queued.work)?;
+            }
             if let Some(operation) = operation {
                 let why = why.clone();
                 self.settle(Some(operation), &EventRecord::Refused { operation, why })?;

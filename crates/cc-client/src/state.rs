@@ -54,6 +54,8 @@ pub(crate) struct State {
 pub(crate) enum RequestTarget {
     Group(GroupId),
     Mail,
+    /// Behind another one.
+    MailAfter(RequestId),
     Publish,
     Claim,
 }
@@ -62,6 +64,7 @@ impl RequestTarget {
     pub(crate) const fn of(record: &RequestRecord) -> Self {
         match record {
             RequestRecord::Mail { .. } => Self::Mail,
+            RequestRecord::MailAfter { after, .. } => Self::MailAfter(*after),
             RequestRecord::Publish { .. } => Self::Publish,
             RequestRecord::Claim { .. } => Self::Claim,
         }

@@ -171,6 +171,27 @@ impl Client {
         Ok(())
     }
 
+    /// A device among those that are to be added which its person has revoked, be it since that was asked for.
+    pub(crate) fn revoked_in(
+        &mut self,
+        group: &GroupId,
+        work: &Work,
+    ) -> Result<Option<MemberId>, Fault> {
+        let (Work::Add(offers) | Work::Admit { offers, .. } | Work::Readmit(offers)) = work else {
+            return Ok(None);
+        };
+        for offer in offers {
+            let bundle = seat::read_offer(offer)?.bundle;
+            let member = seat::package_member(self.group_seat(group)?, bundle.as_slice());
+            if let Ok(member) = member
+                && self.is_revoked(&member)?
+            {
+                return Ok(Some(member));
+            }
+        }
+        Ok(None)
+    }
+
     /// Settles a command that is done without the network.
     pub(crate) fn settle_done(&mut self, operation: OperationId) -> Result<(), Fault> {
         let done = EventRecord::Done { operation, position: Position::START };

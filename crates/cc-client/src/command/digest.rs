@@ -32,6 +32,7 @@ enum Digested<'a> {
     DeclineJoin(&'a JoinRequestId),
     RevokeJoinLink(&'a JoinLinkId),
     Rename(&'a str),
+    WithdrawJoin(&'a JoinRequestId),
 }
 
 impl Digested<'_> {
@@ -103,6 +104,7 @@ impl Command {
             Self::AcceptJoin(request) => Digested::AcceptJoin(request),
             Self::DeclineJoin(request) => Digested::DeclineJoin(request),
             Self::RevokeJoinLink(link) => Digested::RevokeJoinLink(link),
+            Self::WithdrawJoin(request) => Digested::WithdrawJoin(request),
             Self::Rename(name) => Digested::Rename(name),
         };
         digested.digest()

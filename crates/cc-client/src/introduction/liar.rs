@@ -405,3 +405,20 @@ fn an_older_certificate_brings_no_older_name() {
     assert_eq!(scene.alice.person(&id(&scene.bob)).unwrap().name, "Bobby");
     assert_eq!(events(&mut scene.alice), []);
 }
+
+#[test]
+fn who_stole_a_replaced_key_renames_nobody() {
+    let mut scene = Scene::new();
+    let stolen = scene.bob.person_key().unwrap();
+    let good = scene.bobs_certificate();
+    // Bob replaces his key, and Alice hears of the new one alone: his certificates under it come later.
+    scene.bob.transact(Client::replace_keys).unwrap();
+    let keys = scene.bob.state.own_contact().unwrap().keys().unwrap();
+    assert_eq!(scene.hear(update(keys.clone(), Vec::new())), [Fate::Request]);
+    let body = DeviceBody { serial: 99, person_name: b"Eve"[..].into(), ..good.body.clone() };
+    let lie = good.renew(&stolen, body).unwrap();
+    assert_eq!(scene.hear(update(keys, vec![lie])), [Fate::Request]);
+    let view = scene.alice.person(&id(&scene.bob)).unwrap();
+    assert_eq!((view.name.as_str(), view.devices[0].name().as_str()), ("Bob", "Bob"));
+    assert!(!events(&mut scene.alice).iter().any(|event| matches!(event, Event::Renamed { .. })));
+}

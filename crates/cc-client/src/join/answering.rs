@@ -1,258 +1,27 @@
-//! Requests of others, and the answers.
+//! The answers to requests: who is let in, who is not, and what is told to who asked.
 
 use cc_core::MemberId;
 
 use super::{
-    LinkRecord, MAX_JOIN_MESSAGE_LEN, RequestRecord, answered, links, names,
-    request::{self, JOIN, JoinBody, JoinRequest, MAX_REQUEST_LEN, SealedJoin},
-    request_id, requests,
+    AdmittedRecord, LinkRecord, RequestRecord, admitted, answered, links,
+    received::MAX_ASKED,
+    request::{AnswerKey, JoinAnswer},
+    requests,
 };
 use crate::{
-    Client, Fate, Fault, GroupId, JoinLinkId, JoinRequestId, Now, OperationId, Person, PersonId,
-    SafetyNumber, Trust,
+    Client, Fault, GroupId, JoinRequestId, LogId, OperationId, Person,
     command::MAX_REQUESTS,
     device::DeviceCertificate,
-    frame::{self, List, MailItem},
+    frame::{self, MailItem},
     introduction::PeopleUpdate,
-    person::{self, PersonKeys, Relation},
-    records::{self, EventRecord, Work},
-    seat,
+    person::PersonKeys,
+    records::{self, Work},
 };
 
-/// Requests that wait for an answer, of one link and of all.
-const MAX_OPEN_OF_LINK: u32 = 32;
-const MAX_OPEN: usize = 256;
-/// Requests of one link in all.
-const MAX_ASKED: u32 = 1024;
-
-/// Somebody who asks to join a group. All of it was verified: the device and the person have signed that they belong
-/// together, and the device has signed the request and made the key package. What the person calls itself is its own
-/// choice: compare the safety number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JoinRequestView {
-    /// The request.
-    pub id: JoinRequestId,
-    /// The link by which it was made.
-    pub link: JoinLinkId,
-    /// The group that it is about.
-    pub group: GroupId,
-    /// Who asks.
-    pub from: Person,
-    /// What they say with it.
-    pub message: String,
-    /// When it was read, in milliseconds since 1970.
-    pub received: u64,
-    /// What this person and the one who asks compare.
-    pub safety_number: SafetyNumber,
-    /// How far the person is trusted: `None` for one that was never seen, [`Trust::Changed`] where the keys in the
-    /// request are not those that are known.
-    pub trust: Option<Trust>,
-    /// Other people in the group, and this one, whose names look like that of who asks.
-    pub resembles: Vec<PersonId>,
-}
+/// Requests that were accepted of which it is known how who asked is told of them.
+const MAX_ADMITTED: usize = 256;
 
 impl Client {
-    /// Those who ask to join, the earliest first. [`Command::AcceptJoin`](crate::Command::AcceptJoin) lets one in, and
-    /// [`Command::DeclineJoin`](crate::Command::DeclineJoin) does not. Who has come in by another way, and groups that this
-    /// device is not in any more, are left out.
-    ///
-    /// # Errors
-    /// [`Fault::Store`].
-    pub fn join_requests(&self) -> Result<Vec<JoinRequestView>, Fault> {
-        let mut views = Vec::new();
-        for (id, record) in self.open_requests()? {
-            let there = self.known_members(&record.group)?;
-            if !self.is_out_of(&record.group) && !there.contains(&record.member) {
-                views.push(self.request_view(id, record)?);
-            }
-        }
-        views.sort_by_key(|view| (view.received, view.id));
-        Ok(views)
-    }
-
-    fn request_view(
-        &self,
-        id: JoinRequestId,
-        record: RequestRecord,
-    ) -> Result<JoinRequestView, Fault> {
-        let (keys, certificate) = record.who()?;
-        let own = self.state.own_contact()?.keys()?;
-        let from = certificate.person();
-        let name = from.name();
-        let person = keys.id();
-        let others = self.group(&record.group)?.members;
-        let mut resembles: Vec<PersonId> = others
-            .iter()
-            .filter(|other| names::are_alike(&name, &other.name()))
-            .filter_map(|other| other.person.filter(|other| *other != person))
-            .collect();
-        resembles.sort_unstable();
-        resembles.dedup();
-        Ok(JoinRequestView {
-            id,
-            link: record.link,
-            group: record.group,
-            from,
-            message: record.message,
-            received: record.received,
-            safety_number: SafetyNumber::between(own.current(), keys.current()),
-            trust: self.trust_in_asker(&keys, &certificate)?,
-            resembles,
-        })
-    }
-
-    /// How far somebody who asks is trusted, by what is known of the person.
-    fn trust_in_asker(
-        &self,
-        keys: &PersonKeys,
-        certificate: &DeviceCertificate,
-    ) -> Result<Option<Trust>, Fault> {
-        let Some(contact) = self.state.contact(&keys.id())? else { return Ok(None) };
-        let known = contact.keys()?;
-        // Who has a key of before a replacement may be a thief of it.
-        let current = certificate.body.generation >= known.generation()
-            || contact.devices.contains(&certificate.body.member);
-        Ok(Some(match known.relation(keys) {
-            Relation::Same if current && keys.id() == self.state.own.id => Trust::Verified,
-            Relation::Same | Relation::Older if current => contact.trust,
-            _ => Trust::Changed,
-        }))
-    }
-
-    /// Mail by which somebody asks to join.
-    pub(crate) fn join_requested(
-        &mut self,
-        sealed: &SealedJoin,
-        item_len: usize,
-        now: Now,
-    ) -> Result<Fate, Fault> {
-        if item_len > MAX_REQUEST_LEN {
-            return Ok(Fate::Malformed);
-        }
-        let link = sealed.link;
-        let Some(mut record) = self.state.get::<LinkRecord>(&links(), link.as_bytes())? else {
-            return Ok(Fate::Malformed);
-        };
-        if record.expires <= now.wall || self.is_out_of(&record.group) {
-            return Ok(Fate::Request);
-        }
-        let waiting = self.open_requests()?.len();
-        let full = record.open >= MAX_OPEN_OF_LINK || waiting >= MAX_OPEN;
-        if full || record.asked >= MAX_ASKED {
-            // Nothing is opened for who floods.
-            if !core::mem::replace(&mut record.told, true) {
-                self.state.put(&links(), *link.as_bytes(), &record)?;
-                let group = record.group;
-                self.state.emit(&EventRecord::JoinLinkFull { link, group })?;
-            }
-            return Ok(Fate::Request);
-        }
-        let Some(request) = request::open(&record.keys, &self.mailbox(), sealed) else {
-            return Ok(Fate::Malformed);
-        };
-        record.asked = record.asked.saturating_add(1);
-        let fate = match self.verified(&record.group, request, now)? {
-            Err(fate) => fate,
-            Ok(body) => self.keep_request(link, &mut record, body, now)?,
-        };
-        self.state.put(&links(), *link.as_bytes(), &record)?;
-        Ok(fate)
-    }
-
-    /// What a request says, if all of it is of who asks; or what it is instead.
-    fn verified(
-        &mut self,
-        group: &GroupId,
-        request: JoinRequest,
-        now: Now,
-    ) -> Result<Result<JoinBody, Fate>, Fault> {
-        let JoinRequest { body, signature } = request;
-        if body.message.0.len() > MAX_JOIN_MESSAGE_LEN
-            || core::str::from_utf8(body.message.as_slice()).is_err()
-        {
-            return Ok(Err(Fate::Malformed));
-        }
-        let bundle = body.offer.bundle.as_slice();
-        let seat = self.group_seat(group)?;
-        if seat::is_expired(seat, bundle, now) {
-            // Of another recipe, or too old.
-            return Ok(Err(Fate::Malformed));
-        }
-        let (Ok(member), Some(key)) =
-            (seat::package_member(seat, bundle), seat::package_device_key(seat, bundle))
-        else {
-            return Ok(Err(Fate::Malformed));
-        };
-        let there = seat::member_ids(seat).contains(&member);
-        let certificate = &body.certificate;
-        let genuine = certificate.member() == member
-            && certificate.is_of_device(&key)
-            && body.keys.verify()
-            && certificate.is_of_person(&body.keys)
-            && certificate.body.mailbox == body.offer.mailbox
-            && body.to == self.state.mailbox
-            && person::signed(&key, JOIN, &body, &signature);
-        let known = self.state.device(member.as_bytes())?;
-        let conflicting = known.is_some_and(|known| known.person != body.keys.id());
-        Ok(match () {
-            () if !genuine || conflicting => Err(Fate::Forged),
-            () if there => Err(Fate::Duplicate),
-            () if self.is_revoked(&member)? => Err(Fate::Request),
-            () => Ok(body),
-        })
-    }
-
-    /// Keeps a request until it is answered. The first one of a device counts, so that nobody is another person when
-    /// it is accepted than when it was looked at.
-    fn keep_request(
-        &mut self,
-        link: JoinLinkId,
-        record: &mut LinkRecord,
-        body: JoinBody,
-        now: Now,
-    ) -> Result<Fate, Fault> {
-        let member = body.certificate.body.member;
-        let id = request_id(&link, &member);
-        let waits = self.state.get::<RequestRecord>(&requests(), id.as_bytes())?.is_some();
-        if body.link != link {
-            return Ok(Fate::Forged);
-        }
-        if waits || self.state.get::<()>(&answered(&link), &member)?.is_some() {
-            return Ok(Fate::Duplicate);
-        }
-        let from = body.certificate.person();
-        let people = PeopleUpdate {
-            people: List(vec![body.keys]),
-            certificates: List(vec![body.certificate]),
-            revocations: List::default(),
-        };
-        let message = String::from_utf8(body.message.0).unwrap_or_default();
-        let request = RequestRecord {
-            link,
-            group: record.group,
-            member,
-            received: now.wall,
-            answer_key: body.answer_key,
-            mailbox: body.offer.mailbox,
-            offer: frame::encode(&body.offer)?,
-            people: frame::encode(&people)?,
-            message: message.clone(),
-        };
-        self.state.put(&requests(), *id.as_bytes(), &request)?;
-        record.open = record.open.saturating_add(1);
-        self.state.emit(&EventRecord::JoinRequested {
-            request: id,
-            group: record.group,
-            member,
-            person: from.person,
-            name: from.name(),
-            device: from.device.unwrap_or_default(),
-            message,
-        })?;
-        Ok(Fate::Request)
-    }
-
     /// Lets somebody in who asks: the commit is staged when the group was read.
     pub(crate) fn accept_join(
         &mut self,
@@ -262,6 +31,7 @@ impl Client {
         let record = self.waiting_request(request)?;
         let (offers, people) = (vec![record.offer.clone()], record.people.clone());
         self.enqueue(&record.group, Some(id), Work::Admit { request: *request, offers, people })?;
+        self.note_admitted(request, &record)?;
         self.close_request(request, &record)
     }
 
@@ -275,7 +45,7 @@ impl Client {
         if self.state.requests.len() >= MAX_REQUESTS {
             return Err(Fault::QueueFull);
         }
-        self.turn_away(request, &record)?;
+        self.answer_asker(request, &record.answer_key, record.mailbox, JoinAnswer::Declined)?;
         self.close_request(request, &record)?;
         self.settle_done(id)
     }
@@ -285,15 +55,15 @@ impl Client {
         record.ok_or(Fault::NoSuchJoinRequest(*request))
     }
 
-    /// The refusal goes to who asked.
-    pub(super) fn turn_away(
+    /// The answer goes to who asked. Who is let in gets a welcome in its place.
+    pub(super) fn answer_asker(
         &mut self,
         request: &JoinRequestId,
-        record: &RequestRecord,
+        key: &AnswerKey,
+        mailbox: LogId,
+        answer: JoinAnswer,
     ) -> Result<(), Fault> {
-        let decline = record.answer_key.decline(*request)?;
-        let item = frame::encode(&MailItem::JoinDeclined(decline))?;
-        let mailbox = record.mailbox;
+        let item = frame::encode(&MailItem::JoinAnswer(key.answer(*request, answer)?))?;
         self.state.add_request(&records::RequestRecord::Mail { mailbox, item }).map(drop)
     }
 
@@ -309,8 +79,53 @@ impl Client {
         };
         self.state.put(&answered(&record.link), record.member, &())?;
         link.open = link.open.saturating_sub(1);
-        link.told = link.asked >= MAX_ASKED;
+        link.told &= link.asked >= MAX_ASKED;
         self.state.put(&links(), *record.link.as_bytes(), &link)
+    }
+
+    /// Keeps how who asked is told of what becomes of it; of too many, those that were read first are forgotten.
+    fn note_admitted(
+        &mut self,
+        request: &JoinRequestId,
+        record: &RequestRecord,
+    ) -> Result<(), Fault> {
+        let known = self.state.list::<AdmittedRecord>(&admitted(), usize::MAX)?;
+        if known.len() >= MAX_ADMITTED
+            && let Some((oldest, _)) = known.into_iter().min_by_key(|(_, it)| it.request.received)
+        {
+            self.state.delete(&admitted(), oldest)?;
+        }
+        let kept = RequestRecord { offer: Vec::new(), message: String::new(), ..record.clone() };
+        let record = AdmittedRecord { request: kept, withdrawn: false };
+        self.state.put(&admitted(), *request.as_bytes(), &record)
+    }
+
+    /// Nothing comes of a command. Who was accepted by it is told, and may ask again by the same link.
+    pub(crate) fn end_admission(&mut self, work: &Work) -> Result<(), Fault> {
+        let Work::Admit { request, .. } = work else { return Ok(()) };
+        self.end_admitted(request, Some(JoinAnswer::Lapsed))
+    }
+
+    /// Who was accepted has come in by another way meanwhile.
+    pub(crate) fn end_needless_admission(&mut self, work: &Work) -> Result<(), Fault> {
+        let Work::Admit { request, .. } = work else { return Ok(()) };
+        self.end_admitted(request, Some(JoinAnswer::MemberAlready))
+    }
+
+    /// A request that was accepted is over; its asker is told, where there is something to tell.
+    pub(super) fn end_admitted(
+        &mut self,
+        request: &JoinRequestId,
+        answer: Option<JoinAnswer>,
+    ) -> Result<(), Fault> {
+        let record = self.state.get::<AdmittedRecord>(&admitted(), request.as_bytes())?;
+        let Some(AdmittedRecord { request: record, withdrawn }) = record else { return Ok(()) };
+        self.state.delete(&admitted(), *request.as_bytes())?;
+        self.state.delete(&answered(&record.link), record.member)?;
+        match answer.filter(|_| !withdrawn) {
+            Some(answer) => self.answer_asker(request, &record.answer_key, record.mailbox, answer),
+            None => Ok(()),
+        }
     }
 
     /// Who was let in is known from now on as the one that was shown.
@@ -324,7 +139,7 @@ impl Client {
 
 impl RequestRecord {
     /// The person and the device.
-    fn who(&self) -> Result<(PersonKeys, DeviceCertificate), Fault> {
+    pub(super) fn who(&self) -> Result<(PersonKeys, DeviceCertificate), Fault> {
         let people: PeopleUpdate = frame::decode(&self.people).map_err(|_| damaged())?;
         let (keys, certificate) = (people.people.0.into_iter(), people.certificates.0.into_iter());
         keys.zip(certificate).next().ok_or_else(damaged)
@@ -333,7 +148,7 @@ impl RequestRecord {
 
 impl DeviceCertificate {
     /// Who it is of.
-    fn person(&self) -> Person {
+    pub(super) fn person(&self) -> Person {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let body = &self.body;
         Person {

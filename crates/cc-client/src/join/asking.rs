@@ -1,11 +1,12 @@
 //! Asking to join, and what comes of it.
 
 use cc_core::Opaque;
+use serde::{Deserialize, Serialize};
 
 use super::{
     AskRecord, MAX_JOIN_MESSAGE_LEN, asks,
     link::{JoinLink, is_for},
-    request::{self, AnswerKey, JOIN, JoinBody, JoinRequest, SealedDecline},
+    request::{self, AnswerKey, JOIN, JoinAnswer, JoinBody, JoinRequest, SealedReply},
     request_id,
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     command::MAX_REQUESTS,
     frame::{self, MailItem},
     person,
-    records::{self, EventRecord, PackageRecord, RequestRecord},
+    records::{self, EventRecord, PackageRecord},
     seat,
 };
 
@@ -34,11 +35,24 @@ pub struct JoinAsk {
     pub asked: u64,
 }
 
+/// Why nothing comes of a request of this device, though nobody has declined it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum JoinLapse {
+    /// Its key package has expired before there was an answer. Ask again, by a new link where that one has expired.
+    Expired,
+    /// It was accepted, and could not be carried out any more. Ask again.
+    NotPossible,
+    /// Who was asked says that this device is in the group already, by another way.
+    MemberAlready,
+}
+
 impl Client {
     /// Asks who made this link to be let into the group. `message` is shown with the request, at most 1024 bytes.
     /// [`Event::Entered`](crate::Event::Entered) tells that the request was accepted, and
-    /// [`Event::JoinDeclined`](crate::Event::JoinDeclined) that it was not. Asking again sends the same request again, with the
-    /// message that it has.
+    /// [`Event::JoinDeclined`](crate::Event::JoinDeclined) that it was not, and [`Event::JoinLapsed`](crate::Event::JoinLapsed) that
+    /// nothing comes of it. Asking again sends the same request again, with the message that it has.
+    /// [`Command::WithdrawJoin`](crate::Command::WithdrawJoin) takes it back.
     ///
     /// Who made the link learns who this is, as the members of a group do, and nobody else.
     ///
@@ -93,23 +107,27 @@ impl Client {
         }
         let id = request_id(&link.id(), self.identity.id.as_bytes());
         let open = self.open_asks()?;
-        let item = match open.iter().find(|(known, _)| *known == id) {
-            Some((_, ask)) => ask.item.clone(),
-            None if open.len() >= MAX_ASKS => return Err(Fault::TooManyJoins),
+        let count = open.len();
+        match open.into_iter().find(|(known, _)| *known == id) {
+            Some((_, ask)) if self.state.requests.contains_key(&ask.mail) => {}
+            Some((_, ask)) => {
+                let mail = self.mail_behind(None, ask.mailbox, ask.item.clone())?;
+                self.state.put(&asks(), *id.as_bytes(), &AskRecord { mail, ..ask })?;
+            }
+            None if count >= MAX_ASKS => return Err(Fault::TooManyJoins),
             None => self.new_ask(now, link, message, id)?,
-        };
-        self.state.add_request(&RequestRecord::Mail { mailbox: link.mailbox(), item })?;
+        }
         Ok(id)
     }
 
-    /// Makes and keeps a request; gives it as it travels.
+    /// Makes and keeps a request, which goes out.
     fn new_ask(
         &mut self,
         now: Now,
         link: &JoinLink,
         message: &str,
         id: JoinRequestId,
-    ) -> Result<Vec<u8>, Fault> {
+    ) -> Result<(), Fault> {
         // Who asks for itself is nobody else's device.
         self.withdraw_offer()?;
         let (offer, _) = self.new_package(now, false)?;
@@ -133,15 +151,15 @@ impl Client {
         if item.len() > request::MAX_REQUEST_LEN {
             return Err(Fault::TooLong);
         }
-        let (link, mailbox) = (link.id(), link.mailbox());
-        let ask =
-            AskRecord { link, mailbox, answer_key, package, asked: now.wall, item: item.clone() };
-        self.state.put(&asks(), *id.as_bytes(), &ask)?;
-        Ok(item)
+        let (link, mailbox, asked) = (link.id(), link.mailbox(), now.wall);
+        // Behind the withdrawal of one before it, which else would be taken for that of this one.
+        let mail = self.mail_behind(self.withdrawal_of(&id)?, mailbox, item.clone())?;
+        let ask = AskRecord { link, mailbox, answer_key, package, asked, item, mail };
+        self.state.put(&asks(), *id.as_bytes(), &ask)
     }
 
     /// Requests whose key packages are still here: an expired one leads nowhere.
-    fn open_asks(&self) -> Result<Vec<(JoinRequestId, AskRecord)>, Fault> {
+    pub(super) fn open_asks(&self) -> Result<Vec<(JoinRequestId, AskRecord)>, Fault> {
         let mut open = Vec::new();
         for (key, ask) in self.state.list::<AskRecord>(&asks(), usize::MAX)? {
             if self.state.get::<PackageRecord>(&records::packages(), &ask.package)?.is_some() {
@@ -151,29 +169,54 @@ impl Client {
         Ok(open)
     }
 
-    /// Mail that says that a request is declined.
-    pub(crate) fn join_declined(&mut self, decline: &SealedDecline) -> Result<Fate, Fault> {
-        let id = decline.request;
-        let Some(ask) = self.state.get::<AskRecord>(&asks(), id.as_bytes())? else {
+    /// Mail that says what becomes of a request.
+    pub(crate) fn join_answered(&mut self, reply: &SealedReply) -> Result<Fate, Fault> {
+        let request = reply.request;
+        let Some(ask) = self.state.get::<AskRecord>(&asks(), request.as_bytes())? else {
             return Ok(Fate::Malformed);
         };
-        if !ask.answer_key.is_declined_by(decline) {
-            return Ok(Fate::Forged);
-        }
-        self.state.delete(&asks(), *id.as_bytes())?;
+        let link = ask.link;
+        let event = match ask.answer_key.answer_in(reply) {
+            None => return Ok(Fate::Forged),
+            Some(None) => return Ok(Fate::Unsupported),
+            Some(Some(JoinAnswer::Declined)) => EventRecord::JoinDeclined { request, link },
+            Some(Some(JoinAnswer::Lapsed)) => {
+                EventRecord::JoinLapsed { request, link, why: JoinLapse::NotPossible }
+            }
+            Some(Some(JoinAnswer::MemberAlready)) => {
+                EventRecord::JoinLapsed { request, link, why: JoinLapse::MemberAlready }
+            }
+        };
+        self.end_ask(&request, &ask)?;
+        self.state.emit(&event)?;
+        Ok(Fate::Request)
+    }
+
+    /// Nothing comes of a request: its key package opens nothing any more.
+    pub(super) fn end_ask(
+        &mut self,
+        request: &JoinRequestId,
+        ask: &AskRecord,
+    ) -> Result<(), Fault> {
+        self.state.delete(&asks(), *request.as_bytes())?;
         let package: Option<PackageRecord> = self.state.get(&records::packages(), &ask.package)?;
         if let Some(package) = package {
             self.state.delete(&records::packages(), ask.package)?;
             self.erase_seat(&package.seat)?;
         }
-        self.state.emit(&EventRecord::JoinDeclined { request: id, link: ask.link })?;
-        Ok(Fate::Request)
+        Ok(())
     }
 
-    /// These key packages are gone, used or expired: what was asked for with them is over.
-    pub(crate) fn end_asks_of(&mut self, package: &[u8]) -> Result<(), Fault> {
+    /// These key packages are gone: what was asked for with them is over, and was not answered where they have
+    /// `expired`.
+    pub(crate) fn end_asks_of(&mut self, package: &[u8], expired: bool) -> Result<(), Fault> {
         for (key, ask) in self.state.list::<AskRecord>(&asks(), usize::MAX)? {
             if ask.package[..] == *package {
+                if expired {
+                    let request = JoinRequestId::from_bytes(*records::log_id(&key)?.as_bytes());
+                    let (link, why) = (ask.link, JoinLapse::Expired);
+                    self.state.emit(&EventRecord::JoinLapsed { request, link, why })?;
+                }
                 self.state.delete(&asks(), key)?;
             }
         }

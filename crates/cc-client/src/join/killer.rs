@@ -182,6 +182,11 @@ enum Step {
     },
     Accept(usize),
     Decline(usize),
+    /// One who asks takes one of its requests back.
+    Withdraw {
+        who: usize,
+        ask: usize,
+    },
     Revoke(usize),
     /// The machine of the host, or of one who asks, is started anew.
     Restart(usize),
@@ -196,6 +201,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0usize..3, 0usize..4).prop_map(|(who, link)| Step::Ask { who, link }),
         4 => (0usize..4).prop_map(Step::Accept),
         3 => (0usize..4).prop_map(Step::Decline),
+        2 => (0usize..3, 0usize..2).prop_map(|(who, ask)| Step::Withdraw { who, ask }),
         1 => (0usize..4).prop_map(Step::Revoke),
         2 => (0usize..4).prop_map(Step::Restart),
         8 => Just(Step::Deliver),
@@ -212,6 +218,8 @@ struct World {
     others: Vec<Machine>,
     links: Vec<JoinLink>,
     accepted: Vec<bool>,
+    /// Who has taken a request back: whether it comes in depends on what was read first.
+    withdrew: Vec<bool>,
 }
 
 impl World {
@@ -222,8 +230,8 @@ impl World {
         let blow = (usize::MAX, Blow::After);
         let run = Run { service: MemoryService::new(), now, step: 0, blow };
         let group = alice.client.found("Dev Team").unwrap();
-        let accepted = vec![false; 3];
-        Self { run, group, alice, others, links: Vec::new(), accepted }
+        let (accepted, withdrew) = (vec![false; 3], vec![false; 3]);
+        Self { run, group, alice, others, links: Vec::new(), accepted, withdrew }
     }
 
     fn deliver(&mut self) {
@@ -262,6 +270,16 @@ impl World {
                 let views = self.alice.client.join_requests().unwrap();
                 if let Some(view) = views.get(at) {
                     submit(&mut self.alice.client, Command::DeclineJoin(view.id));
+                }
+            }
+            Step::Withdraw { who, ask } => {
+                let client = &mut self.others[who].client;
+                if let Some(ask) = client.join_asks().unwrap().get(ask) {
+                    let request = ask.id;
+                    submit(client, Command::WithdrawJoin(request));
+                    let asks = client.join_asks().unwrap();
+                    assert!(asks.iter().all(|ask| ask.id != request));
+                    self.withdrew[who] = true;
                 }
             }
             Step::Revoke(at) => {
@@ -305,12 +323,60 @@ proptest! {
         (0..4).for_each(|_| world.deliver());
         world.check();
         let members = world.alice.client.group(&world.group).unwrap();
-        for (other, accepted) in world.others.iter().zip(&world.accepted) {
+        let those = world.others.iter().zip(&world.accepted).zip(&world.withdrew);
+        for ((other, accepted), withdrew) in those {
             let inside = other.client.group(&world.group).ok();
             let inside = inside.filter(|view| view.epoch.is_some());
-            prop_assert_eq!(inside.is_some(), *accepted, "whoever was accepted is in it in the end");
+            let there = members.members.iter().any(|member| member.id == other.client.me().id);
+            prop_assert_eq!(inside.is_some(), there, "there is nobody without keys in it");
+            prop_assert!(*withdrew || inside.is_some() == *accepted, "who was accepted is in it in the end");
             if let Some(view) = inside {
                 prop_assert_eq!(view.authenticator, members.authenticator);
+            }
+        }
+    }
+}
+
+/// Carol takes her request back after so many rounds, while Alice accepts it as soon as she sees it.
+fn play_withdrawal(rounds: usize, blow: (usize, Blow)) -> usize {
+    let mut alice = Machine::new("Alice");
+    let mut carol = Machine::new("Carol");
+    let now = Now { wall: 1_790_000_000_000, mono: 0 };
+    let mut run = Run { service: MemoryService::new(), now, step: 0, blow };
+    let group = alice.client.found("Dev Team").unwrap();
+    let link = alice.client.join_link(now, group, DAY).unwrap();
+    let [answer, withdrawal] = [(); 2].map(|()| OperationId::random().unwrap());
+    let asked = carol.client.ask_to_join(now, &link, "hello").unwrap();
+    let mut late = false;
+    for round in 0..24 {
+        if round == rounds {
+            let command = Command::WithdrawJoin(asked);
+            late = carol.client.submit(withdrawal, command).is_err();
+        }
+        run.turn(&mut carol);
+        run.turn(&mut alice);
+        for view in alice.client.join_requests().unwrap() {
+            alice.client.submit(answer, Command::AcceptJoin(view.id)).unwrap();
+        }
+        run.now.mono += 6_000;
+        run.now.wall += 6_000;
+    }
+    // Whoever has it as its group is in it, and nobody else.
+    let members = alice.client.group(&group).unwrap().members.len();
+    let inside = carol.client.group(&group).is_ok_and(|view| view.epoch.is_some());
+    assert_eq!((members, inside), if late { (2, true) } else { (1, false) }, "{rounds} {blow:?}");
+    assert!(carol.client.join_asks().unwrap().is_empty());
+    assert!(alice.client.join_requests().unwrap().is_empty());
+    run.step
+}
+
+#[test]
+fn killed_at_every_step_who_withdraws_is_outside_or_came_in_before() {
+    for rounds in 0..4 {
+        let steps = play_withdrawal(rounds, (usize::MAX, Blow::After)).min(28);
+        for blow in [Blow::Before, Blow::Unanswered] {
+            for step in 0..steps {
+                play_withdrawal(rounds, (step, blow));
             }
         }
     }

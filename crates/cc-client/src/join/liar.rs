@@ -3,7 +3,7 @@
 use cc_core::Opaque;
 
 use super::{
-    request::{self, JOIN, JoinBody, JoinRequest},
+    request::{self, JOIN, JoinAnswer::Declined, JoinBody, JoinRequest},
     tests::{DAY, fates_of, submit},
     *,
 };
@@ -234,6 +234,19 @@ fn a_name_that_looks_like_a_members_is_marked() {
 }
 
 #[test]
+fn a_name_that_looks_like_that_of_somebody_known_is_marked() {
+    let mut scene = Scene::new();
+    // Alice knows Bob of another group, and not the one who asks in his name.
+    let mut bob = client("Bob");
+    scene.stage.group(&mut [&mut bob, &mut scene.alice]);
+    let mut imitator = client("B\u{43e}b");
+    imitator.ask_to_join(scene.stage.now, &scene.link, "").unwrap();
+    scene.stage.settle(&mut [&mut imitator, &mut scene.alice]);
+    let view = scene.alice.join_requests().unwrap().remove(0);
+    assert_eq!((view.trust, &view.resembles[..]), (None, &[id(&bob)][..]));
+}
+
+#[test]
 fn who_floods_is_turned_away_unseen_and_the_owner_is_told_once() {
     let mut scene = Scene::new();
     let mut flood: Vec<Client> = (0..35).map(|at| client(&format!("person {at}"))).collect();
@@ -281,15 +294,15 @@ fn a_refusal_is_by_who_was_asked() {
     let mut scene = Scene::new();
     let request = scene.mallory.ask_to_join(scene.stage.now, &scene.link, "").unwrap();
     scene.stage.settle(&mut [&mut scene.mallory, &mut scene.alice]);
-    let forged = request::AnswerKey::generate().unwrap().decline(request).unwrap();
-    let forged = frame::encode(&MailItem::JoinDeclined(forged)).unwrap();
+    let forged = request::AnswerKey::generate().unwrap().answer(request, Declined).unwrap();
+    let forged = frame::encode(&MailItem::JoinAnswer(forged)).unwrap();
     let (fates, _) = fates_of(&mut scene.stage, &mut scene.mallory, forged);
     assert_eq!(fates, [Fate::Forged]);
     assert_eq!(scene.mallory.join_asks().unwrap().len(), 1);
     // Of a request that there is not.
     let nothing = JoinRequestId::from_bytes([1; 32]);
-    let nothing = request::AnswerKey::generate().unwrap().decline(nothing).unwrap();
-    let nothing = frame::encode(&MailItem::JoinDeclined(nothing)).unwrap();
+    let nothing = request::AnswerKey::generate().unwrap().answer(nothing, Declined).unwrap();
+    let nothing = frame::encode(&MailItem::JoinAnswer(nothing)).unwrap();
     let (fates, told) = fates_of(&mut scene.stage, &mut scene.mallory, nothing);
     assert!(fates == [Fate::Malformed] && told.is_empty());
     // The real one, and a copy of it.

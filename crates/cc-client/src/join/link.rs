@@ -8,7 +8,11 @@ use sha2::{Digest as _, Sha256};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 use zeroize::Zeroize as _;
 
-use super::{LinkRecord, RequestRecord, answered, links, request, requests};
+use super::{
+    LinkRecord, RequestRecord, answered, links,
+    request::{self, JoinAnswer},
+    requests,
+};
 use crate::{
     Client, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId, Recipe, frame,
     records::{self, Standing},
@@ -173,8 +177,8 @@ impl Client {
     /// with [`Command::RevokeJoinLink`](crate::Command::RevokeJoinLink).
     ///
     /// # Errors
-    /// [`Fault::NoSuchGroup`], [`Fault::NotAMember`], [`Fault::TooManyJoins`] for more than 64 links,
-    /// [`Fault::Recipe`] for a recipe without a name.
+    /// [`Fault::NoSuchGroup`], [`Fault::NotAMember`], also of a restored device that is not back in the group,
+    /// [`Fault::TooManyJoins`] for more than 64 links, [`Fault::Recipe`] for a recipe without a name.
     pub fn join_link(
         &mut self,
         now: Now,
@@ -183,6 +187,9 @@ impl Client {
     ) -> Result<JoinLink, Fault> {
         self.transact(|client| {
             client.expect_member(&group)?;
+            if !client.lets_people_in(&group) {
+                return Err(Fault::NotAMember(group));
+            }
             client.forget_old_links(now)?;
             if client.state.list::<LinkRecord>(&links(), MAX_LINKS)?.len() >= MAX_LINKS {
                 return Err(Fault::TooManyJoins);
@@ -228,45 +235,62 @@ impl Client {
     pub(crate) fn revoke_link(&mut self, id: OperationId, link: &JoinLinkId) -> Result<(), Fault> {
         let record: Option<LinkRecord> = self.state.get(&links(), link.as_bytes())?;
         record.ok_or(Fault::NoSuchJoinLink(*link))?;
-        for (request, record) in self.open_requests()? {
-            if record.link == *link {
-                self.turn_away(&request, &record)?;
-                self.state.delete(&requests(), *request.as_bytes())?;
-            }
-        }
-        self.forget_link(link)?;
+        self.end_link(link)?;
         self.settle_done(id)
     }
 
+    /// This device is not in the group any more: its links are over, and who has asked and waits is declined.
+    pub(crate) fn end_links_of(&mut self, group: &GroupId) -> Result<(), Fault> {
+        for (link, record) in self.known_links()? {
+            if record.group == *group {
+                self.end_link(&link)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
+        for (request, record) in self.open_requests()? {
+            if record.link == *link {
+                let (key, mailbox) = (&record.answer_key, record.mailbox);
+                self.answer_asker(&request, key, mailbox, JoinAnswer::Declined)?;
+                self.state.delete(&requests(), *request.as_bytes())?;
+            }
+        }
+        self.forget_link(link)
+    }
+
     /// The link and who was answered under it. Requests that wait stay.
-    pub(super) fn forget_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
+    fn forget_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
         for (member, ()) in self.state.list::<()>(&answered(link), usize::MAX)? {
             self.state.delete(&answered(link), member)?;
         }
         self.state.delete(&links(), *link.as_bytes())
     }
 
-    /// Forgets links that have expired, or whose group this device is not in any more, with the requests that were
-    /// not answered in the latter.
+    /// Forgets links that have expired, and by which nobody waits.
     fn forget_old_links(&mut self, now: Now) -> Result<(), Fault> {
-        for (key, record) in self.state.list::<LinkRecord>(&links(), MAX_LINKS)? {
-            let link = JoinLinkId::from_bytes(*records::log_id(&key)?.as_bytes());
-            let over = self.is_out_of(&record.group);
-            if over || (record.expires <= now.wall && record.open == 0) {
+        for (link, record) in self.known_links()? {
+            if record.expires <= now.wall && record.open == 0 {
                 self.forget_link(&link)?;
-            }
-        }
-        for (request, record) in self.open_requests()? {
-            if self.is_out_of(&record.group) {
-                self.state.delete(&requests(), *request.as_bytes())?;
             }
         }
         Ok(())
     }
 
-    /// Whether this device is not in the group any more.
-    pub(super) fn is_out_of(&self, group: &GroupId) -> bool {
-        self.state.groups.get(group).is_none_or(|group| group.standing == Standing::Removed)
+    /// All links that this device made.
+    pub(super) fn known_links(&self) -> Result<Vec<(JoinLinkId, LinkRecord)>, Fault> {
+        let records = self.state.list::<LinkRecord>(&links(), MAX_LINKS)?;
+        let with_id = |(key, record): (Vec<u8>, _)| {
+            Ok((JoinLinkId::from_bytes(*records::log_id(&key)?.as_bytes()), record))
+        };
+        records.into_iter().map(with_id).collect()
+    }
+
+    /// Whether this device has a stack in the group, by which it looks at key packages.
+    pub(super) fn lets_people_in(&self, group: &GroupId) -> bool {
+        let standing = self.state.groups.get(group).map(|group| group.standing);
+        matches!(standing, Some(Standing::Member | Standing::Rejoining(_)))
     }
 
     /// All requests that wait for an answer.

@@ -4,9 +4,21 @@ use unicode_security::skeleton;
 
 /// Whether people may take one of these names for the other: letters of other scripts that look the same, capitals,
 /// accents, spaces and invisible characters do not tell names apart (Unicode Technical Standard 39, section 4).
-pub(super) fn are_alike(a: &str, b: &str) -> bool {
+pub(super) fn are_alike(a: &Look, b: &Look) -> bool {
+    a.as_it_is == b.as_it_is || a.in_small == b.in_small
+}
+
+/// What a name looks like.
+pub(super) struct Look {
     // An "I" looks like an "l", and an "i" does not: so both orders.
-    looks(a) == looks(b) || looks(&a.to_lowercase()) == looks(&b.to_lowercase())
+    as_it_is: String,
+    in_small: String,
+}
+
+impl Look {
+    pub(super) fn of(name: &str) -> Self {
+        Self { as_it_is: looks(name), in_small: looks(&name.to_lowercase()) }
+    }
 }
 
 fn looks(name: &str) -> String {
@@ -19,6 +31,10 @@ fn looks(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn alike(a: &str, b: &str) -> bool {
+        are_alike(&Look::of(a), &Look::of(b))
+    }
 
     #[test]
     fn imitations_are_found_and_others_are_not() {
@@ -36,12 +52,12 @@ mod tests {
             "Alice\u{2800}",
             "\u{202e}Alice",
         ] {
-            assert!(are_alike("Alice", imitation), "{imitation:?}");
-            assert!(are_alike(imitation, "Alice"), "{imitation:?}");
+            assert!(alike("Alice", imitation), "{imitation:?}");
+            assert!(alike(imitation, "Alice"), "{imitation:?}");
         }
         for other in ["Alise", "Bob", "", "Al", "Alice B", "🦊"] {
-            assert!(!are_alike("Alice", other), "{other:?}");
+            assert!(!alike("Alice", other), "{other:?}");
         }
-        assert!(are_alike("🦊", "🦊") && !are_alike("🦊", "🐻"));
+        assert!(alike("🦊", "🦊") && !alike("🦊", "🐻"));
     }
 }

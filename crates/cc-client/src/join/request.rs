@@ -26,7 +26,8 @@ pub(super) const MAX_REQUEST_LEN: usize = 64 << 10;
 /// Room on the stack that HPKE uses.
 const STACK: usize = 32 << 10;
 const INFO: &[u8] = b"cc-client/1 join";
-const DECLINED: &[u8] = b"cc-client/1 join declined";
+const ANSWERED: &[u8] = b"cc-client/1 join answered";
+const WITHDRAWN: &[u8] = b"cc-client/1 join withdrawn";
 /// What a device signs its request under.
 pub(super) const JOIN: &str = "join request";
 
@@ -52,7 +53,7 @@ pub(super) struct JoinBody {
     pub(super) link: JoinLinkId,
     /// Whom this is for: the mailbox.
     pub(super) to: LogId,
-    /// What a refusal is sealed under.
+    /// What an answer or a withdrawal is sealed under.
     pub(super) answer_key: AnswerKey,
     /// What the person says, in UTF-8.
     pub(super) message: Opaque,
@@ -62,14 +63,28 @@ pub(super) struct JoinBody {
     pub(super) offer: KeyPackageOffer,
 }
 
-/// A request is declined: sealed under the key that was in it, with nothing in it.
+/// What is said of a request, sealed under the key that was in it: an answer, or nothing with a withdrawal.
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
-pub(crate) struct SealedDecline {
+pub(crate) struct SealedReply {
     pub(super) request: JoinRequestId,
     sealed: Opaque,
 }
 
-/// A key for one answer.
+/// What becomes of a request other than that its asker gets a welcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JoinAnswer {
+    Declined,
+    /// It was accepted, and cannot be carried out.
+    Lapsed,
+    /// Who asked has come in by another way.
+    MemberAlready,
+}
+
+/// As they travel.
+const ANSWERS: [JoinAnswer; 3] =
+    [JoinAnswer::Declined, JoinAnswer::Lapsed, JoinAnswer::MemberAlready];
+
+/// A key that one request's answer is sealed under, or its withdrawal.
 #[derive(
     Clone, PartialEq, Eq, Serialize, Deserialize, TlsSize, TlsSerializeBytes, TlsDeserializeBytes,
 )]
@@ -84,21 +99,51 @@ impl AnswerKey {
         Secret::copy_from(&self.0).map(AesKey::aes256)
     }
 
-    pub(super) fn decline(&self, request: JoinRequestId) -> Result<SealedDecline, Fault> {
-        let key = self.key().ok_or(Fault::JoinLink)?;
-        let sealed = Opaque(key.seal(&context(&request), &[])?);
-        Ok(SealedDecline { request, sealed })
+    pub(super) fn answer(
+        &self,
+        request: JoinRequestId,
+        answer: JoinAnswer,
+    ) -> Result<SealedReply, Fault> {
+        let number = ANSWERS.iter().position(|known| *known == answer);
+        let number = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
+        self.seal(ANSWERED, request, &[number])
     }
 
-    /// Whether who has the key declined this request.
-    pub(super) fn is_declined_by(&self, decline: &SealedDecline) -> bool {
-        let opened = self.key().map(|key| key.open(&context(&decline.request), &decline.sealed.0));
-        matches!(opened, Some(Ok(plain)) if plain.is_empty())
+    /// What who was asked says of the request; `None` for what somebody else made, and `Some(None)` for an answer of
+    /// a later version.
+    pub(super) fn answer_in(&self, reply: &SealedReply) -> Option<Option<JoinAnswer>> {
+        let plain = self.open(ANSWERED, reply)?;
+        let number = <[u8; 1]>::try_from(&plain[..]).ok();
+        Some(number.and_then(|[number]| ANSWERS.get(usize::from(number)).copied()))
+    }
+
+    pub(super) fn withdrawal(&self, request: JoinRequestId) -> Result<SealedReply, Fault> {
+        self.seal(WITHDRAWN, request, &[])
+    }
+
+    /// Whether who asked has withdrawn the request by this.
+    pub(super) fn is_withdrawn_by(&self, reply: &SealedReply) -> bool {
+        self.open(WITHDRAWN, reply).is_some_and(|plain| plain.is_empty())
+    }
+
+    fn seal(
+        &self,
+        label: &[u8],
+        request: JoinRequestId,
+        plain: &[u8],
+    ) -> Result<SealedReply, Fault> {
+        let key = self.key().ok_or(Fault::JoinLink)?;
+        let sealed = Opaque(key.seal(&context(label, &request), plain)?);
+        Ok(SealedReply { request, sealed })
+    }
+
+    fn open(&self, label: &[u8], reply: &SealedReply) -> Option<Vec<u8>> {
+        self.key()?.open(&context(label, &reply.request), &reply.sealed.0).ok()
     }
 }
 
-fn context(request: &JoinRequestId) -> Vec<u8> {
-    [DECLINED, request.as_bytes()].concat()
+fn context(label: &[u8], request: &JoinRequestId) -> Vec<u8> {
+    [label, request.as_bytes()].concat()
 }
 
 impl Drop for AnswerKey {

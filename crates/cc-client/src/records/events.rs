@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupId, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId, Position, Trust};
+use crate::{
+    GroupId, JoinLapse, JoinLinkId, JoinRequestId, LogId, OperationId, PersonId, Position, Trust,
+};
 
 /// An event, as it is stored. Members are in it by their ids: names come from their certificates when it is
 /// told.
@@ -114,6 +116,20 @@ pub(crate) enum EventRecord {
     JoinDeclined {
         request: JoinRequestId,
         link: JoinLinkId,
+    },
+    JoinLapsed {
+        request: JoinRequestId,
+        link: JoinLinkId,
+        why: JoinLapse,
+    },
+    JoinWithdrawn {
+        request: JoinRequestId,
+        group: GroupId,
+        member: [u8; 32],
+        person: Option<PersonId>,
+        name: String,
+        device: String,
+        let_in: bool,
     },
     JoinLinkFull {
         link: JoinLinkId,

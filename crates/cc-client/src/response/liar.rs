@@ -4,6 +4,9 @@ use crate::{
     Call, Client, Command, Event, Failure, Fault, GroupId, Input, LogId, OperationId, Refusal,
     Reply,
     contact::MAX_DEVICES,
+    device::DeviceBody,
+    frame::{Frame, List},
+    introduction::PeopleUpdate,
     testing::{Stage, client, events},
 };
 
@@ -51,6 +54,38 @@ fn nobody_is_added_in_the_place_of_a_known_device() {
     assert_eq!(answer_claims(&mut stage, &mut alice, &bobs), 1);
     stage.settle(&mut [&mut alice, &mut bob]);
     assert!(alice.group(&group).unwrap().members.iter().any(|it| it.id == bob.identity.id));
+}
+
+#[test]
+fn nobody_is_added_by_claiming_the_mailbox_of_another() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let together = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
+    let group = alice.found("Another").unwrap();
+    // Mallory's device says that Bob's mailbox is its own, and the directory helps it.
+    let device = mallory.state.device(mallory.identity.id.as_bytes()).unwrap().unwrap();
+    let body = device.certificate().unwrap().body;
+    let body = DeviceBody { mailbox: bob.mailbox(), serial: 9, ..body };
+    let claim = body.certify(&mallory.person_key().unwrap()).unwrap();
+    let claim = claim.consent(&mallory.identity.device_key().unwrap()).unwrap();
+    let update = PeopleUpdate { certificates: List(vec![claim]), ..PeopleUpdate::default() };
+    let update = Frame::People(update);
+    stage.say(&mut mallory, &together, &update, &mut [&mut alice]);
+    let mailbox = bob.mailbox();
+    let command = Command::Invite { group, mailbox, member: None };
+    let invited = alice.submit(OperationId::random().unwrap(), command);
+    assert!(matches!(invited, Err(Fault::MailboxClaimed(it)) if it == mailbox), "{invited:?}");
+    // By the device that is meant, Bob comes and nobody else.
+    let mallorys = mallory.key_packages(stage.now, 1).unwrap().remove(0);
+    let bobs = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    for (package, members) in [(mallorys, 1), (bobs, 2)] {
+        let member = Some(bob.identity.id);
+        let command = Command::Invite { group, mailbox, member };
+        alice.submit(OperationId::random().unwrap(), command).unwrap();
+        assert_eq!(answer_claims(&mut stage, &mut alice, &package), 1);
+        stage.settle(&mut [&mut alice, &mut bob]);
+        assert_eq!(alice.group(&group).unwrap().members.len(), members);
+    }
 }
 
 #[test]

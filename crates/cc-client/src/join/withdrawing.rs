@@ -1,0 +1,231 @@
+//! Requests that who asked takes back.
+//!
+//! Who asks forgets the key package at once, so that no welcome for it opens, and says so to who was asked. Where that
+//! is read before the commit is on its way, nobody comes in. Later than that a member has come in who has no keys: it
+//! is removed again.
+
+use super::{
+    AdmittedRecord, AskRecord, LinkRecord, RequestRecord, WithdrawnRecord, admitted, asks, links,
+    received::MAX_ASKED, request::SealedReply, requests, withdrawn,
+};
+use crate::{
+    Client, Fate, Fault, GroupId, JoinRequestId, LogId, OperationId, RequestId,
+    command::MAX_REQUESTS,
+    frame::{self, MailItem},
+    records::{self, EventRecord, PackageRecord, Work},
+};
+
+/// Key packages of which is remembered that they were withdrawn.
+const MAX_WITHDRAWN: usize = 64;
+/// What becomes of the command that has accepted such a request.
+const WITHDRAWN: &str = "who asked has withdrawn the request";
+
+impl Client {
+    /// This device does not want to be let in any more.
+    pub(crate) fn withdraw_join(
+        &mut self,
+        id: OperationId,
+        request: &JoinRequestId,
+    ) -> Result<(), Fault> {
+        let ask = self.state.get::<AskRecord>(&asks(), request.as_bytes())?;
+        let ask = ask.ok_or(Fault::NoSuchJoinRequest(*request))?;
+        if self.state.requests.len() >= MAX_REQUESTS {
+            return Err(Fault::QueueFull);
+        }
+        self.withdraw(request, &ask)?;
+        self.settle_done(id)
+    }
+
+    /// Takes all back that this device has asked for.
+    pub(crate) fn withdraw_asks(&mut self) -> Result<(), Fault> {
+        for (request, ask) in self.open_asks()? {
+            self.withdraw(&request, &ask)?;
+        }
+        Ok(())
+    }
+
+    fn withdraw(&mut self, request: &JoinRequestId, ask: &AskRecord) -> Result<(), Fault> {
+        let withdrawal = ask.answer_key.withdrawal(*request)?;
+        let item = frame::encode(&MailItem::JoinWithdrawn(withdrawal))?;
+        let mail = self.mail_behind(Some(ask.mail), ask.mailbox, item)?;
+        let package: Option<PackageRecord> = self.state.get(&records::packages(), &ask.package)?;
+        if let Some(PackageRecord { expires, .. }) = &package {
+            let known = self.state.list::<WithdrawnRecord>(&withdrawn(), usize::MAX)?;
+            if known.len() >= MAX_WITHDRAWN
+                && let Some((first, _)) = known.into_iter().min_by_key(|(_, it)| it.expires)
+            {
+                self.state.delete(&withdrawn(), first)?;
+            }
+            let record = WithdrawnRecord { request: *request, mail, expires: *expires };
+            self.state.put(&withdrawn(), ask.package, &record)?;
+        }
+        self.end_ask(request, ask)
+    }
+
+    /// Mail that goes when this other one has gone, if that is still under way.
+    pub(super) fn mail_behind(
+        &mut self,
+        after: Option<RequestId>,
+        mailbox: LogId,
+        item: Vec<u8>,
+    ) -> Result<RequestId, Fault> {
+        let after = after.filter(|id| self.state.requests.contains_key(id));
+        self.state.add_request(&match after {
+            Some(after) => records::RequestRecord::MailAfter { mailbox, item, after },
+            None => records::RequestRecord::Mail { mailbox, item },
+        })
+    }
+
+    /// The mail that withdrew this request last, as far as that is remembered.
+    pub(super) fn withdrawal_of(
+        &self,
+        request: &JoinRequestId,
+    ) -> Result<Option<RequestId>, Fault> {
+        let known = self.state.list::<WithdrawnRecord>(&withdrawn(), usize::MAX)?;
+        let mut mails = known.into_iter().filter(|(_, it)| it.request == *request);
+        Ok(mails.find(|(_, it)| self.state.requests.contains_key(&it.mail)).map(|(_, it)| it.mail))
+    }
+
+    /// Whether a welcome is for a key package that was withdrawn: nobody is asked for another one.
+    pub(crate) fn is_withdrawn(&self, package: &[u8; 32]) -> Result<bool, Fault> {
+        Ok(self.state.get::<WithdrawnRecord>(&withdrawn(), package)?.is_some())
+    }
+
+    /// Forgets what was withdrawn and would have expired by now.
+    pub(crate) fn forget_withdrawn(&mut self, seconds: u64) -> Result<(), Fault> {
+        for (key, record) in self.state.list::<WithdrawnRecord>(&withdrawn(), usize::MAX)? {
+            if record.expires.is_some_and(|expires| expires < seconds) {
+                self.state.delete(&withdrawn(), key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mail by which somebody withdraws a request.
+    pub(crate) fn join_withdrawn(&mut self, reply: &SealedReply) -> Result<Fate, Fault> {
+        let request = reply.request;
+        if let Some(waits) = self.state.get::<RequestRecord>(&requests(), request.as_bytes())? {
+            if !waits.answer_key.is_withdrawn_by(reply) {
+                return Ok(Fate::Forged);
+            }
+            self.state.delete(&requests(), *request.as_bytes())?;
+            let link = self.state.get::<LinkRecord>(&links(), waits.link.as_bytes())?;
+            if let Some(mut link) = link {
+                link.open = link.open.saturating_sub(1);
+                link.told &= link.asked >= MAX_ASKED;
+                self.state.put(&links(), *waits.link.as_bytes(), &link)?;
+            }
+            self.tell_withdrawn(&request, &waits, false)?;
+            return Ok(Fate::Request);
+        }
+        let known = self.state.get::<AdmittedRecord>(&admitted(), request.as_bytes())?;
+        let Some(known) = known else { return Ok(Fate::Malformed) };
+        if !known.request.answer_key.is_withdrawn_by(reply) {
+            return Ok(Fate::Forged);
+        }
+        let group = known.request.group;
+        let Some((number, operation)) = self.queued_admission(&group, &request)? else {
+            self.remove_withdrawn(&request, &known.request)?;
+            return Ok(Fate::Request);
+        };
+        let in_flight = self.state.group(&group)?.in_flight.as_ref();
+        if in_flight.is_some_and(|sent| sent.what.concerns(number)) {
+            // The log decides whether there is somebody to be removed.
+            let record = AdmittedRecord { withdrawn: true, ..known };
+            self.state.put(&admitted(), *request.as_bytes(), &record)?;
+            return Ok(Fate::Request);
+        }
+        self.dequeue(&group, number)?;
+        self.drop_admission(&request, &known.request, operation)?;
+        Ok(Fate::Request)
+    }
+
+    /// The command that lets somebody in, where it waits.
+    fn queued_admission(
+        &mut self,
+        group: &GroupId,
+        request: &JoinRequestId,
+    ) -> Result<Option<(u64, Option<OperationId>)>, Fault> {
+        let queue = self.state.queue(group)?.into_iter();
+        let mut admissions = queue.filter(
+            |(_, queued)| matches!(&queued.work, Work::Admit { request: of, .. } if of == request),
+        );
+        Ok(admissions.next().map(|(number, queued)| (number, queued.operation)))
+    }
+
+    /// What was accepted and then withdrawn, if that is so.
+    fn withdrawn_admission(
+        &self,
+        work: &Work,
+    ) -> Result<Option<(JoinRequestId, RequestRecord)>, Fault> {
+        let Work::Admit { request, .. } = work else { return Ok(None) };
+        let known = self.state.get::<AdmittedRecord>(&admitted(), request.as_bytes())?;
+        Ok(known.filter(|known| known.withdrawn).map(|known| (*request, known.request)))
+    }
+
+    /// Drops a command whose commit lost against another, where its request was withdrawn meanwhile.
+    pub(crate) fn drop_if_withdrawn(
+        &mut self,
+        group: &GroupId,
+        number: u64,
+        operation: Option<OperationId>,
+        work: &Work,
+    ) -> Result<bool, Fault> {
+        let Some((request, record)) = self.withdrawn_admission(work)? else { return Ok(false) };
+        self.dequeue(group, number)?;
+        self.drop_admission(&request, &record, operation)?;
+        Ok(true)
+    }
+
+    /// Somebody was added who has withdrawn the request meanwhile: it gets no welcome, and is removed.
+    pub(crate) fn remove_if_withdrawn(&mut self, work: &Work) -> Result<bool, Fault> {
+        let Some((request, record)) = self.withdrawn_admission(work)? else { return Ok(false) };
+        self.remove_withdrawn(&request, &record)?;
+        Ok(true)
+    }
+
+    fn remove_withdrawn(
+        &mut self,
+        request: &JoinRequestId,
+        record: &RequestRecord,
+    ) -> Result<(), Fault> {
+        self.end_admitted(request, None)?;
+        if !self.lets_people_in(&record.group) {
+            return Ok(());
+        }
+        self.enqueue(&record.group, None, Work::Remove(vec![record.member]))?;
+        self.tell_withdrawn(request, record, true)
+    }
+
+    fn drop_admission(
+        &mut self,
+        request: &JoinRequestId,
+        record: &RequestRecord,
+        operation: Option<OperationId>,
+    ) -> Result<(), Fault> {
+        if let Some(operation) = operation {
+            let refused = EventRecord::Refused { operation, why: WITHDRAWN.to_owned() };
+            self.settle(Some(operation), &refused)?;
+        }
+        self.end_admitted(request, None)?;
+        self.tell_withdrawn(request, record, false)
+    }
+
+    fn tell_withdrawn(
+        &mut self,
+        request: &JoinRequestId,
+        record: &RequestRecord,
+        let_in: bool,
+    ) -> Result<(), Fault> {
+        let from = record.who()?.1.person();
+        self.state.emit(&EventRecord::JoinWithdrawn {
+            request: *request,
+            group: record.group,
+            member: record.member,
+            person: from.person,
+            name: from.name(),
+            device: from.device.unwrap_or_default(),
+            let_in,
+        })
+    }
+}
