@@ -10,10 +10,10 @@ use crate::{
     Call, Client, Failure, Fate, Fault, GroupId, Item, Ledger, LogId, Now, Page, Position, Read,
     ReadAccess, Refusal, Reply, Request, RequestId,
     agenda::Target,
-    frame::{Invitation, item_digest},
+    frame::{self, Invitation, item_digest},
     mail::first_message,
     records::{self, EventRecord, GroupRecord, PackageRecord, Standing},
-    seat,
+    seat::{self, OpenedRoster, Place},
     timers::back_off,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Arrival {
     package: [u8; 32],
     /// Where the commit is, as the welcome says.
     position: Position,
-    /// Of the invitation: a second copy is known by it.
+    /// Of the invitation: a second copy is known by it, also one that was sealed anew.
     digest: [u8; 32],
     /// Who the members are, sealed for them.
     roster: Vec<u8>,
@@ -62,6 +62,10 @@ enum Answered {
 }
 
 impl Arrival {
+    const fn place(&self) -> Place {
+        Place { log: self.group, position: self.position, inviter: self.inviter }
+    }
+
     fn answered(&self, page: &Page) -> Answered {
         if page.head < self.position {
             return Answered::Unknown;
@@ -84,7 +88,7 @@ impl Client {
         package: &PackageRecord,
         invitation: &Invitation,
     ) -> Result<Fate, Fault> {
-        let (at, digest) = (item.position, item_digest(&item.bytes));
+        let (at, digest) = (item.position, item_digest(&frame::encode(invitation)?));
         if self.state.arrivals.values().any(|arrival| arrival.digest == digest) {
             return Ok(Fate::Duplicate);
         }
@@ -98,8 +102,18 @@ impl Client {
             position: invitation.position,
             digest,
             roster: invitation.roster.as_slice().to_vec(),
-            inviter: invitation.inviter,
+            inviter: invitation.inviter.mailbox(),
         };
+        // A welcome does not name its log. Somebody in its epoch does, in the roster.
+        let roster = seat::open_roster(
+            self.seat(&arrival.seat)?,
+            &arrival.place(),
+            invitation.roster.as_slice(),
+        )?;
+        if roster == OpenedRoster::Foreign {
+            self.erase_seat(&arrival.seat)?;
+            return Ok(Fate::Misaddressed);
+        }
         // A mailbox that was put back to an old copy has two items of one position.
         self.drop_arrival(at)?;
         self.state.put(&records::arrivals(), records::key(at.0), &arrival)?;
@@ -330,9 +344,13 @@ impl Client {
     /// outside.
     fn learn_roster(&mut self, at: Position, arrival: &Arrival) -> Result<(), Fault> {
         let group = arrival.group;
-        let roster = seat::open_roster(self.group_seat(&group)?, &group, &arrival.roster)?;
-        let mut genuine = roster.is_some();
-        for update in roster.map(|roster| roster.0).unwrap_or_default() {
+        let roster =
+            seat::open_roster(self.group_seat(&group)?, &arrival.place(), &arrival.roster)?;
+        let (mut genuine, updates) = match roster {
+            OpenedRoster::Genuine(roster) => (true, roster.0),
+            OpenedRoster::Malformed | OpenedRoster::Foreign => (false, Vec::new()),
+        };
+        for update in updates {
             genuine &= self.learn(&group, update)?;
         }
         if genuine { Ok(()) } else { self.tell(&self.mailbox(), at, Fate::Forged) }

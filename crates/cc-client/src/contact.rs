@@ -14,6 +14,7 @@ use crate::{
     device::{DeviceBody, DeviceCertificate, Revocation},
     frame,
     identity::Identity,
+    mail::{MAIL_KEYS, MailAddress, MailKeys},
     overlay::lock,
     person::{PersonKeys, new_key},
     records,
@@ -78,6 +79,8 @@ pub(crate) struct DeviceRecord {
     pub(crate) mailbox: LogId,
     /// The [`DeviceCertificate`], as it travels.
     pub(crate) certificate: Vec<u8>,
+    /// The newest [`MailAddress`], as it travels.
+    pub(crate) address: Option<Vec<u8>>,
     /// The [`Revocation`], as it travels.
     pub(crate) revocation: Option<Vec<u8>>,
 }
@@ -106,7 +109,10 @@ impl ContactRecord {
 }
 
 impl DeviceRecord {
-    pub(crate) fn new(certificate: &DeviceCertificate) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        certificate: &DeviceCertificate,
+        address: Option<&MailAddress>,
+    ) -> Result<Self, Fault> {
         let body = &certificate.body;
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         Ok(Self {
@@ -115,12 +121,19 @@ impl DeviceRecord {
             name: text(body.device_name.as_slice()),
             mailbox: body.mailbox,
             certificate: frame::encode(certificate)?,
+            address: address.map(frame::encode).transpose()?,
             revocation: None,
         })
     }
 
     pub(crate) fn certificate(&self) -> Result<DeviceCertificate, Fault> {
         frame::decode(&self.certificate).map_err(|_| damaged())
+    }
+
+    /// Where its mail goes, if it ever said so.
+    pub(crate) fn address(&self) -> Result<Option<MailAddress>, Fault> {
+        let address = self.address.as_deref().map(frame::decode);
+        address.transpose().map_err(|_| damaged())
     }
 
     pub(crate) fn revocation(&self) -> Result<Option<Revocation>, Fault> {
@@ -159,7 +172,9 @@ pub(crate) fn create(batch: &mut Batch, identity: &Identity) -> Result<(), Fault
     records::put(batch, &records::root(), OWN_PERSON, &own)?;
     batch.put(&records::root(), PERSON_KEY, SecretBytes::new(person.seed().expose().to_vec()));
     records::put(batch, &people(), *keys.id().as_bytes(), &contact)?;
-    let device = DeviceRecord::new(&certificate)?;
+    let mail_keys = MailKeys::create(identity)?;
+    records::put(batch, &records::root(), MAIL_KEYS, &mail_keys)?;
+    let device = DeviceRecord::new(&certificate, Some(&mail_keys.address()?))?;
     records::put(batch, &devices(), *identity.id.as_bytes(), &device)
 }
 

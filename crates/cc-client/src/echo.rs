@@ -4,8 +4,8 @@ use cc_core::Opaque;
 
 use crate::{
     Client, Fault, GroupId, Item, Position,
-    frame::{self, GroupItem, Invitation, MailItem},
-    records::{EventRecord, InFlight, RequestRecord, Sealed, Sent, SentMessage, Work},
+    frame::{self, GroupItem, Invitation, Mail},
+    records::{EventRecord, InFlight, Sealed, Sent, SentMessage, Work},
     seat,
 };
 
@@ -98,23 +98,25 @@ impl Client {
         ) = (work, welcome.filter(|_| !unwanted))
         {
             let roster = self.roster(group)?;
-            let roster = seat::seal_roster(self.group_seat(group)?, group, &roster)?;
+            let inviter = self.mail_address()?;
+            let place = seat::Place { log: *group, position, inviter: inviter.mailbox() };
+            let roster = seat::seal_roster(self.group_seat(group)?, &place, &roster)?;
             for offer in offers {
                 let offer = seat::read_offer(&offer)?;
                 let id = seat::package_member(self.group_seat(group)?, offer.bundle.as_slice())?;
                 if !added.contains(id.as_bytes()) {
                     continue;
                 }
-                let item = frame::encode(&MailItem::Invitation(Invitation {
+                let invitation = Mail::Invitation(Invitation {
                     package: frame::package_digest(offer.bundle.as_slice()),
                     log: *group,
                     position,
                     welcome: Opaque(welcome.clone()),
-                    inviter: self.mailbox(),
+                    inviter: inviter.clone(),
                     roster: Opaque(roster.clone()),
-                }))?;
-                self.note_mailbox(group, &id, offer.mailbox)?;
-                self.state.add_request(&RequestRecord::Mail { mailbox: offer.mailbox, item })?;
+                });
+                self.note_address(group, &id, &offer.address)?;
+                let _request = self.send_mail(&offer.address, &invitation)?;
             }
             self.enqueue(group, None, Work::Title)?;
         }

@@ -12,6 +12,7 @@ use crate::{
     Fault, LogId, OperationId, Position,
     introduction::PeopleUpdate,
     join::{SealedJoin, SealedReply},
+    mail::{MailAddress, SealedMail},
 };
 
 /// The version of everything in this file, the first byte of each.
@@ -26,10 +27,25 @@ pub(crate) enum GroupItem {
     Sealed(Opaque),
 }
 
-/// An item of a mailbox.
+/// An item of a mailbox, as the delivery service sees it.
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 #[repr(u8)]
 pub(crate) enum MailItem {
+    /// A [`Mail`], sealed to the key of the mailbox's owner.
+    #[tls_codec(discriminant = 1)]
+    Sealed(SealedMail),
+    /// Somebody asks to join a group, sealed to the key of a link.
+    #[tls_codec(discriminant = 2)]
+    Join(SealedJoin),
+    /// Who asked to join has withdrawn that, sealed under a key that was in the request.
+    #[tls_codec(discriminant = 3)]
+    JoinWithdrawn(SealedReply),
+}
+
+/// What is sealed to the owner of a mailbox.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[repr(u8)]
+pub(crate) enum Mail {
     /// A welcome.
     #[tls_codec(discriminant = 1)]
     Invitation(Invitation),
@@ -39,22 +55,16 @@ pub(crate) enum MailItem {
     /// To a new device: it is one of the sender's, sealed to the key in its offer.
     #[tls_codec(discriminant = 3)]
     Link(Opaque),
-    /// Somebody asks to join a group, sealed to the key of a link.
-    #[tls_codec(discriminant = 4)]
-    Join(SealedJoin),
     /// What becomes of a request to join, sealed under a key that was in it.
-    #[tls_codec(discriminant = 5)]
+    #[tls_codec(discriminant = 4)]
     JoinAnswer(SealedReply),
-    /// Who asked to join has withdrawn that, sealed under the same key.
-    #[tls_codec(discriminant = 6)]
-    JoinWithdrawn(SealedReply),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.
 #[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 pub(crate) struct KeyPackageOffer {
     /// Where the welcome is to go.
-    pub(crate) mailbox: LogId,
+    pub(crate) address: MailAddress,
     /// The key package bundle.
     pub(crate) bundle: Opaque,
 }
@@ -96,9 +106,10 @@ pub(crate) struct Invitation {
     pub(crate) position: Position,
     /// The welcome.
     pub(crate) welcome: Opaque,
-    /// The mailbox of who invites: a newcomer that cannot open the welcome asks there.
-    pub(crate) inviter: LogId,
-    /// Who the members are, sealed for the welcome's epoch ([`seal_roster`](crate::seat::seal_roster)).
+    /// The address of who invites: a newcomer that cannot open the welcome asks there.
+    pub(crate) inviter: MailAddress,
+    /// Who the members are, sealed for the welcome's epoch and bound to what else is here
+    /// ([`seal_roster`](crate::seat::seal_roster)).
     pub(crate) roster: Opaque,
 }
 

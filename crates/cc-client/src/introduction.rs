@@ -9,6 +9,7 @@ use crate::{
     contact::{ContactRecord, DeviceRecord, OwnPerson},
     device::{DeviceCertificate, Revocation},
     frame::{self, Frame, List},
+    mail::MailAddress,
     person::{PersonKeys, Relation},
     records::{EventRecord, Work},
     seat,
@@ -28,6 +29,8 @@ pub(crate) struct PeopleUpdate {
     pub(crate) people: List<PersonKeys, MAX_ENTRIES>,
     pub(crate) certificates: List<DeviceCertificate, MAX_ENTRIES>,
     pub(crate) revocations: List<Revocation, MAX_ENTRIES>,
+    /// Where the devices get their mail.
+    pub(crate) addresses: List<MailAddress, MAX_ENTRIES>,
 }
 
 impl Client {
@@ -122,6 +125,9 @@ impl Client {
         for certificate in update.certificates.0 {
             genuine &= self.learn_device(group, certificate, &strangers, &mut members)?;
         }
+        for address in update.addresses.0 {
+            genuine &= self.learn_address(&address)?;
+        }
         if !members.is_empty() {
             self.state.emit(&EventRecord::Introduced { group: *group, members })?;
         }
@@ -154,7 +160,7 @@ impl Client {
         if !certificate.is_of_device(&device_key) || !certificate.is_of_person(&keys) {
             return Ok(false);
         }
-        let device = DeviceRecord::new(&certificate)?;
+        let device = DeviceRecord::new(&certificate, None)?;
         if let Some(known) = self.state.device(&body.member)? {
             // By a key that was replaced nothing changes any more: who has it may be a thief.
             let current = body.generation >= keys.generation();
@@ -172,6 +178,7 @@ impl Client {
             } else if newer {
                 self.take_name(&id, &mut contact, &certificate)?;
                 self.state.put_contact(&id, &contact)?;
+                let device = DeviceRecord { address: known.address, ..device };
                 self.state.put_device(&body.member, &device)?;
             }
             return Ok(true);
@@ -202,6 +209,27 @@ impl Client {
         if !first {
             let device = body.member;
             self.state.emit(&EventRecord::DeviceAdded { person: id, device })?;
+        }
+        Ok(true)
+    }
+
+    /// Where a device gets its mail from now on; `false` where that is forged.
+    fn learn_address(&mut self, address: &MailAddress) -> Result<bool, Fault> {
+        let body = &address.body;
+        let Some(device) = self.state.device(&body.member)? else { return Ok(true) };
+        if body.member == *self.identity.id.as_bytes() || address.kem().is_none() {
+            // Its own it knows best, and to one of a later version it has nothing to seal.
+            return Ok(true);
+        }
+        let certificate = device.certificate()?;
+        let genuine = address.is_of_device(&certificate.member(), &certificate.body.device_key)
+            && body.mailbox == device.mailbox;
+        if !genuine {
+            return Ok(false);
+        }
+        if device.address()?.is_none_or(|known| known.body.serial < body.serial) {
+            let device = DeviceRecord { address: Some(frame::encode(address)?), ..device };
+            self.state.put_device(&body.member, &device)?;
         }
         Ok(true)
     }
@@ -305,7 +333,10 @@ impl PeopleUpdate {
     fn add(&mut self, device: &DeviceRecord) -> Result<(), Fault> {
         match device.revocation()? {
             Some(revocation) => self.revocations.0.push(revocation),
-            None => self.certificates.0.push(device.certificate()?),
+            None => {
+                self.certificates.0.push(device.certificate()?);
+                self.addresses.0.extend(device.address()?);
+            }
         }
         Ok(())
     }

@@ -83,8 +83,8 @@ struct RequestRecord {
     /// When it was read, in milliseconds since 1970 by this device's clock.
     received: u64,
     answer_key: request::AnswerKey,
-    /// Where the answer goes.
-    mailbox: LogId,
+    /// Where the answer goes: a `MailAddress`, as it travels.
+    address: Vec<u8>,
     /// The key package offer, as it travels.
     offer: Vec<u8>,
     /// The keys of the person and the certificate of the device: a `PeopleUpdate`, as it travels.

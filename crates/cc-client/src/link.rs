@@ -3,19 +3,16 @@
 //! The new device shows an offer, the old one signs a certificate for it and seals that to a key in the offer.
 //! So whoever saw the offer, and nobody else, can make the new device its own.
 
-use cc_core::{Opaque, SecretBytes, key_use, random, with_clean_stack};
-use cc_primitives::hpke::HpkePrimitives;
-use hpke_rs::{
-    Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
-    hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
-};
+use cc_core::{MemberId, Opaque, SecretBytes};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
     Client, Fate, Fault, GroupId, LogId, Now, OperationId, PersonId, Trust,
     contact::{self, ContactRecord, DeviceRecord, LINK_KEY, OwnPerson, PERSON_KEY},
     device::{DeviceBody, DeviceCertificate, MAX_NAME_LEN, Revocation},
-    frame::{self, List, MailItem},
+    frame::{self, List, Mail},
+    hpke::{self, Context, Kem},
+    mail::MailAddress,
     person::PersonKeys,
     records::{self, EventRecord, RequestRecord, Standing, Work},
     seat,
@@ -25,15 +22,14 @@ use crate::{
 pub const MAX_OFFERED_PACKAGES: usize = 256;
 /// Contacts and titles that a new device is given at the most; others it learns from its groups.
 const MAX_GIVEN: usize = 1 << 14;
-/// Room on the stack that HPKE uses.
-const STACK: usize = 32 << 10;
-const INFO: &[u8] = b"cc-client/1 link";
+const CONTEXT: Context<'_> =
+    Context { kem: Kem::X25519, info: b"cc-client/1 link", aad: b"", psk: None };
 
 /// What a new device shows to the old one.
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 struct DeviceOffer {
     member: [u8; 32],
-    mailbox: LogId,
+    address: MailAddress,
     /// Ed25519.
     device_key: [u8; 32],
     device_name: Opaque,
@@ -68,6 +64,7 @@ struct GivenContact {
     trust: u8,
     certificates: List<DeviceCertificate, { contact::MAX_DEVICES }>,
     revocations: List<Revocation, { contact::MAX_DEVICES }>,
+    addresses: List<MailAddress, { contact::MAX_DEVICES }>,
 }
 
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -92,8 +89,8 @@ impl Client {
             }
             // Whoever's this device will be then, it is not who has asked.
             client.withdraw_asks()?;
-            let keys = hpke()?.generate_key_pair().map_err(|_| Fault::CannotLink)?;
-            let secret = SecretBytes::new(keys.private_key().as_slice().to_vec());
+            let (private, public) = hpke::generate(CONTEXT.kem)?;
+            let secret = SecretBytes::new(private.expose().to_vec());
             client.state.put_secret(LINK_KEY, secret)?;
             let mut own = client.state.own.clone();
             own.linking = true;
@@ -103,10 +100,10 @@ impl Client {
                 .collect::<Result<_, _>>()?;
             frame::encode(&DeviceOffer {
                 member: *client.identity.id.as_bytes(),
-                mailbox: client.mailbox(),
+                address: client.mail_address()?,
                 device_key: client.identity.device_key()?.public_key(),
                 device_name: client.identity.profile.device.as_bytes().into(),
-                link_key: keys.public_key().as_slice().try_into().map_err(|_| Fault::CannotLink)?,
+                link_key: public.try_into().map_err(|_| Fault::CannotLink)?,
                 packages: List(packages),
             })
         })
@@ -130,6 +127,7 @@ impl Client {
             || name.is_err()
             || offer.device_name.0.len() > MAX_NAME_LEN
             || self.state.device(&offer.member)?.is_some()
+            || !offer.is_signed()
         {
             return Err(Fault::DeviceOffer);
         }
@@ -144,7 +142,7 @@ impl Client {
             generation: keys.generation(),
             person_name: contact.name.as_bytes().into(),
             member: offer.member,
-            mailbox: offer.mailbox,
+            mailbox: offer.address.mailbox(),
             device_key: offer.device_key,
             device_name: offer.device_name,
             serial: self.state.next_serial()?,
@@ -155,9 +153,8 @@ impl Client {
             contacts: List(self.given_contacts()?),
             titles: List(self.given_titles()),
         };
-        let item = frame::encode(&MailItem::Link(Opaque(seal(&link, &offer.link_key)?)))?;
-        let mail = RequestRecord::Mail { mailbox: offer.mailbox, item };
-        self.state.add_request(&mail)?;
+        let mail = Mail::Link(Opaque(seal(&link, &offer.link_key)?));
+        let _request = self.send_mail(&offer.address, &mail)?;
         let mut packages = offer.packages.0.into_iter();
         let groups: Vec<_> = self.state.groups.iter().map(|(id, g)| (*id, g.standing)).collect();
         for (group, standing) in groups {
@@ -171,7 +168,7 @@ impl Client {
                 }
                 None => {
                     let operation = Some(id.derived(&group.to_string()));
-                    let mailbox = offer.mailbox;
+                    let mailbox = offer.address.mailbox();
                     let member = Some(offer.member);
                     let (digest, attempts) = ([0; 8], 0);
                     let claim = RequestRecord::Claim {
@@ -221,10 +218,12 @@ impl Client {
         let mut given = Vec::new();
         for (_, contact) in self.state.list::<ContactRecord>(&contact::people(), MAX_GIVEN)? {
             let (mut certificates, mut revocations) = (Vec::new(), Vec::new());
+            let mut addresses = Vec::new();
             for member in &contact.devices {
                 let Some(device) = self.state.device(member)? else { continue };
                 certificates.push(device.certificate()?);
                 revocations.extend(device.revocation()?);
+                addresses.extend(device.address()?);
             }
             revocations.extend(contact.unclaimed()?);
             given.push(GivenContact {
@@ -237,6 +236,7 @@ impl Client {
                 },
                 certificates: List(certificates),
                 revocations: List(revocations),
+                addresses: List(addresses),
             });
         }
         Ok(given)
@@ -292,7 +292,8 @@ impl Client {
         if !contact.devices.contains(member.as_bytes()) {
             contact.devices.push(*member.as_bytes());
         }
-        let device = DeviceRecord::new(&link.certificate.consent(&device)?)?;
+        let certificate = link.certificate.consent(&device)?;
+        let device = DeviceRecord::new(&certificate, Some(&self.mail_address()?))?;
         contact.name.clone_from(&device.person_name);
         self.state.put_device(member.as_bytes(), &device)?;
         self.state.put_contact(&id, &contact)?;
@@ -311,7 +312,7 @@ impl Client {
 
     /// A contact, as the old device knows it; its id where its trust has fallen.
     fn take_contact(&mut self, given: &GivenContact) -> Result<Option<PersonId>, Fault> {
-        let GivenContact { keys, name, trust, certificates, revocations } = given;
+        let GivenContact { keys, name, trust, certificates, revocations, addresses } = given;
         let name = String::from_utf8_lossy(name.as_slice()).into_owned();
         let mut contact = ContactRecord::new(keys, name)?;
         contact.trust = match trust {
@@ -322,7 +323,12 @@ impl Client {
         let own = *self.identity.id.as_bytes();
         for certificate in certificates.0.iter().filter(|known| known.body.member != own) {
             let member = certificate.body.member;
-            let mut device = DeviceRecord::new(certificate)?;
+            let key = &certificate.body.device_key;
+            let address = addresses.0.iter().find(|address| {
+                address.is_of_device(&certificate.member(), key)
+                    && address.mailbox() == certificate.body.mailbox
+            });
+            let mut device = DeviceRecord::new(certificate, address)?;
             let revocation = revocations.0.iter().find(|known| known.body.member == member);
             device.revocation = revocation.map(frame::encode).transpose()?;
             contact.devices.push(member);
@@ -339,44 +345,23 @@ impl Client {
     }
 }
 
-fn hpke() -> Result<Hpke<HpkePrimitives>, Fault> {
-    // The library does not tell that the system's generator failed.
-    let _: [u8; 32] = random::array()?;
-    Ok(Hpke::new(
-        Mode::Base,
-        KemAlgorithm::DhKem25519,
-        KdfAlgorithm::HkdfSha256,
-        AeadAlgorithm::Aes256Gcm,
-    ))
+impl DeviceOffer {
+    /// Whether the device says where its mail goes.
+    fn is_signed(&self) -> bool {
+        self.address.is_of_device(&MemberId::from_bytes(self.member), &self.device_key)
+    }
 }
 
 fn seal(link: &Link, to: &[u8; 32]) -> Result<Vec<u8>, Fault> {
     let plain = SecretBytes::new(frame::encode(link)?);
-    let (mut hpke, key) = (hpke()?, HpkePublicKey::new(to.to_vec()));
-    let sealed = with_clean_stack::<STACK, _>(|| {
-        hpke.seal(&key, INFO, b"", plain.expose(), None, None, None)
-    });
-    let (encapsulated, ciphertext) = sealed.map_err(|error| match error {
-        HpkeError::InsufficientRandomness => Fault::Random(cc_core::RandomError),
-        _ => Fault::DeviceOffer,
-    })?;
-    // The library does not show the key and nonce: both come of a private key that was drawn for this.
-    key_use::record("link hpke", &encapsulated, to);
-    frame::encode(&SealedLink {
-        encapsulated: Opaque(encapsulated),
-        ciphertext: Opaque(ciphertext),
-    })
+    let sealed = hpke::seal(&CONTEXT, to, plain.expose())?;
+    let hpke::Sealed { encapsulated, ciphertext } = sealed.ok_or(Fault::DeviceOffer)?;
+    frame::encode(&SealedLink { encapsulated, ciphertext })
 }
 
 fn open(sealed: &[u8], key: &SecretBytes) -> Option<Link> {
-    let sealed: SealedLink = frame::decode(sealed).ok()?;
-    let key = HpkePrivateKey::new(key.expose().to_vec());
-    let SealedLink { encapsulated, ciphertext } = &sealed;
-    let hpke = hpke().ok()?;
-    let plain = with_clean_stack::<STACK, _>(|| {
-        let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
-        hpke.open(encapsulated, &key, INFO, b"", ciphertext, None, None, None)
-    });
-    let plain = SecretBytes::new(plain.ok()?);
-    frame::decode(plain.expose()).ok()
+    let SealedLink { encapsulated, ciphertext } = frame::decode(sealed).ok()?;
+    let key = key.expose().try_into().ok()?;
+    let plain = hpke::open(&CONTEXT, key, encapsulated.as_slice(), ciphertext.as_slice());
+    frame::decode(plain?.expose()).ok()
 }

@@ -1,12 +1,20 @@
 //! The mailbox: welcomes, requests of members that come back and of those who want to join, and what makes a device
-//! another person's.
+//! another person's. All of it is sealed to its reader.
+
+mod address;
+mod sealed;
 
 use crate::{
     Client, Fate, Fault, GroupId, Item, Ledger, Now, Position,
-    frame::{self, FrameError, Invitation, MailItem},
+    frame::{self, FrameError, Invitation, Mail, MailItem},
     records::{self, GroupRecord, PackageRecord, Standing},
     rejoin::MAX_REJOINS,
 };
+
+pub(crate) use address::{MAIL_KEYS, MailAddress, MailKeys};
+pub(crate) use sealed::SealedMail;
+#[cfg(test)]
+pub(crate) use sealed::{seal, seal_bytes};
 
 /// Invitations to one group that are kept until this member is no longer in it.
 const MAX_INVITATIONS: usize = 8;
@@ -19,15 +27,21 @@ impl Client {
         now: Now,
         ledger: &mut Ledger,
     ) -> Result<Fate, Fault> {
-        match frame::decode(&item.bytes) {
+        let mail = match frame::decode(&item.bytes) {
+            Ok(MailItem::Join(sealed)) => {
+                return self.join_requested(&sealed, item.bytes.len(), now);
+            }
+            Ok(MailItem::JoinWithdrawn(reply)) => return self.join_withdrawn(&reply),
+            Ok(MailItem::Sealed(sealed)) => self.open_mail(&sealed),
+            Err(error) => Err(error),
+        };
+        match mail {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
-            Ok(MailItem::Invitation(invitation)) => self.invited(item, &invitation, now, ledger),
-            Ok(MailItem::Rejoin(request)) => self.rejoin_request(request, now),
-            Ok(MailItem::Link(sealed)) => self.linked(sealed.as_slice()),
-            Ok(MailItem::Join(sealed)) => self.join_requested(&sealed, item.bytes.len(), now),
-            Ok(MailItem::JoinAnswer(reply)) => self.join_answered(&reply),
-            Ok(MailItem::JoinWithdrawn(reply)) => self.join_withdrawn(&reply),
+            Ok(Mail::Invitation(invitation)) => self.invited(item, &invitation, now, ledger),
+            Ok(Mail::Rejoin(request)) => self.rejoin_request(request, now),
+            Ok(Mail::Link(sealed)) => self.linked(sealed.as_slice()),
+            Ok(Mail::JoinAnswer(reply)) => self.join_answered(&reply),
         }
     }
 
@@ -76,7 +90,8 @@ impl Client {
     ) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &invitation.package)?;
-        let Invitation { log, position, inviter, .. } = *invitation;
+        let Invitation { log, position, .. } = *invitation;
+        let inviter = invitation.inviter.mailbox();
         let own = self.state.mailbox;
         if [inviter, own].contains(&log) || inviter == own {
             // No group has the address of a mailbox, and nobody invites itself.
@@ -129,3 +144,8 @@ impl GroupRecord {
 pub(crate) const fn first_message(now: Now) -> u64 {
     now.wall << 10
 }
+
+#[cfg(test)]
+mod liar;
+#[cfg(test)]
+mod thief;

@@ -92,6 +92,7 @@ impl Client {
 
     /// Makes a request that puts key packages into the directory, where it has too few, or old ones.
     pub(crate) fn replenish(&mut self, now: Now) -> Result<Option<RequestId>, Fault> {
+        self.renew_mail_key_if_due(now)?;
         let meta = &self.state.meta;
         let (wanted, there) = (meta.packages_wanted, meta.packages_there.unwrap_or(0));
         let under_way = self.state.requests.values().any(|t| *t == RequestTarget::Publish);
@@ -148,8 +149,8 @@ impl Client {
         if last_resort {
             self.state.put(&records::last_resorts(), digest, &())?;
         }
-        let mailbox = self.state.mailbox;
-        let offer = frame::encode(&KeyPackageOffer { mailbox, bundle: Opaque(bundle) })?;
+        let address = self.mail_address()?;
+        let offer = frame::encode(&KeyPackageOffer { address, bundle: Opaque(bundle) })?;
         Ok((offer, expires))
     }
 

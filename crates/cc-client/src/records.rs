@@ -328,7 +328,7 @@ pub(crate) struct RestoredGroup {
 }
 
 /// What is known of a member's coming back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReturnRecord {
     /// The commit that added the member last, where it was read.
     pub(crate) added_at: Position,
@@ -338,8 +338,8 @@ pub(crate) struct ReturnRecord {
     pub(crate) asked_since: bool,
     /// The command that answers the latest request, where one was made.
     pub(crate) queued: Option<u64>,
-    /// The mailbox at which this device invited the member last, if it did.
-    pub(crate) invited_at: Option<LogId>,
+    /// The address at which this device invited the member last, if it did: a `MailAddress`, as it travels.
+    pub(crate) invited_at: Option<Vec<u8>>,
 }
 
 /// Which messages of one sender were read.

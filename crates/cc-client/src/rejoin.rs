@@ -6,14 +6,15 @@ use cc_core::{MemberId, Opaque};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Client, Fate, Fault, GroupId, LogId, Now, Position, Request,
+    Client, Fate, Fault, GroupId, Now, Position, Request,
     command::MAX_REQUESTS,
-    frame::{self, Invitation, KeyPackageOffer, MailItem, RejoinBody, RejoinRequest},
+    frame::{self, Invitation, KeyPackageOffer, Mail, RejoinBody, RejoinRequest},
+    mail::MailAddress,
     person,
     recipe::Role,
     records::{
-        self, Asked, EventRecord, PackageRecord, Queued, RequestRecord, RestoredGroup,
-        ReturnRecord, Standing, Work,
+        self, Asked, EventRecord, PackageRecord, Queued, RestoredGroup, ReturnRecord, Standing,
+        Work,
     },
     seat,
 };
@@ -197,7 +198,7 @@ impl Client {
     fn ask_helpers(
         &mut self,
         group: &GroupId,
-        helpers: &[LogId],
+        helpers: &[MailAddress],
         now: Now,
     ) -> Result<Option<Request>, Fault> {
         if helpers.is_empty() {
@@ -221,15 +222,15 @@ impl Client {
         let asked = Some(Asked { group: *group, joined_at, time });
         let package = PackageRecord { seat, expires, asked };
         self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-        let (mailbox, key) = (self.state.mailbox, self.identity.device_key()?);
+        let (address, key) = (self.mail_address()?, self.identity.device_key()?);
         let mut first = None;
-        for (turn, to) in (0..).zip(helpers) {
-            let offer = KeyPackageOffer { mailbox, bundle: Opaque(bundle.clone()) };
-            let body = RejoinBody { group: *group, to: *to, turn, epoch, joined_at, time, offer };
+        for (turn, helper) in (0..).zip(helpers) {
+            let (address, bundle) = (address.clone(), Opaque(bundle.clone()));
+            let (offer, to) = (KeyPackageOffer { address, bundle }, helper.mailbox());
+            let body = RejoinBody { group: *group, to, turn, epoch, joined_at, time, offer };
             let signature = person::sign(&key, REJOIN, &body)?;
-            let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature }))?;
-            let id = self.state.add_request(&RequestRecord::Mail { mailbox: *to, item })?;
-            first = first.or(Some(id));
+            let id = self.send_mail(helper, &Mail::Rejoin(RejoinRequest { body, signature }))?;
+            first = first.or(id);
         }
         let Some(first) = first else { return Ok(None) };
         self.timers.offer(first, now);
@@ -241,7 +242,8 @@ impl Client {
     /// before: a copy of it was restored elsewhere, and has asked for the welcome; the two would put one another
     /// out for ever.
     pub(crate) fn ask_inviter(&mut self, invitation: &Invitation, now: Now) -> Result<(), Fault> {
-        let Invitation { log: group, position, inviter, .. } = *invitation;
+        let Invitation { log: group, position, .. } = *invitation;
+        let inviter = invitation.inviter.mailbox();
         let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
         let asked = packages.iter().filter_map(|(_, package)| package.asked);
         let is_in =
@@ -261,17 +263,17 @@ impl Client {
         let asked = Some(Asked { group, joined_at: position, time: now.wall });
         let package = PackageRecord { seat, expires, asked };
         self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-        let offer = KeyPackageOffer { mailbox: own, bundle: Opaque(bundle) };
+        let offer = KeyPackageOffer { address: self.mail_address()?, bundle: Opaque(bundle) };
         let (turn, epoch, joined_at, time) = (0, 0, position, now.wall);
         let body = RejoinBody { group, to: inviter, turn, epoch, joined_at, time, offer };
         let signature = person::sign(&self.identity.device_key()?, REJOIN, &body)?;
-        let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature }))?;
-        self.state.add_request(&RequestRecord::Mail { mailbox: inviter, item }).map(drop)
+        let request = Mail::Rejoin(RejoinRequest { body, signature });
+        self.send_mail(&invitation.inviter, &request).map(drop)
     }
 
-    /// The mailboxes of the other members, in an order of this member's own: those that they told, or else those
+    /// The addresses of the other members, in an order of this member's own: those that they told, or else those
     /// at which this member invited them. And those of this person's other devices, which may have come since.
-    fn helpers(&mut self, group: &GroupId) -> Result<Vec<LogId>, Fault> {
+    fn helpers(&mut self, group: &GroupId) -> Result<Vec<MailAddress>, Fault> {
         let members = match self.state.group(group)?.standing {
             Standing::Restored(_) => Vec::new(),
             _ => seat::member_ids(self.group_seat(group)?),
@@ -283,20 +285,31 @@ impl Client {
         let members: BTreeSet<MemberId> = members.chain(devices).collect();
         let mut helpers = Vec::new();
         for member in members.into_iter().filter(|member| *member != own) {
-            let mailbox = match self.state.device(member.as_bytes())? {
-                Some(device) => device.revocation.is_none().then_some(device.mailbox),
-                None => self.return_record(group, member.as_bytes())?.invited_at,
-            };
-            if let Some(mailbox) = mailbox {
+            if let Some(address) = self.address_of(group, &member)? {
                 let order = Sha256::new()
                     .chain_update(own.as_bytes())
                     .chain_update(group.as_bytes())
                     .chain_update(member.as_bytes());
-                helpers.push((order.finalize(), mailbox));
+                helpers.push((order.finalize(), address));
             }
         }
-        helpers.sort_unstable();
-        Ok(helpers.into_iter().map(|(_, mailbox)| mailbox).collect())
+        helpers.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(helpers.into_iter().map(|(_, address)| address).collect())
+    }
+
+    /// Where a member is asked: at the address that it told, or else the one at which this member invited it. `None` for
+    /// a device that was revoked as well.
+    fn address_of(&self, group: &GroupId, member: &MemberId) -> Result<Option<MailAddress>, Fault> {
+        let device = self.state.device(member.as_bytes())?;
+        if device.as_ref().is_some_and(|device| device.revocation.is_some()) {
+            return Ok(None);
+        }
+        let told = device.map(|device| device.address()).transpose()?.flatten();
+        if told.is_some() {
+            return Ok(told);
+        }
+        let invited_at = self.return_record(group, member.as_bytes())?.invited_at;
+        Ok(invited_at.and_then(|address| frame::decode(&address).ok()))
     }
 
     /// Somebody asks to be added anew.
@@ -319,6 +332,9 @@ impl Client {
         let Ok(member) = seat::package_member(seat, body.offer.bundle.as_slice()) else {
             return Ok(Fate::Malformed);
         };
+        if !seat::is_signed(seat, &body.offer) {
+            return Ok(Fate::Forged);
+        }
         let Some(key) = seat::device_key(seat, &member) else { return Ok(Fate::Malformed) };
         if !person::signed(&key, REJOIN, &body, &signature) {
             return Ok(Fate::Forged);
@@ -370,15 +386,15 @@ impl Client {
         Ok(())
     }
 
-    /// A member that this one invited gets its welcome in this mailbox.
-    pub(crate) fn note_mailbox(
+    /// A member that this one invited gets its welcome at this address.
+    pub(crate) fn note_address(
         &mut self,
         group: &GroupId,
         member: &MemberId,
-        mailbox: LogId,
+        address: &MailAddress,
     ) -> Result<(), Fault> {
         let mut record = self.return_record(group, member.as_bytes())?;
-        record.invited_at = Some(mailbox);
+        record.invited_at = Some(frame::encode(address)?);
         self.state.put(&records::returns(group), *member.as_bytes(), &record)
     }
 
@@ -416,12 +432,12 @@ impl Client {
 /// Whom a request goes to, by how many there were before it: those who are next in turn, and those of the
 /// request before once more. Who saw the member being added takes its first request for one of before that, and
 /// the second one for what it is: the welcome was lost.
-fn helpers_of_round(helpers: &[LogId], round: u32) -> Vec<LogId> {
+fn helpers_of_round<T: Clone + PartialEq>(helpers: &[T], round: u32) -> Vec<T> {
     let first = usize::try_from(round).unwrap_or(0) * HELPERS;
     let mut chosen = Vec::new();
     for at in (first..first + HELPERS).chain(first.saturating_sub(HELPERS)..first) {
         let helper = helpers.get(at % helpers.len().max(1));
-        chosen.extend(helper.filter(|helper| !chosen.contains(*helper)).copied());
+        chosen.extend(helper.filter(|helper| !chosen.contains(*helper)).cloned());
     }
     chosen
 }

@@ -190,7 +190,7 @@ impl Client {
             let why = "there is no key package of that person";
             return self.claim_refused(operation, mailbox, why);
         };
-        if !self.is_offer_of(&group, &offer, member)? {
+        if !Self::is_offer_of(&offer, &mailbox, member)? {
             let why = "the directory has the key package of somebody else in that place";
             return self.claim_refused(operation, mailbox, why);
         }
@@ -238,19 +238,12 @@ impl Client {
         group.is_some_and(|it| it.standing != Standing::Removed && !it.seat.is_empty())
     }
 
-    /// Whether a key package is that of the member who was asked for, if one was.
-    fn is_offer_of(
-        &mut self,
-        group: &GroupId,
-        offer: &[u8],
-        member: Option<[u8; 32]>,
-    ) -> Result<bool, Fault> {
-        let Some(member) = member.filter(|_| self.has_stack(group)) else {
-            return Ok(true);
-        };
-        let bundle = seat::read_offer(offer)?.bundle;
-        let offered = seat::package_member(self.group_seat(group)?, bundle.as_slice());
-        Ok(offered.is_ok_and(|offered| *offered.as_bytes() == member))
+    /// Whether an offer says that it is of who reads the mailbox, and of the member who was asked for, if one was. That
+    /// it is, is verified before anybody is added.
+    fn is_offer_of(offer: &[u8], mailbox: &LogId, member: Option<[u8; 32]>) -> Result<bool, Fault> {
+        let address = seat::read_offer(offer)?.address;
+        let wanted = member.is_none_or(|member| member == address.body.member);
+        Ok(wanted && address.mailbox() == *mailbox)
     }
 
     fn is_expired(&mut self, group: &GroupId, offer: &[u8], now: Now) -> Result<bool, Fault> {

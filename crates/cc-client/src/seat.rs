@@ -11,7 +11,7 @@ use cc_manager::{
 use cc_mls_layer::{MlsLayer, key_package_signature_key};
 
 use crate::{
-    AccessToken, Fault, GroupId, Now,
+    AccessToken, Fault, GroupId, LogId, Now, Position,
     command::MAX_TITLE_LEN,
     frame::{self, KeyPackageOffer},
     introduction::Roster,
@@ -20,6 +20,15 @@ use crate::{
 
 /// What each layer did with a message.
 pub(crate) type Report = Vec<LayerReport>;
+
+/// Whether the address in an offer is of who made the key package: a directory puts no key of its own there.
+pub(crate) fn is_signed(seat: &CascadingCipherManager, offer: &KeyPackageOffer) -> bool {
+    let bundle = offer.bundle.as_slice();
+    match (package_member(seat, bundle), package_device_key(seat, bundle)) {
+        (Ok(member), Some(key)) => offer.address.is_of_device(&member, &key),
+        _ => false,
+    }
+}
 
 /// Somebody's key package, as it travels, if it is one of this version.
 pub(crate) fn read_offer(bytes: &[u8]) -> Result<KeyPackageOffer, Fault> {
@@ -60,6 +69,8 @@ pub(crate) struct Outcome {
     /// A change of this member's was staged, and is discarded.
     pub(crate) superseded: bool,
 }
+
+const UNSIGNED: &str = "the address with the key package is not of who made that";
 
 /// What became of the wish to change the group.
 pub(crate) enum Staged {
@@ -164,10 +175,11 @@ pub(crate) fn stage(
         Work::Add(offers) | Work::Admit { offers, .. } => {
             let mut bundles = Vec::new();
             for offer in offers {
-                let bundle = read_offer(offer)?.bundle;
-                match seat.inspect_key_package(bundle.as_slice()) {
+                let offer = read_offer(offer)?;
+                match seat.inspect_key_package(offer.bundle.as_slice()) {
                     Ok(view) if members.contains(&view.id) => {}
-                    Ok(_) => bundles.push(bundle.0),
+                    Ok(_) if is_signed(seat, &offer) => bundles.push(offer.bundle.0),
+                    Ok(_) => return Ok(Staged::Refused(UNSIGNED.to_owned())),
                     Err(error) => return refused(error),
                 }
             }
@@ -179,9 +191,9 @@ pub(crate) fn stage(
         Work::Readmit(offers) => {
             let mut bundles = Vec::new();
             for offer in offers {
-                let bundle = read_offer(offer)?.bundle;
-                if may_rejoin(seat, bundle.as_slice()) {
-                    bundles.push(bundle.0);
+                let offer = read_offer(offer)?;
+                if is_signed(seat, &offer) && may_rejoin(seat, offer.bundle.as_slice()) {
+                    bundles.push(offer.bundle.0);
                 }
             }
             if bundles.is_empty() {
@@ -349,25 +361,57 @@ pub(crate) fn next_access(
 /// Under which the key of what newcomers are told is exported, and with which that is sealed.
 const ROSTER_LABEL: &[u8] = b"cc-client/1 roster";
 
-/// Seals for all who are in the present epoch who the members are.
-pub(crate) fn seal_roster(
-    seat: &CascadingCipherManager,
-    group: &GroupId,
-    roster: &Roster,
-) -> Result<Vec<u8>, Fault> {
-    let key = roster_key(seat, group)?.ok_or(Fault::NotAMember(*group))?;
-    Ok(key.seal(ROSTER_LABEL, &frame::encode(roster)?)?)
+/// Where a welcome leads, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The log of the group.
+    pub(crate) log: GroupId,
+    /// Of the commit that added who is invited.
+    pub(crate) position: Position,
+    /// The mailbox of who invites.
+    pub(crate) inviter: LogId,
 }
 
-/// Opens what [`seal_roster`] gave in the same epoch; `None` for anything else.
+impl Place {
+    /// What the roster is bound to, beside the group.
+    fn binding(&self) -> Vec<u8> {
+        let (position, inviter) = (self.position.0.to_be_bytes(), self.inviter);
+        [ROSTER_LABEL, &position, inviter.as_bytes()].concat()
+    }
+}
+
+/// What a sealed roster was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OpenedRoster {
+    /// Made in this epoch for this place.
+    Genuine(Roster),
+    /// Made in this epoch for this place, and no roster of this version.
+    Malformed,
+    /// Of another epoch or place, or of nobody in the group.
+    Foreign,
+}
+
+/// Seals for all who are in the present epoch who the members are, and with it where the group is: who is not in the epoch
+/// makes none for another place.
+pub(crate) fn seal_roster(
+    seat: &CascadingCipherManager,
+    place: &Place,
+    roster: &Roster,
+) -> Result<Vec<u8>, Fault> {
+    let key = roster_key(seat, &place.log)?.ok_or(Fault::NotAMember(place.log))?;
+    Ok(key.seal(&place.binding(), &frame::encode(roster)?)?)
+}
+
+/// Opens what [`seal_roster`] gave in the same epoch.
 pub(crate) fn open_roster(
     seat: &CascadingCipherManager,
-    group: &GroupId,
+    place: &Place,
     sealed: &[u8],
-) -> Result<Option<Roster>, Fault> {
-    let Some(key) = roster_key(seat, group)? else { return Ok(None) };
-    let roster = key.open(ROSTER_LABEL, sealed).ok();
-    Ok(roster.and_then(|roster| frame::decode(&roster).ok()))
+) -> Result<OpenedRoster, Fault> {
+    let key = roster_key(seat, &place.log)?;
+    let opened = key.and_then(|key| key.open(&place.binding(), sealed).ok());
+    let Some(roster) = opened else { return Ok(OpenedRoster::Foreign) };
+    Ok(frame::decode(&roster).map_or(OpenedRoster::Malformed, OpenedRoster::Genuine))
 }
 
 fn roster_key(seat: &CascadingCipherManager, group: &GroupId) -> Result<Option<AesKey>, Fault> {

@@ -17,6 +17,7 @@ use crate::{
     arrival::Arrival,
     contact::{self, DeviceRecord, OwnPerson},
     identity::Identity,
+    mail::{MAIL_KEYS, MailKeys},
     operations::Operations,
     overlay::{SharedStore, lock},
     queue::Queues,
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) requests: BTreeMap<RequestId, RequestTarget>,
     /// Welcomes that wait for their logs, by their places in the mailbox.
     pub(crate) arrivals: BTreeMap<Position, Arrival>,
+    /// What opens mail.
+    pub(crate) mail_keys: MailKeys,
     /// Whose device this is.
     pub(crate) own: OwnPerson,
     /// Groups whose record is to be written.
@@ -120,6 +123,7 @@ impl State {
             Ok(())
         })?;
         let own = records::get(&*store, &root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
+        let mail_keys = records::get(&*store, &root, MAIL_KEYS)?.ok_or(StoreError::Missing)?;
         drop(store);
         let store = SharedStore::clone(shared);
         let (changed, added) = (BTreeSet::new(), Vec::new());
@@ -129,6 +133,7 @@ impl State {
             groups,
             requests,
             arrivals,
+            mail_keys,
             own,
             changed,
             changed_people: BTreeSet::new(),

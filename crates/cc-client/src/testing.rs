@@ -5,7 +5,7 @@ use cc_core::{Opaque, store::MemoryStore};
 use crate::{
     Client, Event, EventId, Fate, GroupId, Input, LogId, MemoryService, Now, PersonId, Profile,
     Recipe,
-    frame::{self, Frame, GroupItem},
+    frame::{self, Frame, GroupItem, Mail, MailItem},
     seat,
 };
 
@@ -72,6 +72,19 @@ pub(crate) fn client(name: &str) -> Client {
 
 pub(crate) fn id(client: &Client) -> PersonId {
     client.me().person.unwrap()
+}
+
+/// What an item of this client's mailbox says, to it alone.
+pub(crate) fn read_mail(client: &Client, item: &[u8]) -> Mail {
+    match frame::decode(item) {
+        Ok(MailItem::Sealed(sealed)) => client.open_mail(&sealed).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An item with this for this client's mailbox, as anybody can make it.
+pub(crate) fn mail_to(client: &Client, mail: &Mail) -> Vec<u8> {
+    crate::mail::seal(&client.mail_address().unwrap(), mail).unwrap().unwrap()
 }
 
 /// All events, which are acknowledged.

@@ -13,7 +13,7 @@ use crate::{
     Client, Fault, GroupId, Now, Position,
     contact::{self, OWN_PERSON, OwnPerson, PERSON_KEY},
     identity::Identity,
-    mail::first_message,
+    mail::{MAIL_KEYS, MailKeys, first_message},
     overlay::{Overlay, lock},
     records::{self, GroupRecord, RestoredGroup, Standing},
     seat,
@@ -54,6 +54,7 @@ type Copied = (Vec<u8>, Vec<u8>);
 #[derive(Serialize, Deserialize)]
 struct Exported {
     identity: Vec<u8>,
+    mail_keys: MailKeys,
     person: OwnPerson,
     person_key: Option<Vec<u8>>,
     packages_wanted: u32,
@@ -171,6 +172,7 @@ impl Client {
         let person_key = self.state.secret(PERSON_KEY)?;
         Ok(Exported {
             identity: self.identity.encode()?.expose().to_vec(),
+            mail_keys: self.state.mail_keys.clone(),
             person: self.state.own.clone(),
             person_key: person_key.map(|key| key.expose().to_vec()),
             packages_wanted: self.state.meta.packages_wanted,
@@ -199,6 +201,7 @@ impl Exported {
         meta.mailbox_cursor = self.mailbox_cursor;
         records::put(&mut batch, &root, records::META, &meta)?;
         batch.put(&root, records::IDENTITY, identity.encode()?);
+        records::put(&mut batch, &root, MAIL_KEYS, &self.mail_keys)?;
         // An offer to another person ends with the device that made it.
         let person = OwnPerson { linking: false, ..self.person.clone() };
         records::put(&mut batch, &root, OWN_PERSON, &person)?;

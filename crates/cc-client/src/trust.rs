@@ -141,8 +141,9 @@ impl Client {
             let certificate = device.certificate()?;
             let mut body = DeviceBody { serial, ..certificate.body.clone() };
             change(&mut body);
-            let renewed = DeviceRecord::new(&certificate.renew(key, body)?)?;
-            let device = DeviceRecord { revocation: device.revocation, ..renewed };
+            let renewed = DeviceRecord::new(&certificate.renew(key, body)?, None)?;
+            let DeviceRecord { address, revocation, .. } = device;
+            let device = DeviceRecord { address, revocation, ..renewed };
             self.state.put_device(member, &device)?;
         }
         Ok(())

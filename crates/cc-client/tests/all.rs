@@ -10,6 +10,7 @@ mod content;
 mod conversation;
 mod forwarding;
 mod hostile_network;
+mod mail;
 mod names;
 mod operations;
 mod order;

@@ -7,91 +7,15 @@ use crate::common;
 
 use cc_aes_layer::AesKey;
 use cc_client::{
-    Answer, Append, Body, Call, Client, Command, Content, DeliveryService, Event, Failure, Fault,
-    GroupId, Input, LogId, MemoryService, OperationId, Page, PersonId, Position, Profile, Publish,
-    Read, Recipe, Reply, Request, RequestId, Upload,
+    Body, Client, Command, Content, Event, Fault, GroupId, MemoryService, OperationId, PersonId,
+    Profile, Recipe, Upload,
 };
 use cc_manager::CascadingCipherManager;
-use common::{Disk, Person, group_of, settle};
-
-/// A service, and all that it was given and has answered.
-#[derive(Default)]
-struct Hoarder {
-    service: MemoryService,
-    seen: Vec<u8>,
-}
-
-impl Hoarder {
-    fn settle(&mut self, people: &mut [&mut Person]) {
-        for _ in 0..40 {
-            for person in &mut *people {
-                while let Some(request) = person.client.poll_request(person.now).unwrap() {
-                    let result = request.perform(self);
-                    let input = Input::Response { id: request.id, result };
-                    let ledger = person.client.handle(person.now, input).unwrap();
-                    person.fates.extend(ledger.fates);
-                }
-                person.take_events();
-            }
-            people.iter_mut().for_each(|person| person.pass(2_500));
-        }
-    }
-
-    fn answer(&mut self, id: RequestId, call: Call) -> Result<Reply, Failure> {
-        let request = Request { id, call };
-        self.seen.extend(request.to_bytes().unwrap());
-        let result = request.perform(&mut self.service);
-        self.seen.extend(Answer { id, result: result.clone() }.to_bytes().unwrap());
-        result
-    }
-
-    fn has_seen(&self, what: &[u8]) -> bool {
-        assert!(what.len() >= 8, "short enough to be there by chance");
-        contains(&self.seen, what)
-    }
-}
-
-impl DeliveryService for Hoarder {
-    fn append(&mut self, id: RequestId, append: &Append) -> Result<Position, Failure> {
-        match self.answer(id, Call::Append(append.clone()))? {
-            Reply::Appended(position) => Ok(position),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn read(&mut self, id: RequestId, read: &Read) -> Result<Page, Failure> {
-        match self.answer(id, Call::Read(read.clone()))? {
-            Reply::Page(page) => Ok(page),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn publish(&mut self, id: RequestId, publish: &Publish) -> Result<u32, Failure> {
-        match self.answer(id, Call::Publish(publish.clone()))? {
-            Reply::Published { remaining } => Ok(remaining),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn claim(&mut self, id: RequestId, mailbox: &LogId) -> Result<Option<Vec<u8>>, Failure> {
-        match self.answer(id, Call::Claim(*mailbox))? {
-            Reply::Claimed(package) => Ok(package),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn contains(bytes: &[u8], what: &[u8]) -> bool {
-    let (first, rest) = what.split_first().unwrap();
-    let mut at = 0;
-    while let Some(next) = bytes[at..].iter().position(|byte| byte == first) {
-        at += next + 1;
-        if bytes[at..].starts_with(rest) {
-            return true;
-        }
-    }
-    false
-}
+use common::{
+    Disk, Person, group_of,
+    hoarder::{Hoarder, contains},
+    settle,
+};
 
 fn submit(person: &mut Person, command: Command) {
     person.client.submit(OperationId::random().unwrap(), command).unwrap();

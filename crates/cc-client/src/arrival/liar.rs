@@ -7,34 +7,60 @@ use cc_core::{Opaque, store::MemoryStore};
 use crate::{
     Call, Client, Command, Event, Failure, Fate, GroupId, Input, LogId, OperationId, Position,
     Profile, Recipe,
-    frame::{self, Invitation, MailItem},
+    frame::{self, Invitation, Mail},
+    introduction::Roster,
     recipe::Role,
     records::{self, PackageRecord, Standing, Work},
-    seat::{self, Staged},
-    testing::{Stage, client, events},
+    seat::{self, Place, Staged},
+    testing::{Stage, client, events, mail_to, read_mail},
 };
 
+/// A welcome, and the stack of who makes it.
+struct Forged {
+    welcome: Vec<u8>,
+    seat: String,
+}
+
 /// A welcome to a group of the liar's own, which is called as the other one.
-fn forge(liar: &mut Client, offer: &[u8], stage: &Stage) -> Vec<u8> {
+fn forge(liar: &mut Client, offer: &[u8], stage: &Stage) -> Forged {
     let (now, offer) = (stage.now, offer.to_vec());
-    let welcome = liar.transact(|liar| {
-        let name = liar.new_seat(Role::Founder("Dev Team"))?;
-        let stack = liar.seat(&name)?;
+    let forged = liar.transact(|liar| {
+        let seat = liar.new_seat(Role::Founder("Dev Team"))?;
+        let stack = liar.seat(&seat)?;
         let Staged::Change { id, .. } = seat::stage(stack, &Work::Add(vec![offer]), now)? else {
             panic!("a change");
         };
-        Ok(seat::confirm(stack, id)?.1)
+        let welcome = seat::confirm(stack, id)?.1.unwrap();
+        Ok(Forged { welcome, seat })
     });
-    welcome.unwrap().unwrap()
+    forged.unwrap()
 }
 
-fn invite(stage: &Stage, to: LogId, bundle: &[u8], log: GroupId, at: Position, welcome: Vec<u8>) {
-    let package = frame::package_digest(bundle);
-    let (welcome, roster, inviter) =
-        (Opaque(welcome), Opaque(Vec::new()), LogId::from_bytes([9; 32]));
-    let invitation = Invitation { package, log, position: at, welcome, inviter, roster };
-    let item = frame::encode(&MailItem::Invitation(invitation)).unwrap();
-    stage.service.inject(&to, false, item);
+/// An invitation with this welcome to this place, as somebody in the welcome's epoch makes it.
+fn invitation(liar: &mut Client, bundle: &[u8], place: &Place, forged: &Forged) -> Invitation {
+    let roster = liar
+        .transact(|liar| seat::seal_roster(liar.seat(&forged.seat)?, place, &Roster::default()));
+    Invitation {
+        package: frame::package_digest(bundle),
+        log: place.log,
+        position: place.position,
+        welcome: Opaque(forged.welcome.clone()),
+        inviter: liar.mail_address().unwrap(),
+        roster: Opaque(roster.unwrap()),
+    }
+}
+
+fn invite(
+    stage: &Stage,
+    liar: &mut Client,
+    to: &Client,
+    bundle: &[u8],
+    (log, position): (GroupId, Position),
+    forged: &Forged,
+) {
+    let place = Place { log, position, inviter: liar.mailbox() };
+    let invitation = invitation(liar, bundle, &place, forged);
+    stage.service.inject(&to.mailbox(), false, mail_to(to, &Mail::Invitation(invitation)));
 }
 
 fn last_commit(stage: &Stage, group: &GroupId) -> Position {
@@ -132,16 +158,20 @@ fn who_was_asked_for_help_does_not_take_the_place() {
     let before = bob.group(&group).unwrap();
     // Mallory takes the key package out of the request in her mailbox.
     let items = stage.service.log(&mallory.mailbox());
-    let Ok(MailItem::Rejoin(request)) = frame::decode(&items.last().unwrap().bytes) else {
+    let Mail::Rejoin(request) = read_mail(&mallory, &items.last().unwrap().bytes) else {
         panic!("a request");
     };
     let offer = request.body.offer;
-    let welcome = forge(&mut mallory, &frame::encode(&offer).unwrap(), &stage);
+    let forged = forge(&mut mallory, &frame::encode(&offer).unwrap(), &stage);
+    let bundle = offer.bundle.as_slice();
     let at = last_commit(&stage, &group);
-    invite(&stage, bob.mailbox(), offer.bundle.as_slice(), group, at, welcome.clone());
-    invite(&stage, bob.mailbox(), offer.bundle.as_slice(), group, Position(9_999), welcome.clone());
-    let twice = (offer.bundle.as_slice(), Position(9_999));
-    invite(&stage, bob.mailbox(), twice.0, group, twice.1, welcome);
+    invite(&stage, &mut mallory, &bob, bundle, (group, at), &forged);
+    let place = Place { log: group, position: Position(9_999), inviter: mallory.mailbox() };
+    let invitation = Mail::Invitation(invitation(&mut mallory, bundle, &place, &forged));
+    for _ in 0..2 {
+        // Sealed twice, it is one.
+        stage.service.inject(&bob.mailbox(), false, mail_to(&bob, &invitation));
+    }
     let fates = wait(&mut stage, &mut [&mut bob]);
     let early = Fate::Early;
     // Positions are of the real log, or not even there; the second copy is known as one.
@@ -173,13 +203,13 @@ fn a_group_of_ones_own_takes_no_place_in_another() {
     let nowhere = GroupId::random().unwrap();
     for log in [group, other, nowhere] {
         let offer = bob.key_packages(unknown, 1).unwrap().remove(0);
-        let welcome = forge(&mut mallory, &offer, &stage);
+        let forged = forge(&mut mallory, &offer, &stage);
         let at = match stage.service.log(&log).len() {
             0 => Position(1),
             _ => last_commit(&stage, &log),
         };
         let before = bob.group(&group).unwrap();
-        invite(&stage, bob.mailbox(), &bundle_of(&offer), log, at, welcome);
+        invite(&stage, &mut mallory, &bob, &bundle_of(&offer), (log, at), &forged);
         let fates = wait(&mut stage, &mut [&mut bob]);
         let refused = [Fate::Forged, Fate::Misaddressed, Fate::Unconfirmed];
         assert!(fates.last().is_some_and(|fate| refused.contains(fate)), "{fates:?}");
@@ -199,9 +229,9 @@ fn a_group_of_ones_own_takes_no_place_in_another() {
     assert_eq!(bob.state.group(&group).unwrap().standing, Standing::Removed);
     events(&mut bob);
     let offer = bob.key_packages(now, 1).unwrap().remove(0);
-    let welcome = forge(&mut mallory, &offer, &stage);
+    let forged = forge(&mut mallory, &offer, &stage);
     let at = last_commit(&stage, &group);
-    invite(&stage, bob.mailbox(), &bundle_of(&offer), group, at, welcome);
+    invite(&stage, &mut mallory, &bob, &bundle_of(&offer), (group, at), &forged);
     let fates = wait(&mut stage, &mut [&mut bob]);
     assert_eq!(fates, [Fate::Early, Fate::Unconfirmed]);
     assert_eq!(bob.state.group(&group).unwrap().standing, Standing::Removed);
@@ -220,11 +250,13 @@ fn a_commit_is_where_the_inviter_says() {
     stage.settle(&mut [&mut alice]);
     // Alice's program says that it was later: Bob would not read what is before.
     let items = stage.service.log(&bob.mailbox());
-    let Ok(MailItem::Invitation(real)) = frame::decode(&items[0].bytes) else {
+    let Mail::Invitation(real) = read_mail(&bob, &items[0].bytes) else {
         panic!("an invitation");
     };
     let head = stage.service.log(&group).last().unwrap().position;
-    invite(&stage, bob.mailbox(), &bundle_of(&offer), group, head, real.welcome.0.clone());
+    let seat = alice.state.group(&group).unwrap().seat.clone();
+    let lie = Forged { welcome: real.welcome.0.clone(), seat };
+    invite(&stage, &mut alice, &bob, &bundle_of(&offer), (group, head), &lie);
     // The lie is read first.
     let items: Vec<_> = stage.service.log(&bob.mailbox()).into_iter().rev().zip(1..).collect();
     let items = items.into_iter().map(|(item, at)| crate::Item { position: Position(at), ..item });
@@ -282,9 +314,9 @@ fn welcomes_that_no_log_confirms_are_bounded() {
     let now = stage.now;
     let count = super::MAX_ARRIVALS + 8;
     for offer in bob.key_packages(now, count).unwrap() {
-        let welcome = forge(&mut mallory, &offer, &stage);
-        let log = GroupId::random().unwrap();
-        invite(&stage, bob.mailbox(), &bundle_of(&offer), log, Position(1), welcome);
+        let forged = forge(&mut mallory, &offer, &stage);
+        let place = (GroupId::random().unwrap(), Position(1));
+        invite(&stage, &mut mallory, &bob, &bundle_of(&offer), place, &forged);
     }
     let mut fates = stage.settle(&mut [&mut bob]);
     assert!(bob.state.arrivals.len() <= super::MAX_ARRIVALS);
@@ -372,14 +404,15 @@ fn who_has_lost_the_key_package_of_a_welcome_asks_for_another() {
     assert!(events(&mut bob).iter().any(|event| matches!(event, Event::Entered { .. })));
     // Somebody who makes up many such welcomes does not make him work without end.
     let bundle = bundle_of(&package);
-    let before = stage.service.log(&LogId::from_bytes([9; 32])).len();
+    let mut nobody = client("Nobody");
+    let seat = nobody.transact(|nobody| nobody.new_seat(Role::Founder(""))).unwrap();
+    let noise = Forged { welcome: vec![1; 100], seat };
     for _ in 0..30 {
-        let log = GroupId::random().unwrap();
-        invite(&stage, bob.mailbox(), &bundle, log, Position(1), vec![1; 100]);
+        let place = (GroupId::random().unwrap(), Position(1));
+        invite(&stage, &mut nobody, &bob, &bundle, place, &noise);
     }
     stage.settle(&mut [&mut bob]);
-    let asked = stage.service.log(&LogId::from_bytes([9; 32])).len() - before;
-    assert_eq!(asked, 8);
+    assert_eq!(stage.service.log(&nobody.mailbox()).len(), 8);
 }
 
 #[test]
@@ -387,20 +420,21 @@ fn a_welcome_at_an_address_that_is_no_log_of_its_group_is_refused() {
     let mut stage = Stage::new();
     let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
     let group = stage.group(&mut [&mut alice, &mut bob]);
-    let (own, inviter) = (bob.mailbox(), mallory.mailbox());
+    let own = bob.mailbox();
+    let addresses = [&mallory, &bob].map(|client| client.mail_address().unwrap());
+    let [of_mallory, of_bob] = addresses;
     let asked = alice.found("Another").unwrap();
-    let to = |log: LogId, inviter: LogId, bundle: &[u8], welcome: &[u8]| {
-        let (package, position) = (frame::package_digest(bundle), Position(1));
-        let (welcome, roster) = (Opaque(welcome.to_vec()), Opaque(Vec::new()));
-        let invitation = Invitation { package, log, position, welcome, inviter, roster };
-        frame::encode(&MailItem::Invitation(invitation)).unwrap()
-    };
     // His own mailbox, that of who invites, and a group to which he invites himself.
-    for (log, inviter) in [(own, inviter), (inviter, inviter), (asked, own)] {
+    for (log, inviter) in
+        [(own, &of_mallory), (of_mallory.mailbox(), &of_mallory), (asked, &of_bob)]
+    {
         let offer = bob.key_packages(stage.now, 1).unwrap().remove(0);
-        let welcome = forge(&mut mallory, &offer, &stage);
+        let forged = forge(&mut mallory, &offer, &stage);
         let before = (bob.state.meta.mailbox_cursor, bob.group(&group).unwrap());
-        stage.service.inject(&own, false, to(log, inviter, &bundle_of(&offer), &welcome));
+        let place = Place { log, position: Position(1), inviter: inviter.mailbox() };
+        let lie = invitation(&mut mallory, &bundle_of(&offer), &place, &forged);
+        let lie = Mail::Invitation(Invitation { inviter: inviter.clone(), ..lie });
+        stage.service.inject(&own, false, mail_to(&bob, &lie));
         let fates = wait(&mut stage, &mut [&mut bob]);
         assert_eq!(fates, [Fate::Misaddressed]);
         assert_eq!(bob.state.meta.mailbox_cursor, before.0.next(), "the mailbox goes on");
@@ -441,7 +475,7 @@ fn a_welcome_to_one_group_does_not_lead_into_the_log_of_another() {
     alice.invite(first, offer.clone()).unwrap();
     stage.settle(&mut [&mut alice]);
     let real = stage.service.log(&mailbox).pop().unwrap();
-    let Ok(MailItem::Invitation(real)) = frame::decode(&real.bytes) else { panic!("a welcome") };
+    let Mail::Invitation(real) = read_mail(&bob, &real.bytes) else { panic!("a welcome") };
     // A log that confirms it: a member of both can make the second know the token.
     let joined = {
         let digest = frame::package_digest(&bundle_of(&offer));
@@ -459,15 +493,11 @@ fn a_welcome_to_one_group_does_not_lead_into_the_log_of_another() {
         crate::Page { items, forgotten: Position::START, head }
     };
     let position = bob.state.meta.mailbox_cursor.next();
-    let invitation = Invitation {
-        package: frame::package_digest(&bundle),
-        log: second,
-        position: at,
-        welcome: Opaque(real.welcome.0.clone()),
-        inviter: alice.mailbox(),
-        roster: Opaque(Vec::new()),
-    };
-    let bytes = frame::encode(&MailItem::Invitation(invitation)).unwrap();
+    let seat = alice.state.group(&first).unwrap().seat.clone();
+    let lie = Forged { welcome: real.welcome.0.clone(), seat };
+    let place = Place { log: second, position: at, inviter: alice.mailbox() };
+    let lie = Mail::Invitation(invitation(&mut alice, &bundle, &place, &lie));
+    let bytes = mail_to(&bob, &lie);
     let item = crate::Item { position, commit: false, bytes };
     let input = Input::Page { log: mailbox, page: page_of(vec![item]) };
     let ledger = bob.handle(stage.now, input).unwrap();

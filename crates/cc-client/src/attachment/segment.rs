@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{AttachmentError, Keys, SEGMENT_LEN};
-use crate::{LogId, Position};
+use crate::{LogId, Position, padme::padme};
 
 /// The header of a stream under a key, and the tag of a chunk.
 const HEADER_LEN: usize = 66;
@@ -35,14 +35,6 @@ impl Layout {
         let left = self.padded.saturating_sub(before.saturating_mul(SEGMENT_LEN as u64));
         usize::try_from(left).unwrap_or(SEGMENT_LEN).min(SEGMENT_LEN)
     }
-}
-
-/// The Padmé length: the top bits are kept, the others rounded up.
-fn padme(length: u64) -> u64 {
-    let exponent = length.ilog2();
-    let kept = exponent.checked_ilog2().unwrap_or(0) + 1;
-    let mask = (1u64 << exponent.saturating_sub(kept)) - 1;
-    length.saturating_add(mask) & !mask
 }
 
 /// Bytes of a sealed segment of this many bytes.

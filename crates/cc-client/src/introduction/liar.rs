@@ -67,6 +67,7 @@ fn update(keys: PersonKeys, certificates: Vec<DeviceCertificate>) -> PeopleUpdat
         people: List(vec![keys]),
         certificates: List(certificates),
         revocations: List::default(),
+        addresses: List::default(),
     }
 }
 

@@ -9,13 +9,13 @@ use super::{
     requests,
 };
 use crate::{
-    Client, Fault, GroupId, JoinRequestId, LogId, OperationId, Person,
+    Client, Fault, GroupId, JoinRequestId, OperationId, Person,
     command::MAX_REQUESTS,
     device::DeviceCertificate,
-    frame::{self, MailItem},
+    frame::{self, Mail},
     introduction::PeopleUpdate,
     person::PersonKeys,
-    records::{self, Work},
+    records::Work,
 };
 
 /// Requests that were accepted of which it is known how who asked is told of them.
@@ -45,7 +45,7 @@ impl Client {
         if self.state.requests.len() >= MAX_REQUESTS {
             return Err(Fault::QueueFull);
         }
-        self.answer_asker(request, &record.answer_key, record.mailbox, JoinAnswer::Declined)?;
+        self.answer_asker(request, &record.answer_key, &record.address, JoinAnswer::Declined)?;
         self.close_request(request, &record)?;
         self.settle_done(id)
     }
@@ -60,11 +60,11 @@ impl Client {
         &mut self,
         request: &JoinRequestId,
         key: &AnswerKey,
-        mailbox: LogId,
+        address: &[u8],
         answer: JoinAnswer,
     ) -> Result<(), Fault> {
-        let item = frame::encode(&MailItem::JoinAnswer(key.answer(*request, answer)?))?;
-        self.state.add_request(&records::RequestRecord::Mail { mailbox, item }).map(drop)
+        let to = frame::decode(address).map_err(|_| damaged())?;
+        self.send_mail(&to, &Mail::JoinAnswer(key.answer(*request, answer)?)).map(drop)
     }
 
     /// A request has its answer, and another one of the same device under the same link is not looked at.
@@ -123,7 +123,7 @@ impl Client {
         self.state.delete(&admitted(), *request.as_bytes())?;
         self.state.delete(&answered(&record.link), record.member)?;
         match answer.filter(|_| !withdrawn) {
-            Some(answer) => self.answer_asker(request, &record.answer_key, record.mailbox, answer),
+            Some(answer) => self.answer_asker(request, &record.answer_key, &record.address, answer),
             None => Ok(()),
         }
     }

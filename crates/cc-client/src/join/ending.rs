@@ -59,8 +59,8 @@ impl Client {
             let request = request_id(id, member);
             let waiting = self.state.get::<RequestRecord>(&requests(), request.as_bytes())?;
             if let Some(waiting) = waiting {
-                let (key, mailbox) = (&waiting.answer_key, waiting.mailbox);
-                self.answer_asker(&request, key, mailbox, answer)?;
+                let (key, address) = (&waiting.answer_key, &waiting.address);
+                self.answer_asker(&request, key, address, answer)?;
                 self.state.delete(&requests(), *request.as_bytes())?;
                 link.open = link.open.saturating_sub(1);
             }

@@ -10,10 +10,10 @@ use super::{
 use crate::{
     Client, Command, Event, Fate, JoinLink,
     device::DeviceBody,
-    frame::{self, MailItem},
+    frame::{self, Mail, MailItem},
     person::{self, PersonKeys, new_key},
     seat,
-    testing::{Stage, client, events, id},
+    testing::{Stage, client, events, id, mail_to},
 };
 
 /// Alice, whose link Mallory has.
@@ -136,7 +136,7 @@ fn nobody_asks_for_another() {
     scene.refused(forged, Fate::Forged);
     // The welcome is to go to somebody else.
     let mut diverted = scene.body();
-    diverted.offer.mailbox = carol.mailbox();
+    diverted.offer.address = carol.mail_address().unwrap();
     scene.refused(diverted, Fate::Forged);
     assert!(scene.alice.join_links().unwrap()[0].open == 0);
 }
@@ -295,14 +295,14 @@ fn a_refusal_is_by_who_was_asked() {
     let request = scene.mallory.ask_to_join(scene.stage.now, &scene.link, "").unwrap();
     scene.stage.settle(&mut [&mut scene.mallory, &mut scene.alice]);
     let forged = request::AnswerKey::generate().unwrap().answer(request, Declined).unwrap();
-    let forged = frame::encode(&MailItem::JoinAnswer(forged)).unwrap();
+    let forged = mail_to(&scene.mallory, &Mail::JoinAnswer(forged));
     let (fates, _) = fates_of(&mut scene.stage, &mut scene.mallory, forged);
     assert_eq!(fates, [Fate::Forged]);
     assert_eq!(scene.mallory.join_asks().unwrap().len(), 1);
     // Of a request that there is not.
     let nothing = JoinRequestId::from_bytes([1; 32]);
     let nothing = request::AnswerKey::generate().unwrap().answer(nothing, Declined).unwrap();
-    let nothing = frame::encode(&MailItem::JoinAnswer(nothing)).unwrap();
+    let nothing = mail_to(&scene.mallory, &Mail::JoinAnswer(nothing));
     let (fates, told) = fates_of(&mut scene.stage, &mut scene.mallory, nothing);
     assert!(fates == [Fate::Malformed] && told.is_empty());
     // The real one, and a copy of it.

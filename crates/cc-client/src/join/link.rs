@@ -252,8 +252,8 @@ impl Client {
     fn end_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
         for (request, record) in self.open_requests()? {
             if record.link == *link {
-                let (key, mailbox) = (&record.answer_key, record.mailbox);
-                self.answer_asker(&request, key, mailbox, JoinAnswer::Declined)?;
+                let (key, address) = (&record.answer_key, &record.address);
+                self.answer_asker(&request, key, address, JoinAnswer::Declined)?;
                 self.state.delete(&requests(), *request.as_bytes())?;
             }
         }

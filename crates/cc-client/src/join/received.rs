@@ -95,7 +95,8 @@ impl Client {
             && certificate.is_of_device(&key)
             && body.keys.verify()
             && certificate.is_of_person(&body.keys)
-            && certificate.body.mailbox == body.offer.mailbox
+            && certificate.body.mailbox == body.offer.address.mailbox()
+            && body.offer.address.is_of_device(&member, &key)
             && body.to == self.state.mailbox
             && person::signed(&key, JOIN, &body, &signature);
         let known = self.state.device(member.as_bytes())?;
@@ -131,6 +132,7 @@ impl Client {
             people: List(vec![body.keys]),
             certificates: List(vec![body.certificate]),
             revocations: List::default(),
+            addresses: List(vec![body.offer.address.clone()]),
         };
         let message = String::from_utf8(body.message.0).unwrap_or_default();
         let request = RequestRecord {
@@ -139,7 +141,7 @@ impl Client {
             member,
             received: now.wall,
             answer_key: body.answer_key,
-            mailbox: body.offer.mailbox,
+            address: frame::encode(&body.offer.address)?,
             offer: frame::encode(&body.offer)?,
             people: frame::encode(&people)?,
             message: message.clone(),

@@ -3,12 +3,7 @@
 use core::fmt;
 
 use cc_aes_layer::AesKey;
-use cc_core::{Opaque, Secret, SecretBytes, key_use, random, with_clean_stack};
-use cc_primitives::hpke::HpkePrimitives;
-use hpke_rs::{
-    Hpke, HpkeError, HpkePrivateKey, HpkePublicKey, Mode,
-    hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
-};
+use cc_core::{Opaque, Secret, SecretBytes, random};
 use serde::{Deserialize, Serialize};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 use zeroize::Zeroize as _;
@@ -18,13 +13,12 @@ use crate::{
     Fault, JoinLinkId, JoinRequestId, LogId,
     device::DeviceCertificate,
     frame::{self, KeyPackageOffer},
+    hpke::{self, Context, Kem, Psk},
     person::PersonKeys,
 };
 
 /// Bytes of an item with a request at the most.
 pub(super) const MAX_REQUEST_LEN: usize = 64 << 10;
-/// Room on the stack that HPKE uses.
-const STACK: usize = 32 << 10;
 const INFO: &[u8] = b"cc-client/1 join";
 const ANSWERED: &[u8] = b"cc-client/1 join answered";
 const WITHDRAWN: &[u8] = b"cc-client/1 join withdrawn";
@@ -133,16 +127,16 @@ impl AnswerKey {
         plain: &[u8],
     ) -> Result<SealedReply, Fault> {
         let key = self.key().ok_or(Fault::JoinLink)?;
-        let sealed = Opaque(key.seal(&context(label, &request), plain)?);
+        let sealed = Opaque(key.seal(&reply_context(label, &request), plain)?);
         Ok(SealedReply { request, sealed })
     }
 
     fn open(&self, label: &[u8], reply: &SealedReply) -> Option<Vec<u8>> {
-        self.key()?.open(&context(label, &reply.request), &reply.sealed.0).ok()
+        self.key()?.open(&reply_context(label, &reply.request), &reply.sealed.0).ok()
     }
 }
 
-fn context(label: &[u8], request: &JoinRequestId) -> Vec<u8> {
+fn reply_context(label: &[u8], request: &JoinRequestId) -> Vec<u8> {
     [label, request.as_bytes()].concat()
 }
 
@@ -160,27 +154,17 @@ impl fmt::Debug for AnswerKey {
 
 /// New keys for a link.
 pub(super) fn new_keys() -> Result<LinkKeys, Fault> {
-    let failed = || Fault::Random(cc_core::RandomError);
-    // RFC 9180 section 7.1.3. The id of the link comes of it, so tests whose seed decides everything decide it too.
-    let seed = Secret::<32>::random()?;
-    let pair = hpke()?.derive_key_pair(seed.expose()).map_err(|_| failed())?;
-    let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).map_err(|_| failed());
+    let (private, public) = hpke::generate(Kem::X25519)?;
     Ok(LinkKeys {
-        public: array(pair.public_key().as_slice())?,
-        private: array(pair.private_key().as_slice())?,
+        public: public.try_into().map_err(|_| Fault::Random(cc_core::RandomError))?,
+        private: *private.expose(),
         secret: random::array()?,
     })
 }
 
-fn hpke() -> Result<Hpke<HpkePrimitives>, Fault> {
-    // The library does not tell that the system's generator failed.
-    let _: [u8; 32] = random::array()?;
-    Ok(Hpke::new(
-        Mode::Psk,
-        KemAlgorithm::DhKem25519,
-        KdfAlgorithm::HkdfSha256,
-        AeadAlgorithm::Aes256Gcm,
-    ))
+fn context<'a>(aad: &'a [u8], link: &'a JoinLinkId, secret: &'a [u8; 32]) -> Context<'a> {
+    let psk = Some(Psk { secret, id: link.as_bytes() });
+    Context { kem: Kem::X25519, info: INFO, aad, psk }
 }
 
 /// What a request is bound to: the link, and whose it is.
@@ -191,32 +175,19 @@ fn binding(link: &JoinLinkId, mailbox: &LogId) -> Vec<u8> {
 pub(super) fn seal(link: &JoinLink, request: &JoinRequest) -> Result<SealedJoin, Fault> {
     let id = link.id();
     let plain = SecretBytes::new(frame::encode(request)?);
-    let (mut hpke, key) = (hpke()?, HpkePublicKey::new(link.key().to_vec()));
     let aad = binding(&id, &link.mailbox());
-    let secret = link.secret().expose();
-    let sealed = with_clean_stack::<STACK, _>(|| {
-        hpke.seal(&key, INFO, &aad, plain.expose(), Some(secret), Some(id.as_bytes()), None)
-    });
-    let (encapsulated, ciphertext) = sealed.map_err(|error| match error {
-        HpkeError::InsufficientRandomness => Fault::Random(cc_core::RandomError),
-        _ => Fault::JoinLink,
-    })?;
-    // The library does not show the key and nonce: both come of a private key that was drawn for this.
-    key_use::record("join hpke", &encapsulated, link.key());
-    let (encapsulated, ciphertext) = (Opaque(encapsulated), Opaque(ciphertext));
+    let context = context(&aad, &id, link.secret().expose());
+    let sealed = hpke::seal(&context, link.key(), plain.expose())?.ok_or(Fault::JoinLink)?;
+    let hpke::Sealed { encapsulated, ciphertext } = sealed;
     Ok(SealedJoin { link: id, encapsulated, ciphertext })
 }
 
 /// What was sealed for this link of the owner of `mailbox`; `None` for anything else.
 pub(super) fn open(keys: &LinkKeys, mailbox: &LogId, sealed: &SealedJoin) -> Option<JoinRequest> {
     let SealedJoin { link, encapsulated, ciphertext } = sealed;
-    let private = HpkePrivateKey::new(keys.private.to_vec());
-    let (hpke, aad) = (hpke().ok()?, binding(link, mailbox));
-    let (secret, id) = (Some(&keys.secret[..]), Some(&link.as_bytes()[..]));
-    let plain = with_clean_stack::<STACK, _>(|| {
-        let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
-        hpke.open(encapsulated, &private, INFO, &aad, ciphertext, secret, id, None)
-    });
-    let plain = SecretBytes::new(plain.ok()?);
+    let aad = binding(link, mailbox);
+    let context = context(&aad, link, &keys.secret);
+    let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
+    let plain = hpke::open(&context, &keys.private, encapsulated, ciphertext)?;
     frame::decode(plain.expose()).ok()
 }

@@ -6,12 +6,12 @@ use super::REJOIN;
 use crate::{
     Call, Client, Command, Event, Failure, Fate, Fault, GroupId, Input, LogId, Now, OperationId,
     Position, Reply, Verdict,
-    frame::{self, Frame, Invitation, KeyPackageOffer, MailItem, RejoinBody, RejoinRequest},
+    frame::{self, Frame, Invitation, KeyPackageOffer, Mail, RejoinBody, RejoinRequest},
     person,
     recipe::Role,
     records::{self, Asked, PackageRecord, Standing},
     seat,
-    testing::{Stage, client, events},
+    testing::{Stage, client, events, mail_to},
 };
 
 fn request(of: &Client, to: &Client, group: GroupId, bundle: Vec<u8>, time: u64) -> RejoinBody {
@@ -22,7 +22,7 @@ fn request(of: &Client, to: &Client, group: GroupId, bundle: Vec<u8>, time: u64)
         epoch: 1,
         joined_at: Position(1),
         time,
-        offer: KeyPackageOffer { mailbox: of.mailbox(), bundle: Opaque(bundle) },
+        offer: KeyPackageOffer { address: of.mail_address().unwrap(), bundle: Opaque(bundle) },
     }
 }
 
@@ -35,7 +35,7 @@ fn fresh_bundle(of: &mut Client, now: Now) -> Result<(Vec<u8>, String), Fault> {
 
 /// What `reader` makes of a request in its mailbox.
 fn mail(stage: &mut Stage, request: RejoinRequest, reader: &mut Client) -> Vec<Fate> {
-    let item = frame::encode(&MailItem::Rejoin(request)).unwrap();
+    let item = mail_to(reader, &Mail::Rejoin(request));
     stage.service.inject(&reader.mailbox(), false, item);
     let mailbox = reader.mailbox();
     let fates = stage.settle(&mut [reader]);
@@ -78,9 +78,9 @@ fn a_request_counts_once_and_for_whom_it_was_made() {
     };
     let epoch = alice.group(&group).unwrap().epoch.unwrap();
     let first = make(&mut bob, &alice, stage.now, 1_000);
-    let again = frame::encode(&MailItem::Rejoin(first)).unwrap();
+    let again = frame::encode(&Mail::Rejoin(first)).unwrap();
     let copy = || match frame::decode(&again).unwrap() {
-        MailItem::Rejoin(request) => request,
+        Mail::Rejoin(request) => request,
         _ => panic!("a request"),
     };
     // In another member's mailbox it is noise, with another time a forgery.
@@ -177,10 +177,10 @@ fn a_welcome_for_a_request_that_is_over_does_no_harm() {
         log: group,
         position: Position(u64::MAX - 1),
         welcome: Opaque(vec![1; 100]),
-        inviter: alice.mailbox(),
+        inviter: alice.mail_address().unwrap(),
         roster: Opaque(Vec::new()),
     };
-    let item = frame::encode(&MailItem::Invitation(invitation)).unwrap();
+    let item = mail_to(&bob, &Mail::Invitation(invitation));
     stage.service.inject(&bob.mailbox(), false, item);
     let fates = stage.settle(&mut [&mut bob]);
     assert_eq!(fates, [(0, bob.mailbox(), Fate::OrphanWelcome)]);
@@ -261,7 +261,7 @@ fn who_asks_for_ever_fills_no_queue() {
     for time in 1..=50 {
         let body = request(&mallory, &alice, group, bundle.clone(), time);
         let signature = person::sign(&key, REJOIN, &body).unwrap();
-        let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature })).unwrap();
+        let item = mail_to(&alice, &Mail::Rejoin(RejoinRequest { body, signature }));
         stage.service.inject(&mailbox, false, item);
     }
     let items = stage.service.log(&mailbox);

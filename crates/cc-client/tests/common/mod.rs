@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod hoarder;
+
 use std::sync::{Arc, Mutex};
 
 use cc_client::{

@@ -1,0 +1,197 @@
+//! Where a device gets its mail, and the keys that this is sealed to.
+//!
+//! The key is the device's own, signed by its device key, and a new one takes its place in time. It is not of one key package:
+//! who lost its store, and was restored, still reads who invited it, and asks there.
+
+use core::fmt;
+
+use cc_core::{MemberId, Opaque, Secret, store::StoreError};
+use serde::{Deserialize, Serialize};
+use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+use zeroize::Zeroize as _;
+
+use crate::{
+    Client, Fault, LogId, Now, Recipe,
+    contact::DeviceRecord,
+    frame,
+    hpke::{self, Kem},
+    identity::Identity,
+    person::{sign, signed},
+    recipe::LayerKind,
+    records,
+    state::State,
+};
+
+/// What a device signs its address under.
+const ADDRESS: &str = "mail address";
+/// Under which the keys are in the store.
+pub(crate) const MAIL_KEYS: &[u8] = b"mail keys";
+/// Milliseconds for which mail is sealed to one key: 28 days.
+pub(crate) const ROTATION: u64 = 28 * 24 * 3_600_000;
+/// Keys that are kept: one opens mail for 84 days after another has taken its place, as long as a key package lives. By their
+/// number and not by the clock, for who forgets one that is in use loses invitations.
+const KEPT: usize = 4;
+
+/// Where a device gets its mail, and what that is sealed to.
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct MailAddress {
+    pub(crate) body: AddressBody,
+    /// Ed25519 by the device key, over a label and the body.
+    pub(crate) signature: [u8; 64],
+}
+
+/// What the device signs.
+#[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct AddressBody {
+    pub(crate) member: [u8; 32],
+    pub(crate) mailbox: LogId,
+    /// The newest counts: milliseconds since 1970 by the device's clock, or one more than the one before.
+    pub(crate) serial: u64,
+    /// As in the registry of HPKE.
+    pub(crate) kem: u16,
+    pub(crate) key: Opaque,
+}
+
+impl AddressBody {
+    pub(crate) fn sign(
+        self,
+        device: &cc_primitives::ed25519::SigningKey,
+    ) -> Result<MailAddress, Fault> {
+        let signature = sign(device, ADDRESS, &self)?;
+        Ok(MailAddress { body: self, signature })
+    }
+}
+
+impl MailAddress {
+    pub(crate) const fn mailbox(&self) -> LogId {
+        self.body.mailbox
+    }
+
+    /// Whether the member with this device key says so, and has a key to which this version can seal.
+    pub(crate) fn is_of_device(&self, member: &MemberId, device_key: &[u8; 32]) -> bool {
+        let AddressBody { member: own, key, .. } = &self.body;
+        own == member.as_bytes()
+            && self.kem().is_some_and(|kem| key.0.len() == kem.public_len())
+            && signed(device_key, ADDRESS, &self.body, &self.signature)
+    }
+
+    pub(crate) fn kem(&self) -> Option<Kem> {
+        Kem::of_id(self.body.kem)
+    }
+}
+
+/// A key that opens mail, and the address that has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MailKey {
+    /// The [`MailAddress`], as it travels.
+    address: Vec<u8>,
+    pub(super) kem: u16,
+    pub(super) public: Vec<u8>,
+    pub(super) private: [u8; 32],
+}
+
+/// The keys that open mail, the newest last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MailKeys {
+    pub(super) keys: Vec<MailKey>,
+    /// Since when the newest one is there, in milliseconds since 1970, once a clock was seen.
+    since: Option<u64>,
+}
+
+impl Drop for MailKey {
+    fn drop(&mut self) {
+        self.private.zeroize();
+    }
+}
+
+impl fmt::Debug for MailKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MailKey(..)")
+    }
+}
+
+impl MailKeys {
+    /// The first one of a device.
+    pub(crate) fn create(identity: &Identity) -> Result<Self, Fault> {
+        Ok(Self { keys: vec![MailKey::generate(identity, 0)?], since: None })
+    }
+
+    /// The address that others are told.
+    pub(crate) fn address(&self) -> Result<MailAddress, Fault> {
+        let newest = self.keys.last().ok_or_else(damaged)?;
+        frame::decode(&newest.address).map_err(|_| damaged())
+    }
+}
+
+impl MailKey {
+    fn generate(identity: &Identity, serial: u64) -> Result<Self, Fault> {
+        let kem = identity.recipe.mail_kem();
+        let (private, public) = hpke::generate(kem)?;
+        let body = AddressBody {
+            member: *identity.id.as_bytes(),
+            mailbox: identity.mailbox.address(),
+            serial,
+            kem: kem.id(),
+            key: Opaque(public.clone()),
+        };
+        let address = frame::encode(&body.sign(&identity.device_key()?)?)?;
+        let private = *Secret::expose(&private);
+        Ok(Self { address, kem: kem.id(), public, private })
+    }
+}
+
+impl Recipe {
+    /// What mail is sealed with: what a recipe promises against a quantum computer, it promises of who is in a group as well.
+    pub(crate) fn mail_kem(&self) -> Kem {
+        if self.has(LayerKind::MlKem768) { Kem::XWing } else { Kem::X25519 }
+    }
+}
+
+impl State {
+    fn put_mail_keys(&mut self, keys: MailKeys) -> Result<(), Fault> {
+        self.put(&records::root(), MAIL_KEYS, &keys)?;
+        self.mail_keys = keys;
+        Ok(())
+    }
+}
+
+impl Client {
+    /// The address that others are told.
+    pub(crate) fn mail_address(&self) -> Result<MailAddress, Fault> {
+        self.state.mail_keys.address()
+    }
+
+    /// Takes another key for mail where the one that there is has served its time, tells the groups, and forgets keys of long
+    /// ago.
+    pub(crate) fn renew_mail_key_if_due(&mut self, now: Now) -> Result<(), Fault> {
+        let mut keys = self.state.mail_keys.clone();
+        let Some(since) = keys.since else {
+            keys.since = Some(now.wall);
+            return self.state.put_mail_keys(keys);
+        };
+        if now.wall < since {
+            // The clock was ahead.
+            keys.since = Some(now.wall);
+            return self.state.put_mail_keys(keys);
+        }
+        if now.wall - since < ROTATION {
+            return Ok(());
+        }
+        let serial = keys.address()?.body.serial.saturating_add(1).max(now.wall);
+        keys.keys.push(MailKey::generate(&self.identity, serial)?);
+        let surplus = keys.keys.len().saturating_sub(KEPT);
+        keys.keys.drain(..surplus);
+        keys.since = Some(now.wall);
+        self.state.put_mail_keys(keys)?;
+        let (member, address) = (self.identity.id, self.mail_address()?);
+        if let Some(device) = self.state.device(member.as_bytes())? {
+            let device = DeviceRecord { address: Some(frame::encode(&address)?), ..device };
+            self.state.put_device(member.as_bytes(), &device)?;
+        }
+        self.introduce_everywhere()
+    }
+}
+
+fn damaged() -> Fault {
+    StoreError::corrupt("the keys for mail are malformed").into()
+}

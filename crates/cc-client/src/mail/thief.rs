@@ -1,0 +1,109 @@
+//! What a thief of a device, who has recorded its mailbox, reads of its mail.
+
+use super::address::ROTATION;
+use crate::{
+    Client, GroupId, LogId,
+    frame::{self, MailItem},
+    testing::{Stage, client},
+};
+
+/// Time passes, and everybody looks at its key for mail.
+fn wait(stage: &mut Stage, people: &mut [&mut Client], milliseconds: u64) {
+    stage.now.wall += milliseconds;
+    stage.now.mono += milliseconds;
+    stage.settle(people);
+}
+
+/// Alice invites Bob to another group; gives it, and the item that told him.
+fn invite(stage: &mut Stage, alice: &mut Client, bob: &mut Client) -> (GroupId, Vec<u8>) {
+    let group = alice.found("Another").unwrap();
+    let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [alice]);
+    let item = stage.service.log(&bob.mailbox()).pop().unwrap().bytes;
+    stage.settle(&mut [bob, alice]);
+    assert!(bob.group(&group).unwrap().in_step);
+    (group, item)
+}
+
+fn opens(thief: &super::MailKeys, mailbox: &LogId, item: &[u8]) -> bool {
+    let Ok(MailItem::Sealed(sealed)) = frame::decode(item) else { panic!("sealed") };
+    super::sealed::open(&thief.keys, mailbox, &sealed).is_ok()
+}
+
+#[test]
+fn a_thief_reads_the_mail_of_sixteen_weeks_and_after_the_next_key_none() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let mailbox = bob.mailbox();
+    stage.group(&mut [&mut alice, &mut bob]);
+    let mut items = vec![invite(&mut stage, &mut alice, &mut bob).1];
+    for _ in 0..6 {
+        wait(&mut stage, &mut [&mut bob, &mut alice], ROTATION);
+        items.push(invite(&mut stage, &mut alice, &mut bob).1);
+    }
+    // The store is stolen now.
+    let thief = bob.state.mail_keys.clone();
+    let read: Vec<bool> = items.iter().map(|item| opens(&thief, &mailbox, item)).collect();
+    assert_eq!(read, [false, false, false, true, true, true, true]);
+    let (_, soon) = invite(&mut stage, &mut alice, &mut bob);
+    assert!(opens(&thief, &mailbox, &soon), "until there is another key");
+    wait(&mut stage, &mut [&mut bob, &mut alice], ROTATION);
+    let (_, later) = invite(&mut stage, &mut alice, &mut bob);
+    assert!(!opens(&thief, &mailbox, &later));
+}
+
+#[test]
+fn members_learn_the_next_key_and_what_was_made_before_it_still_counts() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    let before = bob.mail_address().unwrap();
+    wait(&mut stage, &mut [&mut bob, &mut alice], ROTATION);
+    let after = bob.mail_address().unwrap();
+    assert!(before.body.serial < after.body.serial && before.body.key != after.body.key);
+    let known = alice.state.device(bob.identity.id.as_bytes()).unwrap().unwrap();
+    assert_eq!(known.address().unwrap(), Some(after.clone()));
+    // By a key package of before.
+    let other = alice.found("Another").unwrap();
+    alice.invite(other, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert!(bob.group(&other).unwrap().in_step);
+    // Alice falls out of step, and asks Bob by the key that he has now.
+    let suspect = |client: &mut Client| {
+        client.state.group_mut(&group)?.suspect = true;
+        Ok(())
+    };
+    alice.transact(suspect).unwrap();
+    let mail = stage.service.log(&bob.mailbox()).len();
+    for _ in 0..4 {
+        stage.settle(&mut [&mut alice, &mut bob]);
+    }
+    let request = &stage.service.log(&bob.mailbox())[mail];
+    let mut newest = bob.state.mail_keys.clone();
+    newest.keys.drain(..newest.keys.len() - 1);
+    assert!(opens(&newest, &bob.mailbox(), &request.bytes));
+    assert!(alice.group(&group).unwrap().in_step);
+}
+
+#[test]
+fn a_clock_that_goes_back_and_forth_takes_no_key_away_that_is_in_use() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    stage.group(&mut [&mut alice, &mut bob]);
+    let package = bob.key_packages(stage.now, 1).unwrap().remove(0);
+    let year = 365 * 24 * 3_600_000;
+    for _ in 0..2 {
+        let before = stage.now.wall;
+        wait(&mut stage, &mut [&mut bob], year);
+        stage.now.wall = before;
+        stage.now.mono += 24 * 3_600_000;
+        stage.settle(&mut [&mut bob]);
+    }
+    assert_eq!(bob.state.mail_keys.keys.len(), 3);
+    let other = alice.found("Another").unwrap();
+    alice.invite(other, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert!(bob.group(&other).unwrap().in_step);
+}
