@@ -220,7 +220,7 @@ impl Client {
     }
 
     /// The log confirms a welcome: its stack takes the place in the group, if the place is free, or if this
-    /// member asked for it.
+    /// member is out of step or asked for it.
     fn arrive(&mut self, at: Position, arrival: &Arrival, now: Now) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &arrival.package)?;
@@ -239,7 +239,7 @@ impl Client {
                 }
                 self.return_to(arrival, now)?;
             }
-            (None, Some(record)) if !record.is_over() => {
+            (None, Some(record)) if record.standing == Standing::Member => {
                 // Of who was removed and invited again, and has not read the removal yet.
                 let later = position > record.cursor;
                 return Ok(if later { Fate::Early } else { Fate::Duplicate });
@@ -249,6 +249,13 @@ impl Client {
                 if record.standing == Standing::Removed && position < record.cursor =>
             {
                 return Ok(Fate::Duplicate);
+            }
+            // Of who is out of step, and was removed and invited again.
+            (None, Some(record)) if record.standing.is_away() => {
+                if position <= record.joined_at {
+                    return Ok(Fate::Duplicate);
+                }
+                self.return_to(arrival, now)?;
             }
             // By an invitation, or asked for because one could not be opened.
             (_, None) | (None, Some(_)) => {
@@ -336,6 +343,7 @@ impl Client {
         }
         self.timers.suspects.remove(&group);
         self.state.delete(&records::restored(), *group.as_bytes())?;
+        self.forget_offers(&group)?;
         self.state.emit(&EventRecord::Repaired { group, from, to: position })?;
         self.introduce(&group)
     }

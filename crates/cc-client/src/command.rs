@@ -412,6 +412,8 @@ impl GroupRecord {
             suspect: false,
             rejoins: 0,
             asked: 0,
+            asking: Vec::new(),
+            looked: 0,
         }
     }
 }

@@ -157,6 +157,14 @@ pub enum Event {
         /// Which.
         group: GroupId,
     },
+    /// Nobody has added this member anew for about two hours, however often it asked: those that it knows may all
+    /// have left, or it may have been removed. It goes on asking, ever more rarely, and comes back if somebody
+    /// who is in the group hears of it. Whoever is in the group can bring it back at once: remove it, if it is
+    /// still seen there, and invite it again.
+    Stranded {
+        /// Which.
+        group: GroupId,
+    },
     /// This member is back. What was sent in between is not to be read.
     Repaired {
         /// Which.
@@ -407,6 +415,7 @@ impl EventRecord {
             Self::Missed { log, from, to } => Event::Missed { log, missed: from..to },
             Self::RolledBack { log, from, to } => Event::RolledBack { log, from, to },
             Self::Diverged { group } => Event::Diverged { group },
+            Self::Stranded { group } => Event::Stranded { group },
             Self::Repaired { group, from, to } => Event::Repaired { group, missed: from..to },
             Self::Untrusted { operation, person } => settled(operation, Verdict::Untrusted(person)),
             Self::Linked { person, name } => Event::Linked { person, name },

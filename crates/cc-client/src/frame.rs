@@ -13,6 +13,7 @@ use crate::{
     introduction::PeopleUpdate,
     join::{SealedJoin, SealedReply},
     mail::{MailAddress, SealedMail},
+    rejoin::offer::RejoinOffer,
 };
 
 /// The version of everything in this file, the first byte of each.
@@ -58,6 +59,9 @@ pub(crate) enum Mail {
     /// What becomes of a request to join, sealed under a key that was in it.
     #[tls_codec(discriminant = 4)]
     JoinAnswer(SealedReply),
+    /// A member offers to add another one anew, of which nothing is heard.
+    #[tls_codec(discriminant = 5)]
+    RejoinOffer(RejoinOffer),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

@@ -219,6 +219,9 @@ impl Client {
         self.note_additions(group, &outcome.added, position)?;
         self.end_requests_to(group, &outcome.added)?;
         self.end_admitted_of(group, &outcome.removed)?;
+        if let Some(committer) = &outcome.committer {
+            self.note_sign_of_life(group, committer)?;
+        }
         let me = *self.identity.id.as_bytes();
         let readmitted = outcome.added.contains(&me);
         for person in outcome.removed {

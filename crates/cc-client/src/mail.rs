@@ -8,7 +8,6 @@ use crate::{
     Client, Fate, Fault, GroupId, Item, Ledger, Now, Position,
     frame::{self, FrameError, Invitation, Mail, MailItem},
     records::{self, GroupRecord, PackageRecord, Standing},
-    rejoin::MAX_REJOINS,
 };
 
 pub(crate) use address::{MAIL_KEYS, MailAddress, MailKeys};
@@ -40,12 +39,13 @@ impl Client {
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
             Ok(Mail::Invitation(invitation)) => self.invited(item, &invitation, now, ledger),
             Ok(Mail::Rejoin(request)) => self.rejoin_request(request, now),
+            Ok(Mail::RejoinOffer(offer)) => self.rejoin_offered(offer, now),
             Ok(Mail::Link(sealed)) => self.linked(sealed.as_slice()),
             Ok(Mail::JoinAnswer(reply)) => self.join_answered(&reply),
         }
     }
 
-    /// Keeps an invitation until this member has read that it was removed.
+    /// Keeps an invitation until this member has read that it was removed, or notices that it is out of step.
     fn hold_invitation(&mut self, group: &GroupId, item: &Item) -> Result<Fate, Fault> {
         let scope = records::invitations(group);
         if self.state.list::<Vec<u8>>(&scope, MAX_INVITATIONS)?.len() >= MAX_INVITATIONS {
@@ -55,7 +55,22 @@ impl Client {
         Ok(Fate::Early)
     }
 
-    /// Opens the invitations that were kept for a group that this member is no longer in.
+    /// Opens the invitations that were kept for groups that this member is out of step with: it does not get to
+    /// read that it was removed.
+    pub(crate) fn retry_invitations_of_lost(
+        &mut self,
+        now: Now,
+        ledger: &mut Ledger,
+    ) -> Result<(), Fault> {
+        let groups = self.state.groups.iter();
+        let lost = groups.filter(|(_, group)| group.standing.is_away()).map(|(id, _)| *id);
+        for group in lost.collect::<Vec<_>>() {
+            self.retry_invitations(&group, now, ledger)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the invitations that were kept for a group that this member is no longer in, or out of step with.
     pub(crate) fn retry_invitations(
         &mut self,
         group: &GroupId,
@@ -64,7 +79,7 @@ impl Client {
     ) -> Result<(), Fault> {
         let scope = records::invitations(group);
         for (key, bytes) in self.state.list::<Vec<u8>>(&scope, MAX_INVITATIONS)? {
-            if !self.state.group(group)?.is_over() {
+            if self.state.group(group)?.standing == Standing::Member {
                 break;
             }
             self.state.delete(&scope, key.clone())?;
@@ -112,7 +127,8 @@ impl Client {
         if position == Position::START {
             return Ok(Fate::Forged);
         }
-        if let Some(group) = known.filter(|group| package.asked.is_none() && !group.is_over()) {
+        let is_in = |group: &&GroupRecord| group.standing == Standing::Member;
+        if let Some(group) = known.filter(is_in).filter(|_| package.asked.is_none()) {
             // Of who was removed and invited again, and has not read the removal yet.
             let later = position > group.cursor;
             return if later { self.hold_invitation(&log, item) } else { Ok(Fate::Forged) };
@@ -125,17 +141,6 @@ impl Client {
         }
         self.make_room_for_arrival(ledger)?;
         self.await_log(item, &package, invitation)
-    }
-}
-
-impl GroupRecord {
-    /// Whether this person is not in the group any more, as far as it knows, and has given up coming back.
-    pub(crate) fn is_over(&self) -> bool {
-        match self.standing {
-            Standing::Removed => true,
-            Standing::Member => false,
-            Standing::Rejoining(_) | Standing::Restored(_) => self.rejoins >= MAX_REJOINS,
-        }
     }
 }
 

@@ -117,6 +117,9 @@ impl Client {
         if self.state.groups.get(log).is_some_and(|group| group.standing == Standing::Removed) {
             self.retry_invitations(log, now, ledger)?;
         }
+        if *log == self.state.mailbox {
+            self.retry_invitations_of_lost(now, ledger)?;
+        }
         let Some(cursor) = self.cursor(log) else { return Ok(()) };
         self.timers.answered(log, page.head, cursor, before != Some(cursor), now);
         if *log == self.state.mailbox {

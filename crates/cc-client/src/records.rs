@@ -75,6 +75,10 @@ pub(crate) struct GroupRecord {
     pub(crate) rejoins: u32,
     /// What the latest request to be added anew had as its time.
     pub(crate) asked: u64,
+    /// Its mail, which may be under way.
+    pub(crate) asking: Vec<RequestId>,
+    /// When this member last looked of whom nothing was heard, in milliseconds since 1970; 0 for never.
+    pub(crate) looked: u64,
 }
 
 /// A token in a record.
@@ -90,6 +94,13 @@ pub(crate) enum Standing {
     /// Restored without its stack, having read this far: asks to be added anew.
     Restored(Position),
     Removed,
+}
+
+impl Standing {
+    /// Whether this member is to come back.
+    pub(crate) const fn is_away(self) -> bool {
+        matches!(self, Self::Rejoining(_) | Self::Restored(_))
+    }
 }
 
 /// What was handed to the delivery service.
@@ -340,6 +351,10 @@ pub(crate) struct ReturnRecord {
     pub(crate) queued: Option<u64>,
     /// The address at which this device invited the member last, if it did: a `MailAddress`, as it travels.
     pub(crate) invited_at: Option<Vec<u8>>,
+    /// [`SeenRecord::said`] of the member at the last look.
+    pub(crate) said: u64,
+    /// Looks, one after another, since which nothing was heard of the member.
+    pub(crate) silent: u32,
 }
 
 /// Which messages of one sender were read.
@@ -355,6 +370,11 @@ pub(crate) struct SeenRecord {
 const MAX_MISSING: u32 = 1024;
 
 impl SeenRecord {
+    /// Changes with each message.
+    pub(crate) fn said(&self) -> u64 {
+        self.next.unwrap_or(0)
+    }
+
     /// Takes note of a message; `false` if it was read before, or is older than what may come late.
     pub(crate) fn read(&mut self, number: u64) -> bool {
         let next = self.next.unwrap_or_else(|| number.saturating_sub(MAX_MISSING.into()));

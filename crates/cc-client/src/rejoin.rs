@@ -1,4 +1,4 @@
-//! Falling out of step with a group, and coming back; and what any member may do, done by one.
+//! Falling out of step with a group, and coming back.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Client, Fate, Fault, GroupId, Now, Position, Request,
+    agenda::Target,
     command::MAX_REQUESTS,
     frame::{self, Invitation, KeyPackageOffer, Mail, RejoinBody, RejoinRequest},
     mail::MailAddress,
@@ -19,12 +20,19 @@ use crate::{
     seat,
 };
 
-/// Requests to be added anew, one after another without success.
-pub(crate) const MAX_REJOINS: u32 = 8;
-/// Milliseconds that a member waits for a sign that it is in step, before it asks to be added anew.
+pub(crate) mod offer;
+mod turn;
+
+/// With so many requests to be added anew, one after another without success, it is told.
+const MAX_REJOINS: u32 = 8;
+/// In place of their number: this member waits for a welcome, and asks for none.
+const ASKS_FOR_NOTHING: u32 = u32::MAX;
+/// Milliseconds that a member waits for a sign that it is in step, before it asks to be added anew. Twice as long
+/// after each request without success, as often as this: up to 17 hours.
 const PATIENCE: u64 = 30_000;
-/// Milliseconds between two members who would commit the same thing.
-const TURN: u64 = 2_000;
+const MAX_DOUBLINGS: u32 = 11;
+/// The same while there are offers that were not made use of: up to 32 minutes.
+const MAX_DOUBLINGS_OFFERED: u32 = 6;
 /// Members that are asked for the first time by one request, and for the second time by the next one.
 const HELPERS: usize = 3;
 /// Requests of one group whose welcomes may still come.
@@ -90,26 +98,69 @@ impl Client {
         if !(record.suspect || away) {
             return Ok(None);
         }
-        if rejoins >= MAX_REJOINS {
+        if rejoins == ASKS_FOR_NOTHING {
             return self.give_up_if_due(group, now).map(|()| None);
         }
-        let at_once = matches!(standing, Standing::Restored(_)) && rejoins == 0;
-        let patience = if at_once { 0 } else { PATIENCE << rejoins.min(6) };
-        let due = *self.timers.suspects.entry(*group).or_insert(now.mono + patience);
+        let due = match self.timers.suspects.get(group) {
+            Some(due) => *due,
+            None => {
+                let due = self.next_rejoin(group, now)?;
+                self.timers.suspects.insert(*group, due);
+                due
+            }
+        };
         if due > now.mono {
             return Ok(None);
         }
         self.timers.suspects.remove(group);
         self.ground(group)?;
-        let helpers = self.helpers(group)?;
+        let mut helpers = self.offers_to_use(group)?;
+        for helper in helpers_of_round(&self.helpers(group)?, rejoins) {
+            if !helpers.iter().any(|other| other.mailbox() == helper.mailbox()) {
+                helpers.push(helper);
+            }
+        }
         let record = self.state.group_mut(group)?;
+        record.rejoins = rejoins.saturating_add(1).min(ASKS_FOR_NOTHING - 1);
+        if helpers.is_empty() {
+            // There may be somebody later.
+            record.asked = now.wall.max(record.asked + 1);
+        }
+        let stranded = record.rejoins == MAX_REJOINS;
         if !away {
             record.standing = Standing::Rejoining(record.cursor);
             self.state.emit(&EventRecord::Diverged { group: *group })?;
         }
-        let record = self.state.group_mut(group)?;
-        record.rejoins += 1;
-        self.ask_helpers(group, &helpers_of_round(&helpers, rejoins), now)
+        if stranded {
+            self.state.emit(&EventRecord::Stranded { group: *group })?;
+        }
+        self.ask_helpers(group, &helpers, now)
+    }
+
+    /// When the next request to be added anew is due. What passed since the last one counts, also where that was
+    /// before a restart.
+    fn next_rejoin(&self, group: &GroupId, now: Now) -> Result<u64, Fault> {
+        let record = self.state.group(group)?;
+        let doublings = match record.rejoins {
+            0 => {
+                let at_once = matches!(record.standing, Standing::Restored(_));
+                return Ok(now.mono.saturating_add(if at_once { 0 } else { PATIENCE }));
+            }
+            rejoins if self.has_offers_to_use(group)? => rejoins.min(MAX_DOUBLINGS_OFFERED),
+            rejoins => rejoins.min(MAX_DOUBLINGS),
+        };
+        let passed = now.wall.saturating_sub(record.asked);
+        Ok(now.mono.saturating_add((PATIENCE << doublings).saturating_sub(passed)))
+    }
+
+    /// There is a member to ask that was not asked yet: it may be asked earlier than the next request was due.
+    pub(crate) fn hasten_rejoin(&mut self, group: &GroupId, now: Now) -> Result<(), Fault> {
+        if let Some(due) = self.timers.suspects.get(group).copied() {
+            let next = self.next_rejoin(group, now)?;
+            self.timers.suspects.insert(*group, next.min(due));
+            self.timers.agenda.touch(Target::Log(*group));
+        }
+        Ok(())
     }
 
     /// The log says that this member was removed and added anew at once. Where it has asked for that, its
@@ -131,7 +182,7 @@ impl Client {
         if record.standing == Standing::Member {
             record.standing = Standing::Rejoining(record.cursor);
             if asked.iter().all(|(_, package)| !package.is_asked_from(record.joined_at)) {
-                record.rejoins = MAX_REJOINS;
+                record.rejoins = ASKS_FOR_NOTHING;
             }
         }
         Ok(true)
@@ -204,8 +255,13 @@ impl Client {
         if helpers.is_empty() {
             return Ok(None);
         }
-        // A stack of its own, which joins by the welcome: that of the group stays as it is until then.
         self.forget_old_requests(group)?;
+        // Where the network is away, no more waits for it than the latest request.
+        for id in core::mem::take(&mut self.state.group_mut(group)?.asking) {
+            self.timers.offers.remove(&id);
+            self.state.end_request(id)?;
+        }
+        // A stack of its own, which joins by the welcome: that of the group stays as it is until then.
         let seat = self.new_seat(Role::Invited)?;
         let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
         let epoch = match self.state.group(group)?.standing {
@@ -223,16 +279,17 @@ impl Client {
         let package = PackageRecord { seat, expires, asked };
         self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
         let (address, key) = (self.mail_address()?, self.identity.device_key()?);
-        let mut first = None;
+        let mut asking = Vec::new();
         for (turn, helper) in (0..).zip(helpers) {
             let (address, bundle) = (address.clone(), Opaque(bundle.clone()));
             let (offer, to) = (KeyPackageOffer { address, bundle }, helper.mailbox());
             let body = RejoinBody { group: *group, to, turn, epoch, joined_at, time, offer };
             let signature = person::sign(&key, REJOIN, &body)?;
             let id = self.send_mail(helper, &Mail::Rejoin(RejoinRequest { body, signature }))?;
-            first = first.or(id);
+            asking.extend(id);
         }
-        let Some(first) = first else { return Ok(None) };
+        let Some(first) = asking.first().copied() else { return Ok(None) };
+        self.state.group_mut(group)?.asking = asking;
         self.timers.offer(first, now);
         self.stored_request(first).map(Some)
     }
@@ -246,8 +303,9 @@ impl Client {
         let inviter = invitation.inviter.mailbox();
         let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
         let asked = packages.iter().filter_map(|(_, package)| package.asked);
-        let is_in =
-            |group: &GroupId| self.state.groups.get(group).is_some_and(|record| !record.is_over());
+        let is_in = |group: &GroupId| {
+            self.state.groups.get(group).is_some_and(|record| record.standing != Standing::Removed)
+        };
         let asked: Vec<_> = asked.filter(|asked| !is_in(&asked.group)).collect();
         let own = self.state.mailbox;
         if self.state.groups.contains_key(&group)
@@ -379,8 +437,8 @@ impl Client {
         let scope = records::returns(group);
         for person in added {
             let known = self.return_record(group, person)?;
-            let record =
-                ReturnRecord { added_at: position, asked_since: false, queued: None, ..known };
+            let (added_at, asked_since, queued, silent) = (position, false, None, 0);
+            let record = ReturnRecord { added_at, asked_since, queued, silent, ..known };
             self.state.put(&scope, *person, &record)?;
         }
         Ok(())
@@ -400,32 +458,6 @@ impl Client {
 
     fn return_record(&self, group: &GroupId, member: &[u8; 32]) -> Result<ReturnRecord, Fault> {
         Ok(self.state.get(&records::returns(group), member)?.unwrap_or_default())
-    }
-
-    /// How many members are to try before this one what an item of the log asks of all.
-    pub(crate) fn turn_at(&mut self, group: &GroupId, position: Position) -> Result<u64, Fault> {
-        let rank = |id: &MemberId| -> [u8; 32] {
-            let hash =
-                Sha256::new().chain_update(id.as_bytes()).chain_update(position.0.to_be_bytes());
-            hash.finalize().into()
-        };
-        let mine = rank(&self.identity.id);
-        let members = seat::member_ids(self.group_seat(group)?);
-        let before = members.iter().filter(|id| rank(id) < mine).count();
-        Ok(u64::try_from(before).unwrap_or(u64::MAX))
-    }
-
-    /// Queues what others may do as well, after `turn` of them, so that not all do it at once.
-    pub(crate) fn take_turn(
-        &mut self,
-        group: &GroupId,
-        work: Work,
-        turn: u64,
-        now: Now,
-    ) -> Result<(), Fault> {
-        let number = self.state.group(group)?.next_queued;
-        self.timers.due.insert((*group, number), now.mono + turn.min(30) * TURN);
-        self.enqueue(group, None, work)
     }
 }
 

@@ -153,6 +153,7 @@ impl Client {
             return Ok(None);
         }
         if queued == 0 {
+            self.look_around_if_due(group, now)?;
             self.refresh_if_due(group, now)?;
             if self.state.group(group)?.queued == 0 {
                 return Ok(None);

@@ -28,6 +28,8 @@ pub(crate) struct Timers {
     pub(crate) refresh: Option<RefreshPolicy>,
     /// No group begins with that before.
     pub(crate) next_refresh: u64,
+    /// Nor with looking of whom nothing is heard.
+    pub(crate) next_look_around: u64,
     /// Reads that were handed out.
     pub(crate) reads: BTreeMap<RequestId, PendingRead>,
     /// Welcomes that wait for their logs, by their places in the mailbox, and the reads that ask the logs.
@@ -52,6 +54,7 @@ impl Default for Timers {
             devices_follow: true,
             refresh: Some(RefreshPolicy::default()),
             next_refresh: 0,
+            next_look_around: 0,
             logs: BTreeMap::new(),
             reads: BTreeMap::new(),
             arrivals: BTreeMap::new(),

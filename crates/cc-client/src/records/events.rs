@@ -153,4 +153,7 @@ pub(crate) enum EventRecord {
         from: String,
         to: String,
     },
+    Stranded {
+        group: GroupId,
+    },
 }

@@ -62,6 +62,11 @@ pub(crate) fn returns(group: &GroupId) -> Scope {
     root().child("returns").child(group.as_bytes())
 }
 
+/// Who offered to bring this member back into a group, by member.
+pub(crate) fn offers(group: &GroupId) -> Scope {
+    root().child("offers").child(group.as_bytes())
+}
+
 /// What is known of groups that have no stack, by group.
 pub(crate) fn restored() -> Scope {
     root().child("restored")

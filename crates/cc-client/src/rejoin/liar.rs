@@ -206,7 +206,7 @@ fn who_is_removed_and_invited_again_comes_in_whatever_is_read_first() {
             bob.transact(|bob| {
                 let record = bob.state.group_mut(&group)?;
                 record.standing = crate::records::Standing::Rejoining(record.cursor);
-                record.rejoins = super::MAX_REJOINS;
+                record.rejoins = super::MAX_REJOINS + 1;
                 Ok(())
             })
             .unwrap();
@@ -224,7 +224,13 @@ fn who_is_removed_and_invited_again_comes_in_whatever_is_read_first() {
         let _ledger = bob.handle(stage.now, crate::Input::Page { log: mailbox, page }).unwrap();
         stage.settle(&mut [&mut bob]);
         let told = events(&mut bob);
-        assert!(told.iter().any(|event| matches!(event, Event::Entered { .. })), "{told:?}");
+        // Who is out of step may be back before it reads that it was removed.
+        let came = |event: &Event| match event {
+            Event::Entered { .. } => true,
+            Event::Repaired { .. } => given_up,
+            _ => false,
+        };
+        assert!(told.iter().any(came), "{told:?}");
         let (of_bob, of_alice) = (bob.group(&group).unwrap(), alice.group(&group).unwrap());
         assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
     }

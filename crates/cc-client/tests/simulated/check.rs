@@ -24,6 +24,12 @@ pub struct Figures {
     /// Who asked to join and was not let in.
     pub declined: usize,
     pub repaired: u32,
+    /// Who was told that nobody had brought it back for long.
+    pub stranded: u32,
+    /// Members that were removed and cannot read that, and know that they are out of step.
+    pub cut_off: usize,
+    /// Who is seen in a group and never came in, for the key package was over by its clock.
+    pub locked_out: usize,
     pub missed_readings: usize,
     pub commits: usize,
     pub refused: usize,
@@ -83,6 +89,18 @@ impl World {
         Ok(())
     }
 
+    /// How many are seen in a group and are not: all were told of a welcome that they could not open.
+    fn locked_out(&self, group: &GroupId) -> usize {
+        let inside =
+            self.members.iter().find(|it| it.is_in(group) && !self.is_cut_off(it.at, group));
+        let Some(inside) = inside else { return 0 };
+        let seen = inside.client.group(group).unwrap();
+        let outside = self.members.iter().filter(|member| !member.is_in(group));
+        outside
+            .filter(|it| seen.members.iter().any(|person| person.id == it.client.me().id))
+            .count()
+    }
+
     /// Whether a member knows that it is out of step, and can do nothing: the commit that removed it was
     /// forgotten before it was read, or is in a log that the member was not shown.
     pub fn is_cut_off(&self, at: usize, group: &GroupId) -> bool {
@@ -106,9 +124,12 @@ impl World {
             figures.entered += told.stays.values().map(Vec::len).sum::<usize>();
             figures.repaired += told.repaired.values().sum::<u32>();
             figures.declined += told.declined;
+            figures.stranded += told.stranded;
+            figures.cut_off += self.groups.iter().filter(|it| self.is_cut_off(at, it)).count();
         }
         (figures.commands, figures.forks) = (self.asked.len(), self.forks.len());
         for group in &self.groups {
+            figures.locked_out += self.locked_out(group);
             let log = self.network.service.log(group);
             figures.commits += log.iter().filter(|item| item.commit).count();
         }

@@ -67,6 +67,8 @@ pub struct Told {
     pub diverged: BTreeMap<GroupId, u32>,
     pub repaired: BTreeMap<GroupId, u32>,
     pub orphans: u32,
+    /// How often it was told that nobody had brought it back for long.
+    pub stranded: u32,
     /// Requests to join that were declined.
     pub declined: usize,
     pub items: u64,
@@ -326,6 +328,7 @@ impl Told {
                 self.missed.entry(*group).or_default().push(missed.clone());
                 *self.repaired.entry(*group).or_default() += 1;
             }
+            Event::Stranded { .. } => self.stranded += 1,
             Event::Diverged { group } => *self.diverged.entry(*group).or_default() += 1,
             Event::Unreadable { fate: Fate::OrphanWelcome, .. } => self.orphans += 1,
             Event::JoinDeclined { .. } => self.declined += 1,

@@ -463,7 +463,12 @@ impl World {
                 }
                 return round;
             }
-            let wait = if round < 40 { 2_500 } else { 60_000 };
+            // At first what comes by itself; then what was put off for hours; then what happens once a day.
+            let wait = match round {
+                0..40 => 2_500,
+                40..100 => 60_000,
+                _ => 3_600_000,
+            };
             self.members.iter_mut().for_each(|member| member.pass(wait));
             self.moment += wait;
         }

@@ -1,0 +1,242 @@
+//! Members of whom nothing is heard: others offer to add them anew.
+//!
+//! Who fell out of step asks the members that it knows. If all of these have left it has nobody to ask, and those
+//! who came since cannot know that it has fallen out. So members look around once a day. Where nothing was heard
+//! of one of them since, two of those of whom something was heard write to its mailbox where it may ask. Who is in step,
+//! and was only silent, has no use for that.
+
+use std::collections::BTreeMap;
+
+use cc_core::MemberId;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+
+use crate::{
+    Client, Fate, Fault, GroupId, LogId, Now,
+    command::MAX_REQUESTS,
+    device::DeviceCertificate,
+    frame::{self, Mail},
+    mail::MailAddress,
+    person::{self, PersonKeys},
+    records::{self, ReturnRecord, SeenRecord, Standing},
+    seat,
+};
+
+/// Milliseconds between two looks around in one group, by the wall clock.
+const LOOK: u64 = 24 * 3_600_000;
+/// Milliseconds between the looks around in two groups, so that who was away for long does not do all at once.
+const PACE: u64 = 10_000;
+/// Members that write to the same silent one.
+const WRITERS: usize = 2;
+/// Offers that one look makes at the most.
+const MAX_OFFERS: usize = 16;
+/// Offers to this member that are kept of one group.
+const MAX_OFFERS_KEPT: usize = 8;
+/// Of those, how many are made use of by one request.
+const USED_AT_ONCE: usize = 3;
+/// Who saw the member being added takes the first request for one of before that, so an offer is used twice before it
+/// counts as one that was tried.
+const TRIES: u32 = 2;
+/// What a device signs its offer under.
+const OFFER: &str = "rejoin offer";
+
+/// A member offers to add another one anew.
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+pub(crate) struct RejoinOffer {
+    body: OfferBody,
+    /// Ed25519 by the device key of who offers it, over a label and the body.
+    signature: [u8; 64],
+}
+
+/// What is signed of a [`RejoinOffer`].
+#[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+struct OfferBody {
+    group: LogId,
+    /// Whom it is for: the mailbox.
+    to: LogId,
+    /// Who offers it: the keys of the person, the device's certificate, and where the device is asked.
+    keys: PersonKeys,
+    certificate: DeviceCertificate,
+    address: MailAddress,
+}
+
+/// An offer that came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OfferRecord {
+    /// Where its maker is asked: a [`MailAddress`], as it travels.
+    address: Vec<u8>,
+    /// By the wall clock, in milliseconds since 1970.
+    came: u64,
+    /// Requests that went there since.
+    tried: u32,
+}
+
+impl OfferBody {
+    /// Whether the device says so that gets its mail where it is to be asked.
+    fn is_signed(&self, signature: &[u8; 64]) -> bool {
+        let Self { keys, certificate, address, .. } = self;
+        let key = &certificate.body.device_key;
+        keys.verify()
+            && certificate.is_of_person(keys)
+            && certificate.is_of_device(key)
+            && address.is_of_device(&certificate.member(), key)
+            && person::signed(key, OFFER, self, signature)
+    }
+}
+
+impl Client {
+    /// Something was heard of a member, other than a message.
+    pub(crate) fn note_sign_of_life(
+        &mut self,
+        group: &GroupId,
+        member: &[u8; 32],
+    ) -> Result<(), Fault> {
+        let record = self.return_record(group, member)?;
+        if record.silent == 0 {
+            return Ok(());
+        }
+        let record = ReturnRecord { silent: 0, ..record };
+        self.state.put(&records::returns(group), *member, &record)
+    }
+
+    /// Looks of whom nothing was heard for a day, in a group that is at rest, and writes to some of them.
+    pub(crate) fn look_around_if_due(&mut self, group: &GroupId, now: Now) -> Result<(), Fault> {
+        let looked = self.state.group(group)?.looked;
+        if looked == 0 || looked > now.wall {
+            // The first look, or the clock went backwards.
+            self.state.group_mut(group)?.looked = now.wall.max(1);
+            return Ok(());
+        }
+        if now.wall - looked < LOOK || self.timers.next_look_around > now.mono {
+            return Ok(());
+        }
+        self.timers.next_look_around = now.mono.saturating_add(PACE);
+        self.state.group_mut(group)?.looked = now.wall;
+        let own = self.identity.id;
+        let (mut heard, mut silent) = (vec![own], Vec::new());
+        for member in seat::member_ids(self.group_seat(group)?) {
+            if member == own {
+                continue;
+            }
+            let seen = self.state.get(&records::seen(group), member.as_bytes())?;
+            let said = seen.map_or(0, |seen: SeenRecord| seen.said());
+            let known = self.return_record(group, member.as_bytes())?;
+            let looks = if said == known.said { known.silent.saturating_add(1) } else { 0 };
+            let record = ReturnRecord { said, silent: looks, ..known.clone() };
+            if record != known {
+                self.state.put(&records::returns(group), *member.as_bytes(), &record)?;
+            }
+            if looks == 0 {
+                heard.push(member);
+            } else if looks.is_power_of_two() {
+                // Ever more rarely: it may have been left in a drawer.
+                silent.push((rank(&own, &member, looks), member, looks));
+            }
+        }
+        silent.sort_unstable_by_key(|(rank, ..)| *rank);
+        let mut offers = 0;
+        for (mine, member, looks) in silent {
+            let before = heard.iter().filter(|other| rank(other, &member, looks) < mine).count();
+            if before < WRITERS && offers < MAX_OFFERS && self.offer_rejoin(group, &member)? {
+                offers += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes to a member where it may ask to be added anew; `false` where that cannot be done.
+    fn offer_rejoin(&mut self, group: &GroupId, member: &MemberId) -> Result<bool, Fault> {
+        let own = self.state.device(self.identity.id.as_bytes())?;
+        let (Some(own), Some(to)) = (own, self.address_of(group, member)?) else {
+            return Ok(false);
+        };
+        if self.state.own.linking || self.state.requests.len() >= MAX_REQUESTS {
+            return Ok(false);
+        }
+        let keys = self.state.own_contact()?.keys()?;
+        let (certificate, address) = (own.certificate()?, self.mail_address()?);
+        let body = OfferBody { group: *group, to: to.mailbox(), keys, certificate, address };
+        let signature = person::sign(&self.identity.device_key()?, OFFER, &body)?;
+        let offer = Mail::RejoinOffer(RejoinOffer { body, signature });
+        Ok(self.send_mail(&to, &offer)?.is_some())
+    }
+
+    /// Somebody offers to add this member anew. It is kept until there is use for it: that is no proof that its
+    /// maker is a member, which a welcome of its has to give as every other one.
+    pub(crate) fn rejoin_offered(&mut self, offer: RejoinOffer, now: Now) -> Result<Fate, Fault> {
+        let RejoinOffer { body, signature } = offer;
+        let group = body.group;
+        let known = self.state.groups.get(&group);
+        let member = body.certificate.member();
+        if body.to != self.state.mailbox
+            || known.is_none_or(|group| group.standing == Standing::Removed)
+            || member == self.identity.id
+        {
+            return Ok(Fate::Malformed);
+        }
+        if !body.is_signed(&signature) {
+            return Ok(Fate::Forged);
+        }
+        if self.is_revoked(&member)? {
+            return Ok(Fate::Request);
+        }
+        let scope = records::offers(&group);
+        let mut offers = self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)?;
+        offers.retain(|(key, _)| key != member.as_bytes());
+        if offers.len() >= MAX_OFFERS_KEPT
+            && let Some((oldest, _)) = offers.iter().min_by_key(|(_, offer)| offer.came)
+        {
+            self.state.delete(&scope, oldest.clone())?;
+        }
+        let address = frame::encode(&body.address)?;
+        let offer = OfferRecord { address, came: now.wall, tried: 0 };
+        self.state.put(&scope, *member.as_bytes(), &offer)?;
+        self.hasten_rejoin(&group, now)?;
+        Ok(Fate::Request)
+    }
+
+    /// Whether somebody offered help who was not asked for it yet.
+    pub(super) fn has_offers_to_use(&self, group: &GroupId) -> Result<bool, Fault> {
+        let offers = self.state.list::<OfferRecord>(&records::offers(group), MAX_OFFERS_KEPT)?;
+        Ok(offers.iter().any(|(_, offer)| offer.tried < TRIES))
+    }
+
+    /// Where some who offered help are asked, those first that were asked least; takes note that they are asked.
+    pub(super) fn offers_to_use(&mut self, group: &GroupId) -> Result<Vec<MailAddress>, Fault> {
+        let scope = records::offers(group);
+        let mut offers = self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)?;
+        offers.sort_by_key(|(_, offer)| (offer.tried, core::cmp::Reverse(offer.came)));
+        let mut addresses = BTreeMap::new();
+        for (key, mut offer) in offers.into_iter().take(USED_AT_ONCE) {
+            offer.tried = offer.tried.saturating_add(1);
+            self.state.put(&scope, key, &offer)?;
+            if let Ok(address) = frame::decode::<MailAddress>(&offer.address) {
+                addresses.insert(address.mailbox(), address);
+            }
+        }
+        Ok(addresses.into_values().collect())
+    }
+
+    /// This member is back in a group.
+    pub(crate) fn forget_offers(&mut self, group: &GroupId) -> Result<(), Fault> {
+        let scope = records::offers(group);
+        for (key, _) in self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)? {
+            self.state.delete(&scope, key)?;
+        }
+        Ok(())
+    }
+}
+
+/// An order of those who may write to a silent member, another one each time.
+fn rank(writer: &MemberId, to: &MemberId, looks: u32) -> [u8; 32] {
+    let hash = Sha256::new()
+        .chain_update(b"cc-client/1 rejoin offer")
+        .chain_update(writer.as_bytes())
+        .chain_update(to.as_bytes())
+        .chain_update(looks.to_be_bytes());
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests;

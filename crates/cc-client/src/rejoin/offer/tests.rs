@@ -1,0 +1,186 @@
+//! Members that are offered help: who gets such offers, how many, and what those of a liar do.
+
+use super::*;
+use crate::{
+    Command, Event, OperationId,
+    records::Standing,
+    testing::{Stage, client, events},
+};
+
+const HOUR: u64 = 3_600_000;
+
+/// Hours pass, in each of which all do what is to be done.
+fn pass_hours(stage: &mut Stage, hours: u32, people: &mut [&mut Client]) {
+    for _ in 0..hours {
+        stage.now.mono += HOUR;
+        stage.now.wall += HOUR;
+        stage.settle(people);
+    }
+}
+
+fn submit(client: &mut Client, command: Command) {
+    client.submit(OperationId::random().unwrap(), command).unwrap();
+}
+
+/// Alice was shown another log, and the only one whom she knew has left since: Bob, who had brought Carol in.
+fn lost() -> (Stage, GroupId, [Client; 3]) {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let mut alone = Stage { service: stage.service.fork(), now: stage.now };
+    let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
+    bob.invite(group, package).unwrap();
+    stage.settle(&mut [&mut bob, &mut carol]);
+    submit(&mut bob, Command::Leave(group));
+    stage.settle(&mut [&mut bob, &mut carol]);
+    submit(&mut alice, Command::Refresh(group));
+    alone.settle(&mut [&mut alice]);
+    stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+    assert!(bob.group(&group).unwrap().epoch.is_none(), "Bob has left");
+    (stage, group, [alice, bob, carol])
+}
+
+#[test]
+fn who_knows_nobody_that_is_still_there_is_brought_back_by_who_came_since() {
+    let (mut stage, group, [mut alice, mut bob, mut carol]) = lost();
+    pass_hours(&mut stage, 3, &mut [&mut alice, &mut bob, &mut carol]);
+    assert!(!alice.group(&group).unwrap().in_step, "Bob cannot help");
+    pass_hours(&mut stage, 24, &mut [&mut alice, &mut bob, &mut carol]);
+    let (of_alice, of_carol) = (alice.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_alice.in_step, "Carol brought her back");
+    assert_eq!(of_alice.authenticator, of_carol.authenticator);
+    assert_eq!(of_alice.members.len(), 2);
+    let told = events(&mut alice);
+    assert!(told.iter().any(|event| matches!(event, Event::Repaired { .. })), "{told:?}");
+    let kept = alice.state.list::<OfferRecord>(&records::offers(&group), 10).unwrap();
+    assert_eq!(kept, [], "nothing is left of it");
+    carol.send(group, "welcome back").unwrap();
+    stage.settle(&mut [&mut carol, &mut alice]);
+    let told = events(&mut alice);
+    assert!(told.iter().any(|event| matches!(event, Event::Message { .. })), "{told:?}");
+}
+
+#[test]
+fn who_is_not_heard_of_is_written_to_by_few_and_ever_more_rarely() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol, mut dave] = ["Alice", "Bob", "Carol", "Dave"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut carol, &mut dave]);
+    let mail = |stage: &Stage, of: &Client| stage.service.log(&of.mailbox()).len();
+    for client in [&mut alice, &mut bob, &mut carol] {
+        client.send(group, "hello").unwrap();
+    }
+    stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+    let (before, daves) = ([&alice, &bob, &carol].map(|it| mail(&stage, it)), mail(&stage, &dave));
+    for _ in 0..64 {
+        for client in [&mut alice, &mut bob, &mut carol] {
+            client.send(group, "good morning").unwrap();
+        }
+        stage.now.mono += 24 * HOUR;
+        stage.now.wall += 24 * HOUR;
+        stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+    }
+    // Looks 1, 2, 4 to 64; where two do not agree who was heard of, another one writes.
+    let offers = mail(&stage, &dave) - daves;
+    assert!((WRITERS * 6..=WRITERS * 8).contains(&offers), "{offers}");
+    assert_eq!([&alice, &bob, &carol].map(|it| mail(&stage, it)), before, "they are heard of");
+    // He was only away: the offers are of no use to him.
+    stage.settle(&mut [&mut dave, &mut alice, &mut bob, &mut carol]);
+    assert!(dave.group(&group).unwrap().in_step);
+    let told = events(&mut dave);
+    assert!(!told.iter().any(|event| matches!(event, Event::Diverged { .. })), "{told:?}");
+}
+
+#[test]
+fn who_renews_its_keys_is_heard_of() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let id = *bob.identity.id.as_bytes();
+    pass_hours(&mut stage, 49, &mut [&mut alice, &mut bob]);
+    assert!(alice.return_record(&group, &id).unwrap().silent > 0);
+    submit(&mut bob, Command::Refresh(group));
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(alice.return_record(&group, &id).unwrap().silent, 0);
+}
+
+/// `from` offers `to` that; everything in it is genuine.
+fn offer(from: &mut Client, to: &Client, group: GroupId) -> OfferBody {
+    let own = from.state.device(from.identity.id.as_bytes()).unwrap().unwrap();
+    let keys = from.state.own_contact().unwrap().keys().unwrap();
+    let (certificate, address) = (own.certificate().unwrap(), from.mail_address().unwrap());
+    OfferBody { group, to: to.mailbox(), keys, certificate, address }
+}
+
+fn signed(from: &Client, body: OfferBody) -> RejoinOffer {
+    let signature = person::sign(&from.identity.device_key().unwrap(), OFFER, &body).unwrap();
+    RejoinOffer { body, signature }
+}
+
+fn offered(stage: &Stage, reader: &mut Client, offer: RejoinOffer) -> Fate {
+    reader.transact(|reader| reader.rejoin_offered(offer, stage.now)).unwrap()
+}
+
+#[test]
+fn an_offer_counts_for_whom_it_was_made_by_who_signed_it() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let kept = |alice: &Client| {
+        alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap().len()
+    };
+    // Mallory would have Alice ask Bob, who did not offer it.
+    let body = offer(&mut bob, &alice, group);
+    assert_eq!(offered(&stage, &mut alice, signed(&mallory, body)), Fate::Forged);
+    // Or write to a mailbox of her choice in Bob's name.
+    let mut body = offer(&mut bob, &alice, group);
+    body.certificate.body.mailbox = mallory.mailbox();
+    assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Forged);
+    let mut body = offer(&mut bob, &alice, group);
+    body.address = mallory.mail_address().unwrap();
+    assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Forged);
+    let mut body = offer(&mut mallory, &alice, group);
+    body.keys = bob.state.own_contact().unwrap().keys().unwrap();
+    assert_eq!(offered(&stage, &mut alice, signed(&mallory, body)), Fate::Forged);
+    // Of another group, to somebody else, of oneself.
+    let body = offer(&mut bob, &alice, GroupId::from_bytes([7; 32]));
+    assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Malformed);
+    let body = offer(&mut bob, &mallory, group);
+    assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Malformed);
+    let body = offer(&mut alice, &bob, group);
+    let body = OfferBody { to: alice.mailbox(), ..body };
+    let own = signed(&alice, body);
+    assert_eq!(offered(&stage, &mut alice, own), Fate::Malformed);
+    assert_eq!(kept(&alice), 0);
+    let body = offer(&mut bob, &alice, group);
+    assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Request);
+    assert_eq!(kept(&alice), 1);
+    assert!(alice.group(&group).unwrap().in_step, "and changes nothing by itself");
+    assert_eq!(alice.state.group(&group).unwrap().standing, Standing::Member);
+}
+
+#[test]
+fn many_who_offer_help_and_give_none_do_not_make_a_member_ask_without_end() {
+    let (mut stage, group, [mut alice, _bob, _carol]) = lost();
+    let mut liars: Vec<Client> = (0..12).map(|at| client(&format!("liar {at}"))).collect();
+    let (mut asked, mut largest) = (0, 0);
+    // Each of them offers it every ten minutes for a day.
+    for _ in 0..144 {
+        for liar in &mut liars {
+            let body = offer(liar, &alice, group);
+            let offer = signed(liar, body);
+            assert_eq!(offered(&stage, &mut alice, offer), Fate::Request);
+        }
+        let kept = alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap();
+        assert_eq!(kept.len(), MAX_OFFERS_KEPT);
+        let before = alice.state.group(&group).unwrap().rejoins;
+        stage.now.mono += HOUR / 6;
+        stage.now.wall += HOUR / 6;
+        stage.settle(&mut [&mut alice]);
+        let record = alice.state.group(&group).unwrap();
+        asked += record.rejoins - before;
+        largest = largest.max(record.asking.len());
+    }
+    // Once in 32 minutes, a few at a time.
+    assert!((20..60).contains(&asked), "{asked}");
+    assert!(largest <= USED_AT_ONCE + 6, "{largest}");
+}
