@@ -8,7 +8,7 @@ use hmac::{
     digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _},
 };
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 use crate::Error;
 
@@ -46,11 +46,13 @@ pub(crate) struct Prf(HmacCore<Sha256>);
 impl Prf {
     pub(crate) fn new(key: &Secret<32>) -> Self {
         // HMAC pads a key shorter than a block with zeros (RFC 2104), which is what this does.
-        let mut block = Zeroizing::new([0; 64]);
-        for (padded, byte) in block.iter_mut().zip(key.expose()) {
-            *padded = *byte;
-        }
-        Self(HmacCore::new((&*block).into()))
+        let mut block = [0; 64];
+        let (front, _) = block.split_at_mut(32);
+        front.copy_from_slice(key.expose());
+        let core = HmacCore::new((&block).into());
+        // As a slice, for an array takes a step for every byte.
+        block.as_mut_slice().zeroize();
+        Self(core)
     }
 
     pub(crate) fn evaluate(&self, input: &[u8]) -> Secret<32> {

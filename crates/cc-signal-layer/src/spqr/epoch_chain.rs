@@ -22,6 +22,15 @@ pub(crate) struct EpochChain {
     number: u32,
 }
 
+/// Where a chain goes from its next message.
+#[derive(Debug)]
+pub(crate) struct Advance {
+    chain: Secret<32>,
+    number: u32,
+    /// Where a block ends.
+    next_block: Option<Secret<32>>,
+}
+
 impl EpochChain {
     /// How many messages may be missing before one that opens.
     pub(super) const MAX_JUMP: u32 = 1 << 26;
@@ -37,10 +46,25 @@ impl EpochChain {
 
     /// `KDF_SCKA_CK(ck, ctr)`: this position's message key; the chain moves on.
     pub(super) fn step(&mut self) -> Result<MessageKey, Error> {
+        let (key, advance) = self.peek()?;
+        self.apply(advance);
+        Ok(key)
+    }
+
+    /// As [`EpochChain::step`], and the chain stays until the step is applied.
+    pub(super) fn peek(&self) -> Result<(MessageKey, Advance), Error> {
         let prf = Prf::new(&self.chain);
         let key = MessageKey::new(prf.evaluate(&input(MESSAGE, self.number)));
-        self.move_on(prf)?;
-        Ok(key)
+        Ok((key, self.advance_by_one(prf)?))
+    }
+
+    /// Applies a step of this very chain.
+    pub(super) fn apply(&mut self, advance: Advance) {
+        self.chain = advance.chain;
+        self.number = advance.number;
+        if let Some(next_block) = advance.next_block {
+            self.next_block = next_block;
+        }
     }
 
     /// The chain at `to`, and the keys of the messages before it: the first `first` and the last `last`.
@@ -98,20 +122,20 @@ impl EpochChain {
             *self = Self { next_block, chain, number };
         }
         while self.number < to {
-            self.move_on(Prf::new(&self.chain))?;
+            self.apply(self.advance_by_one(Prf::new(&self.chain))?);
         }
         Ok(())
     }
 
-    fn move_on(&mut self, prf: Prf) -> Result<(), Error> {
+    /// `prf`: of the chain key.
+    fn advance_by_one(&self, prf: Prf) -> Result<Advance, Error> {
         let number = self.number.checked_add(1).ok_or(Error::ChainExhausted)?;
         if number.is_multiple_of(BLOCK) {
-            (self.next_block, self.chain) = block(&self.next_block, number / BLOCK);
-        } else {
-            self.chain = prf.finish(&input(CHAIN, self.number));
+            let (next_block, chain) = block(&self.next_block, number / BLOCK);
+            return Ok(Advance { chain, number, next_block: Some(next_block) });
         }
-        self.number = number;
-        Ok(())
+        let chain = prf.finish(&input(CHAIN, self.number));
+        Ok(Advance { chain, number, next_block: None })
     }
 }
 
