@@ -61,7 +61,7 @@ pub(crate) enum Mail {
     JoinAnswer(SealedReply),
     /// A member offers to add another one anew, of which nothing is heard.
     #[tls_codec(discriminant = 5)]
-    RejoinOffer(RejoinOffer),
+    RejoinOffer(Box<RejoinOffer>),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

@@ -351,7 +351,7 @@ impl Client {
                 helpers.push((order.finalize(), address));
             }
         }
-        helpers.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        helpers.sort_unstable_by_key(|(order, _)| *order);
         Ok(helpers.into_iter().map(|(_, address)| address).collect())
     }
 
