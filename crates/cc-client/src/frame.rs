@@ -46,6 +46,7 @@ pub(crate) enum MailItem {
 /// What is sealed to the owner of a mailbox.
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 #[repr(u8)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 pub(crate) enum Mail {
     /// A welcome.
     #[tls_codec(discriminant = 1)]

@@ -116,7 +116,7 @@ impl Client {
         self.ground(group)?;
         let mut helpers = self.offers_to_use(group)?;
         for helper in helpers_of_round(&self.helpers(group)?, rejoins) {
-            if !helpers.iter().any(|other| other.mailbox() == helper.mailbox()) {
+            if helpers.iter().all(|known| known.mailbox() != helper.mailbox()) {
                 helpers.push(helper);
             }
         }
@@ -285,8 +285,8 @@ impl Client {
             let (offer, to) = (KeyPackageOffer { address, bundle }, helper.mailbox());
             let body = RejoinBody { group: *group, to, turn, epoch, joined_at, time, offer };
             let signature = person::sign(&key, REJOIN, &body)?;
-            let id = self.send_mail(helper, &Mail::Rejoin(RejoinRequest { body, signature }))?;
-            asking.extend(id);
+            let request = Mail::Rejoin(RejoinRequest { body, signature });
+            asking.extend(self.send_mail(helper, &request)?);
         }
         let Some(first) = asking.first().copied() else { return Ok(None) };
         self.state.group_mut(group)?.asking = asking;

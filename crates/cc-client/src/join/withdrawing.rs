@@ -82,8 +82,25 @@ impl Client {
         request: &JoinRequestId,
     ) -> Result<Option<RequestId>, Fault> {
         let known = self.state.list::<WithdrawnRecord>(&withdrawn(), usize::MAX)?;
-        let mut mails = known.into_iter().filter(|(_, it)| it.request == *request);
-        Ok(mails.find(|(_, it)| self.state.requests.contains_key(&it.mail)).map(|(_, it)| it.mail))
+        let mails = known.into_iter().filter(|(_, it)| it.request == *request);
+        let mut last = None;
+        for (_, WithdrawnRecord { mail, .. }) in mails {
+            if self.state.requests.contains_key(&mail) {
+                last = last.max(Some((self.mails_before(mail)?, mail)));
+            }
+        }
+        Ok(last.map(|(_, mail)| mail))
+    }
+
+    /// How many mails one after another this one waits for.
+    fn mails_before(&self, mut mail: RequestId) -> Result<usize, Fault> {
+        let mut before = 0;
+        while let Some(records::RequestRecord::MailAfter { after, .. }) =
+            self.state.get(&records::requests(), mail.as_bytes())?
+        {
+            (mail, before) = (after, before + 1);
+        }
+        Ok(before)
     }
 
     /// Whether a welcome is for a key package that was withdrawn: nobody is asked for another one.

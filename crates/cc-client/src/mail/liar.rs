@@ -206,12 +206,12 @@ fn a_directory_puts_no_key_of_its_own_beside_a_key_package() {
     let mallorys = mallory.mail_address().unwrap();
     let key = mallorys.body.key.clone();
     let swapped = MailAddress {
-        body: AddressBody { key: key.clone(), ..address.body.clone() },
+        body: AddressBody { key: key.clone(), ..address.body },
         signature: address.signature,
     };
-    let body = AddressBody { key, ..address.body.clone() };
+    let body = AddressBody { key, ..address.body };
     let signed = body.sign(&mallory.identity.device_key().unwrap()).unwrap();
-    for lie in [swapped, signed, MailAddress { body: address.body.clone(), ..mallorys }] {
+    for lie in [swapped, signed, MailAddress { body: address.body, ..mallorys }] {
         let offer = KeyPackageOffer { address: lie, bundle: bundle.clone() };
         let offer = frame::encode(&offer).unwrap();
         let id = OperationId::random().unwrap();
@@ -277,7 +277,7 @@ fn a_member_gives_nobody_another_address() {
     assert_eq!(real, bob.mail_address().unwrap());
     let (bobs, mallorys) = [&bob, &mallory].map(|who| who.identity.device_key().unwrap()).into();
     let key = mallory.mail_address().unwrap().body.key;
-    let forged = AddressBody { key, serial: 9, ..real.body.clone() };
+    let forged = AddressBody { key, serial: 9, ..real.body };
     let elsewhere = AddressBody { mailbox: mallory.mailbox(), serial: 9, ..real.body.clone() };
     let unsealable = AddressBody { kem: 99, serial: 9, ..real.body.clone() };
     let lies = [

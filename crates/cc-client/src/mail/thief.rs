@@ -64,7 +64,7 @@ fn members_learn_the_next_key_and_what_was_made_before_it_still_counts() {
     let after = bob.mail_address().unwrap();
     assert!(before.body.serial < after.body.serial && before.body.key != after.body.key);
     let known = alice.state.device(bob.identity.id.as_bytes()).unwrap().unwrap();
-    assert_eq!(known.address().unwrap(), Some(after.clone()));
+    assert_eq!(known.address().unwrap(), Some(after));
     // By a key package of before.
     let other = alice.found("Another").unwrap();
     alice.invite(other, package).unwrap();

@@ -58,13 +58,14 @@ struct OfferBody {
     /// Who offers it: the keys of the person, the device's certificate, and where the device is asked.
     keys: PersonKeys,
     certificate: DeviceCertificate,
+    /// Where it may be asked.
     address: MailAddress,
 }
 
 /// An offer that came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct OfferRecord {
-    /// Where its maker is asked: a [`MailAddress`], as it travels.
+    /// Where: a `MailAddress`, as it travels.
     address: Vec<u8>,
     /// By the wall clock, in milliseconds since 1970.
     came: u64,
@@ -80,6 +81,7 @@ impl OfferBody {
         keys.verify()
             && certificate.is_of_person(keys)
             && certificate.is_of_device(key)
+            && certificate.body.mailbox == address.mailbox()
             && address.is_of_device(&certificate.member(), key)
             && person::signed(key, OFFER, self, signature)
     }
@@ -202,7 +204,7 @@ impl Client {
         Ok(offers.iter().any(|(_, offer)| offer.tried < TRIES))
     }
 
-    /// Where some who offered help are asked, those first that were asked least; takes note that they are asked.
+    /// The addresses of some who offered help, those first that were asked least; takes note that they are asked.
     pub(super) fn offers_to_use(&mut self, group: &GroupId) -> Result<Vec<MailAddress>, Fault> {
         let scope = records::offers(group);
         let mut offers = self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)?;

@@ -131,7 +131,10 @@ fn an_offer_counts_for_whom_it_was_made_by_who_signed_it() {
     // Mallory would have Alice ask Bob, who did not offer it.
     let body = offer(&mut bob, &alice, group);
     assert_eq!(offered(&stage, &mut alice, signed(&mallory, body)), Fate::Forged);
-    // Or write to a mailbox of her choice in Bob's name.
+    // Or write to a mailbox of her choice in Bob's name, or have that sealed to her.
+    let mut body = offer(&mut bob, &alice, group);
+    body.address = mallory.mail_address().unwrap();
+    assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Forged);
     let mut body = offer(&mut bob, &alice, group);
     body.certificate.body.mailbox = mallory.mailbox();
     assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Forged);
