@@ -120,6 +120,7 @@ fn open(arguments: &Arguments) -> Result<Session, CliError> {
     let relay: RelayUrl = relay.trim().parse().map_err(|_| TalkError::Relay(relay))?;
     let new = NewProfile {
         name,
+        device: String::new(),
         relay,
         without_passphrase: profile.passphrase_file.is_none(),
         recipe: default_recipe(),

@@ -73,12 +73,14 @@ impl CliError {
     /// What to do next.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Exists { .. } => "choose another name; a key file is never overwritten",
+            Self::Exists { .. } => "choose another name: what is there is never overwritten",
             Self::BinaryToTerminal => {
                 "use -o FILE or a pipe, -a for text, or -o - to write it all the same"
             }
             Self::NoTextToTerminal => "use -o FILE or a pipe, or -o - to write it all the same",
-            Self::NoPassphrase(_) => "run it in a terminal, or give --passphrase-file FILE",
+            Self::NoPassphrase(_) => {
+                "run it in a terminal, or give a file with it: --passphrase-file FILE, for exports --export-passphrase-file FILE"
+            }
             Self::PassphrasesDiffer => "try again",
             Self::NobodyToOpen => {
                 "name a recipient with -r cascade1... or -R FILE, ask for a passphrase with -p, or both"

@@ -14,7 +14,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     error::CliError,
-    talk::commands::{groups, init, join, me, members, messages, receive, relay, share, tree},
+    talk::commands::{
+        device, groups, init, join, me, members, messages, receive, relay, share, transfer, tree,
+    },
 };
 
 /// Layered end-to-end encryption.
@@ -44,6 +46,7 @@ enum Command {
     Requests(join::Requests),
     Accept(join::Accept),
     Decline(join::Decline),
+    Withdraw(join::Withdraw),
     Members(members::Members),
     Verify(members::Verify),
     Remove(members::Remove),
@@ -52,9 +55,12 @@ enum Command {
     Receive(receive::Arguments),
     History(messages::History),
     Save(messages::Save),
-    ShareHistory(share::Arguments),
+    Share(share::Arguments),
     Report(messages::Report),
     Tree(tree::Arguments),
+    Device(device::Arguments),
+    Export(transfer::Export),
+    Restore(transfer::Restore),
     Relay(relay::Arguments),
     Demo(demo::Arguments),
     Completions(shell::Completions),
@@ -80,6 +86,7 @@ fn main() -> ExitCode {
         Command::Requests(arguments) => join::requests(&arguments),
         Command::Accept(arguments) => join::accept(&arguments),
         Command::Decline(arguments) => join::decline(&arguments),
+        Command::Withdraw(arguments) => join::withdraw(&arguments),
         Command::Members(arguments) => members::members(&arguments),
         Command::Verify(arguments) => members::verify(&arguments),
         Command::Remove(arguments) => members::remove(&arguments),
@@ -88,9 +95,12 @@ fn main() -> ExitCode {
         Command::Receive(arguments) => receive::run(&arguments),
         Command::History(arguments) => messages::history(&arguments),
         Command::Save(arguments) => messages::save(&arguments),
-        Command::ShareHistory(arguments) => share::run(&arguments),
+        Command::Share(arguments) => share::run(&arguments),
         Command::Report(arguments) => messages::report(&arguments),
         Command::Tree(arguments) => tree::run(&arguments),
+        Command::Device(arguments) => device::run(&arguments),
+        Command::Export(arguments) => transfer::export(&arguments),
+        Command::Restore(arguments) => transfer::restore(&arguments),
         Command::Relay(arguments) => relay::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
@@ -124,7 +134,9 @@ Examples:
   cascade encrypt -p -o secret.cascade secret.txt
   cascade init --name Alice --relay https://relay.example
   cascade found Friends && cascade invite Friends 'cascade:https://relay.example#...'
-  cascade link Friends            (others: cascade join LINK; you: cascade requests, cascade accept NAME)
+  cascade link Friends                  (others: cascade join LINK; you: cascade accept NAME)
+  cascade device offer new.offer        (on a second device; on the first: cascade device add new.offer)
+  cascade export alice.export           (and cascade restore alice.export, on the next one)
   echo 'Hello!' | cascade send Friends -
   cascade receive --follow --json
 

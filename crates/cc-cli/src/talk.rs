@@ -7,5 +7,6 @@ pub(crate) mod link;
 mod network;
 pub(crate) mod profile;
 pub(crate) mod session;
+mod share;
 pub(crate) mod show;
 mod uploads;

@@ -243,6 +243,51 @@ fn somebody_who_asks_is_seen_and_let_in() {
     alice.sees("nobody asks to join as");
 }
 
+#[test]
+fn who_asks_takes_it_back_and_a_newcomer_is_told_what_was_said() {
+    let folder = Folder::new();
+    let relay = Relay::start();
+    let (mut alice, mut bob) = (Person::new(&folder, "alice"), Person::new(&folder, "bob"));
+    alice.begin("Alice", &relay);
+    bob.begin("Bob", &relay);
+    alice.types("/new Team");
+    alice.sees("Team (1 members)");
+    alice.types("said before Bob came");
+    alice.sees("said before Bob came");
+    alice.types("/group-link team.link");
+    alice.sees("A link by which others ask");
+    bob.types("/withdraw");
+    bob.sees("does not ask to join anything");
+    bob.types("/join team.link");
+    bob.sees("Asked: who made the link");
+    alice.sees("Bob asks to join");
+    bob.types("/requests");
+    bob.sees("/withdraw ID takes it back");
+    bob.presses("q");
+    bob.types("/withdraw");
+    bob.sees("Withdrawn: who made the link");
+    alice.sees("Bob does not ask to join any more");
+    alice.types("/admit Bob");
+    alice.sees("nobody asks to join as");
+    bob.types("/join team.link after all");
+    alice.sees("Bob asks to join: after all");
+    alice.types("/admit Bob");
+    alice.sees("Let them in?");
+    alice.presses("y");
+    bob.sees("Team (2 members)");
+    // What was said before, as the word of who passes it on.
+    alice.sees("Bob");
+    alice.types("/share Bob 20");
+    alice.sees("earlier messages on to Bob?");
+    alice.presses("y");
+    alice.sees("messages on to Bob.");
+    bob.sees("Alice passes on, as written by Alice: said before Bob came");
+    // After a restart it is still no message.
+    bob.interrupt();
+    bob.start();
+    bob.sees("passes on, as written by Alice");
+}
+
 /// Records of a profile's store in which this text is, for who has the file and the key to it.
 fn stolen(person: &Person, text: &str) -> usize {
     use cc_core::{

@@ -5,7 +5,7 @@ use crate::common;
 
 use common::{Folder, text};
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 36] = [
     "encrypt",
     "decrypt",
     "keygen",
@@ -18,6 +18,14 @@ const COMMANDS: [&str; 28] = [
     "groups",
     "found",
     "invite",
+    "join",
+    "requests",
+    "accept",
+    "decline",
+    "withdraw",
+    "device",
+    "export",
+    "restore",
     "members",
     "verify",
     "remove",
@@ -26,7 +34,7 @@ const COMMANDS: [&str; 28] = [
     "receive",
     "history",
     "save",
-    "share-history",
+    "share",
     "report",
     "tree",
     "relay",

@@ -319,10 +319,10 @@ fn history_is_passed_on_under_the_name_of_who_does_it() {
     alice.run(&["invite", "Friends", &carol.link()]);
     assert!(texts(&carol.run(&["receive"])).is_empty());
     bob.run(&["receive"]);
-    bob.fail(7, &["share-history", "Friends", "Dora"]);
+    bob.fail(7, &["share", "Friends", "Dora"]);
     // Bob says that it was so, twice.
     for _ in 0..2 {
-        let told = bob.run(&["share-history", "Friends", "Carol"]);
+        let told = bob.run(&["share", "Friends", "Carol"]);
         assert_eq!(told[0]["passed_on"], 2, "{told:?}");
     }
     let seen = carol.run(&["receive"]);
@@ -338,6 +338,92 @@ fn history_is_passed_on_under_the_name_of_who_does_it() {
     }
     // Alice was there, and is told nothing.
     assert!(!alice.run(&["receive"]).iter().any(|entry| entry["kind"] == "forwarded"));
+}
+
+#[test]
+fn who_asked_takes_it_back_and_asks_again() {
+    let relay = Relay::start();
+    let [alice, carol] = ["Alice", "Carol"].map(|name| Person::new(name, &relay));
+    alice.run(&["found", "Friends"]);
+    let link = alice.run(&["link", "Friends"])[0]["link"].as_str().unwrap().to_owned();
+    assert!(carol.fail(7, &["withdraw"]).contains("cascade requests --mine"));
+    // From standard input, and from a file.
+    carol.run_with(&["join", "-"], &format!("{link}\n"));
+    assert_eq!(alice.run(&["requests"]).len(), 1);
+    let file = carol.path("friends.link");
+    std::fs::write(&file, &link).unwrap();
+    let file = file.to_str().unwrap();
+    let mine = carol.run(&["requests", "--mine"]);
+    assert_eq!(mine.len(), 1, "{mine:?}");
+    carol.fail(7, &["withdraw", "ffffffff"]);
+    carol.run(&["withdraw", file]);
+    assert!(carol.run(&["requests", "--mine"]).is_empty());
+    let told = alice.run(&["receive"]);
+    let withdrawn = told.iter().find(|entry| entry["kind"] == "join-withdrawn").unwrap();
+    assert_eq!((&withdrawn["who"]["name"], &withdrawn["let_in"]), (&"Carol".into(), &false.into()));
+    alice.fail(7, &["accept", "Carol"]);
+    // After all.
+    carol.run(&["join", file]);
+    alice.run(&["accept", "Carol"]);
+    let told = carol.run(&["receive"]);
+    assert!(told.iter().any(|entry| entry["kind"] == "entered"), "{told:?}");
+    carol.fail(2, &["join", "no-such-file"]);
+}
+
+#[test]
+fn a_second_device_and_a_move_to_another_one() {
+    let relay = Relay::start();
+    let [alice, bob] = ["Alice", "Bob"].map(|name| Person::new(name, &relay));
+    let laptop = Person::new("Laptop", &relay);
+    alice.found("Friends", &[&bob]);
+    // A second device of Bob's.
+    let offer = laptop.path("laptop.offer");
+    let offer = offer.to_str().unwrap();
+    laptop.run(&["device", "offer", offer]);
+    laptop.fail(1, &["device", "offer", offer]);
+    bob.fail(1, &["device", "add", "no-such-file"]);
+    bob.run(&["device", "add", offer]);
+    let told = laptop.run(&["receive"]);
+    for kind in ["linked", "entered"] {
+        assert!(told.iter().any(|entry| entry["kind"] == kind), "{told:?}");
+    }
+    // It has said that it is his.
+    bob.run(&["receive"]);
+    assert_eq!(bob.run(&["device"]).len(), 2);
+    laptop.run(&["send", "Friends", "from the laptop"]);
+    assert_eq!(alice.receive(), ["from the laptop"]);
+    let lost = laptop.run(&["me"])[0]["device"].as_str().unwrap().to_owned();
+    bob.fail(7, &["device", "revoke", "ffffffff"]);
+    bob.run(&["device", "revoke", &lost[..12]]);
+    assert_eq!(bob.run(&["device"]).len(), 1);
+    // Bob moves to another machine, and takes along what was said.
+    alice.run(&["receive"]);
+    bob.run(&["receive"]);
+    let passphrase = bob.path("pass.txt");
+    std::fs::write(&passphrase, "correct horse\n").unwrap();
+    let (passphrase, export) = (passphrase.to_str().unwrap(), bob.path("bob.export"));
+    let with = ["--export-passphrase-file", passphrase];
+    let export = export.to_str().unwrap();
+    bob.run(&[&["export", export][..], &with].concat());
+    bob.fail(1, &[&["export", export][..], &with].concat());
+    let moved = Person::nobody("Bob");
+    let wrong = bob.path("wrong.txt");
+    std::fs::write(&wrong, "wrong\n").unwrap();
+    let wrong = ["--export-passphrase-file", wrong.to_str().unwrap()];
+    let restore = ["restore", export, "--without-passphrase"];
+    moved.fail(4, &[&restore[..], &wrong].concat());
+    let told = moved.run(&[&restore[..], &with].concat());
+    assert_eq!((&told[0]["name"], &told[0]["groups"]), (&"Bob".into(), &1.into()));
+    moved.fail(1, &[&restore[..], &with].concat());
+    assert!(moved.history("Friends").contains(&"from the laptop".to_owned()));
+    // Alice takes him back, and the old device is out.
+    alice.run(&["receive"]);
+    let told = moved.run(&["receive"]);
+    assert!(told.iter().any(|entry| entry["kind"] == "repaired"), "{told:?}");
+    moved.run(&["send", "Friends", "from the new one"]);
+    assert_eq!(alice.receive(), ["from the new one"]);
+    let told = bob.run(&["receive"]);
+    assert!(told.iter().any(|entry| entry["kind"] == "left"), "{told:?}");
 }
 
 #[test]

@@ -424,3 +424,5 @@ impl Client {
 
 #[cfg(test)]
 mod liar;
+#[cfg(test)]
+mod misaddressed;

@@ -62,7 +62,7 @@ pub(crate) enum Mail {
     JoinAnswer(SealedReply),
     /// A member offers to add another one anew, of which nothing is heard.
     #[tls_codec(discriminant = 5)]
-    RejoinOffer(Box<RejoinOffer>),
+    RejoinOffer(RejoinOffer),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

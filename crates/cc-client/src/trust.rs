@@ -172,13 +172,14 @@ impl Client {
         Ok(())
     }
 
-    /// A device among those that are to be added which its person has revoked, be it since that was asked for.
+    /// A device among those that have asked to be added which its person has revoked, be it since it asked. Whom this
+    /// person adds by a key package, it adds: as a member of nobody known.
     pub(crate) fn revoked_in(
         &mut self,
         group: &GroupId,
         work: &Work,
     ) -> Result<Option<MemberId>, Fault> {
-        let (Work::Add(offers) | Work::Admit { offers, .. } | Work::Readmit(offers)) = work else {
+        let (Work::Admit { offers, .. } | Work::Readmit(offers)) = work else {
             return Ok(None);
         };
         for offer in offers {

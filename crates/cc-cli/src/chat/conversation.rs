@@ -147,7 +147,7 @@ impl Conversation {
             What::Joined { who } => {
                 ItemKind::Notice(format!("A new member ({}) joined.", who.name))
             }
-            What::Introduced { .. } | What::Forwarded(_) => {
+            What::Introduced { .. } | What::Forwarded(_) | What::JoinWithdrawn { .. } => {
                 ItemKind::Notice(format!("{}.", sentence(&show::text_of(what))))
             }
             What::Left { myself: true, .. } => {
@@ -325,7 +325,7 @@ pub(crate) fn general(what: &What) -> Option<ItemKind> {
         What::JoinRequested { .. } => {
             ItemKind::Notice(format!("{}. /requests shows who that is.", show::text_of(what)))
         }
-        What::JoinDeclined { .. } | What::Renamed { .. } => {
+        What::JoinDeclined { .. } | What::JoinLapsed { .. } | What::Renamed { .. } => {
             ItemKind::Notice(format!("{}.", sentence(&show::text_of(what))))
         }
         What::OwnKeysReplaced { .. } | What::NotDelivered { .. } | What::JoinLinkFull { .. } => {

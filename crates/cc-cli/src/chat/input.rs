@@ -123,6 +123,8 @@ pub(crate) enum Line {
     GroupLink(Option<String>),
     Join { link: String, text: String },
     Requests,
+    Withdraw(Option<String>),
+    Share { name: String, last: u64 },
     Admit(String),
     Decline(String),
     Members,
@@ -151,6 +153,10 @@ pub(crate) enum Line {
     Quit,
 }
 
+/// Entries of the history that are passed on: unless that is said, and at the most.
+const SHARED: u64 = 50;
+const MAX_SHARED: u64 = 100_000;
+
 /// Name, arguments, and what it does; the order is that of the help.
 pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("new", "TITLE", "make a group"),
@@ -162,6 +168,8 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("requests", "", "who asks to join your groups"),
     ("admit", "NAME", "let somebody in who asks"),
     ("decline", "NAME", "do not let somebody in who asks"),
+    ("withdraw", "[ID]", "take back what you asked for"),
+    ("share", "NAME [COUNT]", "pass earlier messages on to somebody who came later"),
     ("members", "", "who is in this group"),
     ("safety", "NAME", "the safety number that you and somebody compare"),
     ("verify", "NAME", "mark somebody as verified, once you have compared"),
@@ -232,6 +240,17 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
             Line::Join { link: link.to_owned(), text: text.to_owned() }
         }
         "requests" => Line::Requests,
+        "withdraw" => Line::Withdraw(optional()),
+        "share" => {
+            // A name may have spaces, and a number behind it is not part of it.
+            let named = needed()?;
+            let last = named.rsplit_once(char::is_whitespace);
+            match last.and_then(|(name, last)| Some((name, last.parse::<u64>().ok()?))) {
+                Some((_, last)) if !(1..=MAX_SHARED).contains(&last) => return Err(usage()),
+                Some((name, last)) => Line::Share { name: name.trim().to_owned(), last },
+                None => Line::Share { name: named, last: SHARED },
+            }
+        }
         "admit" => Line::Admit(needed()?),
         "decline" => Line::Decline(needed()?),
         "members" => Line::Members,
@@ -310,6 +329,12 @@ mod tests {
         assert_eq!(parse("/save #7"), Ok(Line::Save { message: 7, path: None }));
         assert_eq!(parse("/edit 7 b c"), Ok(Line::Edit { message: 7, text: "b c".into() }));
         assert_eq!(parse("/seen"), Ok(Line::Seen(None)));
+        let share = |name: &str, last| Ok(Line::Share { name: name.to_owned(), last });
+        assert_eq!(parse("/share Carol Smith"), share("Carol Smith", 50));
+        assert_eq!(parse("/share Carol Smith 7"), share("Carol Smith", 7));
+        assert_eq!(parse("/share 2"), share("2", 50));
+        assert_eq!(parse("/share Carol 0"), Err("write /share NAME [COUNT]".to_owned()));
+        assert_eq!(parse("/withdraw"), Ok(Line::Withdraw(None)));
         assert_eq!(parse("/edit 7"), Err("write /edit N TEXT".to_owned()));
         assert!(parse("/nothing").unwrap_err().contains("/help"));
     }

@@ -40,6 +40,22 @@ pub(crate) enum Order {
         text: String,
     },
     Requests,
+    /// What this device asked for: the beginning of its id, or the only one.
+    Withdraw(Option<String>),
+    /// Earlier messages for a member, of so many entries: asked about before anything is done.
+    Share {
+        group: GroupId,
+        members: Vec<MemberId>,
+        name: String,
+        last: u64,
+    },
+    /// The same, after that.
+    ShareNow {
+        group: GroupId,
+        members: Vec<MemberId>,
+        name: String,
+        last: u64,
+    },
     /// Who asks, by name, number or id: asked about before anything is done.
     Answer {
         who: String,

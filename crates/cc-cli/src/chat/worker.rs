@@ -13,12 +13,9 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use cc_client::{
-    Attachment, Command, GroupId, OperationId, PersonId, Snapshot, SystemTimeSource, Verdict,
-};
+use cc_client::{Attachment, Command, GroupId, OperationId, PersonId, Snapshot, Verdict};
 use cc_core::MemberId;
 
-use self::links::link_or_file;
 use super::{
     order::{GroupRow, MemberRow, Order, Report},
     pages,
@@ -26,11 +23,11 @@ use super::{
 };
 use crate::{
     error::CliError,
-    files::output::write_secret,
+    files::output::{expect_none, write_secret},
     talk::{
         error::TalkError,
-        link::GroupLink,
-        session::{Exchange, Session, Update},
+        link::{GroupLink, link_or_file},
+        session::{Exchange, OFFERED_GROUPS, Session, Update},
     },
     untrusted_text::file_name,
 };
@@ -38,17 +35,12 @@ use crate::{
 /// How long it waits at the most before it looks for orders; they wake it earlier.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// Groups for which an offer of a new device has room; it comes into further ones by the directory.
-const OFFERED_GROUPS: usize = 32;
-
-/// Bytes of a file with a link, and of one with the offer of a device.
-const MAX_LINK_FILE: u64 = 4096;
+/// Bytes of a file with the offer of a device.
 const MAX_OFFER_FILE: u64 = 16 << 20;
 
 /// A session at work for a screen.
 pub(crate) struct Worker<F: Fn(Report)> {
     session: Session,
-    clock: SystemTimeSource,
     orders: Receiver<Order>,
     exchanges: Receiver<Exchange>,
     tell: F,
@@ -67,7 +59,6 @@ impl<F: Fn(Report)> Worker<F> {
         session.observe(sender);
         Self {
             session,
-            clock: SystemTimeSource::start(),
             orders,
             exchanges,
             tell,
@@ -224,6 +215,14 @@ impl<F: Fn(Report)> Worker<F> {
                 self.note("Asked: who made the link sees who you are, and decides.".into());
             }
             Order::Requests => self.requests()?,
+            Order::Withdraw(which) => self.withdraw(which.as_deref())?,
+            Order::Share { group, members, name, last } => {
+                self.ask_to_share(group, members, name, last)?;
+            }
+            Order::ShareNow { group, members, name, last } => {
+                let (_, count) = self.session.share(group, &members, last)?;
+                self.note(format!("Passing {count} messages on to {name}."));
+            }
             Order::Answer { who, accept } => self.ask_to_answer(&who, accept)?,
             Order::AnswerNow { request, accept: true } => {
                 self.command(Command::AcceptJoin(request))?;
@@ -267,8 +266,9 @@ impl<F: Fn(Report)> Worker<F> {
             }
             Order::Devices => self.devices()?,
             Order::OfferDevice(path) => {
-                let now = self.clock.now();
-                let offer = self.session.client().offer_device(now, OFFERED_GROUPS)?;
+                // A new offer ends the one before it.
+                expect_none(&path)?;
+                let offer = self.session.offer_device(OFFERED_GROUPS)?;
                 write_secret(&path, STANDARD.encode(offer).as_bytes())?;
                 self.note(format!(
                     "Bring {} to your other device, and to nobody else; there: /add-device FILE",
@@ -332,6 +332,28 @@ impl<F: Fn(Report)> Worker<F> {
         Ok(())
     }
 
+    fn ask_to_share(
+        &mut self,
+        group: GroupId,
+        members: Vec<MemberId>,
+        name: String,
+        last: u64,
+    ) -> Result<(), CliError> {
+        let count = self.session.to_share(&group, last)?.len();
+        if count == 0 {
+            return Err(TalkError::NothingToShare.into());
+        }
+        let lines = vec![
+            format!("Pass {count} earlier messages on to {name}?"),
+            format!("{name} sees them as your word for what others wrote, with your name."),
+            "They are sealed for this group: whoever is in it now could read them, with a program that shows them."
+                .into(),
+        ];
+        let order = Order::ShareNow { group, members, name, last };
+        (self.tell)(Report::Confirm { lines, order });
+        Ok(())
+    }
+
     fn devices(&mut self) -> Result<(), CliError> {
         let me = self.session.me();
         let mut lines = Vec::new();
@@ -348,11 +370,7 @@ impl<F: Fn(Report)> Worker<F> {
     }
 
     fn own_devices(&mut self) -> Result<Vec<(MemberId, String)>, CliError> {
-        let me = self.session.me();
-        let devices = match &me.person {
-            Some(person) => self.session.client().person(person)?.devices,
-            None => vec![me],
-        };
+        let devices = self.session.own_devices()?;
         let row = |device: cc_client::Person| (device.id, device.device.unwrap_or_default());
         Ok(devices.into_iter().map(row).collect())
     }

@@ -92,6 +92,14 @@ impl Write for Output {
     }
 }
 
+/// Fails where there is a file of this name: for what is made before it is written, and should not be made in vain.
+pub(crate) fn expect_none(path: &Path) -> Result<(), CliError> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(CliError::Exists { name: path.display().to_string() }),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Writes a file that only its owner can read, and that must not exist.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let write = || {

@@ -1,5 +1,6 @@
 //! The commands for scripts: text in, lines out, and a status that says how it went.
 
+pub(crate) mod device;
 pub(crate) mod groups;
 pub(crate) mod init;
 pub(crate) mod join;
@@ -9,10 +10,11 @@ pub(crate) mod messages;
 pub(crate) mod receive;
 pub(crate) mod relay;
 pub(crate) mod share;
+pub(crate) mod transfer;
 pub(crate) mod tree;
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     time::{Duration, Instant},
 };
 
@@ -36,10 +38,10 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) profile: ProfileArguments,
     /// Seconds to wait for the relay. What was not done then is kept, and done later.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
     pub(crate) timeout: u32,
     /// Print JSON, one object a line.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
@@ -117,6 +119,15 @@ fn refusal(verdict: Verdict) -> Option<String> {
 fn print(line: impl std::fmt::Display) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(CliError::stdout)
+}
+
+/// Says what comes next to somebody at a terminal. Scripts do not see it.
+fn hint(text: impl std::fmt::Display) {
+    let mut stderr = io::stderr().lock();
+    if stderr.is_terminal() {
+        // Nothing depends on it.
+        let _ = writeln!(stderr, "  {text}");
+    }
 }
 
 /// The group of this name, or whose id begins like that.

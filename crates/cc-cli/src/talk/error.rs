@@ -30,12 +30,24 @@ pub(crate) enum TalkError {
     Client(Fault),
     #[error("{0:?} is not the address of a relay")]
     Relay(String),
-    #[error("not an invite link")]
+    #[error("neither a link nor a file with one")]
     Link,
     #[error("nobody asks to join as {0:?}")]
     NoSuchRequest(String),
     #[error("{0:?} can be more than one request")]
     ManyRequests(String),
+    #[error("this device does not wait for an answer to {0:?}")]
+    NoSuchAsk(String),
+    #[error("this device does not ask to join anything")]
+    NoAsk,
+    #[error("it can be more than one request")]
+    ManyAsks,
+    #[error("there is nothing to pass on")]
+    NothingToShare,
+    #[error("you have no other device {0:?}")]
+    NoSuchOwnDevice(String),
+    #[error("{0:?} can be more than one of your devices")]
+    ManyOwnDevices(String),
     #[error("the link is of another relay, {theirs}; yours is {ours}")]
     OtherRelay { ours: String, theirs: String },
     #[error("there is no group {0:?}")]
@@ -118,6 +130,25 @@ impl TalkError {
             | Self::Client(Fault::NoSuchJoinRequest(_)) => {
                 "`cascade requests` lists who asks; the beginning of an id will do"
             }
+            Self::NoSuchAsk(_) | Self::NoAsk | Self::ManyAsks => {
+                "`cascade requests --mine` lists what you asked for; the beginning of an id will do"
+            }
+            Self::NoSuchOwnDevice(_) | Self::ManyOwnDevices(_) => {
+                "`cascade device` lists them; the beginning of an id will do"
+            }
+            Self::Client(Fault::DeviceOffer) => {
+                "`cascade device offer FILE`, on the new device, writes one; each is for one device and one time"
+            }
+            Self::Client(Fault::CannotLink) => {
+                "make another profile for this device (cascade init --profile DIR), and offer that one"
+            }
+            Self::Client(Fault::NoPersonKey) => {
+                "do this on the device that your person was made on, or where that was moved to"
+            }
+            Self::Client(Fault::Export) => "give the passphrase that the export was made with",
+            Self::NothingToShare => {
+                "messages that disappear, that were deleted, and that others passed on to you stay here"
+            }
             Self::OtherRelay { .. } => {
                 "both have to use the same relay: make a profile for it with cascade init"
             }
@@ -158,15 +189,21 @@ impl TalkError {
             | Self::ManyGroups(_)
             | Self::ManyPeople(_)
             | Self::ManyRequests(_)
-            | Self::Client(Fault::JoinLink) => 2,
+            | Self::ManyAsks
+            | Self::ManyOwnDevices(_)
+            | Self::Client(Fault::JoinLink | Fault::DeviceOffer) => 2,
             Self::Attachment(_, AttachmentError::Rejected) => 3,
-            Self::WrongKey => 4,
+            Self::WrongKey | Self::Client(Fault::Export) => 4,
             Self::Timeout | Self::Attachment(_, AttachmentError::Service(_)) => 6,
             Self::NoSuchGroup(_)
             | Self::NoSuchPerson(_)
             | Self::NoSuchMessage(_)
             | Self::NoAttachment(_)
             | Self::NoSuchRequest(_)
+            | Self::NoSuchAsk(_)
+            | Self::NoAsk
+            | Self::NothingToShare
+            | Self::NoSuchOwnDevice(_)
             | Self::SafetyNumber(..)
             | Self::Refused(_)
             | Self::Client(
@@ -177,6 +214,8 @@ impl TalkError {
                 | Fault::SafetyNumber(_)
                 | Fault::JoinLinkExpired
                 | Fault::OtherRecipe
+                | Fault::CannotLink
+                | Fault::NoPersonKey
                 | Fault::NoSuchJoinRequest(_),
             ) => 7,
             _ => 1,

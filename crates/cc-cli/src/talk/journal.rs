@@ -4,15 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cc_client::{
-    AppRecord, Client, Event, Fault, GroupId, HistoryEntries, LogId, OperationId, Person, Verdict,
+    AppRecord, Client, Event, Fault, GroupId, HistoryEntries, LogId, OperationId, Verdict,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod entry;
 mod forgetting;
+mod forwarded;
+mod moved;
 
 pub(crate) use entry::{Entry, Forwarded, LayerLine, Message, MessageState, Unreadable, What, Who};
 pub(crate) use forgetting::{Gone, forget_expired, next_expiry, read, set_printed, shown};
+pub(crate) use moved::moved;
 
 /// The first byte of every record.
 const VERSION: u8 = 1;
@@ -185,37 +188,14 @@ impl Draft {
                 (Some(group), What::JoinRequested { request, who: Who::from(&from), message })
             }
             Event::JoinDeclined { request, .. } => (None, What::JoinDeclined { request }),
+            Event::JoinLapsed { request, why, .. } => (None, What::JoinLapsed { request, why }),
+            Event::JoinWithdrawn { group, request, from, let_in } => {
+                (Some(group), What::JoinWithdrawn { request, who: Who::from(&from), let_in })
+            }
             Event::JoinLinkFull { group, link } => (Some(group), What::JoinLinkFull { link }),
             other => (None, What::Other { description: format!("{other:?}") }),
         };
         self.add(client, at, group, what).map(drop)
-    }
-
-    /// Takes what a member passed on: each once, also if that member passes it on again.
-    fn forward(
-        &mut self,
-        client: &Client,
-        at: u64,
-        group: GroupId,
-        by: &Person,
-        entries: Vec<cc_client::Forwarded>,
-    ) -> Result<(), Fault> {
-        for entry in entries {
-            let key = forwarded_key(&group, by, &entry);
-            if client.record(&key)?.is_some() || !self.forwarded.insert(key.clone()) {
-                continue;
-            }
-            self.records.push(put(key, &())?);
-            let what = What::Forwarded(Forwarded {
-                by: Who::from(by),
-                author: (*entry.sender.as_bytes(), entry.sender_name),
-                id: entry.message,
-                written: entry.wall,
-                content: entry.content,
-            });
-            self.add(client, at, Some(group), what)?;
-        }
-        Ok(())
     }
 
     fn settle(
@@ -320,11 +300,6 @@ fn group_key(group: &GroupId) -> Vec<u8> {
 
 fn index_key(group: &GroupId, at: u64) -> Vec<u8> {
     [b"in ", &group.as_bytes()[..], &at.to_be_bytes()].concat()
-}
-
-fn forwarded_key(group: &GroupId, by: &Person, entry: &cc_client::Forwarded) -> Vec<u8> {
-    let (group, by, author) = (group.as_bytes(), by.id.as_bytes(), entry.sender.as_bytes());
-    [b"forwarded ", &group[..], by, author, entry.message.as_bytes()].concat()
 }
 
 fn sent_key(message: &OperationId) -> Vec<u8> {

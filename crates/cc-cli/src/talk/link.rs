@@ -1,11 +1,18 @@
 //! Links: `cascade:` with the address of a relay, and behind a `#` whom to invite there, or what to join.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt, fs,
+    io::{self, Read as _},
+    str::FromStr,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cc_client::{JoinLink, LogId};
 use cc_core::MemberId;
 use cc_relay::RelayUrl;
+
+use super::error::TalkError;
+use crate::error::CliError;
 
 /// Where somebody is to be reached, and who that is: so that no relay can put somebody else in this place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +91,41 @@ impl fmt::Display for InviteLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = [&self.mailbox.as_bytes()[..], self.member.as_bytes()].concat();
         write(f, &self.relay, VERSION, &who)
+    }
+}
+
+/// Bytes of a file with a link.
+const MAX_FILE: u64 = 4096;
+
+/// A link, or what is in the file of this name.
+///
+/// # Errors
+/// [`TalkError::Link`] for what is neither, [`CliError::Read`].
+pub(crate) fn link_or_file<T: FromStr>(text: &str) -> Result<T, CliError> {
+    if let Ok(link) = text.parse() {
+        return Ok(link);
+    }
+    match fs::File::open(text) {
+        Ok(file) => read_link(text, file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TalkError::Link.into()),
+        Err(error) => Err(CliError::read(text, error)),
+    }
+}
+
+/// As [`link_or_file`], for a command: `-` is standard input.
+pub(crate) fn link_argument<T: FromStr>(text: &str) -> Result<T, CliError> {
+    match text {
+        "-" => read_link("standard input", io::stdin().lock()),
+        text => link_or_file(text),
+    }
+}
+
+fn read_link<T: FromStr>(name: &str, input: impl io::Read) -> Result<T, CliError> {
+    let mut text = String::new();
+    match input.take(MAX_FILE).read_to_string(&mut text) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(TalkError::Link.into()),
+        Err(error) => Err(CliError::read(name, error)),
+        Ok(_) => Ok(text.parse().map_err(|_| TalkError::Link)?),
     }
 }
 

@@ -7,8 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cc_client::{AppRecord, Client, EventId, Profile, Recipe};
-use cc_core::{Secret, store::StoreError};
+use cc_aes_layer::Password;
+use cc_client::{AppRecord, Client, EventId, Now, Profile, Recipe};
+use cc_core::{
+    Secret,
+    store::{MemoryStore, StoreError},
+};
 use cc_relay::RelayUrl;
 use cc_store_sqlite::{Credential, SqliteStore};
 use clap::Args;
@@ -42,6 +46,8 @@ pub(crate) struct ProfileArguments {
 pub(crate) struct NewProfile {
     /// What others see.
     pub(crate) name: String,
+    /// What this device is called; may be empty.
+    pub(crate) device: String,
     pub(crate) relay: RelayUrl,
     /// A random key beside the store instead of a passphrase.
     pub(crate) without_passphrase: bool,
@@ -78,27 +84,52 @@ impl ProfileArguments {
 
     /// Makes a profile, and gives its client.
     pub(crate) fn create(&self, new: &NewProfile) -> Result<(Client, RelayUrl), CliError> {
+        let store = self.new_store(new.without_passphrase)?;
+        let profile = Profile::new(&new.name).with_device(&new.device);
+        let mut client = Client::create(store, profile, new.recipe.clone())?;
+        set_relay(&mut client, &new.relay)?;
+        Ok((client, new.relay.clone()))
+    }
+
+    /// Makes a profile of an export; gives its client, and the relay that it has, unless there is another one now.
+    pub(crate) fn restore(
+        &self,
+        export: &[u8],
+        password: &mut Password,
+        relay: Option<RelayUrl>,
+        without_passphrase: bool,
+        now: Now,
+    ) -> Result<(Client, RelayUrl), CliError> {
+        // What cannot be opened leaves no profile behind.
+        let relay = {
+            let trial = Client::restore(MemoryStore::new(), export, &mut *password, now)?;
+            match relay {
+                Some(relay) => relay,
+                None => relay_of(&trial)?.ok_or(TalkError::NoRelay)?,
+            }
+        };
+        let store = self.new_store(without_passphrase)?;
+        let mut client = Client::restore(store, export, password, now)?;
+        set_relay(&mut client, &relay)?;
+        Ok((client, relay))
+    }
+
+    /// The store of a new profile.
+    fn new_store(&self, without_passphrase: bool) -> Result<SqliteStore, CliError> {
         let folder = self.folder()?;
         let path = folder.join(STORE);
         if path.exists() {
             return Err(TalkError::ProfileExists(folder).into());
         }
         // Asked for before anything is made.
-        let credential = if new.without_passphrase {
-            None
-        } else {
-            Some(passphrase(&new_text(&self.source())?)?)
-        };
+        let credential =
+            if without_passphrase { None } else { Some(passphrase(&new_text(&self.source())?)?) };
         create_folder(&folder).map_err(|error| CliError::write(&folder, error))?;
         let credential = match credential {
             Some(credential) => credential,
             None => new_key(&folder.join(KEY))?,
         };
-        let store = SqliteStore::create(&path, credential).map_err(TalkError::from)?;
-        let mut client = Client::create(store, Profile::new(&new.name), new.recipe.clone())?;
-        let record = AppRecord { key: RELAY.to_vec(), value: Some(new.relay.to_string().into()) };
-        client.acknowledge(EventId(0), &[record])?;
-        Ok((client, new.relay.clone()))
+        Ok(SqliteStore::create(&path, credential).map_err(TalkError::from)?)
     }
 
     /// Opens the profile; waits so long for another process that has it open.
@@ -134,9 +165,7 @@ impl ProfileArguments {
             }
             other => other?,
         };
-        let relay = client.record(RELAY)?.ok_or_else(|| TalkError::Unfinished(folder.clone()))?;
-        let relay = String::from_utf8(relay.expose().to_vec()).unwrap_or_default();
-        let relay = relay.parse().map_err(|_| TalkError::Unfinished(folder))?;
+        let relay = relay_of(&client)?.ok_or(TalkError::Unfinished(folder))?;
         Ok((client, relay))
     }
 
@@ -146,6 +175,17 @@ impl ProfileArguments {
             None => Source::Prompt,
         }
     }
+}
+
+/// The relay of a profile.
+fn relay_of(client: &Client) -> Result<Option<RelayUrl>, TalkError> {
+    let Some(relay) = client.record(RELAY)? else { return Ok(None) };
+    Ok(std::str::from_utf8(relay.expose()).ok().and_then(|relay| relay.parse().ok()))
+}
+
+fn set_relay(client: &mut Client, relay: &RelayUrl) -> Result<(), TalkError> {
+    let record = AppRecord { key: RELAY.to_vec(), value: Some(relay.to_string().into()) };
+    Ok(client.acknowledge(EventId(0), &[record])?)
 }
 
 fn passphrase(text: &str) -> Result<Credential, TalkError> {

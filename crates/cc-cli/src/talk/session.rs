@@ -13,7 +13,10 @@
 //!
 //! [`waker`](Session::waker) lets another thread, as one that reads keys, end a `wait` early.
 
+mod devices;
 mod drive;
+
+pub(crate) use devices::OFFERED_GROUPS;
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,6 +1,6 @@
 //! Entries of the journal as JSON, and as lines for people.
 
-use cc_client::{Body, GroupId, MessageRef, Snapshot};
+use cc_client::{Body, GroupId, JoinLapse, MessageRef, Snapshot};
 use cc_core::MemberId;
 use serde_json::{Map, Value, json};
 
@@ -86,6 +86,13 @@ fn kind(entry: &Entry) -> (&'static str, Value) {
         What::JoinDeclined { request } => {
             ("join-declined", json!({ "request": request.to_string() }))
         }
+        What::JoinLapsed { request, why } => {
+            ("join-lapsed", json!({ "request": request.to_string(), "why": lapse(*why).0 }))
+        }
+        What::JoinWithdrawn { request, who, let_in } => (
+            "join-withdrawn",
+            json!({ "request": request.to_string(), "who": who_json(who), "let_in": let_in }),
+        ),
         What::JoinLinkFull { link } => ("join-link-full", json!({ "link": link.to_string() })),
         What::Forwarded(forwarded) => ("forwarded", forwarded_json(forwarded)),
         What::Introduced { members } => {
@@ -115,16 +122,19 @@ fn message_json(message: &Message) -> Value {
     if let Some(why) = why {
         fields.insert("why".into(), why.as_str().into());
     }
-    if let Some(gone) = message.gone {
-        let gone = match gone {
-            Gone::Deleted => "deleted",
-            Gone::Edited => "edited",
-            Gone::Expired => "expired",
-        };
-        fields.insert("gone".into(), gone.into());
-    }
+    add_gone(fields, message.gone);
     add_content(fields, &message.content);
     object
+}
+
+fn add_gone(fields: &mut Map<String, Value>, gone: Option<Gone>) {
+    let gone = match gone {
+        Some(Gone::Deleted) => "deleted",
+        Some(Gone::Edited) => "edited",
+        Some(Gone::Expired) => "expired",
+        None => return,
+    };
+    fields.insert("gone".into(), gone.into());
 }
 
 /// What was passed on: `by` says so, and `claimed_from` is who is said to have written it.
@@ -137,6 +147,7 @@ fn forwarded_json(forwarded: &Forwarded) -> Value {
         "message": forwarded.id.to_string(),
     });
     if let Value::Object(fields) = &mut object {
+        add_gone(fields, forwarded.gone);
         add_content(fields, &forwarded.content);
     }
     object
@@ -191,7 +202,7 @@ pub(crate) fn line(snapshot: &Snapshot, entry: &Entry) -> String {
     let text = text(entry);
     match &entry.group {
         Some(group) => {
-            format!("#{} [{}] {text}", entry.number, harmless(&title(snapshot, group)))
+            format!("#{} [{}] {text}", entry.number, called(&title(snapshot, group)))
         }
         None => format!("#{} {text}", entry.number),
     }
@@ -203,7 +214,7 @@ pub(crate) fn text(entry: &Entry) -> String {
 }
 
 pub(crate) fn text_of(what: &What) -> String {
-    let name = |who: &Who| harmless(&who.name);
+    let name = |who: &Who| called(&who.name);
     match what {
         What::Message(message) => {
             let state = match &message.state {
@@ -213,18 +224,18 @@ pub(crate) fn text_of(what: &What) -> String {
             };
             format!("{}: {}{state}", name(&message.from), message_text(message))
         }
-        What::Forwarded(Forwarded { by, author: (_, author), content, .. }) => format!(
+        What::Forwarded(Forwarded { by, author: (_, author), content, gone, .. }) => format!(
             "{} passes on, as written by {}: {}",
             name(by),
-            harmless(author),
-            content_text(content)
+            called(author),
+            gone_text(*gone).map_or_else(|| content_text(content), str::to_owned)
         ),
         What::Entered { title } => format!("you are in {}", harmless(title)),
         What::Joined { who } if who.is_introduced() => format!("{} is here now", name(who)),
         What::Joined { who } => format!("a new member ({}) is here now", name(who)),
         What::Introduced { members } => introduced(members),
         What::Renamed { from, to, .. } => {
-            format!("{} is called {} from now on", harmless(from), harmless(to))
+            format!("{} is called {} from now on", called(from), called(to))
         }
         What::Left { myself: true, .. } => "you are not a member any more".to_owned(),
         What::Left { who, .. } => format!("{} is not here any more", name(who)),
@@ -268,16 +279,34 @@ pub(crate) fn text_of(what: &What) -> String {
             format!("{} asks to join: {}", name(who), harmless(message))
         }
         What::JoinDeclined { .. } => "a request to join a group was declined".to_owned(),
+        What::JoinLapsed { why, .. } => lapse(*why).1.to_owned(),
+        What::JoinWithdrawn { who, let_in: false, .. } => {
+            format!("{} does not ask to join any more", name(who))
+        }
+        What::JoinWithdrawn { who, .. } => {
+            format!("{} has asked to join, and does not want to any more: it is removed", name(who))
+        }
         What::JoinLinkFull { .. } => {
             "more ask to join by a link than it takes; further ones are turned away".to_owned()
         }
     }
 }
 
+/// A name that somebody has chosen, in a line for people. One that could be taken for more of the line than a name,
+/// as "Alice: yes" or "Bob passes on, as written by Alice", is in quotes.
+fn called(name: &str) -> String {
+    let name = harmless(name);
+    let plain = !name.is_empty() && name.trim() == name && !name.contains(OF_LINES);
+    if plain { name } else { format!("\"{}\"", name.replace('"', "'")) }
+}
+
+/// What stands between the parts of a line.
+const OF_LINES: [char; 9] = [':', ',', ';', '"', '(', ')', '[', ']', '#'];
+
 /// Who has said who it is, in a line.
 fn introduced(members: &[Who]) -> String {
     let short = |who: &Who| who.member().to_string().chars().take(8).collect::<String>();
-    let name = |who: &Who| format!("{} ({})", harmless(&who.name), short(who));
+    let name = |who: &Who| format!("{} ({})", called(&who.name), short(who));
     let names: Vec<_> = members.iter().take(INTRODUCED).map(name).collect();
     let names = names.join(", ");
     match members.len().saturating_sub(INTRODUCED) {
@@ -287,13 +316,16 @@ fn introduced(members: &[Who]) -> String {
 }
 
 fn message_text(message: &Message) -> String {
-    match message.gone {
-        Some(Gone::Deleted) => return "(deleted)".to_owned(),
-        Some(Gone::Edited) => return "(edited: the text is in a later message)".to_owned(),
-        Some(Gone::Expired) => return "(disappeared)".to_owned(),
-        None => {}
+    gone_text(message.gone).map_or_else(|| content_text(&message.content), str::to_owned)
+}
+
+const fn gone_text(gone: Option<Gone>) -> Option<&'static str> {
+    match gone {
+        Some(Gone::Deleted) => Some("(deleted)"),
+        Some(Gone::Edited) => Some("(edited: the text is in a later message)"),
+        Some(Gone::Expired) => Some("(disappeared)"),
+        None => None,
     }
-    content_text(&message.content)
 }
 
 fn content_text(bytes: &[u8]) -> String {
@@ -316,6 +348,23 @@ fn content_text(bytes: &[u8]) -> String {
         }
         Body::Custom { name, .. } => format!("({})", harmless(name)),
         _ => "(of a kind that this program does not know)".to_owned(),
+    }
+}
+
+/// For programs, and for people.
+const fn lapse(why: JoinLapse) -> (&'static str, &'static str) {
+    match why {
+        JoinLapse::Expired => {
+            ("expired", "nobody answered a request to join in time; ask again, by a new link")
+        }
+        JoinLapse::NotPossible => (
+            "not-possible",
+            "a request to join was accepted, and could not be carried out any more; ask again",
+        ),
+        JoinLapse::MemberAlready => {
+            ("member-already", "a request to join is over: you are in that group already")
+        }
+        _ => ("other", "nothing comes of a request to join"),
     }
 }
 
@@ -369,6 +418,7 @@ mod tests {
         let (kind, text) = told(What::RolledBack { from: Position(7), to: Position(3) });
         assert!(kind == "rolled-back" && text.contains("an old copy"), "{text}");
         let who = |name: &str| Who { device: [7; 32], person: None, name: name.to_owned() };
+        let person = Some(cc_client::PersonId::from_bytes([1; 32]));
         let members = vec![who("Bob\u{1b}[2J"); 10];
         let (kind, text) = told(What::Introduced { members });
         assert_eq!(kind, "introduced");
@@ -377,11 +427,18 @@ mod tests {
         let (author, id) =
             (([8; 32], "Alice\u{1b}[2J".to_owned()), OperationId::from_bytes([1; 16]));
         let content = Content::text("hello").encode().unwrap();
-        let forwarded = Forwarded { by: who("Bob"), author, id, written: 0, content };
+        let forwarded = Forwarded { by: who("Bob"), author, id, written: 0, content, gone: None };
         let (kind, text) = told(What::Forwarded(forwarded));
         assert_eq!(kind, "forwarded");
-        assert!(text.starts_with("Bob passes on, as written by Alice"), "{text}");
+        assert!(text.starts_with("Bob passes on, as written by \"Alice"), "{text}");
         assert!(text.ends_with(": hello") && !text.contains('\u{1b}'), "{text}");
+        // A name that looks like the beginning of what another says is shown as a name.
+        for name in ["Alice: yes", "Bob passes on, as written by Alice", "", " Alice", "#7 [x] A"] {
+            let (_, text) = told(What::Joined { who: Who { person, ..who(name) } });
+            assert!(text.starts_with('"') && text.ends_with("\" is here now"), "{text}");
+        }
+        let (_, text) = told(What::Joined { who: Who { person, ..who("O'Neil Jr.") } });
+        assert_eq!(text, "O'Neil Jr. is here now");
         let (kind, text) = told(What::Joined { who: who("07070707") });
         assert!(kind == "joined" && text == "a new member (07070707) is here now", "{text}");
         for (conflicting, word) in [(false, "stolen"), (true, "thief")] {

@@ -73,6 +73,12 @@ impl Person {
         Self::at(name, &relay.url())
     }
 
+    /// Who has no profile yet.
+    pub(crate) fn nobody(name: &str) -> Self {
+        let folder = Folder::new();
+        Self { name: name.to_owned(), profile: folder.path("profile"), folder }
+    }
+
     /// Who reaches the relay at this address.
     pub(crate) fn at(name: &str, url: &str) -> Self {
         let folder = Folder::new();

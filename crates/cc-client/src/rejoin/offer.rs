@@ -160,7 +160,7 @@ impl Client {
         let (certificate, address) = (own.certificate()?, self.mail_address()?);
         let body = OfferBody { group: *group, to: to.mailbox(), keys, certificate, address };
         let signature = person::sign(&self.identity.device_key()?, OFFER, &body)?;
-        let offer = Mail::RejoinOffer(Box::new(RejoinOffer { body, signature }));
+        let offer = Mail::RejoinOffer(RejoinOffer { body, signature });
         Ok(self.send_mail(&to, &offer)?.is_some())
     }
 

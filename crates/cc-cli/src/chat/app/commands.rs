@@ -66,6 +66,12 @@ impl App {
             }
             Line::Join { link, text } => Order::Join { link, text },
             Line::Requests => Order::Requests,
+            Line::Withdraw(which) => Order::Withdraw(which),
+            Line::Share { name, last } => {
+                let group = group()?;
+                let (name, members) = self.find_readers(&name)?;
+                Order::Share { group, members, name, last }
+            }
             Line::Admit(who) => Order::Answer { who, accept: true },
             Line::Decline(who) => Order::Answer { who, accept: false },
             Line::Members => {
@@ -203,6 +209,20 @@ impl App {
             row.device == who.device || (who.person.is_some() && row.person == who.person)
         };
         let devices = self.members.iter().filter(same).map(|row| row.device).collect();
+        Ok((who.name.clone(), devices))
+    }
+
+    /// The devices of one person, this one left out: a new device of one's own has no history either.
+    fn find_readers(&self, name: &str) -> Result<(String, Vec<MemberId>), String> {
+        let who = self.find_member(name)?;
+        let same = |row: &&MemberRow| {
+            row.device == who.device || (who.person.is_some() && row.person == who.person)
+        };
+        let devices = self.members.iter().filter(same).map(|row| row.device);
+        let devices: Vec<_> = devices.filter(|device| Some(*device) != self.device).collect();
+        if devices.is_empty() {
+            return Err("that is this device alone".into());
+        }
         Ok((who.name.clone(), devices))
     }
 

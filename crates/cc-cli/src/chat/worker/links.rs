@@ -1,14 +1,10 @@
 //! Links, and who asks to join by them.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use cc_client::GroupId;
+use cc_client::{Command, GroupId};
 
-use super::{MAX_LINK_FILE, Worker, read_text};
+use super::Worker;
 use crate::{
     chat::{
         order::{Order, Report},
@@ -17,9 +13,8 @@ use crate::{
     error::CliError,
     files::output::write_secret,
     talk::{
-        commands::join::{find_request, request_lines},
-        error::TalkError,
-        link::InviteLink,
+        commands::join::{ask_line, find_ask, find_request, request_lines},
+        link::{InviteLink, link_or_file},
     },
 };
 
@@ -72,7 +67,22 @@ impl<F: Fn(Report)> Worker<F> {
                 "/admit NAME lets somebody in, /decline NAME does not. Names can be chosen: compare the numbers.".into(),
             ]);
         }
+        let asks = self.session.client().join_asks()?;
+        if !asks.is_empty() {
+            lines.extend([String::new(), "You asked, and wait for an answer:".into()]);
+            lines.extend(asks.iter().map(ask_line));
+            lines.push("/withdraw ID takes it back.".into());
+        }
         (self.tell)(Report::Page { title: "Who asks to join".into(), lines });
+        Ok(())
+    }
+
+    pub(super) fn withdraw(&mut self, which: Option<&str>) -> Result<(), CliError> {
+        let ask = find_ask(&mut self.session, which)?;
+        self.command(Command::WithdrawJoin(ask.id))?;
+        self.note(
+            "Withdrawn: who made the link cannot let you in any more, unless you ask again.".into(),
+        );
         Ok(())
     }
 
@@ -90,13 +100,4 @@ impl<F: Fn(Report)> Worker<F> {
         (self.tell)(Report::Confirm { lines, order });
         Ok(())
     }
-}
-
-/// A link, or what is in the file of this name.
-pub(super) fn link_or_file<T: FromStr>(text: &str) -> Result<T, CliError> {
-    if let Ok(link) = text.parse() {
-        return Ok(link);
-    }
-    let text = read_text(Path::new(text), MAX_LINK_FILE)?;
-    Ok(text.parse().map_err(|_| TalkError::Link)?)
 }

@@ -4,10 +4,10 @@ use cc_client::Command;
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, find_group, print};
+use super::{Common, find_group, hint, print};
 use crate::{
     error::CliError,
-    talk::{error::TalkError, link::InviteLink},
+    talk::link::{InviteLink, link_argument},
     untrusted_text::harmless,
 };
 
@@ -38,13 +38,14 @@ pub(crate) struct Found {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cascade invite Friends 'cascade:https://relay.example#AQ...'")]
+  cascade invite Friends 'cascade:https://relay.example#AQ...'
+  cascade invite Friends bob.link carol.link")]
 pub(crate) struct Invite {
     #[command(flatten)]
     common: Common,
     /// The group: its name, or the beginning of its id.
     group: String,
-    /// What `cascade link` printed for who is to come.
+    /// What `cascade link` printed for who is to come, or a file with it; `-` is standard input.
     #[arg(required = true)]
     links: Vec<String>,
 }
@@ -94,24 +95,33 @@ pub(crate) fn found(arguments: &Found) -> Result<(), CliError> {
     let mut session = arguments.common.open()?;
     let group = session.found(&arguments.name)?;
     match arguments.common.json {
-        true => print(json!({ "group": group.to_string(), "title": arguments.name })),
-        false => print(group),
+        true => print(json!({ "group": group.to_string(), "title": arguments.name }))?,
+        false => print(group)?,
     }
+    let name = harmless(&arguments.name);
+    hint(format_args!(
+        "bring others in: cascade invite '{name}' LINK, or let them ask: cascade link '{name}'"
+    ));
+    Ok(())
 }
 
 pub(crate) fn invite(arguments: &Invite) -> Result<(), CliError> {
-    let links = arguments.links.iter().map(|link| link.parse().map_err(|_| TalkError::Link));
+    let links = arguments.links.iter().map(|link| link_argument(link));
     let links = links.collect::<Result<Vec<InviteLink>, _>>()?;
     let mut session = arguments.common.open()?;
     let group = find_group(&mut session, &arguments.group)?;
     let invitations = links.iter().map(|link| session.invite(group, link));
     let invitations = invitations.collect::<Result<Vec<_>, _>>()?;
-    arguments.common.finish(&mut session, &invitations)
+    arguments.common.finish(&mut session, &invitations)?;
+    hint("they are members now, and know it with their next cascade receive");
+    Ok(())
 }
 
 pub(crate) fn leave(arguments: &Leave) -> Result<(), CliError> {
     let mut session = arguments.common.open()?;
     let group = find_group(&mut session, &arguments.group)?;
     let leave = session.submit(Command::Leave(group))?;
-    arguments.common.finish(&mut session, &[leave])
+    arguments.common.finish(&mut session, &[leave])?;
+    hint("the others are asked to let you go; cascade receive tells when one of them did");
+    Ok(())
 }

@@ -9,7 +9,7 @@ use clap::{
 };
 use serde_json::json;
 
-use super::{Common, hex, print};
+use super::{Common, hex, hint, print};
 use crate::{
     error::CliError,
     talk::{
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cascade init --name Alice --relay https://relay.example
+  cascade init --name Alice --device Laptop --relay https://relay.example
   cascade init --profile bot --name Bot --relay http://127.0.0.1:4480 --without-passphrase
   cascade init --name Alice --relay https://relay.example --recipe paranoid")]
 pub(crate) struct Arguments {
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// What others see. Asked for at the terminal if it is missing.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// What this device is called, for you and for the members of your groups.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    device: String,
     /// The relay. Asked for at the terminal if it is missing.
     #[arg(long, env = "CASCADE_RELAY", value_name = "URL")]
     relay: Option<String>,
@@ -66,7 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let relay = relay.parse().map_err(|_| TalkError::Relay(relay))?;
     let (without_passphrase, recipe) = (arguments.without_passphrase, arguments.recipe.clone());
-    let new = NewProfile { name, relay, without_passphrase, recipe };
+    let device = arguments.device.clone();
+    let new = NewProfile { name, device, relay, without_passphrase, recipe };
     let mut session = Session::create(&common.profile, &new)?;
     if common.json {
         print(json!({
@@ -78,7 +82,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
         print(session.link())?;
     }
     // So that others can invite this person from now on.
-    common.finish(&mut session, &[])
+    common.finish(&mut session, &[])?;
+    hint(
+        "by this link others invite you; cascade found NAME makes a group, cascade chat shows all",
+    );
+    Ok(())
 }
 
 /// Asks whoever sits at the terminal.

@@ -1,13 +1,18 @@
 //! `cascade join`, `requests`, `accept`, `decline`.
 
-use cc_client::{Command, JoinRequestView, Snapshot, Trust};
+use cc_client::{Command, JoinAsk, JoinRequestView, Snapshot, Trust};
 use clap::Args;
 use serde_json::json;
 
 use super::{Common, find_group, hex, print};
 use crate::{
     error::CliError,
-    talk::{error::TalkError, link::GroupLink, session::Session, show::title},
+    talk::{
+        error::TalkError,
+        link::{GroupLink, link_argument, link_or_file},
+        session::Session,
+        show::title,
+    },
     untrusted_text::harmless,
 };
 
@@ -15,15 +20,18 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Who made the link sees your name, your safety number and the message, and lets you in or does not: `cascade receive`
-tells. Asking again sends the same request again.
+tells. Asking again sends the same request again, and `cascade withdraw` takes it back.
+
+The link is a secret of those who may ask: from a file or standard input, nobody on this machine sees it go by.
 
 Examples:
   cascade join 'cascade:https://relay.example#Ag...'
-  cascade join \"$(cat friends.link)\" --message 'Carol, from the workshop'")]
+  cascade join friends.link --message 'Carol, from the workshop'
+  ssh alice cascade link Friends | cascade join -")]
 pub(crate) struct Join {
     #[command(flatten)]
     common: Common,
-    /// What `cascade link GROUP` printed.
+    /// What `cascade link GROUP` printed, or a file with it; `-` is standard input.
     link: String,
     /// Shown with your request, at most 1024 bytes.
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -38,12 +46,33 @@ same, and `cascade verify` marks it.
 
 Examples:
   cascade requests
-  cascade requests Friends --json")]
+  cascade requests Friends --json
+  cascade requests --mine")]
 pub(crate) struct Requests {
     #[command(flatten)]
     common: Common,
     /// Of this group alone: its name, or the beginning of its id.
     group: Option<String>,
+    /// What you asked for yourself, and what was not answered yet.
+    #[arg(long, conflicts_with = "group")]
+    mine: bool,
+}
+
+/// Take back your own request to join a group.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Who made the link is told, and cannot let you in any more, unless you ask again. If you were let in at the same moment, you
+are removed.
+
+Examples:
+  cascade withdraw                 (the only one)
+  cascade withdraw 3f9a1c02
+  cascade withdraw friends.link")]
+pub(crate) struct Withdraw {
+    #[command(flatten)]
+    common: Common,
+    /// The beginning of the id of the request, or the link, or a file with it.
+    request: Option<String>,
 }
 
 /// Let somebody in who asks to join.
@@ -81,7 +110,7 @@ pub(crate) struct Decline {
 }
 
 pub(crate) fn join(arguments: &Join) -> Result<(), CliError> {
-    let link: GroupLink = arguments.link.parse().map_err(|_| TalkError::Link)?;
+    let link: GroupLink = link_argument(&arguments.link)?;
     let mut session = arguments.common.open()?;
     let request = session.ask_to_join(&link, &arguments.message)?;
     arguments.common.finish(&mut session, &[])?;
@@ -94,6 +123,17 @@ pub(crate) fn join(arguments: &Join) -> Result<(), CliError> {
 pub(crate) fn requests(arguments: &Requests) -> Result<(), CliError> {
     let mut session = arguments.common.open()?;
     arguments.common.catch_up(&mut session)?;
+    if arguments.mine {
+        let asks = session.client().join_asks()?;
+        return asks.iter().try_for_each(|ask| match arguments.common.json {
+            true => print(json!({
+                "request": ask.id.to_string(),
+                "link": ask.link.to_string(),
+                "at": ask.asked,
+            })),
+            false => print(ask_line(ask)),
+        });
+    }
     let group = match &arguments.group {
         Some(text) => Some(find_group(&mut session, text)?),
         None => None,
@@ -118,6 +158,13 @@ pub(crate) fn accept(arguments: &Accept) -> Result<(), CliError> {
 
 pub(crate) fn decline(arguments: &Decline) -> Result<(), CliError> {
     answer(&arguments.common, &arguments.requests, Command::DeclineJoin)
+}
+
+pub(crate) fn withdraw(arguments: &Withdraw) -> Result<(), CliError> {
+    let mut session = arguments.common.open()?;
+    let ask = find_ask(&mut session, arguments.request.as_deref())?;
+    let withdrawn = session.submit(Command::WithdrawJoin(ask.id))?;
+    arguments.common.finish(&mut session, &[withdrawn])
 }
 
 fn answer(
@@ -153,6 +200,33 @@ pub(crate) fn find_request(
         (None, _) => Err(TalkError::NoSuchRequest(text.to_owned())),
         (Some(_), Some(_)) => Err(TalkError::ManyRequests(text.to_owned())),
     }
+}
+
+/// What this device asked for, by the beginning of its id, or by its link; the only one where nothing is given.
+///
+/// # Errors
+/// [`TalkError::NoSuchAsk`], [`TalkError::NoAsk`], [`TalkError::ManyAsks`].
+pub(crate) fn find_ask(session: &mut Session, text: Option<&str>) -> Result<JoinAsk, TalkError> {
+    let beginning = text.map(str::to_lowercase);
+    let link = text.and_then(|text| link_or_file::<GroupLink>(text).ok());
+    let is_meant = |ask: &JoinAsk| match (&beginning, &link) {
+        (None, _) => true,
+        (_, Some(link)) => link.link.id() == ask.link,
+        (Some(text), None) => text.len() >= 4 && ask.id.to_string().starts_with(text),
+    };
+    let mut found = session.client().join_asks()?.into_iter().filter(is_meant);
+    match (found.next(), found.next(), text) {
+        (Some(ask), None, _) => Ok(ask),
+        (None, _, None) => Err(TalkError::NoAsk),
+        (None, _, Some(text)) => Err(TalkError::NoSuchAsk(text.to_owned())),
+        (Some(_), Some(_), _) => Err(TalkError::ManyAsks),
+    }
+}
+
+/// What this device asked for, for people to read.
+pub(crate) fn ask_line(ask: &JoinAsk) -> String {
+    let short = |id: String| id.chars().take(8).collect::<String>();
+    format!("{}  by the link {}", short(ask.id.to_string()), short(ask.link.to_string()))
 }
 
 /// How far who asks is known.
@@ -192,7 +266,8 @@ pub(crate) fn request_lines(snapshot: &Snapshot, request: &JoinRequestView) -> V
     }
     lines.push(format!("          {}", request.safety_number));
     if !request.resembles.is_empty() {
-        lines.push("          CAREFUL: somebody in the group has a name that looks like it".into());
+        lines
+            .push("          CAREFUL: somebody whom you know has a name that looks like it".into());
     }
     lines
 }

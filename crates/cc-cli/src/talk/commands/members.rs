@@ -68,13 +68,15 @@ pub(crate) fn members(arguments: &Members) -> Result<(), CliError> {
     let view = session.client().group(&group)?;
     for member in view.members.iter() {
         let myself = member.id == me.id;
+        let mine = me.person.is_some() && member.person == me.person;
         let (mut trust, mut number) = (None, None);
-        if let Some(person) = member.person.filter(|_| !myself) {
+        if let Some(person) = member.person.filter(|_| !mine) {
             trust = Some(session.client().person(&person)?.trust);
             number = Some(session.client().safety_number(&person)?.to_string());
         }
         let mark = match trust {
             _ if myself => "you",
+            _ if mine => "you, on another device",
             Some(Trust::Verified) => "verified",
             Some(Trust::Pinned) => "not verified",
             Some(Trust::Changed) => "KEYS CHANGED",

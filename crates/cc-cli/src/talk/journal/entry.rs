@@ -1,7 +1,8 @@
 //! What an entry of the journal says.
 
 use cc_client::{
-    Fate, GroupId, JoinLinkId, JoinRequestId, OperationId, Person, PersonId, Position, Trust,
+    Fate, GroupId, JoinLapse, JoinLinkId, JoinRequestId, OperationId, Person, PersonId, Position,
+    Trust,
 };
 use cc_core::MemberId;
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,17 @@ pub(crate) enum What {
         from: String,
         to: String,
     },
+    /// Nothing comes of a request of this device.
+    JoinLapsed {
+        request: JoinRequestId,
+        why: JoinLapse,
+    },
+    /// Somebody does not ask to join any more.
+    JoinWithdrawn {
+        request: JoinRequestId,
+        who: Who,
+        let_in: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +185,8 @@ pub(crate) struct Forwarded {
     pub(crate) written: u64,
     /// As that of a [`Message`].
     pub(crate) content: Vec<u8>,
+    /// Why there is nothing left in `content` of what was said.
+    pub(crate) gone: Option<Gone>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

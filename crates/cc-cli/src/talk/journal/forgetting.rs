@@ -62,9 +62,11 @@ impl Draft {
                 Ok(())
             }
             (Some(Body::Edit { of, .. }), MessageState::Sent(at)) => {
+                self.forget_copies(client, &of, Gone::Edited)?;
                 self.edited(client, &of, (*at, entry.number))
             }
             (Some(Body::Deletion { of }), MessageState::Sent(_)) => {
+                self.forget_copies(client, &of, Gone::Deleted)?;
                 self.forget(client, &of, Gone::Deleted)
             }
             (Some(Body::Edit { .. } | Body::Deletion { .. } | Body::Reaction { .. }), _) => Ok(()),
@@ -115,6 +117,12 @@ impl Draft {
         let record = TextRecord { edit: None, gone: Some(gone), ..record };
         self.records.push(put(text_key(of), &record)?);
         Ok(())
+    }
+
+    /// Whether the author has deleted a message, as far as was read.
+    pub(super) fn is_deleted(&self, client: &Client, id: &MessageRef) -> Result<bool, Fault> {
+        let record = self.get::<TextRecord>(client, &text_key(id))?;
+        Ok(record.is_some_and(|record| record.gone == Some(Gone::Deleted)))
     }
 
     /// Overwrites what an entry says.
@@ -170,7 +178,7 @@ impl Message {
 }
 
 /// A content of the same kind as far as somebody has to know, without what was said.
-fn emptied(content: &[u8], gone: Gone) -> Result<Vec<u8>, Fault> {
+pub(super) fn emptied(content: &[u8], gone: Gone) -> Result<Vec<u8>, Fault> {
     let Ok(Content { disappears_after, body }) = Content::decode(content) else {
         return Content::text("").encode().map_err(|_| Fault::TooLong);
     };

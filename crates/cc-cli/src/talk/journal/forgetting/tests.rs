@@ -226,3 +226,50 @@ fn nobody_makes_anothers_text_leave() {
     assert_eq!(scene.has("Alice said so"), [1, 1]);
     assert_eq!(scene.gone(ALICE, &id), None);
 }
+
+#[test]
+fn what_was_passed_on_leaves_with_the_message_that_it_is_of() {
+    let mut scene = Scene::new();
+    let texts = ["to be deleted", "to be edited", "to be kept"];
+    let ids = texts.map(|text| scene.say(&Content::text(text)));
+    scene.settle();
+    let (group, to) = (scene.group, [scene.people[BOB].me().id]);
+    let copy = |id: &MessageRef, content: &Content| cc_client::Forwarded {
+        sender: id.sender,
+        sender_name: "Alice".into(),
+        message: id.message,
+        wall: 0,
+        content: content.encode().unwrap(),
+    };
+    let pass_on = |scene: &mut Scene, entries| {
+        let id = OperationId::random().unwrap();
+        scene.people[ALICE].share_history(id, group, &to, entries).unwrap();
+        scene.settle();
+    };
+    let mut copies: Vec<_> =
+        ids.iter().zip(texts).map(|(id, text)| copy(id, &Content::text(text))).collect();
+    // One with a timer, of which nobody knows how much of it is left.
+    let timed = MessageRef { message: OperationId::random().unwrap(), ..ids[0] };
+    copies.push(copy(&timed, &Content::text("in a minute").disappearing_after(60)));
+    pass_on(&mut scene, copies.clone());
+    for text in texts {
+        assert_eq!(scene.has(text), [1, 2], "Bob has the message and the copy");
+    }
+    assert_eq!(scene.has("in a minute")[BOB], 0);
+    // Bob's own word does nothing to it, and Alice's does.
+    let deletion = Content::new(Body::Deletion { of: ids[0] });
+    scene.people[BOB].send(group, deletion.encode().unwrap()).unwrap();
+    scene.settle();
+    assert_eq!(scene.has(texts[0]), [1, 2]);
+    scene.say(&deletion);
+    scene.say(&Content::new(Body::Edit { of: ids[1], text: "edited".into() }));
+    scene.settle();
+    assert_eq!((scene.has(texts[0]), scene.has(texts[1])), ([0, 0], [0, 0]));
+    assert_eq!(scene.has(texts[2]), [1, 2]);
+    // Passed on once more, by a program that has kept it: it was read that it is deleted.
+    let again = OperationId::random().unwrap();
+    let entries = vec![copies.remove(0)];
+    scene.people[BOB].share_history(again, group, &[ids[0].sender], entries).unwrap();
+    scene.settle();
+    assert_eq!(scene.has(texts[0])[ALICE], 0);
+}
