@@ -411,6 +411,7 @@ impl GroupRecord {
             held: Vec::new(),
             suspect: false,
             rejoins: 0,
+            replaced: false,
             asked: 0,
             asking: Vec::new(),
             looked: 0,

@@ -240,7 +240,8 @@ impl Client {
             if !(readmitted && self.readmitted(group)?) {
                 self.abandon(group, "removed from the group")?;
                 self.end_links_of(group)?;
-                self.state.group_mut(group)?.standing = Standing::Removed;
+                let record = self.state.group_mut(group)?;
+                (record.standing, record.replaced) = (Standing::Removed, readmitted);
                 self.retry_arrivals(group);
             }
         }

@@ -73,6 +73,8 @@ pub(crate) struct GroupRecord {
     pub(crate) suspect: bool,
     /// Rejoins that were asked for since this member was last in step.
     pub(crate) rejoins: u32,
+    /// It was removed and added anew at once, and had not asked for that: a copy of this device elsewhere has.
+    pub(crate) replaced: bool,
     /// What the latest request to be added anew had as its time.
     pub(crate) asked: u64,
     /// Its mail, which may be under way.

@@ -16,6 +16,11 @@ const MAX_RETRY: u64 = 60_000;
 /// Milliseconds between two reads of a log in which nothing is known to be new, unless set otherwise.
 const POLL: u64 = 1_000;
 
+/// Milliseconds between two requests to be added anew to a group of which nothing is known, and groups to which
+/// that is asked in that time.
+const NEWCOMER: u64 = 12 * 3_600_000;
+const MAX_NEWCOMER: usize = 8;
+
 pub(crate) struct Timers {
     /// What is looked at next.
     pub(crate) agenda: Agenda,
@@ -30,6 +35,8 @@ pub(crate) struct Timers {
     pub(crate) next_refresh: u64,
     /// Nor with looking of whom nothing is heard.
     pub(crate) next_look_around: u64,
+    /// Until when nobody is asked to be added anew to groups of which nothing is known.
+    pub(crate) newcomer: BTreeMap<GroupId, u64>,
     /// Reads that were handed out.
     pub(crate) reads: BTreeMap<RequestId, PendingRead>,
     /// Welcomes that wait for their logs, by their places in the mailbox, and the reads that ask the logs.
@@ -55,6 +62,7 @@ impl Default for Timers {
             refresh: Some(RefreshPolicy::default()),
             next_refresh: 0,
             next_look_around: 0,
+            newcomer: BTreeMap::new(),
             logs: BTreeMap::new(),
             reads: BTreeMap::new(),
             arrivals: BTreeMap::new(),
@@ -109,6 +117,17 @@ impl Timers {
         offer.again = now.mono + back_off(offer.attempts);
         offer.attempts = offer.attempts.saturating_add(1);
         true
+    }
+
+    /// Whether a member of a group of which nothing is known is to be asked now to add this device anew; takes note
+    /// that it was.
+    pub(crate) fn asks_as_newcomer(&mut self, group: &GroupId, now: Now) -> bool {
+        self.newcomer.retain(|_, until| *until > now.mono);
+        let asks = self.newcomer.len() < MAX_NEWCOMER && !self.newcomer.contains_key(group);
+        if asks {
+            self.newcomer.insert(*group, now.mono.saturating_add(NEWCOMER));
+        }
+        asks
     }
 
     /// Forgets what was to be done about a group's command.

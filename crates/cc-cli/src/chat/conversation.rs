@@ -166,6 +166,7 @@ impl Conversation {
             What::Diverged => ItemKind::Warning(
                 "This device fell out of step with the group, and asked to be added anew.".into(),
             ),
+            What::Stranded => ItemKind::Warning(format!("{}.", sentence(&show::text_of(what)))),
             What::Repaired { from, to } => ItemKind::Warning(format!(
                 "Back in step. What was sent meanwhile ({} items) is not to be read.",
                 to.0.saturating_sub(from.0)

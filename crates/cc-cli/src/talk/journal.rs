@@ -168,6 +168,7 @@ impl Draft {
             Event::OwnKeysReplaced { conflicting } => (None, What::OwnKeysReplaced { conflicting }),
             Event::NotDelivered { why, .. } => (None, What::NotDelivered { why }),
             Event::Diverged { group } => (Some(group), What::Diverged),
+            Event::Stranded { group } => (Some(group), What::Stranded),
             Event::Repaired { group, missed } => {
                 (Some(group), What::Repaired { from: missed.start, to: missed.end })
             }

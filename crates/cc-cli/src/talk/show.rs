@@ -48,6 +48,7 @@ fn kind(entry: &Entry) -> (&'static str, Value) {
         }
         What::Missed { from, to } => ("missed", json!({ "after": from.0, "through": to.0 })),
         What::Diverged => ("diverged", json!({})),
+        What::Stranded => ("stranded", json!({})),
         What::Repaired { from, to } => ("repaired", json!({ "after": from.0, "through": to.0 })),
         What::Refused { operation, why } => {
             ("refused", json!({ "operation": operation.to_string(), "why": why }))
@@ -248,6 +249,10 @@ pub(crate) fn text_of(what: &What) -> String {
             format!("the relay no longer has items {} to {}", from.next().0, to.0)
         }
         What::Diverged => "out of step with the group; asked to be added anew".to_owned(),
+        What::Stranded => {
+            "still out of step: somebody in the group should remove this device and invite it again"
+                .to_owned()
+        }
         What::Repaired { .. } => "in step again; what was sent in between is lost".to_owned(),
         What::Refused { why, .. } => format!("refused: {why}"),
         What::Linked { name, .. } => format!("this is a device of {} now", harmless(name)),

@@ -3,7 +3,9 @@
 //! Who fell out of step asks the members that it knows. If all of these have left it has nobody to ask, and those
 //! who came since cannot know that it has fallen out. So members look around once a day. Where nothing was heard
 //! of one of them since, two of those of whom something was heard write to its mailbox where it may ask. Who is in step,
-//! and was only silent, has no use for that.
+//! and was only silent, has no use for that. Who was added and never came in, for the welcome was lost or could not be
+//! opened, or of whose coming in nothing is left, for the store was restored from before it, asks as well; but not where a
+//! copy of the device was restored elsewhere and is in the groups now.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
-    Client, Fate, Fault, GroupId, LogId, Now,
+    Client, Fate, Fault, GroupId, LogId, Now, Position,
     command::MAX_REQUESTS,
     device::DeviceCertificate,
     frame::{self, Mail},
@@ -55,7 +57,9 @@ struct OfferBody {
     group: LogId,
     /// Whom it is for: the mailbox.
     to: LogId,
-    /// Who offers it: the keys of the person, the device's certificate, and where the device is asked.
+    /// Where the commit is by which who it is for was last added, where the writer read it, or else 0.
+    added_at: Position,
+    /// Who offers it: the keys of the person, and the device's certificate.
     keys: PersonKeys,
     certificate: DeviceCertificate,
     /// Where it may be asked.
@@ -140,7 +144,12 @@ impl Client {
         let mut offers = 0;
         for (mine, member, looks) in silent {
             let before = heard.iter().filter(|other| rank(other, &member, looks) < mine).count();
-            if before < WRITERS && offers < MAX_OFFERS && self.offer_rejoin(group, &member)? {
+            // Who never said who it is cannot be written to but by who invited it.
+            let unknown = self.state.device(member.as_bytes())?.is_none();
+            if (before < WRITERS || unknown)
+                && offers < MAX_OFFERS
+                && self.offer_rejoin(group, &member)?
+            {
                 offers += 1;
             }
         }
@@ -157,30 +166,39 @@ impl Client {
             return Ok(false);
         }
         let keys = self.state.own_contact()?.keys()?;
+        let (group, added_at) = (*group, self.return_record(group, member.as_bytes())?.added_at);
         let (certificate, address) = (own.certificate()?, self.mail_address()?);
-        let body = OfferBody { group: *group, to: to.mailbox(), keys, certificate, address };
+        let body = OfferBody { group, to: to.mailbox(), added_at, keys, certificate, address };
         let signature = person::sign(&self.identity.device_key()?, OFFER, &body)?;
         let offer = Mail::RejoinOffer(RejoinOffer { body, signature });
         Ok(self.send_mail(&to, &offer)?.is_some())
     }
 
-    /// Somebody offers to add this member anew. It is kept until there is use for it: that is no proof that its
-    /// maker is a member, which a welcome of its has to give as every other one.
+    /// Somebody offers to add this member anew. It is kept until there is use for it. That is no proof that its maker
+    /// is a member, which a welcome from there has to give as every other one.
     pub(crate) fn rejoin_offered(&mut self, offer: RejoinOffer, now: Now) -> Result<Fate, Fault> {
         let RejoinOffer { body, signature } = offer;
         let group = body.group;
         let known = self.state.groups.get(&group);
         let member = body.certificate.member();
         if body.to != self.state.mailbox
-            || known.is_none_or(|group| group.standing == Standing::Removed)
+            || [group, body.address.mailbox()].contains(&body.to)
             || member == self.identity.id
         {
             return Ok(Fate::Malformed);
         }
+        let outside = known.is_none_or(|group| group.standing == Standing::Removed);
         if !body.is_signed(&signature) {
             return Ok(Fate::Forged);
         }
         if self.is_revoked(&member)? {
+            return Ok(Fate::Request);
+        }
+        if outside {
+            // Anybody may say so of a group that is none, so few are asked.
+            if self.may_ask_as_newcomer(&group) && self.timers.asks_as_newcomer(&group, now) {
+                self.ask_as_newcomer(&group, &body.address, body.added_at, now)?;
+            }
             return Ok(Fate::Request);
         }
         let scope = records::offers(&group);

@@ -9,7 +9,10 @@ use cc_client::{GroupId, OperationId, Position, Verdict};
 
 use cc_core::MemberId;
 
-use super::world::{Asked, What, World};
+use super::{
+    member::Member,
+    world::{Asked, What, World},
+};
 
 /// What happened, in numbers.
 #[derive(Debug, Default)]
@@ -28,7 +31,7 @@ pub struct Figures {
     pub stranded: u32,
     /// Members that were removed and cannot read that, and know that they are out of step.
     pub cut_off: usize,
-    /// Who is seen in a group and never came in, for the key package was over by its clock.
+    /// Who is seen in a group and never came in, and whom nobody there can write to.
     pub locked_out: usize,
     pub missed_readings: usize,
     pub commits: usize,
@@ -78,8 +81,7 @@ impl World {
         for person in expected.members.iter() {
             let member = self.members.iter().find(|member| member.client.me().id == person.id);
             let member = member.ok_or_else(|| format!("{group} has a stranger"))?;
-            // By its clock the key package was over: it is told, and can do nothing.
-            if !member.is_in(group) && member.told.orphans == 0 {
+            if !member.is_in(group) && !self.is_locked_out(member, group) {
                 return Err(format!("{} is seen in {group}, and is not", member.name));
             }
         }
@@ -89,8 +91,30 @@ impl World {
         Ok(())
     }
 
-    /// How many are seen in a group and are not: all were told of a welcome that they could not open.
-    fn locked_out(&self, group: &GroupId) -> usize {
+    /// Whether somebody who is seen in a group, and never came in, is out of reach: who invited it has left since, and
+    /// nobody who is there was ever told who it is. Whoever sees a member without a name can remove it, and invite it.
+    fn is_locked_out(&self, member: &Member, group: &GroupId) -> bool {
+        let (id, mut inside) = (member.client.me().id, Vec::new());
+        for other in
+            self.members.iter().filter(|it| it.is_in(group) && !self.is_cut_off(it.at, group))
+        {
+            let view = other.client.group(group).unwrap();
+            if view.members.iter().any(|person| person.id == id && person.person.is_some()) {
+                return false;
+            }
+            inside.push(other.at);
+        }
+        let invited = self.asked.iter().filter(|(_, asked)| {
+            asked.group == *group && asked.of == Some(member.at) && inside.contains(&asked.member)
+        });
+        let done = |id: &OperationId, by: usize| {
+            let verdicts = self.members[by].told.verdicts.get(id).into_iter().flatten();
+            verdicts.into_iter().any(|verdict| matches!(verdict, Verdict::Done(_)))
+        };
+        !invited.into_iter().any(|(id, asked)| done(id, asked.member))
+    }
+
+    fn count_locked_out(&self, group: &GroupId) -> usize {
         let inside =
             self.members.iter().find(|it| it.is_in(group) && !self.is_cut_off(it.at, group));
         let Some(inside) = inside else { return 0 };
@@ -129,7 +153,7 @@ impl World {
         }
         (figures.commands, figures.forks) = (self.asked.len(), self.forks.len());
         for group in &self.groups {
-            figures.locked_out += self.locked_out(group);
+            figures.locked_out += self.count_locked_out(group);
             let log = self.network.service.log(group);
             figures.commits += log.iter().filter(|item| item.commit).count();
         }

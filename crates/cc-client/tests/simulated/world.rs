@@ -15,6 +15,8 @@ use super::{
 };
 
 const YEAR: u64 = 365 * 24 * 3_600_000;
+/// After which all are to agree: more than twelve days, most of them in steps of an hour.
+const MAX_ROUNDS: usize = 400;
 
 pub struct World {
     pub dice: Dice,
@@ -58,6 +60,8 @@ pub struct Asked {
     pub member: usize,
     pub group: GroupId,
     pub what: What,
+    /// Who is to come by it.
+    pub of: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +182,14 @@ impl World {
     pub fn ask(&mut self, member: usize, group: GroupId, what: What, command: &Command) {
         let id = OperationId::from_bytes(self.dice.bytes());
         if self.members[member].submit(id, command) {
-            self.asked.insert(id, Asked { member, group, what });
+            self.asked.insert(id, Asked { member, group, what, of: None });
+        }
+    }
+
+    fn ask_for(&mut self, member: usize, group: GroupId, of: usize, command: &Command) {
+        let id = OperationId::from_bytes(self.dice.bytes());
+        if self.members[member].submit(id, command) {
+            self.asked.insert(id, Asked { member, group, what: What::Other, of: Some(of) });
         }
     }
 
@@ -239,7 +250,7 @@ impl World {
         } else {
             Command::Invite { group, mailbox: newcomer.client.mailbox(), member: None }
         };
-        self.ask(at, group, What::Other, &command);
+        self.ask_for(at, group, of, &command);
     }
 
     /// Somebody asks to join by a link of a member's.
@@ -436,7 +447,7 @@ impl World {
             member.restart();
             member.now.wall = WALL + self.moment;
         }
-        for round in 0..300 {
+        for round in 0..MAX_ROUNDS {
             for member in &mut self.members {
                 member.turn(&mut self.network);
             }
@@ -484,7 +495,7 @@ impl World {
                 fork.member, past.common
             );
         }
-        300
+        MAX_ROUNDS
     }
 
     fn is_settled(&self) -> bool {

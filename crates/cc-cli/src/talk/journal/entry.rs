@@ -139,6 +139,8 @@ pub(crate) enum What {
         who: Who,
         let_in: bool,
     },
+    /// Out of step still: nobody has added it anew for long.
+    Stranded,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

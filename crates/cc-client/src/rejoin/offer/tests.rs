@@ -103,12 +103,77 @@ fn who_renews_its_keys_is_heard_of() {
     assert_eq!(alice.return_record(&group, &id).unwrap().silent, 0);
 }
 
+#[test]
+fn who_was_added_and_knows_nothing_of_it_comes_in_after_a_day() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(bob.group(&group).unwrap().members.len(), 3);
+    // The service loses what is in Carol's mailbox.
+    stage.service.forget(&carol.mailbox(), Position(1));
+    stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+    assert_eq!(carol.groups().count(), 0);
+    pass_hours(&mut stage, 26, &mut [&mut alice, &mut bob, &mut carol]);
+    let (of_alice, of_carol) = (alice.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_carol.in_step && of_carol.authenticator == of_alice.authenticator);
+    let told = events(&mut carol);
+    assert!(told.iter().any(|event| matches!(event, Event::Entered { .. })), "{told:?}");
+}
+
+#[test]
+fn who_was_removed_and_added_again_without_hearing_of_it_comes_in_after_a_day() {
+    for replaced in [false, true] {
+        let mut stage = Stage::new();
+        let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+        let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
+        let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
+        submit(&mut alice, Command::Remove { group, members: vec![carol.identity.id] });
+        stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+        assert!(carol.group(&group).unwrap().epoch.is_none());
+        // Of a device that was put out of a group for a copy of it, which is silent.
+        let put_out = |carol: &mut Client| {
+            carol.state.group_mut(&group)?.replaced = replaced;
+            Ok(())
+        };
+        carol.transact(put_out).unwrap();
+        alice.invite(group, package).unwrap();
+        stage.settle(&mut [&mut alice, &mut bob]);
+        let there = stage.service.log(&carol.mailbox()).len();
+        stage.service.forget(&carol.mailbox(), Position(u64::try_from(there).unwrap()));
+        pass_hours(&mut stage, 27, &mut [&mut alice, &mut bob, &mut carol]);
+        let (of_alice, of_carol) = (alice.group(&group).unwrap(), carol.group(&group).unwrap());
+        assert_eq!(of_carol.in_step && of_carol.epoch == of_alice.epoch, !replaced);
+        assert_eq!(of_carol.epoch.is_none(), replaced, "the two do not put one another out");
+    }
+}
+
+#[test]
+fn offers_of_groups_that_are_none_have_few_asked() {
+    let mut stage = Stage::new();
+    let [mut alice, mut mallory] = ["Alice", "Mallory"].map(client);
+    let before = stage.service.log(&mallory.mailbox()).len();
+    for at in 0..100 {
+        let body = offer(&mut mallory, &alice, GroupId::from_bytes([at; 32]));
+        for body in [offer(&mut mallory, &alice, body.group), body] {
+            assert_eq!(offered(&stage, &mut alice, signed(&mallory, body)), Fate::Request);
+        }
+        stage.settle(&mut [&mut alice]);
+    }
+    let asked = stage.service.log(&mallory.mailbox()).len() - before;
+    assert_eq!(asked, 8);
+    assert_eq!(alice.groups().count(), 0);
+}
+
 /// `from` offers `to` that; everything in it is genuine.
 fn offer(from: &mut Client, to: &Client, group: GroupId) -> OfferBody {
     let own = from.state.device(from.identity.id.as_bytes()).unwrap().unwrap();
     let keys = from.state.own_contact().unwrap().keys().unwrap();
     let (certificate, address) = (own.certificate().unwrap(), from.mail_address().unwrap());
-    OfferBody { group, to: to.mailbox(), keys, certificate, address }
+    let (to, added_at) = (to.mailbox(), Position::START);
+    OfferBody { group, to, added_at, keys, certificate, address }
 }
 
 fn signed(from: &Client, body: OfferBody) -> RejoinOffer {
@@ -144,8 +209,8 @@ fn an_offer_counts_for_whom_it_was_made_by_who_signed_it() {
     let mut body = offer(&mut mallory, &alice, group);
     body.keys = bob.state.own_contact().unwrap().keys().unwrap();
     assert_eq!(offered(&stage, &mut alice, signed(&mallory, body)), Fate::Forged);
-    // Of another group, to somebody else, of oneself.
-    let body = offer(&mut bob, &alice, GroupId::from_bytes([7; 32]));
+    // Of no group, to somebody else, of oneself.
+    let body = offer(&mut bob, &alice, alice.mailbox());
     assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Malformed);
     let body = offer(&mut bob, &mallory, group);
     assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Malformed);
