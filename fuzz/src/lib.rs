@@ -20,7 +20,7 @@ use cc_client::{
 };
 use cc_core::{
     Attachment, Buffer, Bundle, CipherLayer, Envelope, GroupLayer, Header, Kind, LayerContext,
-    MemberId, PartContext, PartList, Restore, SecretBytes, StackId,
+    MemberId, Opaque, PartContext, PartList, Restore, SecretBytes, StackId,
     store::{Batch, MemoryStore, Scope, Store},
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPublicKey};
@@ -34,14 +34,21 @@ use cc_manager::{
 };
 use cc_mlkem_layer::{HybridKeyPair, HybridPublicKey, MlKemLayer, ParameterSet};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
+use cc_primitives::hpke::HpkePrimitives;
 use cc_relay::{FollowRequest, Notice};
 use cc_signal_layer::{Account, Agree, Limits, Session, Sessions, SignalLayer};
+use hpke_rs::{
+    Hpke, HpkePublicKey, Mode,
+    hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
+};
+use sha2::{Digest as _, Sha256};
+use tls_codec::SerializeBytes as _;
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("envelope", envelope),
     ("aes", aes),
     ("dh_key", dh_key),
@@ -54,6 +61,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("content", content),
     ("relay", relay),
     ("client", client),
+    ("mail", mail),
 ];
 
 /// The envelope and the bundles: what decodes has one encoding.
@@ -473,7 +481,7 @@ pub fn client(bytes: &[u8]) {
         let mut items = vec![bytes.to_vec()];
         items.extend((1..=5).map(|kind| [&[1, kind][..], bytes].concat()));
         let link = client.join_links().unwrap().remove(0).link.id();
-        items.push([&[1, 4][..], link.as_bytes(), bytes].concat());
+        items.push([&[1, 2][..], link.as_bytes(), bytes].concat());
         let members = client.group(group).unwrap().members;
         for item in items {
             for log in [client.mailbox(), *group] {
@@ -494,6 +502,62 @@ pub fn client(bytes: &[u8]) {
     assert!(Client::restore(MemoryStore::new(), bytes, &key, now).is_err());
 }
 
+/// What is sealed to a client, as `docs/client-wire-format.md` says how: nothing comes of any bytes in it.
+pub fn mail(bytes: &[u8]) {
+    thread_local! {
+        static CLIENT: RefCell<(Client, GroupId, u64)> = RefCell::new(founder());
+    }
+    let now = Now { wall: 1_790_000_000_000, mono: 0 };
+    CLIENT.with_borrow_mut(|(client, group, last)| {
+        if *last == 0 {
+            let offer = client.key_packages(now, 1).unwrap().remove(0);
+            READER.with_borrow_mut(|reader| reader.copy_from_slice(&offer[76..108]));
+        }
+        // As the whole of it, and as mail of each kind.
+        let mut plains = vec![bytes.to_vec()];
+        for kind in 1..=6 {
+            let mut plain = u32::try_from(bytes.len() + 2).unwrap().to_be_bytes().to_vec();
+            plain.extend([1, kind]);
+            plain.extend(bytes);
+            plain.resize(plain.len().max(8 << 10), 0);
+            plains.push(plain);
+        }
+        let members = client.group(group).unwrap().members;
+        for plain in plains {
+            *last += 1;
+            let (log, position) = (client.mailbox(), Position(*last));
+            let bytes = READER.with_borrow(|key| sealed_mail(key, &log, &plain));
+            let items = vec![Item { position, commit: false, bytes }];
+            let page = Page { items, forgotten: Position::START, head: position };
+            let ledger = client.handle(now, Input::Page { log, page }).unwrap();
+            assert_eq!(ledger.fates.len(), 1);
+        }
+        assert_eq!(client.group(group).unwrap().members, members);
+        assert_eq!((client.people().unwrap().len(), client.groups().count()), (1, 1));
+    });
+}
+
+thread_local! {
+    /// The key to which the client's mail is sealed.
+    static READER: RefCell<[u8; 32]> = const { RefCell::new([0; 32]) };
+}
+
+fn sealed_mail(key: &[u8; 32], mailbox: &LogId, plain: &[u8]) -> Vec<u8> {
+    let mut hpke: Hpke<HpkePrimitives> = Hpke::new(
+        Mode::Base,
+        KemAlgorithm::DhKem25519,
+        KdfAlgorithm::HkdfSha256,
+        AeadAlgorithm::Aes256Gcm,
+    );
+    let (to, info, aad) =
+        (HpkePublicKey::new(key.to_vec()), b"cc-client/1 mail", mailbox.as_bytes());
+    let (encapsulated, ciphertext) = hpke.seal(&to, info, aad, plain, None, None, None).unwrap();
+    let hint = Sha256::new().chain_update(b"cc-client/1 mail hint").chain_update(key);
+    let hint = hint.chain_update(&encapsulated).finalize();
+    let opaque = |bytes: Vec<u8>| Opaque(bytes).tls_serialize_bytes().unwrap();
+    [&[1, 1][..], &hint[..4], &opaque(encapsulated), &opaque(ciphertext)].concat()
+}
+
 fn founder() -> (Client, GroupId, u64) {
     let mut client =
         Client::create(MemoryStore::new(), Profile::new("Alice"), Recipe::group()).unwrap();
@@ -503,4 +567,26 @@ fn founder() -> (Client, GroupId, u64) {
     let now = Now { wall: 1_790_000_000_000, mono: 0 };
     let _link = client.join_link(now, group, 1_000).unwrap();
     (client, group, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mail that this target's own way of sealing makes is read, or it would not be fuzzed.
+    #[test]
+    fn what_is_sealed_here_is_opened() {
+        let (mut client, _, _) = founder();
+        let now = Now { wall: 1_790_000_000_000, mono: 0 };
+        let offer = client.key_packages(now, 1).unwrap().remove(0);
+        let (log, position) = (client.mailbox(), Position(1));
+        let mut plain = vec![0, 0, 0, 1, 2];
+        plain.resize(8 << 10, 0);
+        let bytes = sealed_mail(&offer[76..108].try_into().unwrap(), &log, &plain);
+        let items = vec![Item { position, commit: false, bytes }];
+        let page = Page { items, forgotten: Position::START, head: position };
+        let ledger = client.handle(now, Input::Page { log, page }).unwrap();
+        // Of a later version: so it was opened.
+        assert_eq!(ledger.fates, [(log, position, cc_client::Fate::Unsupported)]);
+    }
 }

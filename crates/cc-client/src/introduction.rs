@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+use tls_codec::{Size as _, TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
     Client, Fault, GroupId, PersonId, Trust,
@@ -19,6 +19,9 @@ use crate::{
 const MAX_ENTRIES: usize = 128;
 /// Messages in a roster.
 const MAX_UPDATES: usize = 128;
+
+/// Bytes of a roster at the most: with the welcome, it is one item.
+const MAX_ROSTER_LEN: usize = 6 << 20;
 
 /// Who the members of a group are: what a newcomer is told with its welcome.
 pub(crate) type Roster = List<PeopleUpdate, MAX_UPDATES>;
@@ -72,7 +75,7 @@ impl Client {
     pub(crate) fn roster(&mut self, group: &GroupId) -> Result<Roster, Fault> {
         let mut members = seat::member_ids(self.group_seat(group)?);
         members.sort_unstable();
-        let mut roster = Roster::default();
+        let (mut roster, mut len) = (Roster::default(), 0);
         for members in members.chunks(MAX_ENTRIES).take(MAX_UPDATES) {
             let (mut update, mut people) = (PeopleUpdate::default(), BTreeMap::new());
             for member in members {
@@ -86,6 +89,11 @@ impl Client {
                 update.add(&device)?;
             }
             update.people.0.extend(people.into_values());
+            len += update.tls_serialized_len();
+            if len > MAX_ROSTER_LEN {
+                // The others say it themselves, in time.
+                break;
+            }
             roster.0.push(update);
         }
         Ok(roster)

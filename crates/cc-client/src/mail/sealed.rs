@@ -15,8 +15,17 @@ use crate::{
 
 const INFO: &[u8] = b"cc-client/1 mail";
 const HINT: &[u8] = b"cc-client/1 mail hint";
-/// Bytes of the least plaintext: invitations to small groups, requests to be added anew and refusals have no more.
-const MIN_PADDED: usize = 8 << 10;
+
+impl Kem {
+    /// Bytes of the least plaintext of mail: invitations to small groups, requests to be added anew and answers have no more.
+    /// With keys for X-Wing in them, they are longer.
+    const fn min_padded(self) -> usize {
+        match self {
+            Self::X25519 => 8 << 10,
+            Self::XWing => 16 << 10,
+        }
+    }
+}
 
 /// An item of a mailbox, as the delivery service sees it: HPKE (RFC 9180, base mode) to the key of the mailbox's owner.
 #[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -45,7 +54,7 @@ pub(crate) fn seal(to: &MailAddress, mail: &Mail) -> Result<Option<Vec<u8>>, Fau
 /// As [`seal`], mail as it travels.
 pub(crate) fn seal_bytes(to: &MailAddress, mail: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
     let Some(kem) = to.kem() else { return Ok(None) };
-    let plain = padded(mail)?;
+    let plain = padded(kem, mail)?;
     let (mailbox, public) = (to.mailbox(), to.body.key.as_slice());
     let sealed = hpke::seal(&context(kem, &mailbox), public, plain.expose())?;
     let Some(hpke::Sealed { encapsulated, ciphertext }) = sealed else { return Ok(None) };
@@ -66,35 +75,37 @@ pub(crate) fn open(
     sealed: &SealedMail,
 ) -> Result<Mail, FrameError> {
     let SealedMail { encapsulated, ciphertext, .. } = sealed;
-    let plain = hinted(keys, sealed).find_map(|MailKey { kem, private, .. }| {
+    let opened = hinted(keys, sealed).find_map(|MailKey { kem, private, .. }| {
         let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
-        hpke::open(&context(Kem::of_id(*kem)?, mailbox), private, encapsulated, ciphertext)
+        let kem = Kem::of_id(*kem)?;
+        let plain = hpke::open(&context(kem, mailbox), private, encapsulated, ciphertext)?;
+        Some((kem, plain))
     });
-    let plain = plain.ok_or(FrameError::Malformed)?;
-    frame::decode(unpadded(plain.expose()).ok_or(FrameError::Malformed)?)
+    let (kem, plain) = opened.ok_or(FrameError::Malformed)?;
+    frame::decode(unpadded(kem, plain.expose()).ok_or(FrameError::Malformed)?)
 }
 
 /// The length before it, 4 bytes, and zeros behind it, as Padmé has it.
-fn padded(mail: &[u8]) -> Result<SecretBytes, Fault> {
+fn padded(kem: Kem, mail: &[u8]) -> Result<SecretBytes, Fault> {
     let len = u32::try_from(mail.len()).map_err(|_| Fault::TooLong)?;
-    let mut plain = Vec::with_capacity(padded_len(mail.len()));
+    let mut plain = Vec::with_capacity(padded_len(kem, mail.len()));
     plain.extend(len.to_be_bytes());
     plain.extend(mail);
-    plain.resize(padded_len(mail.len()), 0);
+    plain.resize(padded_len(kem, mail.len()), 0);
     Ok(SecretBytes::new(plain))
 }
 
-fn padded_len(mail: usize) -> usize {
-    let len = mail.saturating_add(4).max(MIN_PADDED);
+fn padded_len(kem: Kem, mail: usize) -> usize {
+    let len = mail.saturating_add(4).max(kem.min_padded());
     u64::try_from(len).map(padme).ok().and_then(|len| usize::try_from(len).ok()).unwrap_or(len)
 }
 
 /// What [`padded`] has padded: each mail has one form.
-fn unpadded(plain: &[u8]) -> Option<&[u8]> {
+fn unpadded(kem: Kem, plain: &[u8]) -> Option<&[u8]> {
     let (len, rest) = plain.split_first_chunk()?;
     let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
     let (mail, zeros) = rest.split_at_checked(len)?;
-    let whole = padded_len(len) == plain.len() && zeros.iter().all(|byte| *byte == 0);
+    let whole = padded_len(kem, len) == plain.len() && zeros.iter().all(|byte| *byte == 0);
     whole.then_some(mail)
 }
 
@@ -149,23 +160,23 @@ mod tests {
             let mail = invitation(&bob, len);
             let item = mail_to(&bob, &mail);
             lens.insert(item.len());
-            assert!(item.len() < len + len / 8 + MIN_PADDED + 200, "{len}");
+            assert!(item.len() < len + len / 8 + Kem::X25519.min_padded() + 200, "{len}");
             let Ok(MailItem::Sealed(sealed)) = frame::decode(&item) else { panic!("sealed") };
             assert_eq!(bob.open_mail(&sealed), Ok(mail));
         }
         assert!(lens.len() <= 4, "{lens:?}");
         // Longer, shorter, or with something behind it.
-        let plain = padded(&[1; 100]).unwrap();
+        let plain = padded(Kem::XWing, &[1; 100]).unwrap();
         let plain = plain.expose();
-        assert_eq!(unpadded(plain), Some(&[1; 100][..]));
-        assert_eq!(unpadded(&plain[..plain.len() - 1]), None);
-        assert_eq!(unpadded(&[plain, &[0]].concat()), None);
+        assert_eq!(unpadded(Kem::XWing, plain), Some(&[1; 100][..]));
+        assert_eq!(unpadded(Kem::XWing, &plain[..plain.len() - 1]), None);
+        assert_eq!(unpadded(Kem::XWing, &[plain, &[0]].concat()), None);
         let mut dirty = plain.to_vec();
         dirty[200] = 1;
-        assert_eq!(unpadded(&dirty), None);
+        assert_eq!(unpadded(Kem::XWing, &dirty), None);
         dirty[..4].copy_from_slice(&u32::MAX.to_be_bytes());
-        assert_eq!(unpadded(&dirty), None);
-        assert_eq!(unpadded(&[]), None);
+        assert_eq!(unpadded(Kem::XWing, &dirty), None);
+        assert_eq!(unpadded(Kem::XWing, &[]), None);
     }
 
     #[test]
