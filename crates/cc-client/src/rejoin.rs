@@ -8,8 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Client, Fate, Fault, GroupId, LogId, Now, Position, Request,
     agenda::Target,
-    command::MAX_REQUESTS,
-    frame::{self, Invitation, KeyPackageOffer, MailItem, RejoinBody, RejoinRequest},
+    frame::{self, KeyPackageOffer, MailItem, RejoinBody, RejoinRequest},
     person,
     recipe::Role,
     records::{
@@ -19,6 +18,7 @@ use crate::{
     seat,
 };
 
+mod newcomer;
 pub(crate) mod offer;
 mod turn;
 
@@ -36,8 +36,6 @@ const MAX_DOUBLINGS_OFFERED: u32 = 6;
 const HELPERS: usize = 3;
 /// Requests of one group whose welcomes may still come.
 const MAX_REQUESTS_KEPT: usize = 32;
-/// Groups to which somebody was invited by a key package that is not here any more, at a time.
-const MAX_ORPHANS: usize = 8;
 /// What a device signs its request under.
 const REJOIN: &str = "rejoin request";
 
@@ -219,8 +217,25 @@ impl Client {
         Ok(asked)
     }
 
+    /// Requests to be added anew to this group are over, and nobody comes in by what was in them: those from before
+    /// this device was added at this position. Who is asked may not know where that was.
+    pub(crate) fn forget_requests_before(
+        &mut self,
+        group: &GroupId,
+        added_at: Position,
+    ) -> Result<(), Fault> {
+        for (digest, package) in self.requests_of(group)? {
+            if package.is_asked_from(added_at) || package.is_asked_from(Position::START) {
+                continue;
+            }
+            self.state.delete(&records::packages(), digest)?;
+            self.erase_seat(&package.seat)?;
+        }
+        Ok(())
+    }
+
     /// Requests to be added anew to this group are over: nobody comes in by what was in them.
-    pub(crate) fn forget_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
+    fn forget_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
         for (digest, package) in self.requests_of(group)? {
             self.state.delete(&records::packages(), digest)?;
             self.erase_seat(&package.seat)?;
@@ -290,64 +305,6 @@ impl Client {
         self.state.group_mut(group)?.asking = asking;
         self.timers.offer(first, now);
         self.stored_request(first).map(Some)
-    }
-
-    /// A welcome came for a key package that is not here any more: of a store that was lost, or by a clock that
-    /// is ahead. Its maker is asked for another one, once for each group.
-    pub(crate) fn ask_inviter(&mut self, invitation: &Invitation, now: Now) -> Result<(), Fault> {
-        let Invitation { log: group, position, inviter, .. } = *invitation;
-        if group == self.state.mailbox
-            || !self.may_ask_as_newcomer(&group)
-            || !self.requests_of(&group)?.is_empty()
-        {
-            return Ok(());
-        }
-        self.ask_as_newcomer(&group, inviter, position, now)
-    }
-
-    /// Whether this device is not in a group, as far as it knows, and would put no other one out by coming in: where
-    /// a copy of it was restored elsewhere, the two would put one another out for ever.
-    fn may_ask_as_newcomer(&self, group: &GroupId) -> bool {
-        let known = self.state.groups.get(group);
-        known.is_none_or(|group| group.standing == Standing::Removed)
-            && !self.state.groups.values().any(|group| group.replaced)
-    }
-
-    /// Asks a member of a group that this device is not in, and to which it was added there, to add it anew.
-    fn ask_as_newcomer(
-        &mut self,
-        group: &GroupId,
-        to: LogId,
-        joined_at: Position,
-        now: Now,
-    ) -> Result<(), Fault> {
-        let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
-        let asked = packages.iter().filter_map(|(_, package)| package.asked);
-        let (of_group, of_others): (Vec<_>, Vec<_>) = asked.partition(|it| it.group == *group);
-        let is_in = |group: &GroupId| {
-            let known = self.state.groups.get(group);
-            known.is_some_and(|record| record.standing != Standing::Removed)
-        };
-        let orphans = of_others.iter().filter(|asked| !is_in(&asked.group)).count();
-        let (own, group) = (self.state.mailbox, *group);
-        if orphans >= MAX_ORPHANS || self.state.requests.len() >= MAX_REQUESTS || to == own {
-            return Ok(());
-        }
-        let last = of_group.iter().map(|asked| asked.time.saturating_add(1)).max();
-        let time = now.wall.max(last.unwrap_or(0));
-        // What was asked before found nobody who could make use of it.
-        self.forget_requests(&group)?;
-        let seat = self.new_seat(Role::Invited)?;
-        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
-        let asked = Some(Asked { group, joined_at, time });
-        let package = PackageRecord { seat, expires, asked };
-        self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-        let offer = KeyPackageOffer { mailbox: own, bundle: Opaque(bundle) };
-        let (turn, epoch) = (0, 0);
-        let body = RejoinBody { group, to, turn, epoch, joined_at, time, offer };
-        let signature = person::sign(&self.identity.device_key()?, REJOIN, &body)?;
-        let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature }))?;
-        self.state.add_request(&RequestRecord::Mail { mailbox: to, item }).map(drop)
     }
 
     /// The mailboxes of the other members, in an order of this member's own: those that they told, or else those
