@@ -299,6 +299,7 @@ impl Client {
     fn return_to(&mut self, arrival: &Arrival, now: Now) -> Result<(), Fault> {
         let Arrival { group, position, .. } = *arrival;
         self.ground(&group)?;
+        self.drop_all_readmissions(&group)?;
         let former = self.state.group(&group)?.seat.clone();
         if !former.is_empty() {
             self.erase_seat(&former)?;

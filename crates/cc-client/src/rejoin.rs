@@ -34,8 +34,8 @@ const MAX_DOUBLINGS: u32 = 11;
 const MAX_DOUBLINGS_OFFERED: u32 = 6;
 /// Members that are asked for the first time by one request, and for the second time by the next one.
 const HELPERS: usize = 3;
-/// Requests of one group whose welcomes may still come.
-const MAX_REQUESTS_KEPT: usize = 32;
+/// Members of one group that were asked and whose welcomes may still come.
+const MAX_REQUESTS_KEPT: usize = 64;
 /// What a device signs its request under.
 const REJOIN: &str = "rejoin request";
 
@@ -64,6 +64,17 @@ impl Client {
             } else {
                 let queued = Queued { operation: queued.operation, work: Work::Readmit(waits) };
                 self.state.put_queued(group, number, queued)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What this member was asked before it came back itself may be done: it did not read who is back since. Who is not
+    /// asks again.
+    pub(crate) fn drop_all_readmissions(&mut self, group: &GroupId) -> Result<(), Fault> {
+        for (number, queued) in self.state.queue(group)? {
+            if matches!(queued.work, Work::Readmit(_)) {
+                self.dequeue(group, number)?;
             }
         }
         Ok(())
@@ -243,10 +254,10 @@ impl Client {
         Ok(())
     }
 
-    /// Forgets the oldest requests, where there are too many.
-    fn forget_old_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
+    /// Forgets the oldest requests, where there are too many with `more` new ones.
+    fn forget_old_requests(&mut self, group: &GroupId, more: usize) -> Result<(), Fault> {
         let asked = self.requests_of(group)?;
-        let surplus = (asked.len() + 1).saturating_sub(MAX_REQUESTS_KEPT);
+        let surplus = (asked.len() + more).saturating_sub(MAX_REQUESTS_KEPT);
         for (digest, package) in asked.into_iter().take(surplus) {
             self.state.delete(&records::packages(), digest)?;
             self.erase_seat(&package.seat)?;
@@ -269,15 +280,12 @@ impl Client {
         if helpers.is_empty() {
             return Ok(None);
         }
-        self.forget_old_requests(group)?;
+        self.forget_old_requests(group, helpers.len())?;
         // Where the network is away, no more waits for it than the latest request.
         for id in core::mem::take(&mut self.state.group_mut(group)?.asking) {
             self.timers.offers.remove(&id);
             self.state.end_request(id)?;
         }
-        // A stack of its own, which joins by the welcome: that of the group stays as it is until then.
-        let seat = self.new_seat(Role::Invited)?;
-        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
         let epoch = match self.state.group(group)?.standing {
             Standing::Restored(_) => 0,
             _ => {
@@ -290,12 +298,16 @@ impl Client {
         record.asked = now.wall.max(record.asked + 1);
         let (time, joined_at) = (record.asked, record.joined_at);
         let asked = Some(Asked { group: *group, joined_at, time });
-        let package = PackageRecord { seat, expires, asked };
-        self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
         let (mailbox, key) = (self.state.mailbox, self.identity.device_key()?);
         let mut asking = Vec::new();
         for (turn, to) in (0..).zip(helpers) {
-            let offer = KeyPackageOffer { mailbox, bundle: Opaque(bundle.clone()) };
+            // A stack of its own, which joins by the welcome: that of the group stays as it is until then. And one for
+            // each of them: who did not read that the member is back puts it out, and its welcome has to open.
+            let seat = self.new_seat(Role::Invited)?;
+            let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
+            let package = PackageRecord { seat, expires, asked };
+            self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
+            let offer = KeyPackageOffer { mailbox, bundle: Opaque(bundle) };
             let body = RejoinBody { group: *group, to: *to, turn, epoch, joined_at, time, offer };
             let signature = person::sign(&key, REJOIN, &body)?;
             let item = frame::encode(&MailItem::Rejoin(RejoinRequest { body, signature }))?;
