@@ -19,6 +19,7 @@ use cc_core::GroupLayer as _;
 use common::Peer;
 use groups::{client, key_package};
 use mls_rs::MlsMessage;
+use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 
 #[path = "../../crates/cc-mls-layer/tests/common/mod.rs"]
@@ -153,9 +154,10 @@ fn theirs(size: usize) -> Times {
 }
 
 fn openmls_alone(size: usize) -> Times {
-    let mut founder = bare::founder::<OpenMlsRustCrypto>("founder");
-    let mut joiners: Vec<_> =
-        (0..size).map(|i| bare::joiner::<OpenMlsRustCrypto>(&format!("member {i}"))).collect();
+    let mut founder = bare::founder::<OpenMlsRustCrypto, SignatureKeyPair>("founder");
+    let mut joiners: Vec<_> = (0..size)
+        .map(|i| bare::joiner::<OpenMlsRustCrypto, SignatureKeyPair>(&format!("member {i}")))
+        .collect();
     let packages: Vec<_> = joiners.iter().map(|joiner| joiner.package()).collect();
     let (add, welcome) = timed(|| founder.add(&packages));
     let last = joiners.pop().unwrap();

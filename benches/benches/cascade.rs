@@ -16,6 +16,7 @@ use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
     measurement::WallTime,
 };
+use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 
 const SIZES: [usize; 3] = [2, 100, 300];
@@ -78,7 +79,7 @@ fn messages(c: &mut Criterion) {
             openmls(&mut group, "openmls, same primitives", size, receiving, same);
             let unwritten = same::unwritten(size);
             openmls(&mut group, "the same, unwritten", size, receiving, unwritten);
-            let own = bare::<OpenMlsRustCrypto>(size);
+            let own = bare::<OpenMlsRustCrypto, SignatureKeyPair>(size);
             openmls(&mut group, "openmls alone", size, receiving, own);
         }
         group.finish();

@@ -15,14 +15,15 @@ use openmls::prelude::{
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
+use openmls_traits::signatures::Signer;
 
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
 /// A member.
 #[derive(Debug)]
-pub struct Bare<P = OpenMlsRustCrypto> {
+pub struct Bare<P = OpenMlsRustCrypto, S = SignatureKeyPair> {
     provider: P,
-    signer: SignatureKeyPair,
+    signer: S,
     group: MlsGroup,
 }
 
@@ -32,7 +33,7 @@ pub trait Member {
     fn receive(&mut self, wire: &[u8]);
 }
 
-impl<P: OpenMlsProvider> Member for Bare<P> {
+impl<P: OpenMlsProvider, S: Signer> Member for Bare<P, S> {
     fn send(&mut self, text: &[u8]) -> Vec<u8> {
         let message = self.group.create_message(&self.provider, &self.signer, text).unwrap();
         message.tls_serialize_detached().unwrap()
@@ -47,14 +48,16 @@ impl<P: OpenMlsProvider> Member for Bare<P> {
 
 /// Who has a key package and is in no group yet.
 #[derive(Debug)]
-pub struct Joiner<P = OpenMlsRustCrypto> {
+pub struct Joiner<P = OpenMlsRustCrypto, S = SignatureKeyPair> {
     provider: P,
-    signer: SignatureKeyPair,
+    signer: S,
     package: KeyPackage,
 }
 
 /// A group of one.
-pub fn founder<P: OpenMlsProvider + Default>(name: &str) -> Bare<P> {
+pub fn founder<P: OpenMlsProvider + Default, S: Signer + From<SignatureKeyPair>>(
+    name: &str,
+) -> Bare<P, S> {
     let (provider, signer, credential) = identity(name);
     let config = MlsGroupCreateConfig::builder()
         .ciphersuite(SUITE)
@@ -66,23 +69,25 @@ pub fn founder<P: OpenMlsProvider + Default>(name: &str) -> Bare<P> {
     Bare { provider, signer, group }
 }
 
-pub fn joiner<P: OpenMlsProvider + Default>(name: &str) -> Joiner<P> {
+pub fn joiner<P: OpenMlsProvider + Default, S: Signer + From<SignatureKeyPair>>(
+    name: &str,
+) -> Joiner<P, S> {
     let (provider, signer, credential) = identity(name);
     let bundle = KeyPackage::builder().build(SUITE, &provider, &signer, credential).unwrap();
     Joiner { provider, signer, package: bundle.into_key_package() }
 }
 
-fn identity<P: Default>(name: &str) -> (P, SignatureKeyPair, CredentialWithKey) {
+fn identity<P: Default, S: From<SignatureKeyPair>>(name: &str) -> (P, S, CredentialWithKey) {
     let provider = P::default();
     let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap();
     let credential = CredentialWithKey {
         credential: BasicCredential::new(name.as_bytes().to_vec()).into(),
         signature_key: signer.to_public_vec().into(),
     };
-    (provider, signer, credential)
+    (provider, signer.into(), credential)
 }
 
-impl<P: OpenMlsProvider + Default> Bare<P> {
+impl<P: OpenMlsProvider, S: Signer> Bare<P, S> {
     /// Adds the owners of these key packages by one commit, which comes into force; gives the welcome.
     pub fn add(&mut self, packages: &[Vec<u8>]) -> Vec<u8> {
         let packages: Vec<_> = packages
@@ -101,12 +106,12 @@ impl<P: OpenMlsProvider + Default> Bare<P> {
     }
 }
 
-impl<P: OpenMlsProvider + Default> Joiner<P> {
+impl<P: OpenMlsProvider, S: Signer> Joiner<P, S> {
     pub fn package(&self) -> Vec<u8> {
         self.package.tls_serialize_detached().unwrap()
     }
 
-    pub fn join(self, mut welcome: &[u8]) -> Bare<P> {
+    pub fn join(self, mut welcome: &[u8]) -> Bare<P, S> {
         let config = MlsGroupJoinConfig::builder()
             .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
             .padding_size(32)
@@ -122,9 +127,11 @@ impl<P: OpenMlsProvider + Default> Joiner<P> {
 }
 
 /// Two members of a group of `size`, all of whom have spoken.
-pub fn bare<P: OpenMlsProvider + Default>(size: usize) -> (Bare<P>, Bare<P>) {
+pub fn bare<P: OpenMlsProvider + Default, S: Signer + From<SignatureKeyPair>>(
+    size: usize,
+) -> (Bare<P, S>, Bare<P, S>) {
     let mut founder = founder("0");
-    let joiners: Vec<Joiner<P>> = (1..size).map(|i| joiner(&i.to_string())).collect();
+    let joiners: Vec<Joiner<P, S>> = (1..size).map(|i| joiner(&i.to_string())).collect();
     let packages: Vec<_> = joiners.iter().map(Joiner::package).collect();
     let welcome = founder.add(&packages);
     let mut others: Vec<_> = joiners.into_iter().map(|joiner| joiner.join(&welcome)).collect();

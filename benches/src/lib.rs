@@ -13,6 +13,7 @@ mod layer {
     pub(crate) mod ed25519;
     pub(crate) mod error;
     pub(crate) mod leaf_hash;
+    pub(crate) mod signer;
     pub(crate) mod storage;
 }
 pub mod bare;
@@ -20,7 +21,7 @@ pub mod same;
 
 use std::{env, fs::OpenOptions, io::Write as _, time::Duration};
 
-use layer::{crypto, ed25519, error, leaf_hash, storage};
+use layer::{crypto, ed25519, error, leaf_hash, signer, storage};
 
 /// Hands one figure to `cargo xtask bench`, which names a file in `CC_BENCH_FIGURES` and puts tables
 /// together from it. Does nothing without that. Criterion's figures need no call: they are read from its files.

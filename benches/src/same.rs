@@ -7,6 +7,7 @@ use openmls_traits::random::OpenMlsRand;
 use crate::{
     bare::{Member, bare},
     crypto::Crypto,
+    signer::Signing,
     storage::Storage,
 };
 
@@ -14,13 +15,13 @@ use crate::{
 /// memory storage.
 #[must_use]
 pub fn primitives(size: usize) -> (impl Member, impl Member) {
-    bare::<Cryptography>(size)
+    bare::<Cryptography, Signing>(size)
 }
 
 /// The same with a storage to which messages write nothing.
 #[must_use]
 pub fn unwritten(size: usize) -> (impl Member, impl Member) {
-    bare::<Unwritten>(size)
+    bare::<Unwritten, Signing>(size)
 }
 
 /// The layer's cryptography, and the memory storage that comes with openmls: it writes all message secrets, as JSON,

@@ -299,8 +299,8 @@ fn encode(kind: Kind, value: &impl Serialize, len: usize) -> Result<Value, Stora
     if kind == Kind::JoinConfig {
         return serde_json::to_vec(value).map(Value).map_err(|_| StorageError { kind });
     }
-    let room = len + len / 8;
-    // postcard has keys byte by byte, which takes a third of the time where nothing can grow.
+    let room = (len + len / 8).max(64);
+    // postcard writes keys byte by byte, which takes less time where nothing can grow.
     let encoded = match encode_within(value, room) {
         Err(postcard::Error::SerializeBufferFull) => {
             postcard::serialize_with_flavor(value, Wiping::with_capacity(room))
