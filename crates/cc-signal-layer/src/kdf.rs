@@ -7,7 +7,7 @@ use hmac::{
     block_api::HmacCore,
     digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _},
 };
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize as _;
 
 use crate::Error;
@@ -76,6 +76,17 @@ impl Prf {
     }
 }
 
+/// SHA-256(`key` || `input`), one block: the one-step derivation of NIST SP 800-56C revision 2 section 4.1 with option 1,
+/// the hash. Key and input have one length each, so nothing can be appended, and that this is a PRF of the key is what
+/// the proof of HMAC assumes of the block that its key is in (XMSS has the same PRF, RFC 8391 section 5.1).
+pub(crate) fn one_step<const N: usize>(key: &Secret<32>, input: &[u8; N]) -> Secret<32> {
+    const { assert!(N <= 23, "with 9 bytes of padding it is one block") };
+    let mut output = Secret::zeroed();
+    let hash = Sha256::new().chain_update(key.expose()).chain_update(input);
+    hash.finalize_into(output.expose_mut().into());
+    output
+}
+
 /// Splits the front off an array of key material.
 pub(crate) fn part<const N: usize>(material: &[u8], index: usize) -> Result<Secret<N>, Error> {
     let start = index.saturating_mul(N);
@@ -111,6 +122,14 @@ mod tests {
             hex::encode(hkdf::<42>(&[], &[0x0b; 22], &[]).unwrap().expose()),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
         );
+    }
+
+    #[test]
+    fn one_step_is_sha_256_of_key_and_input() {
+        let key = Secret::copy_from(&[7; 32]).unwrap();
+        let expected: [u8; 32] = Sha256::digest([&[7; 32][..], b"input"].concat()).into();
+        assert_eq!(one_step(&key, b"input").expose(), &expected);
+        assert_ne!(one_step(&key, b"inpuT").expose(), &expected);
     }
 
     /// RFC 5869 appendix A.1: the expand step alone.

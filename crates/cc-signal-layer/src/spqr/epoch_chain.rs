@@ -8,7 +8,7 @@ use cc_core::Secret;
 use crate::{
     Error,
     codec::{Reader, Writer},
-    kdf::Prf,
+    kdf::one_step,
     message_key::MessageKey,
     skipped::SkippedKeys,
 };
@@ -53,9 +53,8 @@ impl EpochChain {
 
     /// As [`EpochChain::step`], and the chain stays until the step is applied.
     pub(super) fn peek(&self) -> Result<(MessageKey, Advance), Error> {
-        let prf = Prf::new(&self.chain);
-        let key = MessageKey::new(prf.evaluate(&input(MESSAGE, self.number)));
-        Ok((key, self.advance_by_one(prf)?))
+        let key = MessageKey::new(one_step(&self.chain, &input(MESSAGE, self.number)));
+        Ok((key, self.advance_by_one()?))
     }
 
     /// Applies a step of this very chain.
@@ -122,19 +121,18 @@ impl EpochChain {
             *self = Self { next_block, chain, number };
         }
         while self.number < to {
-            self.apply(self.advance_by_one(Prf::new(&self.chain))?);
+            self.apply(self.advance_by_one()?);
         }
         Ok(())
     }
 
-    /// `prf`: of the chain key.
-    fn advance_by_one(&self, prf: Prf) -> Result<Advance, Error> {
+    fn advance_by_one(&self) -> Result<Advance, Error> {
         let number = self.number.checked_add(1).ok_or(Error::ChainExhausted)?;
         if number.is_multiple_of(BLOCK) {
             let (next_block, chain) = block(&self.next_block, number / BLOCK);
             return Ok(Advance { chain, number, next_block: Some(next_block) });
         }
-        let chain = prf.finish(&input(CHAIN, self.number));
+        let chain = one_step(&self.chain, &input(CHAIN, self.number));
         Ok(Advance { chain, number, next_block: None })
     }
 }
@@ -148,9 +146,7 @@ impl EpochChain {
 
 /// The key of the next block, and the chain key of this one.
 fn block(key: &Secret<32>, index: u32) -> (Secret<32>, Secret<32>) {
-    let prf = Prf::new(key);
-    let next = prf.evaluate(&input(NEXT_BLOCK, index));
-    (next, prf.finish(&input(BLOCK_CHAIN, index)))
+    (one_step(key, &input(NEXT_BLOCK, index)), one_step(key, &input(BLOCK_CHAIN, index)))
 }
 
 fn input(constant: u8, counter: u32) -> [u8; 5] {
@@ -161,7 +157,9 @@ fn input(constant: u8, counter: u32) -> [u8; 5] {
 /// Messages of a block.
 const BLOCK: u32 = 4096;
 
-/// What HMAC-SHA256 under a chain key is asked for, as in section 7.2; 4 bytes counter behind it.
+/// What is derived from a chain key, as in section 7.2; 4 bytes counter behind it. The specification leaves the
+/// function open: with HMAC it is six blocks of SHA-256 a message, at each end, in place of two. The key of a message
+/// goes through HMAC with that of the other ratchet before anything is encrypted (`message_key.rs`).
 const MESSAGE: u8 = 0x01;
 const CHAIN: u8 = 0x02;
 /// The same under the key of a block.
