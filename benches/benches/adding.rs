@@ -14,14 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cc_benches::bare;
 use cc_core::GroupLayer as _;
 use common::Peer;
 use groups::{client, key_package};
 use mls_rs::MlsMessage;
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::OpenMlsRustCrypto;
 
-#[path = "shared/bare.rs"]
-#[allow(dead_code, reason = "other benchmarks use the rest")]
-mod bare;
 #[path = "../../crates/cc-mls-layer/tests/common/mod.rs"]
 mod common;
 #[path = "shared/groups.rs"]
@@ -154,8 +154,10 @@ fn theirs(size: usize) -> Times {
 }
 
 fn openmls_alone(size: usize) -> Times {
-    let mut founder = bare::founder("founder");
-    let mut joiners: Vec<_> = (0..size).map(|i| bare::joiner(&format!("member {i}"))).collect();
+    let mut founder = bare::founder::<OpenMlsRustCrypto, SignatureKeyPair>("founder");
+    let mut joiners: Vec<_> = (0..size)
+        .map(|i| bare::joiner::<OpenMlsRustCrypto, SignatureKeyPair>(&format!("member {i}")))
+        .collect();
     let packages: Vec<_> = joiners.iter().map(|joiner| joiner.package()).collect();
     let (add, welcome) = timed(|| founder.add(&packages));
     let last = joiners.pop().unwrap();

@@ -1,18 +1,23 @@
-//! Whole stacks beside openmls used directly, with the same ciphersuite and its own memory storage.
+//! Whole stacks beside openmls used directly with the same ciphersuite: with the layer's own cryptography and
+//! openmls's memory storage; with the same and nothing written; and as it comes.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;
 
 use cc_aes_layer::AesLayer;
+use cc_benches::{
+    bare::{Member, bare},
+    same,
+};
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::CascadingCipherManager;
 use cc_mls_layer::{MlsIdentity, MlsLayer};
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-
-#[path = "shared/bare.rs"]
-mod bare;
-
-use bare::bare;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
+};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::OpenMlsRustCrypto;
 
 const SIZES: [usize; 3] = [2, 100, 300];
 
@@ -70,21 +75,34 @@ fn messages(c: &mut Criterion) {
                     bench.iter(|| a.encrypt(black_box(text)).unwrap());
                 }
             });
-            let (mut a, mut b) = bare(size);
-            group.bench_function(BenchmarkId::new("openmls alone", size), |bench| {
-                if receiving {
-                    bench.iter_batched(
-                        || a.send(&text),
-                        |wire| b.receive(&wire),
-                        BatchSize::NumIterations(1),
-                    );
-                } else {
-                    bench.iter(|| a.send(black_box(&text)));
-                }
-            });
+            let same = same::primitives(size);
+            openmls(&mut group, "openmls, same primitives", size, receiving, same);
+            let unwritten = same::unwritten(size);
+            openmls(&mut group, "the same, unwritten", size, receiving, unwritten);
+            let own = bare::<OpenMlsRustCrypto, SignatureKeyPair>(size);
+            openmls(&mut group, "openmls alone", size, receiving, own);
         }
         group.finish();
     }
+}
+
+/// Messages between two members of a group of `size` in openmls.
+fn openmls(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    size: usize,
+    receiving: bool,
+    (mut a, mut b): (impl Member, impl Member),
+) {
+    let text = [b'x'; 100];
+    group.bench_function(BenchmarkId::new(name, size), |bench| {
+        if receiving {
+            let (sent, one) = (|| a.send(&text), BatchSize::NumIterations(1));
+            bench.iter_batched(sent, |wire| b.receive(&wire), one);
+        } else {
+            bench.iter(|| a.send(black_box(&text)));
+        }
+    });
 }
 
 criterion_group!(benches, messages);

@@ -2,7 +2,8 @@
 //! writing what must survive a restart within the time that is measured. Nobody but the founder has committed.
 //!
 //! The two take turns, and the fastest run of each counts: other work on the machine disturbs it least.
-//! `RAYON_NUM_THREADS=1` keeps both to one thread.
+//! `cargo bench -p cc-benches --bench changes` takes 100 and 1000 members; `-- 1000 5000 20000` takes those sizes, with
+//! fewer runs of the large ones. `RAYON_NUM_THREADS=1` keeps both to one thread.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
 use std::{hint::black_box, time::Duration};
@@ -25,9 +26,14 @@ struct Times {
 }
 
 fn main() {
-    let runs = if cc_benches::quick() { 10 } else { 30 };
+    let mut sizes: Vec<usize> = std::env::args().filter_map(|size| size.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![100, 1000];
+    }
+    let most = if cc_benches::quick() { 10 } else { 30 };
     println!("                      members        layer       mls-rs   ratio   (fastest; median)");
-    for size in [100, 1000] {
+    for size in sizes {
+        let runs = if size > 1000 { most / 5 } else { most };
         let (layer, mls_rs) = measure(size, runs);
         report("make a commit", size, layer.commit, mls_rs.commit);
         report("process a commit", size, layer.process, mls_rs.process);

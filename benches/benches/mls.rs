@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use cc_benches::bare::{self, Member as _};
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use groups::{TEXT, ours, sum, theirs, timed};
 use mls_rs::MlsMessage;
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::OpenMlsRustCrypto;
 
-#[path = "shared/bare.rs"]
-mod bare;
 #[path = "../../crates/cc-mls-layer/tests/common/mod.rs"]
 mod common;
 #[path = "shared/groups.rs"]
@@ -81,7 +82,7 @@ fn messages(c: &mut Criterion) {
 
         // openmls joins by writing the whole tree as JSON, which takes too long with 1000 members.
         if size <= 300 {
-            let (mut founder, mut other) = bare::bare(size);
+            let (mut founder, mut other) = bare::bare::<OpenMlsRustCrypto, SignatureKeyPair>(size);
             bench.bench_function(BenchmarkId::new("send/openmls", size), |b| {
                 b.iter_custom(|count| {
                     sum(count, || {

@@ -1,6 +1,27 @@
 //! Benchmarks of Cascading Cipher and its peers, and how they hand on what they measured.
 
+/// Parts of the MLS layer, for openmls without the layer.
+#[path = "../../crates/cc-mls-layer/src"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "openmls alone needs few of them"
+)]
+mod layer {
+    pub(crate) mod crypto;
+    pub(crate) mod ed25519;
+    pub(crate) mod error;
+    pub(crate) mod leaf_hash;
+    pub(crate) mod signer;
+    pub(crate) mod storage;
+}
+pub mod bare;
+pub mod same;
+
 use std::{env, fs::OpenOptions, io::Write as _, time::Duration};
+
+use layer::{crypto, ed25519, error, leaf_hash, signer, storage};
 
 /// Hands one figure to `cargo xtask bench`, which names a file in `CC_BENCH_FIGURES` and puts tables
 /// together from it. Does nothing without that. Criterion's figures need no call: they are read from its files.

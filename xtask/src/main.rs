@@ -92,6 +92,7 @@ type Outcome = Result<(), String>;
 /// What must pass before a change lands.
 fn ci() -> Outcome {
     cargo(&["fmt", "--all", "--check"])?;
+    locks()?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     // With what is off by default, in one build; the benchmarks have no tests, and are compiled above.
     run(Command::new("cargo").arg("test").args(TESTED))?;
@@ -102,6 +103,19 @@ fn ci() -> Outcome {
     run(Command::new("cargo")
         .args(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// What is apart from the workspace, with a lock file of its own.
+const APART: [&str; 3] =
+    ["benches/openmls-sqlite/Cargo.toml", "fuzz/libfuzzer/Cargo.toml", "wasm/bindings/Cargo.toml"];
+
+/// The lock files that no other command looks at follow their manifests, and those of this workspace.
+fn locks() -> Outcome {
+    APART.iter().try_for_each(|manifest| {
+        run(Command::new("cargo")
+            .args(["metadata", "--locked", "--format-version=1", "--manifest-path", manifest])
+            .stdout(Stdio::null()))
+    })
 }
 
 /// The same test programs once more, with the primitives that other processors have. Not by `cargo test` for some

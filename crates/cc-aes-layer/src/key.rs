@@ -133,7 +133,7 @@ impl AesKey {
         associated_data: &[u8],
         buffer: &mut Buffer,
     ) -> Result<(), AesError> {
-        let nonce = random::array()?;
+        let nonce = buffer.take_random()?;
         let tag = self.seal_detached(&nonce, associated_data, buffer.as_mut_slice())?;
         buffer.prepend(&nonce);
         buffer.append(&tag);

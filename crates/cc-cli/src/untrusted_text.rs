@@ -29,6 +29,17 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
+/// A name that somebody has chosen, in a line for people. One that could be taken for more of the line than a name,
+/// as "Alice: yes" or "Bob passes on, as written by Alice", is in quotes.
+pub(crate) fn called(name: &str) -> String {
+    let name = harmless(name);
+    let plain = !name.is_empty() && name.trim() == name && !name.contains(OF_LINES);
+    if plain { name } else { format!("\"{}\"", name.replace('"', "'")) }
+}
+
+/// What stands between the parts of a line.
+const OF_LINES: [char; 9] = [':', ',', ';', '"', '(', ')', '[', ']', '#'];
+
 /// The lines of a text, each [`clean`].
 pub(crate) fn clean_lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(clean)

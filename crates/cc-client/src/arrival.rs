@@ -295,8 +295,9 @@ impl Client {
         let mut record = GroupRecord::new(title.clone(), arrival.seat.clone(), arrival.position);
         record.next_message = first_message(now);
         if let Some(former) = self.state.groups.get(&group).cloned() {
-            // What waits for a welcome with it goes with it.
-            self.forget_requests(&group)?;
+            // What waits for a welcome with it goes with it. Requests that were made because of this addition may
+            // still be read: by the welcome that comes of one this member is back.
+            self.forget_requests_before(&group, arrival.position)?;
             if !former.seat.is_empty() {
                 self.erase_seat(&former.seat)?;
             }
@@ -312,6 +313,7 @@ impl Client {
     fn return_to(&mut self, arrival: &Arrival, now: Now) -> Result<(), Fault> {
         let Arrival { group, position, .. } = *arrival;
         self.ground(&group)?;
+        self.drop_all_readmissions(&group)?;
         let former = self.state.group(&group)?.seat.clone();
         if !former.is_empty() {
             self.erase_seat(&former)?;

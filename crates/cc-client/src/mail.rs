@@ -39,9 +39,9 @@ impl Client {
             Err(FrameError::Malformed) => Ok(Fate::Malformed),
             Ok(Mail::Invitation(invitation)) => self.invited(item, &invitation, now, ledger),
             Ok(Mail::Rejoin(request)) => self.rejoin_request(request, now),
+            Ok(Mail::RejoinOffer(offer)) => self.rejoin_offered(offer, now),
             Ok(Mail::Link(sealed)) => self.linked(sealed.as_slice()),
             Ok(Mail::JoinAnswer(reply)) => self.join_answered(&reply),
-            Ok(Mail::RejoinOffer(offer)) => self.rejoin_offered(offer, now),
         }
     }
 

@@ -8,8 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Client, Fate, Fault, GroupId, Now, Position, Request,
     agenda::Target,
-    command::MAX_REQUESTS,
-    frame::{self, Invitation, KeyPackageOffer, Mail, RejoinBody, RejoinRequest},
+    frame::{self, KeyPackageOffer, Mail, RejoinBody, RejoinRequest},
     mail::MailAddress,
     person,
     recipe::Role,
@@ -20,6 +19,7 @@ use crate::{
     seat,
 };
 
+mod newcomer;
 pub(crate) mod offer;
 mod turn;
 
@@ -35,10 +35,8 @@ const MAX_DOUBLINGS: u32 = 11;
 const MAX_DOUBLINGS_OFFERED: u32 = 6;
 /// Members that are asked for the first time by one request, and for the second time by the next one.
 const HELPERS: usize = 3;
-/// Requests of one group whose welcomes may still come.
-const MAX_REQUESTS_KEPT: usize = 32;
-/// Groups to which somebody was invited by a key package that is not here any more, at a time.
-const MAX_ORPHANS: usize = 8;
+/// Members of one group that were asked and whose welcomes may still come.
+const MAX_REQUESTS_KEPT: usize = 64;
 /// What a device signs its request under.
 const REJOIN: &str = "rejoin request";
 
@@ -67,6 +65,17 @@ impl Client {
             } else {
                 let queued = Queued { operation: queued.operation, work: Work::Readmit(waits) };
                 self.state.put_queued(group, number, queued)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What this member was asked before it came back itself may be done: it did not read who is back since. Who is not
+    /// asks again.
+    pub(crate) fn drop_all_readmissions(&mut self, group: &GroupId) -> Result<(), Fault> {
+        for (number, queued) in self.state.queue(group)? {
+            if matches!(queued.work, Work::Readmit(_)) {
+                self.dequeue(group, number)?;
             }
         }
         Ok(())
@@ -221,8 +230,25 @@ impl Client {
         Ok(asked)
     }
 
+    /// Requests to be added anew to this group are over, and nobody comes in by what was in them: those from before
+    /// this device was added at this position. Who is asked may not know where that was.
+    pub(crate) fn forget_requests_before(
+        &mut self,
+        group: &GroupId,
+        added_at: Position,
+    ) -> Result<(), Fault> {
+        for (digest, package) in self.requests_of(group)? {
+            if package.is_asked_from(added_at) || package.is_asked_from(Position::START) {
+                continue;
+            }
+            self.state.delete(&records::packages(), digest)?;
+            self.erase_seat(&package.seat)?;
+        }
+        Ok(())
+    }
+
     /// Requests to be added anew to this group are over: nobody comes in by what was in them.
-    pub(crate) fn forget_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
+    fn forget_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
         for (digest, package) in self.requests_of(group)? {
             self.state.delete(&records::packages(), digest)?;
             self.erase_seat(&package.seat)?;
@@ -230,10 +256,10 @@ impl Client {
         Ok(())
     }
 
-    /// Forgets the oldest requests, where there are too many.
-    fn forget_old_requests(&mut self, group: &GroupId) -> Result<(), Fault> {
+    /// Forgets the oldest requests, where there are too many with `more` new ones.
+    fn forget_old_requests(&mut self, group: &GroupId, more: usize) -> Result<(), Fault> {
         let asked = self.requests_of(group)?;
-        let surplus = (asked.len() + 1).saturating_sub(MAX_REQUESTS_KEPT);
+        let surplus = (asked.len() + more).saturating_sub(MAX_REQUESTS_KEPT);
         for (digest, package) in asked.into_iter().take(surplus) {
             self.state.delete(&records::packages(), digest)?;
             self.erase_seat(&package.seat)?;
@@ -256,15 +282,12 @@ impl Client {
         if helpers.is_empty() {
             return Ok(None);
         }
-        self.forget_old_requests(group)?;
+        self.forget_old_requests(group, helpers.len())?;
         // Where the network is away, no more waits for it than the latest request.
         for id in core::mem::take(&mut self.state.group_mut(group)?.asking) {
             self.timers.offers.remove(&id);
             self.state.end_request(id)?;
         }
-        // A stack of its own, which joins by the welcome: that of the group stays as it is until then.
-        let seat = self.new_seat(Role::Invited)?;
-        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
         let epoch = match self.state.group(group)?.standing {
             Standing::Restored(_) => 0,
             _ => {
@@ -277,12 +300,16 @@ impl Client {
         record.asked = now.wall.max(record.asked + 1);
         let (time, joined_at) = (record.asked, record.joined_at);
         let asked = Some(Asked { group: *group, joined_at, time });
-        let package = PackageRecord { seat, expires, asked };
-        self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
         let (address, key) = (self.mail_address()?, self.identity.device_key()?);
         let mut asking = Vec::new();
         for (turn, helper) in (0..).zip(helpers) {
-            let (address, bundle) = (address.clone(), Opaque(bundle.clone()));
+            // A stack of its own, which joins by the welcome: that of the group stays as it is until then. And one for
+            // each of them: who did not read that the member is back puts it out, and its welcome has to open.
+            let seat = self.new_seat(Role::Invited)?;
+            let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
+            let package = PackageRecord { seat, expires, asked };
+            self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
+            let (address, bundle) = (address.clone(), Opaque(bundle));
             let (offer, to) = (KeyPackageOffer { address, bundle }, helper.mailbox());
             let body = RejoinBody { group: *group, to, turn, epoch, joined_at, time, offer };
             let signature = person::sign(&key, REJOIN, &body)?;
@@ -293,68 +320,6 @@ impl Client {
         self.state.group_mut(group)?.asking = asking;
         self.timers.offer(first, now);
         self.stored_request(first).map(Some)
-    }
-
-    /// A welcome came for a key package that is not here any more: of a store that was lost, or by a clock that
-    /// is ahead. Its maker is asked for another one, once for each group.
-    pub(crate) fn ask_inviter(&mut self, invitation: &Invitation, now: Now) -> Result<(), Fault> {
-        let Invitation { log: group, position, .. } = *invitation;
-        if group == self.state.mailbox
-            || !self.may_ask_as_newcomer(&group)
-            || !self.requests_of(&group)?.is_empty()
-        {
-            return Ok(());
-        }
-        self.ask_as_newcomer(&group, &invitation.inviter, position, now)
-    }
-
-    /// Whether this device is not in a group, as far as it knows, and would put no other one out by coming in: where
-    /// a copy of it was restored elsewhere, the two would put one another out for ever.
-    fn may_ask_as_newcomer(&self, group: &GroupId) -> bool {
-        let known = self.state.groups.get(group);
-        known.is_none_or(|group| group.standing == Standing::Removed)
-            && !self.state.groups.values().any(|group| group.replaced)
-    }
-
-    /// Asks a member of a group that this device is not in, and to which it was added there, to add it anew.
-    fn ask_as_newcomer(
-        &mut self,
-        group: &GroupId,
-        inviter: &MailAddress,
-        joined_at: Position,
-        now: Now,
-    ) -> Result<(), Fault> {
-        let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
-        let asked = packages.iter().filter_map(|(_, package)| package.asked);
-        let (of_group, of_others): (Vec<_>, Vec<_>) = asked.partition(|it| it.group == *group);
-        let is_in = |group: &GroupId| {
-            let known = self.state.groups.get(group);
-            known.is_some_and(|record| record.standing != Standing::Removed)
-        };
-        let orphans = of_others.iter().filter(|asked| !is_in(&asked.group)).count();
-        let (own, group) = (self.state.mailbox, *group);
-        if orphans >= MAX_ORPHANS
-            || self.state.requests.len() >= MAX_REQUESTS
-            || inviter.mailbox() == own
-        {
-            return Ok(());
-        }
-        let last = of_group.iter().map(|asked| asked.time.saturating_add(1)).max();
-        let time = now.wall.max(last.unwrap_or(0));
-        // What was asked before found nobody who could make use of it.
-        self.forget_requests(&group)?;
-        let seat = self.new_seat(Role::Invited)?;
-        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
-        let asked = Some(Asked { group, joined_at, time });
-        let package = PackageRecord { seat, expires, asked };
-        self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-        let (address, bundle) = (self.mail_address()?, Opaque(bundle));
-        let offer = KeyPackageOffer { address, bundle };
-        let (turn, epoch, to) = (0, 0, inviter.mailbox());
-        let body = RejoinBody { group, to, turn, epoch, joined_at, time, offer };
-        let signature = person::sign(&self.identity.device_key()?, REJOIN, &body)?;
-        let request = Mail::Rejoin(RejoinRequest { body, signature });
-        self.send_mail(inviter, &request).map(drop)
     }
 
     /// The addresses of the other members, in an order of this member's own: those that they told, or else those

@@ -5,6 +5,8 @@ use core::fmt;
 
 use zeroize::Zeroize;
 
+use crate::random::{self, RandomError};
+
 /// Bytes that grow at both ends.
 ///
 /// A layer seals and opens in place: it puts its header in front with [`Buffer::prepend`] and its tag
@@ -16,6 +18,16 @@ pub struct Buffer {
     start: usize,
     /// See [`Buffer::prepended`].
     prepended: usize,
+    random: Random,
+}
+
+/// Random bytes that wait in the room in front, at its beginning.
+#[derive(Clone, Copy, Default)]
+struct Random {
+    /// How many, of which nobody has one yet.
+    waiting: usize,
+    taken: usize,
+    expected: usize,
 }
 
 /// Room in front and behind that suffices for a stack of plain AEAD layers.
@@ -34,7 +46,45 @@ impl Buffer {
         let mut bytes = Vec::with_capacity(front + content.len() + back);
         bytes.resize(front, 0);
         bytes.extend_from_slice(content);
-        Self { bytes, start: front, prepended: 0 }
+        Self { bytes, start: front, prepended: 0, random: Random::default() }
+    }
+
+    /// The same buffer, whose layers will take so many [random bytes](Buffer::take_random) in all: one call of the
+    /// system's generator gives as many of them as there is room in front.
+    #[must_use]
+    pub fn expecting_random(mut self, bytes: usize) -> Self {
+        self.random.expected = bytes;
+        self
+    }
+
+    /// `N` fresh random bytes that travel in the clear, for the nonce or salt of what is sealed in this buffer. They
+    /// come from the system's generator, and are given once; those of one call are as independent of one another
+    /// as those of several, so the nonces of a stack's layers may come from one.
+    ///
+    /// # Errors
+    /// [`RandomError`] when the generator fails.
+    pub fn take_random<const N: usize>(&mut self) -> Result<[u8; N], RandomError> {
+        let expected = self.random.expected.saturating_sub(self.random.taken);
+        self.random.taken += N;
+        if self.random.waiting < N {
+            let room = expected.min(self.start);
+            if room <= N {
+                return random::array();
+            }
+            self.random.waiting = 0;
+            random::fill(self.bytes.get_mut(..room).unwrap_or_default())?;
+            self.random.waiting = room;
+        }
+        let waiting = self.bytes.get(..self.random.waiting);
+        let taken = *waiting.and_then(<[u8]>::last_chunk).ok_or(RandomError)?;
+        self.random.waiting -= N;
+        Ok(taken)
+    }
+
+    /// How many random bytes were [taken](Buffer::take_random).
+    #[must_use]
+    pub fn taken_random(&self) -> usize {
+        self.random.taken
     }
 
     /// Bytes that were put in front and not taken off again, since the buffer was made or its content
@@ -76,6 +126,7 @@ impl Buffer {
             self.take_over(grown);
         }
         self.start -= header.len();
+        self.random.waiting = self.random.waiting.min(self.start);
         self.prepended += header.len();
         if let Some(front) = self.bytes.get_mut(self.start..self.start + header.len()) {
             front.copy_from_slice(header);
@@ -140,7 +191,8 @@ impl Buffer {
     /// Replaces the content, for a layer whose library cannot work in place.
     pub fn replace(&mut self, content: &[u8]) {
         let Some(spare) = self.bytes.capacity().checked_sub(content.len()) else {
-            *self = Self::new(content);
+            self.take_over(Self::new(content));
+            self.prepended = 0;
             return;
         };
         wipe(&mut self.bytes);
@@ -148,11 +200,13 @@ impl Buffer {
         self.bytes.resize(self.start, 0);
         self.bytes.extend_from_slice(content);
         self.prepended = 0;
+        self.random.waiting = 0;
     }
 
     /// `grown` has the same content, in a larger allocation.
     fn take_over(&mut self, mut grown: Self) {
         grown.prepended = self.prepended;
+        grown.random = Random { waiting: 0, ..self.random };
         *self = grown;
     }
 
@@ -254,5 +308,48 @@ mod tests {
         buffer.replace(&content);
         buffer.prepend(b"x");
         assert_eq!(buffer.prepended(), 1);
+    }
+
+    /// Whatever is expected, and whatever happens between: nothing random is given twice, and none of it that is
+    /// not put in front gets into the content.
+    #[test]
+    fn random_bytes_are_given_once() {
+        let mut seen = alloc::collections::BTreeSet::new();
+        for expected in [0, 1, 24, 40, 48, 72, 100, 500] {
+            for front in [0, 24, 60, 72, 300] {
+                let mut buffer = Buffer::with_room(b"text", front, 16).expecting_random(expected);
+                let mut model = b"text".to_vec();
+                for step in 0..6 {
+                    let nonce: [u8; 24] = buffer.take_random().unwrap();
+                    let salt: [u8; 16] = buffer.take_random().unwrap();
+                    assert!(seen.insert(nonce.to_vec()) && seen.insert(salt.to_vec()));
+                    assert!(nonce != [0; 24] && salt != [0; 16]);
+                    if step == 3 {
+                        model = vec![9; 2000];
+                        buffer.replace(&model);
+                    }
+                    model.splice(0..0, nonce);
+                    buffer.prepend(&nonce);
+                    buffer.append(&salt);
+                    model.extend(salt);
+                    assert_eq!(buffer.as_slice(), model);
+                }
+                assert_eq!(buffer.taken_random(), 6 * 40);
+                assert_eq!(buffer.into_vec(), model);
+            }
+        }
+    }
+
+    #[test]
+    fn one_call_of_the_generator_serves_all_layers() {
+        let mut buffer = Buffer::with_room(b"text", 72, 0).expecting_random(72);
+        let first: [u8; 24] = buffer.take_random().unwrap();
+        assert_eq!(buffer.random.waiting, 48);
+        buffer.prepend(&first);
+        let second: [u8; 24] = buffer.take_random().unwrap();
+        assert_eq!(buffer.random.waiting, 24);
+        buffer.prepend(&second);
+        let _: [u8; 24] = buffer.take_random().unwrap();
+        assert_eq!(buffer.random.waiting, 0);
     }
 }

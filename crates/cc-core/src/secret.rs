@@ -25,7 +25,7 @@ impl<const N: usize> Secret<N> {
     pub fn take(bytes: &mut [u8; N]) -> Self {
         let mut secret = Self::zeroed();
         secret.0.copy_from_slice(bytes);
-        bytes.zeroize();
+        bytes.as_mut_slice().zeroize();
         secret
     }
 
@@ -73,7 +73,8 @@ impl<const N: usize> Secret<N> {
 
 impl<const N: usize> Drop for Secret<N> {
     fn drop(&mut self) {
-        self.0.zeroize();
+        // As for an array, which takes a step for every byte.
+        self.0.as_mut_slice().zeroize();
     }
 }
 

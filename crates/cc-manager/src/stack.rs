@@ -30,12 +30,13 @@ pub(crate) struct Stack {
     room: Room,
 }
 
-/// The bytes that the layers put in front of a plaintext and behind it. Most stacks take as many for each
-/// message, and then nothing is moved to the front when the message is done.
+/// The bytes that the layers put in front of a plaintext and behind it, and those of randomness. Most stacks take as
+/// many for each message, and then nothing is moved to the front when the message is done.
 #[derive(Clone, Copy)]
 struct Room {
     front: usize,
     back: usize,
+    random: usize,
 }
 
 /// A message that all layers opened.
@@ -53,7 +54,8 @@ impl Stack {
     /// The stack of these layers, which [`attach`](Self::attach) gives their places.
     pub(crate) fn new(layers: Layers) -> Self {
         let composition = Composition::of(layers.iter());
-        Self { layers, composition, now: None, room: Room { front: 256, back: 256 } }
+        let room = Room { front: 256, back: 256, random: 0 };
+        Self { layers, composition, now: None, room }
     }
 
     /// Gives each layer its place. Staged.
@@ -219,7 +221,8 @@ impl Stack {
         let header = Header::new(kind, self.id(), hints);
         let encoded = header.encode()?;
         let binding = header.binding(self.id(), associated_data);
-        let mut buffer = Buffer::with_room(plaintext, self.room.front, self.room.back);
+        let mut buffer = Buffer::with_room(plaintext, self.room.front, self.room.back)
+            .expecting_random(self.room.random);
         let mut lap = reports.lap();
         for position in self.positions() {
             let before = buffer.len();
@@ -233,7 +236,7 @@ impl Stack {
         }
         let front = buffer.prepended();
         let back = buffer.len().saturating_sub(front + plaintext.len());
-        self.room = Room { front, back };
+        self.room = Room { front, back, random: buffer.taken_random() };
         Ok(buffer.into_vec())
     }
 

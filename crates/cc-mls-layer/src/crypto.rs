@@ -20,7 +20,10 @@ use openmls_traits::{
     },
 };
 
-use crate::{ed25519::Keys, leaf_hash::LeafHashes};
+use crate::{
+    ed25519::Keys,
+    leaf_hash::{self, LeafHashes},
+};
 
 pub(crate) struct Crypto {
     rust_crypto: RustCrypto,
@@ -162,12 +165,15 @@ impl OpenMlsCrypto for Crypto {
     }
 
     fn hash(&self, hash_type: HashType, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let leaves = || self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hash) = leaves().get(hash_type, data) {
+        if !leaf_hash::is_leaf(data) {
+            return self.rust_crypto.hash(hash_type, data);
+        }
+        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hash) = leaves.get(hash_type, data) {
             return Ok(hash);
         }
         let hash = self.rust_crypto.hash(hash_type, data)?;
-        leaves().put(hash_type, data, &hash);
+        leaves.put(hash_type, data, &hash);
         Ok(hash)
     }
 

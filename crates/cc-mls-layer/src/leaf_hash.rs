@@ -44,10 +44,14 @@ impl LeafHashes {
 /// A tree has more leaves than members where some were removed.
 const MAX_LEAVES: usize = 2 * cc_core::limits::MAX_MEMBERS;
 
+/// Whether this may be what the hash of a leaf is of.
+pub(crate) fn is_leaf(input: &[u8]) -> bool {
+    input.first() == Some(&LEAF)
+}
+
 fn leaf_index(input: &[u8]) -> Option<usize> {
-    let (&kind, rest) = input.split_first()?;
-    let index = u32::from_be_bytes(*rest.first_chunk()?);
-    (kind == LEAF).then(|| usize::try_from(index).ok())?
+    let index = u32::from_be_bytes(*input.get(1..)?.first_chunk()?);
+    is_leaf(input).then(|| usize::try_from(index).ok())?
 }
 
 #[cfg(test)]

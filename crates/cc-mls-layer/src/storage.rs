@@ -299,8 +299,24 @@ fn encode(kind: Kind, value: &impl Serialize, len: usize) -> Result<Value, Stora
     if kind == Kind::JoinConfig {
         return serde_json::to_vec(value).map(Value).map_err(|_| StorageError { kind });
     }
-    postcard::serialize_with_flavor(value, Wiping::with_capacity(len + len / 8))
-        .map_err(|_| StorageError { kind })
+    let room = (len + len / 8).max(64);
+    // postcard writes keys byte by byte, which takes less time where nothing can grow.
+    let encoded = match encode_within(value, room) {
+        Err(postcard::Error::SerializeBufferFull) => {
+            postcard::serialize_with_flavor(value, Wiping::with_capacity(room))
+        }
+        encoded => encoded,
+    };
+    encoded.map_err(|_| StorageError { kind })
+}
+
+/// # Errors
+/// `SerializeBufferFull` where the value takes more than `room` bytes.
+fn encode_within(value: &impl Serialize, room: usize) -> postcard::Result<Value> {
+    let mut buffer = Value(vec![0; room]);
+    let len = postcard::to_slice(value, &mut buffer.0)?.len();
+    buffer.0.truncate(len);
+    Ok(buffer)
 }
 
 fn decode<T: DeserializeOwned>(kind: Kind, value: &Value) -> Result<T, StorageError> {

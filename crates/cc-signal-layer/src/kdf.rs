@@ -7,8 +7,8 @@ use hmac::{
     block_api::HmacCore,
     digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _},
 };
-use sha2::Sha256;
-use zeroize::Zeroizing;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroize as _;
 
 use crate::Error;
 
@@ -46,11 +46,13 @@ pub(crate) struct Prf(HmacCore<Sha256>);
 impl Prf {
     pub(crate) fn new(key: &Secret<32>) -> Self {
         // HMAC pads a key shorter than a block with zeros (RFC 2104), which is what this does.
-        let mut block = Zeroizing::new([0; 64]);
-        for (padded, byte) in block.iter_mut().zip(key.expose()) {
-            *padded = *byte;
-        }
-        Self(HmacCore::new((&*block).into()))
+        let mut block = [0; 64];
+        let (front, _) = block.split_at_mut(32);
+        front.copy_from_slice(key.expose());
+        let core = HmacCore::new((&block).into());
+        // As a slice, for an array takes a step for every byte.
+        block.as_mut_slice().zeroize();
+        Self(core)
     }
 
     pub(crate) fn evaluate(&self, input: &[u8]) -> Secret<32> {
@@ -72,6 +74,17 @@ impl Prf {
         self.0.finalize_fixed_core(&mut buffer, output.expose_mut().into());
         output
     }
+}
+
+/// SHA-256(`key` || `input`), one block: the one-step derivation of NIST SP 800-56C revision 2 section 4.1 with option 1,
+/// the hash. Key and input have one length each, so nothing can be appended, and that this is a PRF of the key is what
+/// the proof of HMAC assumes of the block that its key is in (XMSS has the same PRF, RFC 8391 section 5.1).
+pub(crate) fn one_step<const N: usize>(key: &Secret<32>, input: &[u8; N]) -> Secret<32> {
+    const { assert!(N <= 23, "with 9 bytes of padding it is one block") };
+    let mut output = Secret::zeroed();
+    let hash = Sha256::new().chain_update(key.expose()).chain_update(input);
+    hash.finalize_into(output.expose_mut().into());
+    output
 }
 
 /// Splits the front off an array of key material.
@@ -109,6 +122,14 @@ mod tests {
             hex::encode(hkdf::<42>(&[], &[0x0b; 22], &[]).unwrap().expose()),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
         );
+    }
+
+    #[test]
+    fn one_step_is_sha_256_of_key_and_input() {
+        let key = Secret::copy_from(&[7; 32]).unwrap();
+        let expected: [u8; 32] = Sha256::digest([&[7; 32][..], b"input"].concat()).into();
+        assert_eq!(one_step(&key, b"input").expose(), &expected);
+        assert_ne!(one_step(&key, b"inpuT").expose(), &expected);
     }
 
     /// RFC 5869 appendix A.1: the expand step alone.

@@ -19,29 +19,6 @@ impl MessageKey {
         Self(key)
     }
 
-    /// Encrypts `buffer` in place and returns the tag. `salt`: 12 bytes or more.
-    pub(crate) fn encrypt(
-        self,
-        salt: &[u8],
-        aad: &[u8],
-        buffer: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], Error> {
-        #[cfg(test)]
-        tests::record(&self);
-        encrypt(&self.derive(salt), salt, aad, buffer)
-    }
-
-    /// Decrypts `buffer` in place; on failure it is overwritten with zeros.
-    pub(crate) fn decrypt(
-        self,
-        salt: &[u8],
-        aad: &[u8],
-        buffer: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), Error> {
-        decrypt(&self.derive(salt), salt, aad, buffer, tag)
-    }
-
     pub(crate) fn secret(&self) -> &Secret<32> {
         &self.0
     }
@@ -50,11 +27,18 @@ impl MessageKey {
     pub(crate) fn duplicate(&self) -> Self {
         Self(self.0.duplicate())
     }
+}
 
+impl OneTimeKey for MessageKey {
     /// Double Ratchet section 5.2: an AEAD key by HKDF. The message key is the output of a PRF, so the
     /// expand step suffices (RFC 5869 section 3.3), and of that the first block.
     fn derive(&self, salt: &[u8]) -> Secret<32> {
         Prf::new(&self.0).finish_parts(&[INFO, salt, &[1]])
+    }
+
+    #[cfg(test)]
+    fn identity(&self) -> Secret<32> {
+        self.0.duplicate()
     }
 }
 
@@ -71,30 +55,9 @@ impl HybridKey {
         tests::record_parts(&classical, &post_quantum);
         Self { classical, post_quantum }
     }
+}
 
-    /// As [`MessageKey::encrypt`].
-    pub(crate) fn encrypt(
-        self,
-        salt: &[u8],
-        aad: &[u8],
-        buffer: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], Error> {
-        #[cfg(test)]
-        tests::record(&MessageKey::new(self.derive(b"")));
-        encrypt(&self.derive(salt), salt, aad, buffer)
-    }
-
-    /// As [`MessageKey::decrypt`].
-    pub(crate) fn decrypt(
-        self,
-        salt: &[u8],
-        aad: &[u8],
-        buffer: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), Error> {
-        decrypt(&self.derive(salt), salt, aad, buffer, tag)
-    }
-
+impl OneTimeKey for HybridKey {
     /// `KDF_HYBRID(ec_mk, pq_mk)` of the Triple Ratchet (Double Ratchet section 6), and the AEAD key of section
     /// 5.2, in one: unknown to whoever lacks one of both keys. The one-step derivation of NIST SP 800-56C
     /// revision 2 section 4.1 with option 2, HMAC-SHA256: HMAC(salt = `pq_mk`, counter 1 || Z = `ec_mk` ||
@@ -108,33 +71,50 @@ impl HybridKey {
             HYBRID_LABEL,
         ])
     }
+
+    #[cfg(test)]
+    fn identity(&self) -> Secret<32> {
+        self.derive(b"")
+    }
 }
 
-/// Under a key of which no other message is encrypted, so that any nonce will do: the start of the salt.
-fn encrypt(
-    key: &Secret<32>,
-    salt: &[u8],
-    aad: &[u8],
-    buffer: &mut [u8],
-) -> Result<[u8; TAG_LEN], Error> {
-    let nonce = salt.first_chunk().ok_or(Error::Primitive)?;
-    key_use::record("signal message", key.expose(), nonce);
-    AesGcm::aes256_once(key.expose(), buffer.len())
-        .seal(nonce, aad, buffer)
-        .map_err(|_| Error::Primitive)
-}
+/// What one message is encrypted under. Using it consumes it.
+///
+/// The AEAD key that it gives encrypts no other message, so that any nonce will do: the start of the salt.
+pub(crate) trait OneTimeKey: Sized {
+    /// The AEAD key for a message with this salt.
+    fn derive(&self, salt: &[u8]) -> Secret<32>;
 
-fn decrypt(
-    key: &Secret<32>,
-    salt: &[u8],
-    aad: &[u8],
-    buffer: &mut [u8],
-    tag: &[u8; TAG_LEN],
-) -> Result<(), Error> {
-    let nonce = salt.first_chunk().ok_or(Error::Primitive)?;
-    AesGcm::aes256_once(key.expose(), buffer.len())
-        .open(nonce, aad, buffer, tag)
-        .map_err(|_| Error::Undecryptable)
+    /// What tells this key from others, whatever the salt.
+    #[cfg(test)]
+    fn identity(&self) -> Secret<32>;
+
+    /// Encrypts `buffer` in place and returns the tag. `salt`: 12 bytes or more.
+    fn encrypt(self, salt: &[u8], aad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG_LEN], Error> {
+        #[cfg(test)]
+        tests::record(&self.identity());
+        let key = self.derive(salt);
+        let nonce = salt.first_chunk().ok_or(Error::Primitive)?;
+        key_use::record("signal message", key.expose(), nonce);
+        AesGcm::aes256_once(key.expose(), buffer.len())
+            .seal(nonce, aad, buffer)
+            .map_err(|_| Error::Primitive)
+    }
+
+    /// Decrypts `buffer` in place; on failure it is overwritten with zeros.
+    fn decrypt(
+        self,
+        salt: &[u8],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Error> {
+        let key = self.derive(salt);
+        let nonce = salt.first_chunk().ok_or(Error::Primitive)?;
+        AesGcm::aes256_once(key.expose(), buffer.len())
+            .open(nonce, aad, buffer, tag)
+            .map_err(|_| Error::Undecryptable)
+    }
 }
 
 /// For a message key that was made at random for one message.
@@ -168,9 +148,9 @@ pub(crate) mod tests {
 
     /// Every key that encrypts in a test is remembered: encrypting twice under one is a failure
     /// of whatever test did it.
-    pub(super) fn record(key: &MessageKey) {
+    pub(super) fn record(key: &Secret<32>) {
         USED.with_borrow_mut(|used| {
-            assert!(used.insert(*key.0.expose()), "two messages under one message key");
+            assert!(used.insert(*key.expose()), "two messages under one message key");
         });
     }
 

@@ -42,7 +42,7 @@ use crate::{
     codec::{Reader, Writer},
     entropy::{Entropy, System},
     limits::Limits,
-    message_key::{MessageKey, TAG_LEN},
+    message_key::{MessageKey, OneTimeKey as _, TAG_LEN},
     scrub::scrubbed,
     session::Framing,
     skipped::SkippedKeys,

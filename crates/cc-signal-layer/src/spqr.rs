@@ -35,7 +35,7 @@ use crate::{
 mod epoch_chain;
 mod saved;
 
-use epoch_chain::EpochChain;
+use epoch_chain::{Advance, EpochChain};
 pub(crate) use saved::Missing;
 
 /// How many epochs are kept for messages that are late: more than the Double Ratchet's chains reach back, for
@@ -83,8 +83,21 @@ pub(crate) struct Change {
 /// What taking the key of a message changes.
 #[derive(Debug)]
 pub(crate) enum KeyChange {
-    Late { epoch: u32, number: u32 },
-    Advance { epoch: u32, chain: EpochChain, skipped: SkippedKeys },
+    Late {
+        epoch: u32,
+        number: u32,
+    },
+    /// The next message of the chain.
+    Next {
+        epoch: u32,
+        advance: Advance,
+    },
+    /// A message after a gap.
+    Skip {
+        epoch: u32,
+        chain: EpochChain,
+        skipped: SkippedKeys,
+    },
 }
 
 /// What a new epoch begins with.
@@ -187,12 +200,16 @@ impl Spqr {
             })?;
             return Ok((key.duplicate(), KeyChange::Late { epoch, number }));
         };
+        if gap == 0 {
+            let (key, advance) = chain.peek().map_err(|_| Error::Undecryptable)?;
+            return Ok((key, KeyChange::Next { epoch, advance }));
+        }
         if gap > EpochChain::MAX_JUMP {
             return Err(Error::TooFarAhead);
         }
         let (mut chain, skipped) = chain.walk(number, first, last)?;
         let key = chain.step().map_err(|_| Error::Undecryptable)?;
-        Ok((key, KeyChange::Advance { epoch, chain, skipped }))
+        Ok((key, KeyChange::Skip { epoch, chain, skipped }))
     }
 
     /// The second half of `SCKARatchetReceiveKey`, when the message has opened.
@@ -207,13 +224,16 @@ impl Spqr {
 
     /// Applies what was found on this very state.
     pub(crate) fn apply(&mut self, change: Change) {
-        let (KeyChange::Late { epoch, .. } | KeyChange::Advance { epoch, .. }) = change.key;
+        let (KeyChange::Late { epoch, .. }
+        | KeyChange::Next { epoch, .. }
+        | KeyChange::Skip { epoch, .. }) = change.key;
         if let Some(receiving) =
             self.receiving.iter_mut().find(|receiving| receiving.epoch == epoch)
         {
             match change.key {
                 KeyChange::Late { number, .. } => receiving.skipped.remove(number),
-                KeyChange::Advance { chain, skipped, .. } => {
+                KeyChange::Next { advance, .. } => receiving.chain.apply(advance),
+                KeyChange::Skip { chain, skipped, .. } => {
                     receiving.chain = chain;
                     receiving.skipped.append(skipped);
                 }

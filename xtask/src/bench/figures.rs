@@ -94,6 +94,11 @@ impl Figures {
 }
 
 impl Table<'_> {
+    /// The unit of the first figure: a table that is drawn has one.
+    pub(super) fn unit(&self) -> &str {
+        self.figures.first().map_or("", |figure| &figure.unit)
+    }
+
     pub(super) fn figure(&self, row: &str, series: &str) -> Option<&Figure> {
         self.figures.iter().copied().find(|figure| figure.row == row && figure.series == series)
     }

@@ -3,14 +3,20 @@
 use std::{fs, process::Command};
 
 /// Peers and backends whose versions are told, as `Cargo.lock` has them.
-const LIBRARIES: [&str; 12] = [
+const LIBRARIES: [&str; 18] = [
     "aes-gcm",
     "graviola",
     "aws-lc-rs",
     "openmls",
     "mls-rs",
     "vodozemac",
+    "openmls_sqlite_storage",
     "libcrux-ml-kem",
+    "ml-kem",
+    "hpke-rs",
+    "aes",
+    "sha2",
+    "curve25519-dalek",
     "ed25519-dalek",
     "x25519-dalek",
     "p256",
@@ -51,19 +57,27 @@ pub(super) fn describe(quick: bool) -> String {
 }
 
 fn libraries() -> String {
-    let lock = fs::read_to_string("Cargo.lock").unwrap_or_default();
+    let locks = ["Cargo.lock", "benches/openmls-sqlite/Cargo.lock"];
+    let [lock, of_peer] = locks.map(|path| fs::read_to_string(path).unwrap_or_default());
     let mut found: Vec<String> = Vec::new();
     for name in LIBRARIES {
-        let versions: Vec<_> = lock
-            .split("[[package]]")
-            .filter(|package| package.contains(&format!("name = \"{name}\"\n")))
-            .filter_map(|package| package.split("version = \"").nth(1)?.split('"').next())
-            .collect();
+        let here = versions(&lock, name);
+        // A peer that is built apart is in no other lock file.
+        let versions = if here.is_empty() { versions(&of_peer, name) } else { here };
         if !versions.is_empty() {
             found.push(format!("{name} {}", versions.join(" and ")));
         }
     }
     found.join(", ")
+}
+
+/// All versions of a package in a lock file.
+fn versions<'a>(lock: &'a str, name: &str) -> Vec<&'a str> {
+    let name = format!("name = \"{name}\"\n");
+    lock.split("[[package]]")
+        .filter(|package| package.contains(&name))
+        .filter_map(|package| package.split("version = \"").nth(1)?.split('"').next())
+        .collect()
 }
 
 fn programs() -> String {
@@ -80,6 +94,11 @@ fn programs() -> String {
                 .map_or_else(|| format!("{name} {version}"), |version| format!("openssl{version}")),
         });
     told.join(", ")
+}
+
+/// Whether a program is installed.
+pub(super) fn has(program: &str) -> bool {
+    !first_line(program, &["--version"]).is_empty()
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {

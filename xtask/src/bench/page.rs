@@ -135,7 +135,7 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
 }
 
 /// 20000 as 20,000.
-fn grouped(row: &str) -> String {
+pub(super) fn grouped(row: &str) -> String {
     if row.parse::<u64>().is_err() || row.len() < 5 {
         return row.into();
     }

@@ -1,6 +1,9 @@
 //! Lines over logarithmic axes, as SVG.
 
-use super::{figures::Table, page::sorted};
+use super::{
+    figures::Table,
+    page::{grouped, sorted},
+};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
@@ -9,17 +12,13 @@ const PLANE: [f64; 4] = [64.0, 36.0, 460.0, 272.0];
 /// Told apart by those who do not see all colours (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
-/// A line for each series over the rows, which are numbers. Times are in microseconds.
+/// A line for each series over the rows, which are numbers.
 pub(super) fn svg(title: &str, rows: &str, table: &Table<'_>) -> String {
     let points: Vec<(&str, Vec<(f64, f64)>)> = table
         .series
         .iter()
         .map(|series| {
-            let of = |row: &&str| {
-                let figure = table.figure(row, series)?;
-                let value = if figure.unit == "ns" { figure.value / 1000.0 } else { figure.value };
-                Some((row.parse().ok()?, value))
-            };
+            let of = |row: &&str| Some((row.parse().ok()?, table.figure(row, series)?.value));
             (*series, sorted(&table.rows).iter().filter_map(of).collect())
         })
         .collect();
@@ -29,7 +28,7 @@ pub(super) fn svg(title: &str, rows: &str, table: &Table<'_>) -> String {
     let place = |point: &(f64, f64)| {
         (left + x.at(point.0) * (right - left), bottom - y.at(point.1) * (bottom - top))
     };
-    let unit = if all().next().is_some() { "us" } else { "" };
+    let unit = table.unit();
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\n\
@@ -40,14 +39,16 @@ pub(super) fn svg(title: &str, rows: &str, table: &Table<'_>) -> String {
         let (_, height) = place(&(x.least, power));
         svg += &format!(
             "<line x1=\"{left}\" y1=\"{height:.1}\" x2=\"{right}\" y2=\"{height:.1}\" stroke=\"#ddd\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{power} {unit}</text>\n",
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
             left - 6.0,
-            height + 4.0
+            height + 4.0,
+            label(power, unit)
         );
     }
     for row in sorted(&table.rows) {
         let Ok(number) = row.parse() else { continue };
         let (across, _) = place(&(number, y.least));
+        let row = grouped(row);
         svg += &format!(
             "<text x=\"{across:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{row}</text>\n",
             bottom + 18.0
@@ -118,6 +119,21 @@ impl Axis {
     }
 }
 
+/// A power of ten, in the unit that makes it a short number.
+fn label(power: f64, unit: &str) -> String {
+    let units: &[&str] = match unit {
+        "ns" => &["ns", "us", "ms", "s"],
+        "B" => &["B", "KB", "MB", "GB"],
+        unit => return format!("{power} {unit}"),
+    };
+    let last = units.len() - 1;
+    let step =
+        (0..last).find(|step| power < 1000_f64.powi(i32::try_from(step + 1).unwrap_or(1)) * 0.999);
+    let step = step.unwrap_or(last);
+    let value = power / 1000_f64.powi(i32::try_from(step).unwrap_or(0));
+    format!("{} {}", (value * 1e6).round() / 1e6, units[step])
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -125,6 +141,14 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_axis_is_labelled_in_the_unit_of_its_size() {
+        let labels = [1.0, 100.0, 1e3, 1e5, 1e6, 1e9, 1e12].map(|power| label(power, "ns"));
+        assert_eq!(labels, ["1 ns", "100 ns", "1 us", "100 us", "1 ms", "1 s", "1000 s"]);
+        assert_eq!((label(0.1, "ns"), label(1e4, "B")), ("0.1 ns".into(), "10 KB".into()));
+        assert_eq!(label(10.0, "ciphertexts"), "10 ciphertexts");
+    }
 
     #[test]
     fn an_axis_goes_from_power_to_power() {

@@ -8,7 +8,7 @@ use super::{
     journal::{Entry, Forwarded, Gone, LayerLine, Message, MessageState, Unreadable, What, Who},
     session::content,
 };
-use crate::untrusted_text::harmless;
+use crate::untrusted_text::{called, harmless};
 
 /// Members that one line names.
 const INTRODUCED: usize = 8;
@@ -296,17 +296,6 @@ pub(crate) fn text_of(what: &What) -> String {
         }
     }
 }
-
-/// A name that somebody has chosen, in a line for people. One that could be taken for more of the line than a name,
-/// as "Alice: yes" or "Bob passes on, as written by Alice", is in quotes.
-fn called(name: &str) -> String {
-    let name = harmless(name);
-    let plain = !name.is_empty() && name.trim() == name && !name.contains(OF_LINES);
-    if plain { name } else { format!("\"{}\"", name.replace('"', "'")) }
-}
-
-/// What stands between the parts of a line.
-const OF_LINES: [char; 9] = [':', ',', ';', '"', '(', ')', '[', ']', '#'];
 
 /// Who has said who it is, in a line.
 fn introduced(members: &[Who]) -> String {

@@ -346,6 +346,32 @@ fn requests_that_a_service_withholds_put_nobody_out_for_long() {
     );
 }
 
+/// Of one request each helper has a copy with a key package of its own.
+#[test]
+fn a_helper_that_does_not_know_who_is_back_puts_nobody_out_for_long() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
+    bob.transact(|bob| {
+        bob.state.group_mut(&group)?.suspect = true;
+        Ok(())
+    })
+    .unwrap();
+    let carols = carol.mailbox();
+    let kept = withheld(&mut stage, &mut bob, |to| *to == carols);
+    stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+    let back_at = bob.group(&group).unwrap().joined_at;
+    assert!(bob.group(&group).unwrap().in_step);
+    // Carol was out of step as well, and is back since: she never read that Bob was added anew.
+    let bobs = *bob.identity.id.as_bytes();
+    carol.transact(|carol| carol.state.delete(&records::returns(&group), bobs)).unwrap();
+    stage.service.inject(&carols, false, kept[0].1.clone());
+    stage.settle(&mut [&mut carol, &mut alice, &mut bob]);
+    let (of_bob, of_carol) = (bob.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_bob.joined_at > back_at, "Carol believed it");
+    assert!(of_bob.in_step && of_bob.authenticator == of_carol.authenticator);
+}
+
 #[test]
 fn who_is_readmitted_and_gets_no_welcome_is_out_in_the_end() {
     let mut stage = Stage::new();

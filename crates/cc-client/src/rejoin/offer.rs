@@ -2,7 +2,7 @@
 //!
 //! Who fell out of step asks the members that it knows. If all of these have left it has nobody to ask, and those
 //! who came since cannot know that it has fallen out. So members look around once a day. Where nothing was heard
-//! of one of them since, two of those of whom something was heard write to its mailbox where it may ask. Who is in step,
+//! of one of them since, two of the others, if they can of those of whom something was heard, write to its mailbox where it may ask. Who is in step,
 //! and was only silent, has no use for that. Who was added and never came in, for the welcome was lost or could not be
 //! opened, or of whose coming in nothing is left, for the store was restored from before it, asks as well; but not where a
 //! copy of the device was restored elsewhere and is in the groups now.
@@ -120,7 +120,7 @@ impl Client {
         self.timers.next_look_around = now.mono.saturating_add(PACE);
         self.state.group_mut(group)?.looked = now.wall;
         let own = self.identity.id;
-        let (mut heard, mut silent) = (vec![own], Vec::new());
+        let (mut all, mut silent) = (vec![(own, 0)], Vec::new());
         for member in seat::member_ids(self.group_seat(group)?) {
             if member == own {
                 continue;
@@ -133,17 +133,20 @@ impl Client {
             if record != known {
                 self.state.put(&records::returns(group), *member.as_bytes(), &record)?;
             }
-            if looks == 0 {
-                heard.push(member);
-            } else if looks.is_power_of_two() {
+            all.push((member, looks));
+            if looks.is_power_of_two() {
                 // Ever more rarely: it may have been left in a drawer.
                 silent.push((rank(&own, &member, looks), member, looks));
             }
         }
         silent.sort_unstable_by_key(|(rank, ..)| *rank);
+        let heard = all.iter().filter(|(_, looks)| *looks == 0).count();
         let mut offers = 0;
         for (mine, member, looks) in silent {
-            let before = heard.iter().filter(|other| rank(other, &member, looks) < mine).count();
+            // Where nobody says anything for days, nobody knows who reads.
+            let most = if heard > WRITERS { 0 } else { looks };
+            let writers = all.iter().filter(|(other, its)| *other != member && *its <= most);
+            let before = writers.filter(|(other, _)| rank(other, &member, looks) < mine).count();
             // Who never said who it is cannot be written to but by who invited it.
             let unknown = self.state.device(member.as_bytes())?.is_none();
             if (before < WRITERS || unknown)
@@ -168,8 +171,7 @@ impl Client {
         let keys = self.state.own_contact()?.keys()?;
         let (group, added_at) = (*group, self.return_record(group, member.as_bytes())?.added_at);
         let (certificate, address) = (own.certificate()?, self.mail_address()?);
-        let to_whom = to.mailbox();
-        let body = OfferBody { group, to: to_whom, added_at, keys, certificate, address };
+        let body = OfferBody { group, to: to.mailbox(), added_at, keys, certificate, address };
         let signature = person::sign(&self.identity.device_key()?, OFFER, &body)?;
         let offer = Mail::RejoinOffer(RejoinOffer { body, signature });
         Ok(self.send_mail(&to, &offer)?.is_some())

@@ -137,22 +137,37 @@ fn interpolate<'p>(
     at: u8,
 ) -> [u8; CHUNK_LEN] {
     let product: usize = points.clone().map(|((x, _), _)| log(at ^ x)).sum::<usize>() % 255;
-    // The sum of weight times point, bit by bit of the weights: the sums of the points that have the bit, and
-    // of these sums the polynomial at 2. So 32 bytes go through one instruction.
-    let mut sums = [[0; CHUNK_LEN]; 8];
+    // The sum of weight times point. First the sums of the points whose weights have the same four low bits, and
+    // the same four high ones; then of these sums, from the highest bit of the weights to the lowest, so that twice
+    // the value so far is a doubling of 32 bytes at once.
+    let (mut low, mut high) = ([[0; CHUNK_LEN]; 16], [[0; CHUNK_LEN]; 16]);
     for ((x, y), divisor) in points {
         let weight = EXP[(product + 510 - log(at ^ x) - usize::from(*divisor)) % 255];
-        for (bit, sum) in sums.iter_mut().enumerate() {
-            let mask = ((weight >> bit) & 1).wrapping_neg();
-            sum.iter_mut().zip(y).for_each(|(sum, byte)| *sum ^= byte & mask);
+        add(&mut low[usize::from(weight & 15)], y);
+        add(&mut high[usize::from(weight >> 4)], y);
+    }
+    let mut value = [0; CHUNK_LEN];
+    for sums in [&high, &low] {
+        for bit in (0..4).rev() {
+            double(&mut value);
+            for (nibble, sum) in sums.iter().enumerate() {
+                if (nibble >> bit) & 1 == 1 {
+                    add(&mut value, sum);
+                }
+            }
         }
     }
-    sums.iter().rev().fold([0; CHUNK_LEN], |mut value, sum| {
-        for (byte, addend) in value.iter_mut().zip(sum) {
-            *byte = (*byte << 1) ^ ((*byte >> 7).wrapping_neg() & 0x1d) ^ addend;
-        }
-        value
-    })
+    value
+}
+
+fn add(value: &mut [u8; CHUNK_LEN], addend: &[u8; CHUNK_LEN]) {
+    value.iter_mut().zip(addend).for_each(|(byte, addend)| *byte ^= addend);
+}
+
+fn double(value: &mut [u8; CHUNK_LEN]) {
+    for byte in value {
+        *byte = (*byte << 1) ^ ((*byte >> 7).wrapping_neg() & 0x1d);
+    }
 }
 
 fn log(a: u8) -> usize {

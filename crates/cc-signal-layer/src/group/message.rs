@@ -23,7 +23,7 @@ use crate::{
     Error, Limits,
     codec::Reader,
     entropy::{Entropy, System},
-    message_key::{MessageKey, TAG_LEN},
+    message_key::{MessageKey, OneTimeKey as _, TAG_LEN},
     scrub::scrubbed,
 };
 

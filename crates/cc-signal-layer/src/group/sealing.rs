@@ -23,7 +23,7 @@ use crate::{
     curve::{KeyPair, PublicKey},
     entropy::System,
     kem::CIPHERTEXT_LEN,
-    message_key::{MessageKey, NO_SALT, TAG_LEN},
+    message_key::{MessageKey, NO_SALT, OneTimeKey as _, TAG_LEN},
     scrub::scrubbed,
     x3dh::Agreement,
 };

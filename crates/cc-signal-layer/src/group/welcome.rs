@@ -40,7 +40,7 @@ use crate::{
     codec::{Reader, Writer},
     entropy::{Entropy, System},
     kdf,
-    message_key::{MessageKey, NO_SALT, TAG_LEN},
+    message_key::{MessageKey, NO_SALT, OneTimeKey as _, TAG_LEN},
 };
 
 /// The group as a newcomer is shown it.

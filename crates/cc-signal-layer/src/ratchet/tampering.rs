@@ -7,7 +7,7 @@ use crate::{
     chain_key::ChainKey,
     header::{self, ENCRYPTED_LEN},
     limits::Limits,
-    message_key::{HybridKey, TAG_LEN},
+    message_key::{HybridKey, OneTimeKey as _, TAG_LEN},
     root_key::RootKey,
     spqr::Spqr,
 };

@@ -8,7 +8,7 @@ use cc_core::Secret;
 use crate::{
     Error,
     codec::{Reader, Writer},
-    kdf::Prf,
+    kdf::one_step,
     message_key::MessageKey,
     skipped::SkippedKeys,
 };
@@ -20,6 +20,15 @@ pub(crate) struct EpochChain {
     chain: Secret<32>,
     /// How many message keys were derived.
     number: u32,
+}
+
+/// Where a chain goes from its next message.
+#[derive(Debug)]
+pub(crate) struct Advance {
+    chain: Secret<32>,
+    number: u32,
+    /// Where a block ends.
+    next_block: Option<Secret<32>>,
 }
 
 impl EpochChain {
@@ -37,10 +46,24 @@ impl EpochChain {
 
     /// `KDF_SCKA_CK(ck, ctr)`: this position's message key; the chain moves on.
     pub(super) fn step(&mut self) -> Result<MessageKey, Error> {
-        let prf = Prf::new(&self.chain);
-        let key = MessageKey::new(prf.evaluate(&input(MESSAGE, self.number)));
-        self.move_on(prf)?;
+        let (key, advance) = self.peek()?;
+        self.apply(advance);
         Ok(key)
+    }
+
+    /// As [`EpochChain::step`], and the chain stays until the step is applied.
+    pub(super) fn peek(&self) -> Result<(MessageKey, Advance), Error> {
+        let key = MessageKey::new(one_step(&self.chain, &input(MESSAGE, self.number)));
+        Ok((key, self.advance_by_one()?))
+    }
+
+    /// Applies a step of this very chain.
+    pub(super) fn apply(&mut self, advance: Advance) {
+        self.chain = advance.chain;
+        self.number = advance.number;
+        if let Some(next_block) = advance.next_block {
+            self.next_block = next_block;
+        }
     }
 
     /// The chain at `to`, and the keys of the messages before it: the first `first` and the last `last`.
@@ -98,20 +121,19 @@ impl EpochChain {
             *self = Self { next_block, chain, number };
         }
         while self.number < to {
-            self.move_on(Prf::new(&self.chain))?;
+            self.apply(self.advance_by_one()?);
         }
         Ok(())
     }
 
-    fn move_on(&mut self, prf: Prf) -> Result<(), Error> {
+    fn advance_by_one(&self) -> Result<Advance, Error> {
         let number = self.number.checked_add(1).ok_or(Error::ChainExhausted)?;
         if number.is_multiple_of(BLOCK) {
-            (self.next_block, self.chain) = block(&self.next_block, number / BLOCK);
-        } else {
-            self.chain = prf.finish(&input(CHAIN, self.number));
+            let (next_block, chain) = block(&self.next_block, number / BLOCK);
+            return Ok(Advance { chain, number, next_block: Some(next_block) });
         }
-        self.number = number;
-        Ok(())
+        let chain = one_step(&self.chain, &input(CHAIN, self.number));
+        Ok(Advance { chain, number, next_block: None })
     }
 }
 
@@ -124,9 +146,7 @@ impl EpochChain {
 
 /// The key of the next block, and the chain key of this one.
 fn block(key: &Secret<32>, index: u32) -> (Secret<32>, Secret<32>) {
-    let prf = Prf::new(key);
-    let next = prf.evaluate(&input(NEXT_BLOCK, index));
-    (next, prf.finish(&input(BLOCK_CHAIN, index)))
+    (one_step(key, &input(NEXT_BLOCK, index)), one_step(key, &input(BLOCK_CHAIN, index)))
 }
 
 fn input(constant: u8, counter: u32) -> [u8; 5] {
@@ -137,7 +157,9 @@ fn input(constant: u8, counter: u32) -> [u8; 5] {
 /// Messages of a block.
 const BLOCK: u32 = 4096;
 
-/// What HMAC-SHA256 under a chain key is asked for, as in section 7.2; 4 bytes counter behind it.
+/// What is derived from a chain key, as in section 7.2; 4 bytes counter behind it. The specification leaves the
+/// function open: with HMAC it is six blocks of SHA-256 a message, at each end, in place of two. The key of a message
+/// goes through HMAC with that of the other ratchet before anything is encrypted (`message_key.rs`).
 const MESSAGE: u8 = 0x01;
 const CHAIN: u8 = 0x02;
 /// The same under the key of a block.

@@ -91,6 +91,65 @@ fn who_is_not_heard_of_is_written_to_by_few_and_ever_more_rarely() {
 }
 
 #[test]
+fn in_a_group_in_which_nobody_says_anything_few_write_to_each() {
+    let mut stage = Stage::new();
+    let mut people: Vec<Client> = (0..10).map(|at| client(&format!("person {at}"))).collect();
+    let group = stage.group(&mut people.iter_mut().collect::<Vec<_>>());
+    let mail = |stage: &Stage, people: &[Client]| -> Vec<usize> {
+        people.iter().map(|it| stage.service.log(&it.mailbox()).len()).collect()
+    };
+    let before = mail(&stage, &people);
+    for _ in 0..5 {
+        pass_hours(&mut stage, 1, &mut people.iter_mut().collect::<Vec<_>>());
+        stage.now.mono += 23 * HOUR;
+        stage.now.wall += 23 * HOUR;
+    }
+    // Looks 1, 2 and 4.
+    let offers: Vec<_> =
+        mail(&stage, &people).iter().zip(before).map(|(it, old)| it - old).collect();
+    assert!(offers.iter().all(|offers| *offers <= 3 * WRITERS), "{offers:?}");
+    assert!(offers.iter().all(|offers| *offers > 0), "{offers:?}");
+    assert!(people.iter().all(|it| it.group(&group).unwrap().in_step));
+}
+
+#[test]
+fn a_request_of_who_comes_in_meanwhile_puts_it_out_for_no_longer_than_its_welcome_takes() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
+    let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
+    submit(&mut alice, Command::Remove { group, members: vec![carol.identity.id] });
+    stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    // Bob hears nothing of Carol, and what he offers is read before the welcome is.
+    let added_at = bob.return_record(&group, carol.identity.id.as_bytes()).unwrap().added_at;
+    let body = OfferBody { added_at, ..offer(&mut bob, &carol, group) };
+    assert_eq!(offered(&stage, &mut carol, signed(&bob, body)), Fate::Request);
+    stage.settle(&mut [&mut carol]);
+    let joined_at = carol.group(&group).unwrap().joined_at;
+    assert!(carol.group(&group).unwrap().in_step && joined_at == added_at, "by the welcome");
+    // What she asked is read now.
+    stage.settle(&mut [&mut bob, &mut alice, &mut carol]);
+    let (of_bob, of_carol) = (bob.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_carol.joined_at > joined_at, "Bob believed it");
+    assert!(of_carol.in_step && of_carol.authenticator == of_bob.authenticator);
+    // And none is sent where a welcome waits already.
+    let [mut dave] = ["Dave"].map(client);
+    let package = dave.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    let (mailbox, items) = (dave.mailbox(), stage.service.log(&dave.mailbox()));
+    let head = items.last().unwrap().position;
+    let page = crate::Page { items, forgotten: Position::START, head };
+    let _ledger = dave.handle(stage.now, crate::Input::Page { log: mailbox, page }).unwrap();
+    let body = offer(&mut bob, &dave, group);
+    let requests = dave.state.requests.len();
+    assert_eq!(offered(&stage, &mut dave, signed(&bob, body)), Fate::Request);
+    assert_eq!(dave.state.requests.len(), requests);
+}
+
+#[test]
 fn who_renews_its_keys_is_heard_of() {
     let mut stage = Stage::new();
     let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
@@ -202,6 +261,9 @@ fn an_offer_counts_for_whom_it_was_made_by_who_signed_it() {
     assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Forged);
     let mut body = offer(&mut bob, &alice, group);
     body.certificate.body.mailbox = mallory.mailbox();
+    assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Forged);
+    let mut body = offer(&mut bob, &alice, group);
+    body.address = mallory.mail_address().unwrap();
     assert_eq!(offered(&stage, &mut alice, signed(&bob, body)), Fate::Forged);
     let mut body = offer(&mut mallory, &alice, group);
     body.keys = bob.state.own_contact().unwrap().keys().unwrap();

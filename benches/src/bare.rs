@@ -1,4 +1,11 @@
-//! A group in openmls alone, with the memory storage that comes with it.
+//! A group in openmls alone: with its own cryptography and the memory storage that comes with it, or with what a
+//! benchmark gives it.
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    clippy::missing_panics_doc,
+    reason = "a benchmark fails by panicking"
+)]
 
 use openmls::prelude::{
     BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, KeyPackageIn, MlsGroup,
@@ -8,22 +15,31 @@ use openmls::prelude::{
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
+use openmls_traits::signatures::Signer;
 
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
-pub(crate) struct Bare {
-    provider: OpenMlsRustCrypto,
-    signer: SignatureKeyPair,
+/// A member.
+#[derive(Debug)]
+pub struct Bare<P = OpenMlsRustCrypto, S = SignatureKeyPair> {
+    provider: P,
+    signer: S,
     group: MlsGroup,
 }
 
-impl Bare {
-    pub(crate) fn send(&mut self, text: &[u8]) -> Vec<u8> {
+/// Who sends and receives.
+pub trait Member {
+    fn send(&mut self, text: &[u8]) -> Vec<u8>;
+    fn receive(&mut self, wire: &[u8]);
+}
+
+impl<P: OpenMlsProvider, S: Signer> Member for Bare<P, S> {
+    fn send(&mut self, text: &[u8]) -> Vec<u8> {
         let message = self.group.create_message(&self.provider, &self.signer, text).unwrap();
         message.tls_serialize_detached().unwrap()
     }
 
-    pub(crate) fn receive(&mut self, wire: &[u8]) {
+    fn receive(&mut self, wire: &[u8]) {
         let message = MlsMessageIn::tls_deserialize(&mut &*wire).unwrap();
         let message: ProtocolMessage = message.try_into_protocol_message().unwrap();
         self.group.process_message(&self.provider, message).unwrap();
@@ -31,14 +47,17 @@ impl Bare {
 }
 
 /// Who has a key package and is in no group yet.
-pub(crate) struct Joiner {
-    provider: OpenMlsRustCrypto,
-    signer: SignatureKeyPair,
+#[derive(Debug)]
+pub struct Joiner<P = OpenMlsRustCrypto, S = SignatureKeyPair> {
+    provider: P,
+    signer: S,
     package: KeyPackage,
 }
 
 /// A group of one.
-pub(crate) fn founder(name: &str) -> Bare {
+pub fn founder<P: OpenMlsProvider + Default, S: Signer + From<SignatureKeyPair>>(
+    name: &str,
+) -> Bare<P, S> {
     let (provider, signer, credential) = identity(name);
     let config = MlsGroupCreateConfig::builder()
         .ciphersuite(SUITE)
@@ -50,25 +69,27 @@ pub(crate) fn founder(name: &str) -> Bare {
     Bare { provider, signer, group }
 }
 
-pub(crate) fn joiner(name: &str) -> Joiner {
+pub fn joiner<P: OpenMlsProvider + Default, S: Signer + From<SignatureKeyPair>>(
+    name: &str,
+) -> Joiner<P, S> {
     let (provider, signer, credential) = identity(name);
     let bundle = KeyPackage::builder().build(SUITE, &provider, &signer, credential).unwrap();
     Joiner { provider, signer, package: bundle.into_key_package() }
 }
 
-fn identity(name: &str) -> (OpenMlsRustCrypto, SignatureKeyPair, CredentialWithKey) {
-    let provider = OpenMlsRustCrypto::default();
+fn identity<P: Default, S: From<SignatureKeyPair>>(name: &str) -> (P, S, CredentialWithKey) {
+    let provider = P::default();
     let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap();
     let credential = CredentialWithKey {
         credential: BasicCredential::new(name.as_bytes().to_vec()).into(),
         signature_key: signer.to_public_vec().into(),
     };
-    (provider, signer, credential)
+    (provider, signer.into(), credential)
 }
 
-impl Bare {
+impl<P: OpenMlsProvider, S: Signer> Bare<P, S> {
     /// Adds the owners of these key packages by one commit, which comes into force; gives the welcome.
-    pub(crate) fn add(&mut self, packages: &[Vec<u8>]) -> Vec<u8> {
+    pub fn add(&mut self, packages: &[Vec<u8>]) -> Vec<u8> {
         let packages: Vec<_> = packages
             .iter()
             .map(|package| {
@@ -85,12 +106,12 @@ impl Bare {
     }
 }
 
-impl Joiner {
-    pub(crate) fn package(&self) -> Vec<u8> {
+impl<P: OpenMlsProvider, S: Signer> Joiner<P, S> {
+    pub fn package(&self) -> Vec<u8> {
         self.package.tls_serialize_detached().unwrap()
     }
 
-    pub(crate) fn join(self, mut welcome: &[u8]) -> Bare {
+    pub fn join(self, mut welcome: &[u8]) -> Bare<P, S> {
         let config = MlsGroupJoinConfig::builder()
             .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
             .padding_size(32)
@@ -106,9 +127,11 @@ impl Joiner {
 }
 
 /// Two members of a group of `size`, all of whom have spoken.
-pub(crate) fn bare(size: usize) -> (Bare, Bare) {
+pub fn bare<P: OpenMlsProvider + Default, S: Signer + From<SignatureKeyPair>>(
+    size: usize,
+) -> (Bare<P, S>, Bare<P, S>) {
     let mut founder = founder("0");
-    let joiners: Vec<_> = (1..size).map(|i| joiner(&i.to_string())).collect();
+    let joiners: Vec<Joiner<P, S>> = (1..size).map(|i| joiner(&i.to_string())).collect();
     let packages: Vec<_> = joiners.iter().map(Joiner::package).collect();
     let welcome = founder.add(&packages);
     let mut others: Vec<_> = joiners.into_iter().map(|joiner| joiner.join(&welcome)).collect();
@@ -122,6 +145,5 @@ pub(crate) fn bare(size: usize) -> (Bare, Bare) {
     }
     let hello = founder.send(b"hello");
     other.receive(&hello);
-    let _ = founder.provider.storage();
     (founder, other)
 }
