@@ -30,6 +30,7 @@ pub(crate) enum GroupItem {
 /// An item of a mailbox.
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 #[repr(u8)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 pub(crate) enum MailItem {
     /// A welcome.
     #[tls_codec(discriminant = 1)]
