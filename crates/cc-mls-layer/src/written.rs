@@ -17,6 +17,9 @@ const CONTEXT: PartContext<'static> =
 /// the generations of a few epochs.
 const BOUND: usize = 512;
 
+/// Members of a large group: the time that it takes to found one grows with their square.
+const LARGE: usize = 128;
+
 /// Bytes of one message, and of one checkpoint.
 #[derive(Debug, Default)]
 struct Written {
@@ -191,8 +194,8 @@ fn mean(size: usize, speakers: usize, apart: bool) -> usize {
 
 #[test]
 fn a_message_writes_as_much_in_a_large_group_as_in_a_small_one() {
-    let (small, large) = (measure(2, 64), measure(200, 64));
-    println!("2 members: {small:?}, 200 members: {large:?}");
+    let (small, large) = (measure(2, 64), measure(LARGE, 64));
+    println!("2 members: {small:?}, {LARGE} members: {large:?}");
     for written in [&small, &large] {
         assert!(written.send > 0 && written.send <= BOUND, "{written:?}");
         assert!(written.receive > 0 && written.receive <= BOUND, "{written:?}");
@@ -206,8 +209,8 @@ fn a_message_writes_as_much_in_a_large_group_as_in_a_small_one() {
 
 #[test]
 fn with_its_checkpoints_a_message_writes_as_much_in_a_large_group_as_in_a_small_one() {
-    let two = [2, 200].map(|size| mean(size, 2, false));
-    let all = [64, 200].map(|size| mean(size, size, false));
+    let two = [2, LARGE].map(|size| mean(size, 2, false));
+    let all = [64, LARGE].map(|size| mean(size, size, false));
     println!("two talk: {two:?}, all in turn: {all:?}");
     for [small, large] in [two, all] {
         assert!(10 * large <= 13 * small, "{small} {large}");
@@ -218,7 +221,7 @@ fn with_its_checkpoints_a_message_writes_as_much_in_a_large_group_as_in_a_small_
 
 #[test]
 fn speakers_far_apart_write_a_piece_each() {
-    let (beside, apart) = (mean(200, 64, false), mean(200, 64, true));
+    let (beside, apart) = (mean(LARGE, 64, false), mean(LARGE, 64, true));
     println!("side by side: {beside}, far apart: {apart}");
     // A record of 256 bytes at most for each, with its key; not often two.
     assert!(apart <= beside + 256 + 64, "{beside} {apart}");
@@ -226,8 +229,8 @@ fn speakers_far_apart_write_a_piece_each() {
 
 #[test]
 fn without_an_interval_every_message_writes_a_checkpoint() {
-    let [small, large] = [2, 200].map(|size| measure(size, 1));
-    println!("2 members: {small:?}, 200 members: {large:?}");
+    let [small, large] = [2, LARGE].map(|size| measure(size, 1));
+    println!("2 members: {small:?}, {LARGE} members: {large:?}");
     assert!(small.checkpoint > 0, "{small:?}");
     assert!(large.checkpoint <= small.checkpoint + 512, "{small:?} {large:?}");
 }

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{Error, ErrorKind, Result},
+    marker::PhantomData,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, Once, PoisonError},
@@ -58,19 +59,18 @@ pub(crate) struct Fault {
     pub(crate) lasting: bool,
 }
 
-/// The disk below all of this process's SQLite, for one test at a time.
+/// The disk below all that this thread does with SQLite, which has no threads of its own: each test has a disk.
 pub(crate) struct Disk {
-    _turn: MutexGuard<'static, ()>,
+    /// Stays in its thread.
+    _thread: PhantomData<*const ()>,
 }
 
 impl Disk {
-    /// Waits for the tests before, and begins with a disk that works.
+    /// A disk that works.
     pub(crate) fn take() -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
         static REGISTERED: Once = Once::new();
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         REGISTERED.call_once(|| sqlite_vfs::register("faults", Faults, true).unwrap());
-        let disk = Self { _turn: turn };
+        let disk = Self { _thread: PhantomData };
         disk.reset();
         disk
     }
@@ -159,9 +159,12 @@ enum Change {
     Length(usize),
 }
 
+thread_local! {
+    static STATE: &'static Mutex<State> = Box::leak(Box::new(Mutex::new(State::new())));
+}
+
 fn state() -> MutexGuard<'static, State> {
-    static STATE: Mutex<State> = Mutex::new(State::new());
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.with(|state| *state).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {

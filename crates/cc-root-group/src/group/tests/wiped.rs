@@ -29,18 +29,10 @@ const MASK: u8 = 0x5a;
 /// Whether memory that can be written has the bytes that these are the mask of, or one half of them: the
 /// allocator writes over the beginning of a block that was freed.
 fn in_memory(masked: &[u8; 32]) -> bool {
-    let (first, second) = masked.split_at(16);
-    [first, second].into_iter().any(half_in_memory)
-}
-
-fn half_in_memory(masked: &[u8]) -> bool {
+    let (first, second) = masked.split_at(HALF);
     let mut maps = String::new();
     File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
     let mut memory = File::open("/proc/self/mem").unwrap();
-    let is_here = |window: &[u8]| {
-        window[0] ^ MASK == masked[0]
-            && window.iter().zip(masked).all(|(byte, masked)| byte ^ MASK == *masked)
-    };
     // Chunks overlap by what a match needs.
     let mut chunk = vec![0; 1 << 20];
     for line in maps.lines().filter(|line| line.contains(" rw")) {
@@ -54,17 +46,29 @@ fn half_in_memory(masked: &[u8]) -> bool {
             if memory.read_exact(&mut chunk[..len]).is_err() {
                 break;
             }
-            if chunk[..len].windows(masked.len()).any(is_here) {
+            if [first, second].into_iter().any(|half| has_half(&chunk[..len], half)) {
                 return true;
             }
             let last = u64::try_from(len).unwrap() == end - start;
             if last {
                 break;
             }
-            start += u64::try_from(len - masked.len()).unwrap();
+            start += u64::try_from(len - HALF).unwrap();
         }
     }
     false
+}
+
+/// Half the length of a root.
+const HALF: usize = 16;
+
+/// Looks at the surroundings of one byte alone, one that is not zero as most of the memory is.
+fn has_half(chunk: &[u8], masked: &[u8]) -> bool {
+    let at = masked.iter().position(|byte| *byte != MASK).unwrap_or(0);
+    memchr::memchr_iter(masked[at] ^ MASK, chunk).any(|found| {
+        let window = found.checked_sub(at).and_then(|start| chunk.get(start..start + HALF));
+        window.is_some_and(|it| it.iter().zip(masked).all(|(byte, masked)| byte ^ MASK == *masked))
+    })
 }
 
 /// Runs `work` where its stack is gone afterwards: what the libraries leave on it is another matter. 64 MiB
