@@ -77,6 +77,10 @@ impl Figures {
             }
             table.figures.push(figure);
         }
+        // A script tells its series in any order.
+        if let Some(at) = table.series.iter().position(|series| *series == "cascade") {
+            table.series[..=at].rotate_right(1);
+        }
         (!table.figures.is_empty()).then_some(table)
     }
 
@@ -171,6 +175,13 @@ mod tests {
         );
         assert_eq!(table.figure("2", "ours").map(|figure| figure.value), Some(4.0));
         assert!(figures.table("another").is_none());
+    }
+
+    #[test]
+    fn the_program_comes_before_its_peers() {
+        let figures = lines("f\tr\tcat\tB/s\t5\nf\tr\tage\tB/s\t6\nf\tr\tcascade\tB/s\t7\n");
+        let figures = figures.expect("three good lines");
+        assert_eq!(figures.table("f").expect("a table").series, ["cascade", "cat", "age"]);
     }
 
     #[test]

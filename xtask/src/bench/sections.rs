@@ -49,8 +49,8 @@ pub(super) const SECTIONS: &[Section] = &[
         tables: &[
             plotted("primitives/seal", "Seal", "bytes"),
             table("primitives/open", "Open", "bytes"),
-            table("primitives/stack, seal", "Stacks of AES layers, seal", "bytes"),
-            table("primitives/stack, open", "Stacks of AES layers, open", "bytes"),
+            alone("primitives/stack, seal", "Stacks of AES layers, seal", "bytes"),
+            alone("primitives/stack, open", "Stacks of AES layers, open", "bytes"),
             table("primitives/curves", "Curves", "operation"),
         ],
         full: &[],
@@ -104,7 +104,7 @@ pub(super) const SECTIONS: &[Section] = &[
             plotted("adding/join", "Join", "members added"),
             alone("adding/welcome", "The welcome, with the tree", "members added"),
         ],
-        full: &["1000", "5000", "20000"],
+        full: &["1000", "5000", "10000"],
         quick: &["10", "100", "1000"],
     },
     Section {
