@@ -31,7 +31,6 @@ pub(crate) enum GroupItem {
 /// An item of a mailbox, as the delivery service sees it.
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 #[repr(u8)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 pub(crate) enum MailItem {
     /// A [`Mail`], sealed to the key of the mailbox's owner.
     #[tls_codec(discriminant = 1)]
