@@ -281,7 +281,8 @@ fn is_short(message_len: usize) -> bool {
     message_len <= SHORT
 }
 
-const SHORT: usize = 256;
+/// As much as one call of the cipher has key stream for; at 256 bytes graviola takes 50 ns less.
+const SHORT: usize = 224;
 
 /// graviola does not look.
 fn fits(associated_data: &[u8], bytes: &[u8]) -> bool {
