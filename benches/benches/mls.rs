@@ -22,7 +22,8 @@ fn messages(c: &mut Criterion) {
     let mut bench = c.benchmark_group("mls/message");
     bench.sample_size(20).sampling_mode(SamplingMode::Flat);
     bench.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(500));
-    for size in [2, 100, 300, 1000] {
+    let sizes: &[usize] = if cc_benches::quick() { &[2, 100] } else { &[2, 100, 300, 1000] };
+    for &size in sizes {
         let (mut founder, mut other) = ours(size, true);
         bench.bench_function(BenchmarkId::new("send/layer", size), |b| {
             b.iter_custom(|count| {

@@ -84,8 +84,11 @@ fn table_of(of: &TableOf, table: &Table<'_>) -> String {
         }
         for peer in peers {
             text += &match of(ours).zip(of(peer)) {
-                Some((ours, theirs)) => format!(" {:.2} |", ours.value / theirs.value),
-                None => " |".into(),
+                // A time may be too short for the clock.
+                Some((ours, theirs)) if ours.value.min(theirs.value) > 0.0 => {
+                    format!(" {:.2} |", ours.value / theirs.value)
+                }
+                _ => " |".into(),
             };
         }
         text += "\n";

@@ -105,7 +105,7 @@ pub(super) const SECTIONS: &[Section] = &[
             alone("adding/welcome", "The welcome, with the tree", "members added"),
         ],
         full: &["1000", "5000", "10000"],
-        quick: &["10", "100", "1000"],
+        quick: &["100", "1000"],
     },
     Section {
         title: "What updates do for the size of a commit",
