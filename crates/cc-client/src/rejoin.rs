@@ -410,13 +410,12 @@ impl Client {
             return Ok(if answered { Fate::Duplicate } else { Fate::Request });
         }
         // The latest request is answered: who asks for ever fills no queue.
-        let next = self.state.group(&group)?.next_queued;
-        if let Some(waits) = record.queued.replace(next) {
+        if let Some(waits) = record.queued.take() {
             self.dequeue(&group, waits)?;
         }
+        let work = Work::Readmit(vec![frame::encode(&body.offer)?]);
+        record.queued = self.take_turn(&group, work, body.turn.into(), now)?;
         self.state.put(&scope, *member.as_bytes(), &record)?;
-        let offer = frame::encode(&body.offer)?;
-        self.take_turn(&group, Work::Readmit(vec![offer]), body.turn.into(), now)?;
         Ok(Fate::Request)
     }
 

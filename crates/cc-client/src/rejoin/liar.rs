@@ -280,6 +280,49 @@ fn who_asks_for_ever_fills_no_queue() {
     assert_eq!(alice.group(&group).unwrap().epoch, Some(epoch + 1));
 }
 
+#[test]
+fn a_request_that_finds_no_room_in_the_queue_takes_nothing_else_out_of_it() {
+    let mut stage = Stage::new();
+    let [mut alice, mut mallory] = ["Alice", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut mallory]);
+    let package = mallory.key_packages(stage.now, 1).unwrap().remove(0);
+    let bundle = seat::read_offer(&package).unwrap().bundle.0;
+    let key = mallory.identity.device_key().unwrap();
+    let waiting = |alice: &mut Client, count| {
+        let set = |alice: &mut Client| {
+            alice.state.group_mut(&group)?.queued = count;
+            Ok(())
+        };
+        alice.transact(set).unwrap();
+    };
+    let mut said = None;
+    for time in [1, 2] {
+        let body = request(&mallory, &alice, group, bundle.clone(), time);
+        let signature = person::sign(&key, REJOIN, &body).unwrap();
+        if time == 1 {
+            waiting(&mut alice, u32::MAX);
+        }
+        let request = RejoinRequest { body, signature };
+        let now = stage.now;
+        assert_eq!(
+            alice.transact(|alice| alice.rejoin_request(request, now)).unwrap(),
+            Fate::Request
+        );
+        if time == 1 {
+            waiting(&mut alice, 0);
+            said = Some(alice.send(group, "the next command").unwrap());
+        }
+    }
+    stage.settle(&mut [&mut alice]);
+    let told = events(&mut alice);
+    assert!(
+        told.iter().any(
+            |event| matches!(event, Event::Settled { operation, .. } if Some(*operation) == said)
+        ),
+        "{told:?}"
+    );
+}
+
 /// What of mail `client` sends is kept here, and not sent, if `withhold` says so of the mailbox.
 fn withheld(
     stage: &mut Stage,
