@@ -164,7 +164,9 @@ impl Client {
 
     /// There is a member to ask that was not asked yet: it may be asked earlier than the next request was due.
     pub(crate) fn hasten_rejoin(&mut self, group: &GroupId, now: Now) -> Result<(), Fault> {
-        if let Some(due) = self.timers.suspects.get(group).copied() {
+        // Who asks for nothing waits there for its welcome, and then gives up.
+        let asks = self.state.group(group)?.rejoins != ASKS_FOR_NOTHING;
+        if let Some(due) = self.timers.suspects.get(group).copied().filter(|_| asks) {
             let next = self.next_rejoin(group, now)?;
             self.timers.suspects.insert(*group, next.min(due));
             self.timers.agenda.touch(Target::Log(*group));
