@@ -225,9 +225,12 @@ impl Client {
     fn learn_address(&mut self, address: &MailAddress) -> Result<bool, Fault> {
         let body = &address.body;
         let Some(device) = self.state.device(&body.member)? else { return Ok(true) };
-        if body.member == *self.identity.id.as_bytes() || address.kem().is_none() {
-            // Its own it knows best, and to one of a later version it has nothing to seal.
+        if address.kem().is_none() {
+            // To one of a later version this device has nothing to seal.
             return Ok(true);
+        }
+        if body.member == *self.identity.id.as_bytes() {
+            return self.outnumber_address(address);
         }
         let certificate = device.certificate()?;
         let genuine = address.is_of_device(&certificate.member(), &certificate.body.device_key)

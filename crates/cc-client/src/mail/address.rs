@@ -182,6 +182,34 @@ impl Client {
         let surplus = keys.keys.len().saturating_sub(KEPT);
         keys.keys.drain(..surplus);
         keys.since = Some(now.wall);
+        self.tell_address(keys)
+    }
+
+    /// Others know a later address of this device than it has itself: of a store that was lost, or of a copy elsewhere.
+    /// The one to which mail can be opened here is made the latest, and told; `false` where the other one is forged.
+    pub(crate) fn outnumber_address(&mut self, told: &MailAddress) -> Result<bool, Fault> {
+        let mut keys = self.state.mail_keys.clone();
+        let own = keys.address()?;
+        if told.body.serial < own.body.serial || told.body == own.body {
+            return Ok(true);
+        }
+        let device = self.identity.device_key()?;
+        if told.mailbox() != own.mailbox()
+            || !told.is_of_device(&self.identity.id, &device.public_key())
+        {
+            return Ok(false);
+        }
+        // After the greatest number comes none: who used that has stolen the device key.
+        if let Some(serial) = told.body.serial.checked_add(1) {
+            let newest = keys.keys.last_mut().ok_or_else(damaged)?;
+            newest.address = frame::encode(&AddressBody { serial, ..own.body }.sign(&device)?)?;
+            self.tell_address(keys)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes these keys, and tells the groups the address.
+    fn tell_address(&mut self, keys: MailKeys) -> Result<(), Fault> {
         self.state.put_mail_keys(keys)?;
         let (member, address) = (self.identity.id, self.mail_address()?);
         if let Some(device) = self.state.device(member.as_bytes())? {
