@@ -23,6 +23,9 @@ const MAX_UPDATES: usize = 128;
 /// Bytes of a roster at the most: with the welcome, it is one item.
 const MAX_ROSTER_LEN: usize = 6 << 20;
 
+/// Bytes of a sealed roster at the most, with what is around the messages in it.
+pub(crate) const MAX_SEALED_ROSTER_LEN: usize = MAX_ROSTER_LEN + (4 << 10);
+
 /// Who the members of a group are: what a newcomer is told with its welcome.
 pub(crate) type Roster = List<PeopleUpdate, MAX_UPDATES>;
 
