@@ -258,10 +258,15 @@ impl Client {
         Ok(())
     }
 
-    /// Forgets the oldest requests, where there are too many with `more` new ones.
-    fn forget_old_requests(&mut self, group: &GroupId, more: usize) -> Result<(), Fault> {
+    /// Forgets the oldest requests, where there are more than `most` with `more` new ones.
+    fn forget_old_requests(
+        &mut self,
+        group: &GroupId,
+        more: usize,
+        most: usize,
+    ) -> Result<(), Fault> {
         let asked = self.requests_of(group)?;
-        let surplus = (asked.len() + more).saturating_sub(MAX_REQUESTS_KEPT);
+        let surplus = (asked.len() + more).saturating_sub(most);
         for (digest, package) in asked.into_iter().take(surplus) {
             self.state.delete(&records::packages(), digest)?;
             self.erase_seat(&package.seat)?;
@@ -284,7 +289,7 @@ impl Client {
         if helpers.is_empty() {
             return Ok(None);
         }
-        self.forget_old_requests(group, helpers.len())?;
+        self.forget_old_requests(group, helpers.len(), MAX_REQUESTS_KEPT)?;
         // Where the network is away, no more waits for it than the latest request.
         for id in core::mem::take(&mut self.state.group_mut(group)?.asking) {
             self.timers.offers.remove(&id);

@@ -18,6 +18,8 @@ use crate::{
 
 /// Groups that this device was added to and is not in, at a time.
 const MAX_ORPHANS: usize = 8;
+/// Members of one of them that were asked and whose welcomes may still come.
+const MAX_ASKED_AS_NEWCOMER: usize = 3;
 /// Milliseconds after which such a group leaves its place to another one: anybody may say that there is one.
 const ORPHANED: u64 = 7 * 24 * 3_600_000;
 
@@ -77,8 +79,8 @@ impl Client {
                 self.forget_requests(group)?;
             }
         }
-        // What was asked before found nobody who could make use of it.
-        self.forget_requests(&group)?;
+        // Who was asked before may answer all the same: anybody may say that it can be asked.
+        self.forget_old_requests(&group, 1, MAX_ASKED_AS_NEWCOMER)?;
         let seat = self.new_seat(Role::Invited)?;
         let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
         let asked = Some(Asked { group, joined_at, time });

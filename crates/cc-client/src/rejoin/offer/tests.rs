@@ -286,6 +286,26 @@ fn what_was_asked_of_many_members_of_one_group_takes_one_place() {
 }
 
 #[test]
+fn another_offer_does_not_undo_what_was_asked_before() {
+    let mut stage = Stage::new();
+    let [mut carol, mut mallory] = ["Carol", "Mallory"].map(client);
+    let ([mut alice, mut bob], group, bobs) = added_in_vain(&mut stage, &mut carol);
+    assert_eq!(offered(&stage, &mut carol, bobs), Fate::Request);
+    stage.settle(&mut [&mut carol]);
+    // Bob is away, and half a day later somebody who was in the group offers the same.
+    stage.now.mono += 13 * HOUR;
+    stage.now.wall += 13 * HOUR;
+    let mallorys = offer(&mut mallory, &carol, group);
+    let mallorys = signed(&mallory, mallorys);
+    assert_eq!(offered(&stage, &mut carol, mallorys), Fate::Request);
+    for _ in 0..2 {
+        stage.settle(&mut [&mut carol, &mut bob, &mut alice]);
+    }
+    let (of_bob, of_carol) = (bob.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_carol.in_step && of_carol.authenticator == of_bob.authenticator);
+}
+
+#[test]
 fn who_waits_for_a_welcome_does_not_give_up_sooner_for_an_offer() {
     let mut stage = Stage::new();
     let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
