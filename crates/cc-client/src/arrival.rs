@@ -11,6 +11,7 @@ use crate::{
     ReadAccess, Refusal, Reply, Request, RequestId,
     agenda::Target,
     frame::{self, Invitation, item_digest},
+    introduction::MAX_SEALED_ROSTER_LEN,
     mail::first_message,
     records::{self, EventRecord, GroupRecord, PackageRecord, Standing},
     seat::{self, OpenedRoster, Place},
@@ -88,6 +89,10 @@ impl Client {
         package: &PackageRecord,
         invitation: &Invitation,
     ) -> Result<Fate, Fault> {
+        if invitation.roster.0.len() > MAX_SEALED_ROSTER_LEN {
+            // It is kept with others, until their logs answer.
+            return Ok(Fate::Malformed);
+        }
         let (at, digest) = (item.position, item_digest(&frame::encode(invitation)?));
         if self.state.arrivals.values().any(|arrival| arrival.digest == digest) {
             return Ok(Fate::Duplicate);

@@ -23,6 +23,9 @@ const MAX_UPDATES: usize = 128;
 /// Bytes of a roster at the most: with the welcome, it is one item.
 const MAX_ROSTER_LEN: usize = 6 << 20;
 
+/// Bytes of a sealed roster at the most, with what is around the messages in it.
+pub(crate) const MAX_SEALED_ROSTER_LEN: usize = MAX_ROSTER_LEN + (4 << 10);
+
 /// Who the members of a group are: what a newcomer is told with its welcome.
 pub(crate) type Roster = List<PeopleUpdate, MAX_UPDATES>;
 
@@ -225,9 +228,12 @@ impl Client {
     fn learn_address(&mut self, address: &MailAddress) -> Result<bool, Fault> {
         let body = &address.body;
         let Some(device) = self.state.device(&body.member)? else { return Ok(true) };
-        if body.member == *self.identity.id.as_bytes() || address.kem().is_none() {
-            // Its own it knows best, and to one of a later version it has nothing to seal.
+        if address.kem().is_none() {
+            // To one of a later version this device has nothing to seal.
             return Ok(true);
+        }
+        if body.member == *self.identity.id.as_bytes() {
+            return self.outnumber_address(address);
         }
         let certificate = device.certificate()?;
         let genuine = address.is_of_device(&certificate.member(), &certificate.body.device_key)

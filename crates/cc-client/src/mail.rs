@@ -4,8 +4,11 @@
 mod address;
 mod sealed;
 
+use std::collections::VecDeque;
+
 use crate::{
     Client, Fate, Fault, GroupId, Item, Ledger, Now, Position,
+    delivery::MAX_ITEM_LEN,
     frame::{self, FrameError, Invitation, Mail, MailItem},
     records::{self, GroupRecord, PackageRecord, Standing},
 };
@@ -17,6 +20,8 @@ pub(crate) use sealed::{seal, seal_bytes};
 
 /// Invitations to one group that are kept until this member is no longer in it.
 const MAX_INVITATIONS: usize = 8;
+/// Bytes of them: the longest one, and others.
+const MAX_INVITATIONS_LEN: usize = 2 * MAX_ITEM_LEN;
 
 impl Client {
     /// An item of the mailbox.
@@ -45,11 +50,26 @@ impl Client {
         }
     }
 
-    /// Keeps an invitation until this member has read that it was removed, or notices that it is out of step.
-    fn hold_invitation(&mut self, group: &GroupId, item: &Item) -> Result<Fate, Fault> {
+    /// Keeps an invitation until this member has read that it was removed, or notices that it is out of step. Past the
+    /// bounds the oldest is given up: what somebody made up long ago keeps none out.
+    fn hold_invitation(
+        &mut self,
+        group: &GroupId,
+        item: &Item,
+        ledger: &mut Ledger,
+    ) -> Result<Fate, Fault> {
         let scope = records::invitations(group);
-        if self.state.list::<Vec<u8>>(&scope, MAX_INVITATIONS)?.len() >= MAX_INVITATIONS {
-            return Ok(Fate::Forged);
+        let mut held = VecDeque::from(self.state.list::<Vec<u8>>(&scope, MAX_INVITATIONS)?);
+        let mut len = held.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        while held.len() >= MAX_INVITATIONS
+            || len.saturating_add(item.bytes.len()) > MAX_INVITATIONS_LEN
+        {
+            let Some((key, oldest)) = held.pop_front() else { break };
+            len -= oldest.len();
+            let (mailbox, position) = (self.mailbox(), Position(records::number(&key)?));
+            self.state.delete(&scope, key)?;
+            self.tell(&mailbox, position, Fate::Unconfirmed)?;
+            ledger.fates.push((mailbox, position, Fate::Unconfirmed));
         }
         self.state.put(&scope, records::key(item.position.0), &item.bytes)?;
         Ok(Fate::Early)
@@ -131,7 +151,7 @@ impl Client {
         if let Some(group) = known.filter(is_in).filter(|_| package.asked.is_none()) {
             // Of who was removed and invited again, and has not read the removal yet.
             let later = position > group.cursor;
-            return if later { self.hold_invitation(&log, item) } else { Ok(Fate::Forged) };
+            return if later { self.hold_invitation(&log, item, ledger) } else { Ok(Fate::Forged) };
         }
         let reused = self.state.get::<()>(&records::last_resorts(), &invitation.package)?.is_some();
         if reused && known.is_some_and(|group| position <= group.joined_at) {

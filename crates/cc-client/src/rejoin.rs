@@ -164,7 +164,9 @@ impl Client {
 
     /// There is a member to ask that was not asked yet: it may be asked earlier than the next request was due.
     pub(crate) fn hasten_rejoin(&mut self, group: &GroupId, now: Now) -> Result<(), Fault> {
-        if let Some(due) = self.timers.suspects.get(group).copied() {
+        // Who asks for nothing waits there for its welcome, and then gives up.
+        let asks = self.state.group(group)?.rejoins != ASKS_FOR_NOTHING;
+        if let Some(due) = self.timers.suspects.get(group).copied().filter(|_| asks) {
             let next = self.next_rejoin(group, now)?;
             self.timers.suspects.insert(*group, next.min(due));
             self.timers.agenda.touch(Target::Log(*group));
@@ -256,10 +258,15 @@ impl Client {
         Ok(())
     }
 
-    /// Forgets the oldest requests, where there are too many with `more` new ones.
-    fn forget_old_requests(&mut self, group: &GroupId, more: usize) -> Result<(), Fault> {
+    /// Forgets the oldest requests, where there are more than `most` with `more` new ones.
+    fn forget_old_requests(
+        &mut self,
+        group: &GroupId,
+        more: usize,
+        most: usize,
+    ) -> Result<(), Fault> {
         let asked = self.requests_of(group)?;
-        let surplus = (asked.len() + more).saturating_sub(MAX_REQUESTS_KEPT);
+        let surplus = (asked.len() + more).saturating_sub(most);
         for (digest, package) in asked.into_iter().take(surplus) {
             self.state.delete(&records::packages(), digest)?;
             self.erase_seat(&package.seat)?;
@@ -282,7 +289,7 @@ impl Client {
         if helpers.is_empty() {
             return Ok(None);
         }
-        self.forget_old_requests(group, helpers.len())?;
+        self.forget_old_requests(group, helpers.len(), MAX_REQUESTS_KEPT)?;
         // Where the network is away, no more waits for it than the latest request.
         for id in core::mem::take(&mut self.state.group_mut(group)?.asking) {
             self.timers.offers.remove(&id);
@@ -410,13 +417,12 @@ impl Client {
             return Ok(if answered { Fate::Duplicate } else { Fate::Request });
         }
         // The latest request is answered: who asks for ever fills no queue.
-        let next = self.state.group(&group)?.next_queued;
-        if let Some(waits) = record.queued.replace(next) {
+        if let Some(waits) = record.queued.take() {
             self.dequeue(&group, waits)?;
         }
+        let work = Work::Readmit(vec![frame::encode(&body.offer)?]);
+        record.queued = self.take_turn(&group, work, body.turn.into(), now)?;
         self.state.put(&scope, *member.as_bytes(), &record)?;
-        let offer = frame::encode(&body.offer)?;
-        self.take_turn(&group, Work::Readmit(vec![offer]), body.turn.into(), now)?;
         Ok(Fate::Request)
     }
 

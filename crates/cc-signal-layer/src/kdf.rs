@@ -76,9 +76,10 @@ impl Prf {
     }
 }
 
-/// SHA-256(`key` || `input`), one block: the one-step derivation of NIST SP 800-56C revision 2 section 4.1 with option 1,
-/// the hash. Key and input have one length each, so nothing can be appended, and that this is a PRF of the key is what
-/// the proof of HMAC assumes of the block that its key is in (XMSS has the same PRF, RFC 8391 section 5.1).
+/// SHA-256(`key` || `input`), one block. Key and input have one length each, so nothing can be appended. That this is a
+/// PRF of the key is an assumption of its own: that the compression function of SHA-256, with its initial value, is one of
+/// a key in the first half of its block. The proof of HMAC has the key in a block by itself, and that of XMSS (RFC 8391
+/// section 5.1) in the block before the input.
 pub(crate) fn one_step<const N: usize>(key: &Secret<32>, input: &[u8; N]) -> Secret<32> {
     const { assert!(N <= 23, "with 9 bytes of padding it is one block") };
     let mut output = Secret::zeroed();

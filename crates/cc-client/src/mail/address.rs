@@ -8,7 +8,6 @@ use core::fmt;
 use cc_core::{MemberId, Opaque, Secret, store::StoreError};
 use serde::{Deserialize, Serialize};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
-use zeroize::Zeroize as _;
 
 use crate::{
     Client, Fault, LogId, Now, Recipe,
@@ -81,13 +80,14 @@ impl MailAddress {
 }
 
 /// A key that opens mail, and the address that has it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MailKey {
     /// The [`MailAddress`], as it travels.
     address: Vec<u8>,
     pub(super) kem: u16,
     pub(super) public: Vec<u8>,
-    pub(super) private: [u8; 32],
+    #[serde(with = "stored")]
+    pub(super) private: Secret<32>,
 }
 
 /// The keys that open mail, the newest last.
@@ -98,9 +98,30 @@ pub(crate) struct MailKeys {
     since: Option<u64>,
 }
 
-impl Drop for MailKey {
-    fn drop(&mut self) {
-        self.private.zeroize();
+impl Clone for MailKey {
+    fn clone(&self) -> Self {
+        let (address, public) = (self.address.clone(), self.public.clone());
+        Self { address, kem: self.kem, public, private: self.private.duplicate() }
+    }
+}
+
+/// A private key as the client keeps it in its encrypted store.
+mod stored {
+    use cc_core::Secret;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        private: &Secret<32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        private.expose().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Secret<32>, D::Error> {
+        let mut bytes = <[u8; 32]>::deserialize(deserializer)?;
+        Ok(Secret::take(&mut bytes))
     }
 }
 
@@ -135,7 +156,6 @@ impl MailKey {
             key: Opaque(public.clone()),
         };
         let address = frame::encode(&body.sign(&identity.device_key()?)?)?;
-        let private = *Secret::expose(&private);
         Ok(Self { address, kem: kem.id(), public, private })
     }
 }
@@ -182,6 +202,34 @@ impl Client {
         let surplus = keys.keys.len().saturating_sub(KEPT);
         keys.keys.drain(..surplus);
         keys.since = Some(now.wall);
+        self.tell_address(keys)
+    }
+
+    /// Others know a later address of this device than it has itself: of a store that was lost, or of a copy elsewhere.
+    /// The one to which mail can be opened here is made the latest, and told; `false` where the other one is forged.
+    pub(crate) fn outnumber_address(&mut self, told: &MailAddress) -> Result<bool, Fault> {
+        let mut keys = self.state.mail_keys.clone();
+        let own = keys.address()?;
+        if told.body.serial < own.body.serial || told.body == own.body {
+            return Ok(true);
+        }
+        let device = self.identity.device_key()?;
+        if told.mailbox() != own.mailbox()
+            || !told.is_of_device(&self.identity.id, &device.public_key())
+        {
+            return Ok(false);
+        }
+        // After the greatest number comes none: who used that has stolen the device key.
+        if let Some(serial) = told.body.serial.checked_add(1) {
+            let newest = keys.keys.last_mut().ok_or_else(damaged)?;
+            newest.address = frame::encode(&AddressBody { serial, ..own.body }.sign(&device)?)?;
+            self.tell_address(keys)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes these keys, and tells the groups the address.
+    fn tell_address(&mut self, keys: MailKeys) -> Result<(), Fault> {
         self.state.put_mail_keys(keys)?;
         let (member, address) = (self.identity.id, self.mail_address()?);
         if let Some(device) = self.state.device(member.as_bytes())? {

@@ -197,6 +197,18 @@ fn a_welcome_that_is_moved_to_another_log_leads_nowhere() {
 }
 
 #[test]
+fn a_roster_that_nobody_makes_so_long_is_not_looked_at() {
+    let mut scene = Scene::new(&Recipe::group());
+    let Mail::Invitation(real) = read_mail(&scene.bob, &scene.item) else { panic!("a welcome") };
+    let before = scene.records();
+    let long = Invitation { roster: Opaque(vec![7; 7 << 20]), ..real };
+    let item = mail_to(&scene.bob, &Mail::Invitation(long));
+    assert_eq!(scene.read(&[item]), [Fate::Malformed]);
+    assert_eq!(scene.records(), before);
+    scene.comes_in();
+}
+
+#[test]
 fn a_directory_puts_no_key_of_its_own_beside_a_key_package() {
     let mut stage = Stage::new();
     let [mut alice, mut bob, mallory] = ["Alice", "Bob", "Mallory"].map(client);

@@ -1,6 +1,12 @@
 //! What a thief of a device, who has recorded its mailbox, reads of its mail.
 
-use super::address::ROTATION;
+use cc_aes_layer::AesKey;
+use cc_core::store::MemoryStore;
+
+use super::{
+    MailAddress,
+    address::{AddressBody, ROTATION},
+};
 use crate::{
     Client, GroupId, LogId,
     frame::{self, MailItem},
@@ -85,6 +91,44 @@ fn members_learn_the_next_key_and_what_was_made_before_it_still_counts() {
     newest.keys.drain(..newest.keys.len() - 1);
     assert!(opens(&newest, &bob.mailbox(), &request.bytes));
     assert!(alice.group(&group).unwrap().in_step);
+}
+
+#[test]
+fn who_is_restored_from_before_its_last_key_has_an_address_that_counts() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let member = *bob.identity.id.as_bytes();
+    let known =
+        |alice: &Client| alice.state.device(&member).unwrap().unwrap().address().unwrap().unwrap();
+    let key = AesKey::generate().unwrap();
+    let export = bob.export(&key, false).unwrap();
+    // When the next key comes, Bob's clock is a year ahead.
+    let before = stage.now.wall;
+    wait(&mut stage, &mut [&mut bob], 365 * 24 * 3_600_000);
+    stage.now.wall = before;
+    stage.settle(&mut [&mut alice]);
+    let lost = bob.mail_address().unwrap();
+    assert_eq!(known(&alice), lost);
+    drop(bob);
+    let mut bob = Client::restore(MemoryStore::new(), &export, &key, stage.now).unwrap();
+    for _ in 0..3 {
+        stage.settle(&mut [&mut bob, &mut alice]);
+    }
+    assert!(bob.group(&group).unwrap().in_step);
+    let own = bob.mail_address().unwrap();
+    assert!(own.body.key != lost.body.key && own.body.serial > lost.body.serial);
+    assert_eq!(known(&alice), own);
+    // What is no address of his own, and what is older, changes nothing.
+    let forged = MailAddress { signature: [0; 64], ..lost.clone() };
+    let later = AddressBody { serial: u64::MAX, ..lost.body.clone() };
+    let later = later.sign(&bob.identity.device_key().unwrap()).unwrap();
+    let mut forged_later = forged.clone();
+    forged_later.body.serial = u64::MAX;
+    for (told, genuine) in [(lost, true), (forged, true), (forged_later, false), (later, true)] {
+        let heard = bob.transact(|bob| bob.outnumber_address(&told)).unwrap();
+        assert_eq!((heard, bob.mail_address().unwrap()), (genuine, own.clone()));
+    }
 }
 
 #[test]

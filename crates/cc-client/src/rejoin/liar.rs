@@ -237,6 +237,46 @@ fn who_is_removed_and_invited_again_comes_in_whatever_is_read_first() {
 }
 
 #[test]
+fn invitations_that_a_member_made_up_keep_no_real_one_out() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
+    let packages = bob.key_packages(stage.now, 2).unwrap();
+    let claimed = seat::read_offer(&packages[0]).unwrap().bundle.0;
+    // Long before, and as if Bob had been removed and invited again.
+    for at in 0..10 {
+        let invitation = Invitation {
+            package: frame::package_digest(&claimed),
+            log: group,
+            position: Position(1_000 + at),
+            welcome: Opaque(vec![1; 100]),
+            inviter: mallory.mail_address().unwrap(),
+            roster: Opaque(Vec::new()),
+        };
+        let item = mail_to(&bob, &Mail::Invitation(invitation));
+        stage.service.inject(&bob.mailbox(), false, item);
+    }
+    stage.settle(&mut [&mut bob]);
+    remove(&mut alice, group, &bob);
+    stage.settle(&mut [&mut alice, &mut mallory]);
+    alice.invite(group, packages[1].clone()).unwrap();
+    stage.settle(&mut [&mut alice, &mut mallory]);
+    // Bob's mailbox is read before the log.
+    let mailbox = bob.mailbox();
+    let items = stage.service.log(&mailbox);
+    let head = items.last().unwrap().position;
+    let page = crate::Page { items, forgotten: Position::START, head };
+    let _ledger = bob.handle(stage.now, crate::Input::Page { log: mailbox, page }).unwrap();
+    let held = bob.state.list::<Vec<u8>>(&records::invitations(&group), 100).unwrap();
+    assert_eq!(held.len(), 8);
+    for _ in 0..2 {
+        stage.settle(&mut [&mut bob, &mut alice, &mut mallory]);
+    }
+    let (of_bob, of_alice) = (bob.group(&group).unwrap(), alice.group(&group).unwrap());
+    assert!(of_bob.in_step && of_bob.authenticator == of_alice.authenticator);
+}
+
+#[test]
 fn who_was_away_for_two_invitations_comes_in_by_the_second() {
     let mut stage = Stage::new();
     let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
@@ -278,6 +318,49 @@ fn who_asks_for_ever_fills_no_queue() {
     let epoch = alice.group(&group).unwrap().epoch.unwrap();
     stage.settle(&mut [&mut alice]);
     assert_eq!(alice.group(&group).unwrap().epoch, Some(epoch + 1));
+}
+
+#[test]
+fn a_request_that_finds_no_room_in_the_queue_takes_nothing_else_out_of_it() {
+    let mut stage = Stage::new();
+    let [mut alice, mut mallory] = ["Alice", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut mallory]);
+    let package = mallory.key_packages(stage.now, 1).unwrap().remove(0);
+    let bundle = seat::read_offer(&package).unwrap().bundle.0;
+    let key = mallory.identity.device_key().unwrap();
+    let waiting = |alice: &mut Client, count| {
+        let set = |alice: &mut Client| {
+            alice.state.group_mut(&group)?.queued = count;
+            Ok(())
+        };
+        alice.transact(set).unwrap();
+    };
+    let mut said = None;
+    for time in [1, 2] {
+        let body = request(&mallory, &alice, group, bundle.clone(), time);
+        let signature = person::sign(&key, REJOIN, &body).unwrap();
+        if time == 1 {
+            waiting(&mut alice, u32::MAX);
+        }
+        let request = RejoinRequest { body, signature };
+        let now = stage.now;
+        assert_eq!(
+            alice.transact(|alice| alice.rejoin_request(request, now)).unwrap(),
+            Fate::Request
+        );
+        if time == 1 {
+            waiting(&mut alice, 0);
+            said = Some(alice.send(group, "the next command").unwrap());
+        }
+    }
+    stage.settle(&mut [&mut alice]);
+    let told = events(&mut alice);
+    assert!(
+        told.iter().any(
+            |event| matches!(event, Event::Settled { operation, .. } if Some(*operation) == said)
+        ),
+        "{told:?}"
+    );
 }
 
 /// What of mail `client` sends is kept here, and not sent, if `withhold` says so of the mailbox.

@@ -1,5 +1,7 @@
 //! A device that was added to a group and did not come in.
 
+use std::collections::BTreeSet;
+
 use cc_core::Opaque;
 
 use super::REJOIN;
@@ -16,6 +18,10 @@ use crate::{
 
 /// Groups that this device was added to and is not in, at a time.
 const MAX_ORPHANS: usize = 8;
+/// Members of one of them that were asked and whose welcomes may still come.
+const MAX_ASKED_AS_NEWCOMER: usize = 3;
+/// Milliseconds after which such a group leaves its place to another one: anybody may say that there is one.
+const ORPHANED: u64 = 7 * 24 * 3_600_000;
 
 impl Client {
     /// A welcome came for a key package that is not here any more: of a store that was lost, or by a clock that
@@ -50,24 +56,31 @@ impl Client {
         now: Now,
     ) -> Result<(), Fault> {
         let packages = self.state.list::<PackageRecord>(&records::packages(), usize::MAX)?;
-        let asked = packages.iter().filter_map(|(_, package)| package.asked);
-        let (of_group, of_others): (Vec<_>, Vec<_>) = asked.partition(|it| it.group == *group);
-        let is_in = |group: &GroupId| {
-            let known = self.state.groups.get(group);
-            known.is_some_and(|record| record.standing != Standing::Removed)
-        };
-        let orphans = of_others.iter().filter(|asked| !is_in(&asked.group)).count();
+        let (mut time, mut orphans, mut old) = (now.wall, BTreeSet::new(), BTreeSet::new());
+        for asked in packages.into_iter().filter_map(|(_, package)| package.asked) {
+            let known = self.state.groups.get(&asked.group);
+            if asked.group == *group {
+                time = time.max(asked.time.saturating_add(1));
+            } else if known.is_none_or(|record| record.standing == Standing::Removed) {
+                let lately = now.wall.abs_diff(asked.time) < ORPHANED;
+                let groups = if lately { &mut orphans } else { &mut old };
+                groups.insert(asked.group);
+            }
+        }
         let (own, group) = (self.state.mailbox, *group);
-        if orphans >= MAX_ORPHANS
+        if orphans.len() >= MAX_ORPHANS
             || self.state.requests.len() >= MAX_REQUESTS
             || to.mailbox() == own
         {
             return Ok(());
         }
-        let last = of_group.iter().map(|asked| asked.time.saturating_add(1)).max();
-        let time = now.wall.max(last.unwrap_or(0));
-        // What was asked before found nobody who could make use of it.
-        self.forget_requests(&group)?;
+        if orphans.union(&old).count() >= MAX_ORPHANS {
+            for group in old.difference(&orphans) {
+                self.forget_requests(group)?;
+            }
+        }
+        // Who was asked before may answer all the same: anybody may say that it can be asked.
+        self.forget_old_requests(&group, 1, MAX_ASKED_AS_NEWCOMER)?;
         let seat = self.new_seat(Role::Invited)?;
         let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
         let asked = Some(Asked { group, joined_at, time });

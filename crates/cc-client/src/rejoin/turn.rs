@@ -22,16 +22,22 @@ impl Client {
         Ok(u64::try_from(before).unwrap_or(u64::MAX))
     }
 
-    /// Queues what others may do as well, after `turn` of them, so that not all do it at once.
+    /// Queues what others may do as well, after `turn` of them, so that not all do it at once; gives its number, `None`
+    /// where so much waits already that nothing more is taken.
     pub(crate) fn take_turn(
         &mut self,
         group: &GroupId,
         work: Work,
         turn: u64,
         now: Now,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<u64>, Fault> {
         let number = self.state.group(group)?.next_queued;
+        self.enqueue(group, None, work)?;
+        if self.state.group(group)?.next_queued == number {
+            // The next command has that number, whatever it is.
+            return Ok(None);
+        }
         self.timers.due.insert((*group, number), now.mono + turn.min(30) * TURN);
-        self.enqueue(group, None, work)
+        Ok(Some(number))
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Command, Event, OperationId,
-    records::Standing,
+    records::{Asked, PackageRecord, Standing},
     testing::{Stage, client, events},
 };
 
@@ -224,6 +224,104 @@ fn offers_of_groups_that_are_none_have_few_asked() {
     let asked = stage.service.log(&mallory.mailbox()).len() - before;
     assert_eq!(asked, 8);
     assert_eq!(alice.groups().count(), 0);
+}
+
+/// Carol was added to a group of Alice and Bob, and the service lost her welcome; and what Bob offers her.
+fn added_in_vain(stage: &mut Stage, carol: &mut Client) -> ([Client; 2], GroupId, RejoinOffer) {
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    let there = stage.service.log(&carol.mailbox()).len();
+    stage.service.forget(&carol.mailbox(), Position(u64::try_from(there).unwrap()));
+    let added_at = bob.return_record(&group, carol.identity.id.as_bytes()).unwrap().added_at;
+    let offer = OfferBody { added_at, ..offer(&mut bob, carol, group) };
+    let offer = signed(&bob, offer);
+    ([alice, bob], group, offer)
+}
+
+#[test]
+fn groups_that_are_none_take_the_places_of_a_week_and_no_more() {
+    let mut stage = Stage::new();
+    let [mut carol, mut mallory] = ["Carol", "Mallory"].map(client);
+    for at in 0..20 {
+        let body = offer(&mut mallory, &carol, GroupId::from_bytes([at; 32]));
+        assert_eq!(offered(&stage, &mut carol, signed(&mallory, body)), Fate::Request);
+    }
+    let ([mut alice, mut bob], group, offer) = added_in_vain(&mut stage, &mut carol);
+    stage.now.mono += 7 * 24 * HOUR;
+    stage.now.wall += 7 * 24 * HOUR;
+    assert_eq!(offered(&stage, &mut carol, offer), Fate::Request);
+    for _ in 0..2 {
+        stage.settle(&mut [&mut carol, &mut alice, &mut bob]);
+    }
+    assert!(carol.group(&group).is_ok_and(|group| group.in_step));
+    assert_eq!(carol.unused_key_packages().unwrap(), 1, "those of groups that are none are gone");
+}
+
+#[test]
+fn what_was_asked_of_many_members_of_one_group_takes_one_place() {
+    let mut stage = Stage::new();
+    let mut carol = client("Carol");
+    let (now, other) = (stage.now, GroupId::from_bytes([7; 32]));
+    // Of a group that she was removed from while she was out of step.
+    let ask_many = |carol: &mut Client| {
+        for _ in 0..9 {
+            let seat = carol.new_seat(crate::recipe::Role::Invited)?;
+            let (bundle, expires) = seat::key_package(carol.seat(&seat)?, now)?;
+            let asked = Some(Asked { group: other, joined_at: Position(1), time: now.wall });
+            let package = PackageRecord { seat, expires, asked };
+            carol.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
+        }
+        Ok(())
+    };
+    carol.transact(ask_many).unwrap();
+    let ([mut alice, mut bob], group, offer) = added_in_vain(&mut stage, &mut carol);
+    assert_eq!(offered(&stage, &mut carol, offer), Fate::Request);
+    for _ in 0..2 {
+        stage.settle(&mut [&mut carol, &mut alice, &mut bob]);
+    }
+    assert!(carol.group(&group).is_ok_and(|group| group.in_step));
+}
+
+#[test]
+fn another_offer_does_not_undo_what_was_asked_before() {
+    let mut stage = Stage::new();
+    let [mut carol, mut mallory] = ["Carol", "Mallory"].map(client);
+    let ([mut alice, mut bob], group, bobs) = added_in_vain(&mut stage, &mut carol);
+    assert_eq!(offered(&stage, &mut carol, bobs), Fate::Request);
+    stage.settle(&mut [&mut carol]);
+    // Bob is away, and half a day later somebody who was in the group offers the same.
+    stage.now.mono += 13 * HOUR;
+    stage.now.wall += 13 * HOUR;
+    let mallorys = offer(&mut mallory, &carol, group);
+    let mallorys = signed(&mallory, mallorys);
+    assert_eq!(offered(&stage, &mut carol, mallorys), Fate::Request);
+    for _ in 0..2 {
+        stage.settle(&mut [&mut carol, &mut bob, &mut alice]);
+    }
+    let (of_bob, of_carol) = (bob.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_carol.in_step && of_carol.authenticator == of_bob.authenticator);
+}
+
+#[test]
+fn who_waits_for_a_welcome_does_not_give_up_sooner_for_an_offer() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let waits = |bob: &mut Client| {
+        let record = bob.state.group_mut(&group)?;
+        record.standing = Standing::Rejoining(record.cursor);
+        record.rejoins = super::super::ASKS_FOR_NOTHING;
+        Ok(())
+    };
+    bob.transact(waits).unwrap();
+    let due = stage.now.mono + 60_000;
+    bob.timers.suspects.insert(group, due);
+    let body = offer(&mut mallory, &bob, group);
+    assert_eq!(offered(&stage, &mut bob, signed(&mallory, body)), Fate::Request);
+    assert_eq!(bob.timers.suspects.get(&group), Some(&due));
 }
 
 /// `from` offers `to` that; everything in it is genuine.
