@@ -87,6 +87,15 @@ pub(crate) fn mail_to(client: &Client, mail: &Mail) -> Vec<u8> {
     crate::mail::seal(&client.mail_address().unwrap(), mail).unwrap().unwrap()
 }
 
+/// This member believes that it has fallen out of step, as it does when an item of a later epoch does not open.
+pub(crate) fn fall_out_of_step(client: &mut Client, group: GroupId) {
+    let suspect = |client: &mut Client| {
+        client.state.group_mut(&group)?.suspect = true;
+        Ok(())
+    };
+    client.transact(suspect).unwrap();
+}
+
 /// All events, which are acknowledged.
 pub(crate) fn events(client: &mut Client) -> Vec<Event> {
     let events = client.events(EventId(0), usize::MAX).unwrap();

@@ -12,7 +12,7 @@ use crate::{
     recipe::Role,
     records::{self, PackageRecord, Standing, Work},
     seat::{self, Place, Staged},
-    testing::{Stage, client, events, mail_to, read_mail},
+    testing::{Stage, client, events, fall_out_of_step, mail_to, read_mail},
 };
 
 /// A welcome, and the stack of who makes it.
@@ -154,11 +154,7 @@ fn who_was_asked_for_help_does_not_take_the_place() {
     let mut stage = Stage::new();
     let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
     let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
-    bob.transact(|bob| {
-        bob.state.group_mut(&group)?.suspect = true;
-        Ok(())
-    })
-    .unwrap();
+    fall_out_of_step(&mut bob, group);
     stage.settle(&mut [&mut bob]);
     let before = bob.group(&group).unwrap();
     // Mallory takes the key package out of the request in her mailbox.

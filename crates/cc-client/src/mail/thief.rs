@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Client, GroupId, LogId,
     frame::{self, MailItem},
-    testing::{Stage, client},
+    testing::{Stage, client, fall_out_of_step},
 };
 
 /// Time passes, and everybody looks at its key for mail.
@@ -77,11 +77,7 @@ fn members_learn_the_next_key_and_what_was_made_before_it_still_counts() {
     stage.settle(&mut [&mut alice, &mut bob]);
     assert!(bob.group(&other).unwrap().in_step);
     // Alice falls out of step, and asks Bob by the key that he has now.
-    let suspect = |client: &mut Client| {
-        client.state.group_mut(&group)?.suspect = true;
-        Ok(())
-    };
-    alice.transact(suspect).unwrap();
+    fall_out_of_step(&mut alice, group);
     let mail = stage.service.log(&bob.mailbox()).len();
     for _ in 0..4 {
         stage.settle(&mut [&mut alice, &mut bob]);

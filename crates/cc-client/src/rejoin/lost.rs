@@ -6,18 +6,10 @@ use cc_core::store::MemoryStore;
 
 use super::{HELPERS, helpers_of_round};
 use crate::{
-    Call, Client, Command, Event, Failure, GroupId, Input, LogId, OperationId, Profile, Recipe,
-    Refusal, Reply, Request,
-    testing::{Stage, client, events},
+    Call, Client, Command, Event, Failure, Input, LogId, OperationId, Profile, Recipe, Refusal,
+    Reply, Request,
+    testing::{Stage, client, events, fall_out_of_step},
 };
-
-fn fall_out_of_step(client: &mut Client, group: GroupId) {
-    let suspect = |client: &mut Client| {
-        client.state.group_mut(&group)?.suspect = true;
-        Ok(())
-    };
-    client.transact(suspect).unwrap();
-}
 
 #[test]
 fn everybody_is_asked_twice_and_nobody_twice_at_once() {
