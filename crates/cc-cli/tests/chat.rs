@@ -216,11 +216,7 @@ fn two_people_talk_and_nothing_is_lost() {
 fn somebody_who_asks_is_seen_and_let_in() {
     let folder = Folder::new();
     let relay = Relay::start();
-    let (mut alice, mut bob) = (Person::new(&folder, "alice"), Person::new(&folder, "bob"));
-    alice.begin("Alice", &relay);
-    bob.begin("Bob", &relay);
-    alice.types("/new Team");
-    alice.sees("Team (1 members)");
+    let (mut alice, mut bob) = one_with_a_team(&folder, &relay);
     alice.types("/group-link team.link");
     alice.sees("A link by which others ask");
     bob.types("/join team.link from the choir");
@@ -247,11 +243,7 @@ fn somebody_who_asks_is_seen_and_let_in() {
 fn who_asks_takes_it_back_and_a_newcomer_is_told_what_was_said() {
     let folder = Folder::new();
     let relay = Relay::start();
-    let (mut alice, mut bob) = (Person::new(&folder, "alice"), Person::new(&folder, "bob"));
-    alice.begin("Alice", &relay);
-    bob.begin("Bob", &relay);
-    alice.types("/new Team");
-    alice.sees("Team (1 members)");
+    let (mut alice, mut bob) = one_with_a_team(&folder, &relay);
     alice.types("said before Bob came");
     alice.sees("said before Bob came");
     alice.types("/group-link team.link");
@@ -324,14 +316,20 @@ fn stolen(person: &Person, text: &str) -> usize {
 }
 
 /// Alice and Bob, in a group.
-fn team_of_two(folder: &Folder, relay: &Relay) -> (Person, Person) {
+/// Alice, alone in a group, and Bob.
+fn one_with_a_team(folder: &Folder, relay: &Relay) -> (Person, Person) {
     let (mut alice, mut bob) = (Person::new(folder, "alice"), Person::new(folder, "bob"));
     alice.begin("Alice", relay);
     bob.begin("Bob", relay);
-    bob.types("/link bob.link");
-    bob.sees("Your link is in");
     alice.types("/new Team");
     alice.sees("Team (1 members)");
+    (alice, bob)
+}
+
+fn team_of_two(folder: &Folder, relay: &Relay) -> (Person, Person) {
+    let (mut alice, mut bob) = one_with_a_team(folder, relay);
+    bob.types("/link bob.link");
+    bob.sees("Your link is in");
     alice.types("/invite bob.link");
     alice.sees("Invite the device");
     alice.presses("y");

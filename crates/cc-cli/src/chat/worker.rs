@@ -3,8 +3,7 @@
 mod links;
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError, channel},
@@ -12,7 +11,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cc_client::{Attachment, Command, GroupId, OperationId, PersonId, Snapshot, Verdict};
 use cc_core::MemberId;
 
@@ -23,20 +21,17 @@ use super::{
 };
 use crate::{
     error::CliError,
-    files::output::{expect_none, write_secret},
+    files::output::write_secret,
     talk::{
         error::TalkError,
         link::{GroupLink, link_or_file},
-        session::{Exchange, OFFERED_GROUPS, Session, Update},
+        session::{Exchange, Session, Update},
     },
     untrusted_text::file_name,
 };
 
 /// How long it waits at the most before it looks for orders; they wake it earlier.
 const WAIT: Duration = Duration::from_millis(500);
-
-/// Bytes of a file with the offer of a device.
-const MAX_OFFER_FILE: u64 = 16 << 20;
 
 /// A session at work for a screen.
 pub(crate) struct Worker<F: Fn(Report)> {
@@ -266,20 +261,14 @@ impl<F: Fn(Report)> Worker<F> {
             }
             Order::Devices => self.devices()?,
             Order::OfferDevice(path) => {
-                // A new offer ends the one before it.
-                expect_none(&path)?;
-                let offer = self.session.offer_device(OFFERED_GROUPS)?;
-                write_secret(&path, STANDARD.encode(offer).as_bytes())?;
+                self.session.offer_device(&path)?;
                 self.note(format!(
                     "Bring {} to your other device, and to nobody else; there: /add-device FILE",
                     path.display()
                 ));
             }
             Order::AddDevice(path) => {
-                let text = read_text(&path, MAX_OFFER_FILE)?;
-                let offer = STANDARD.decode(text.trim());
-                let offer = offer.map_err(|_| TalkError::Client(cc_client::Fault::DeviceOffer))?;
-                self.command(Command::Link(offer))?;
+                let _operation: OperationId = self.session.add_device(&path)?;
                 self.note("The new device comes into all groups.".into());
             }
             Order::Revoke(device) => self.ask_to_revoke(&device)?,
@@ -407,18 +396,6 @@ impl<F: Fn(Report)> Worker<F> {
     fn fail(&self, why: String) {
         (self.tell)(Report::Failed { why, give_back: None });
     }
-}
-
-/// A text file of at most so many bytes.
-fn read_text(path: &Path, most: u64) -> Result<String, CliError> {
-    let name = path.display().to_string();
-    let read = || {
-        let file = fs::File::open(path)?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut std::io::Read::take(file, most), &mut text)?;
-        Ok(text)
-    };
-    read().map_err(|error| CliError::read(&name, error))
 }
 
 /// Milliseconds since 1970.

@@ -16,8 +16,6 @@
 mod devices;
 mod drive;
 
-pub(crate) use devices::OFFERED_GROUPS;
-
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,

@@ -1,9 +1,8 @@
 //! `cascade device`.
 
-use std::{fs::File, io::Read as _, path::PathBuf};
+use std::path::PathBuf;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use cc_client::{Command, Fault};
+use cc_client::Command;
 use cc_core::MemberId;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -11,16 +10,9 @@ use serde_json::json;
 use super::{Common, hex, hint, print};
 use crate::{
     error::CliError,
-    files::output::{expect_none, write_secret},
-    talk::{
-        error::TalkError,
-        session::{OFFERED_GROUPS, Session},
-    },
+    talk::{error::TalkError, session::Session},
     untrusted_text::harmless,
 };
-
-/// Bytes of a file with an offer.
-const MAX_OFFER_FILE: u64 = 16 << 20;
 
 /// List your devices, take one more in, or give one up.
 ///
@@ -68,10 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
     match &arguments.what {
         None => list(common, &mut session),
         Some(What::Offer { file }) => {
-            // A new offer ends the one before it.
-            expect_none(file)?;
-            let offer = session.offer_device(OFFERED_GROUPS)?;
-            write_secret(file, STANDARD.encode(offer).as_bytes())?;
+            session.offer_device(file)?;
             common.finish(&mut session, &[])?;
             let file = file.display();
             hint(format_args!(
@@ -80,14 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CliError> {
             Ok(())
         }
         Some(What::Add { file }) => {
-            let name = file.display().to_string();
-            let mut text = String::new();
-            let read = File::open(file)
-                .and_then(|file| file.take(MAX_OFFER_FILE).read_to_string(&mut text));
-            read.map_err(|error| CliError::read(&name, error))?;
-            let offer = STANDARD.decode(text.trim());
-            let offer = offer.map_err(|_| TalkError::Client(Fault::DeviceOffer))?;
-            let added = session.submit(Command::Link(offer))?;
+            let added = session.add_device(file)?;
             common.finish(&mut session, &[added])?;
             hint("it is yours from now on; on the new device: cascade receive");
             Ok(())
