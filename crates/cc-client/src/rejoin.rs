@@ -6,7 +6,7 @@ use cc_core::{MemberId, Opaque};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Client, Fault, GroupId, Now, Position, Request,
+    Client, Fault, GroupId, Now, Position, Request, RequestId,
     agenda::Target,
     frame::{self, KeyPackageOffer, Mail, RejoinBody, RejoinRequest},
     mail::MailAddress,
@@ -264,27 +264,37 @@ impl Client {
         let record = self.state.group_mut(group)?;
         record.asked = now.wall.max(record.asked + 1);
         let (time, joined_at) = (record.asked, record.joined_at);
-        let asked = Some(Asked { group: *group, joined_at, time });
-        let (address, key) = (self.mail_address()?, self.identity.device_key()?);
+        let asked = Asked { group: *group, joined_at, time };
         let mut asking = Vec::new();
         for (turn, helper) in (0..).zip(helpers) {
-            // A stack of its own, which joins by the welcome: that of the group stays as it is until then. And one for
-            // each of them: who did not read that the member is back puts it out, and its welcome has to open.
-            let seat = self.new_seat(Role::Invited)?;
-            let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
-            let package = PackageRecord { seat, expires, asked };
-            self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-            let (address, bundle) = (address.clone(), Opaque(bundle));
-            let (offer, to) = (KeyPackageOffer { address, bundle }, helper.mailbox());
-            let body = RejoinBody { group: *group, to, turn, epoch, joined_at, time, offer };
-            let signature = person::sign(&key, REJOIN, &body)?;
-            let request = Mail::Rejoin(RejoinRequest { body, signature });
-            asking.extend(self.send_mail(helper, &request)?);
+            asking.extend(self.ask(helper, asked, turn, epoch, now)?);
         }
         let Some(first) = asking.first().copied() else { return Ok(None) };
         self.state.group_mut(group)?.asking = asking;
         self.timers.offer(first, now);
         self.stored_request(first).map(Some)
+    }
+
+    /// Asks one member to add this one anew: `turn` others are to have tried before.
+    fn ask(
+        &mut self,
+        to: &MailAddress,
+        asked: Asked,
+        turn: u8,
+        epoch: u64,
+        now: Now,
+    ) -> Result<Option<RequestId>, Fault> {
+        // A stack of its own, which joins by the welcome: that of the group stays as it is until then. And one for
+        // each who is asked: who did not read that the member is back puts it out, and its welcome has to open.
+        let seat = self.new_seat(Role::Invited)?;
+        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
+        let package = PackageRecord { seat, expires, asked: Some(asked) };
+        self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
+        let offer = KeyPackageOffer { address: self.mail_address()?, bundle: Opaque(bundle) };
+        let Asked { group, joined_at, time } = asked;
+        let body = RejoinBody { group, to: to.mailbox(), turn, epoch, joined_at, time, offer };
+        let signature = person::sign(&self.identity.device_key()?, REJOIN, &body)?;
+        self.send_mail(to, &Mail::Rejoin(RejoinRequest { body, signature }))
     }
 
     /// The addresses of the other members, in an order of this member's own: those that they told, or else those

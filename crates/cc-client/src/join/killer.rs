@@ -13,8 +13,8 @@ use proptest::prelude::*;
 
 use super::tests::{DAY, submit};
 use crate::{
-    Client, Command, Event, EventId, GroupId, Input, JoinLink, MemoryService, Now, OperationId,
-    Profile, Recipe, testing::Stage,
+    Client, Command, Event, EventId, GroupId, Input, JoinLink, JoinRequestId, MemoryService, Now,
+    OperationId, Profile, Recipe, testing::Stage,
 };
 
 /// A store that outlives the client on it.
@@ -114,16 +114,21 @@ impl Run {
     }
 }
 
-/// Carol asks, and Alice answers as soon as she sees it, each as a program that was just started would.
-fn play(accept: bool, blow: (usize, Blow)) -> usize {
-    let mut alice = Machine::new("Alice");
-    let mut carol = Machine::new("Carol");
+/// Carol has asked Alice to be let into her group, and nothing has gone out yet.
+fn begin(blow: (usize, Blow)) -> (Run, [Machine; 2], GroupId, JoinRequestId) {
+    let [mut alice, mut carol] = ["Alice", "Carol"].map(Machine::new);
     let now = Now { wall: 1_790_000_000_000, mono: 0 };
-    let mut run = Run { service: MemoryService::new(), now, step: 0, blow };
+    let run = Run { service: MemoryService::new(), now, step: 0, blow };
     let group = alice.client.found("Dev Team").unwrap();
     let link = alice.client.join_link(now, group, DAY).unwrap();
-    let answer = OperationId::random().unwrap();
     let asked = carol.client.ask_to_join(now, &link, "hello").unwrap();
+    (run, [alice, carol], group, asked)
+}
+
+/// Carol asks, and Alice answers as soon as she sees it, each as a program that was just started would.
+fn play(accept: bool, blow: (usize, Blow)) -> usize {
+    let (mut run, [mut alice, mut carol], group, asked) = begin(blow);
+    let answer = OperationId::random().unwrap();
     for _ in 0..24 {
         run.turn(&mut carol);
         run.turn(&mut alice);
@@ -339,14 +344,8 @@ proptest! {
 
 /// Carol takes her request back after so many rounds, while Alice accepts it as soon as she sees it.
 fn play_withdrawal(rounds: usize, blow: (usize, Blow)) -> usize {
-    let mut alice = Machine::new("Alice");
-    let mut carol = Machine::new("Carol");
-    let now = Now { wall: 1_790_000_000_000, mono: 0 };
-    let mut run = Run { service: MemoryService::new(), now, step: 0, blow };
-    let group = alice.client.found("Dev Team").unwrap();
-    let link = alice.client.join_link(now, group, DAY).unwrap();
+    let (mut run, [mut alice, mut carol], group, asked) = begin(blow);
     let [answer, withdrawal] = [(); 2].map(|()| OperationId::random().unwrap());
-    let asked = carol.client.ask_to_join(now, &link, "hello").unwrap();
     let mut late = false;
     for round in 0..24 {
         if round == rounds {

@@ -3,7 +3,7 @@
 use cc_core::store::MemoryStore;
 
 use super::{
-    tests::{DAY, fates_of, submit},
+    tests::{DAY, fates_of, host_removed, submit},
     *,
 };
 use crate::{
@@ -174,13 +174,8 @@ fn that_a_link_is_used_up_is_told_also_where_somebody_was_answered_before() {
 
 #[test]
 fn a_removal_ends_the_links_of_who_is_removed() {
-    let mut stage = Stage::new();
-    let [mut alice, mut bob, mut carol, mut dave] = ["Alice", "Bob", "Carol", "Dave"].map(client);
-    let group = stage.group(&mut [&mut alice, &mut bob]);
-    let link = bob.join_link(stage.now, group, DAY).unwrap();
-    let request = carol.ask_to_join(stage.now, &link, "").unwrap();
-    stage.settle(&mut [&mut carol, &mut bob]);
-    submit(&mut alice, Command::Remove { group, members: vec![bob.me().id] });
+    let (mut stage, group, link, request, people) = host_removed();
+    let [mut alice, mut bob, mut carol, mut dave] = people;
     stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
     // Its keys are gone, and who waited does not wait in vain.
     assert!(bob.join_links().unwrap().is_empty());

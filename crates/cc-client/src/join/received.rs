@@ -134,7 +134,7 @@ impl Client {
             revocations: List::default(),
             addresses: List(vec![body.offer.address.clone()]),
         };
-        let message = String::from_utf8(body.message.0).unwrap_or_default();
+        let Ok(message) = String::from_utf8(body.message.0) else { return Ok(Fate::Malformed) };
         let request = RequestRecord {
             link,
             group: record.group,

@@ -74,9 +74,18 @@ pub(super) enum JoinAnswer {
     MemberAlready,
 }
 
-/// As they travel.
-const ANSWERS: [JoinAnswer; 3] =
-    [JoinAnswer::Declined, JoinAnswer::Lapsed, JoinAnswer::MemberAlready];
+impl JoinAnswer {
+    const ALL: [Self; 3] = [Self::Declined, Self::Lapsed, Self::MemberAlready];
+
+    /// As it travels.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Declined => 0,
+            Self::Lapsed => 1,
+            Self::MemberAlready => 2,
+        }
+    }
+}
 
 /// A key that one request's answer is sealed under, or its withdrawal.
 #[derive(
@@ -98,17 +107,14 @@ impl AnswerKey {
         request: JoinRequestId,
         answer: JoinAnswer,
     ) -> Result<SealedReply, Fault> {
-        let number = ANSWERS.iter().position(|known| *known == answer);
-        let number = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX);
-        self.seal(ANSWERED, request, &[number])
+        self.seal(ANSWERED, request, &[answer.number()])
     }
 
     /// What who was asked says of the request; `None` for what somebody else made, and `Some(None)` for an answer of
     /// a later version.
     pub(super) fn answer_in(&self, reply: &SealedReply) -> Option<Option<JoinAnswer>> {
         let plain = self.open(ANSWERED, reply)?;
-        let number = <[u8; 1]>::try_from(&plain[..]).ok();
-        Some(number.and_then(|[number]| ANSWERS.get(usize::from(number)).copied()))
+        Some(JoinAnswer::ALL.into_iter().find(|answer| plain[..] == [answer.number()]))
     }
 
     pub(super) fn withdrawal(&self, request: JoinRequestId) -> Result<SealedReply, Fault> {

@@ -26,6 +26,41 @@ pub(super) fn fates_of(
     (fates.collect(), events(reader))
 }
 
+/// Alice has a link, and Carol asks by it.
+pub(super) struct Scene {
+    pub(super) stage: Stage,
+    pub(super) group: GroupId,
+    pub(super) link: JoinLink,
+    pub(super) alice: Client,
+    pub(super) carol: Client,
+    pub(super) request: JoinRequestId,
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        let mut stage = Stage::new();
+        let [mut alice, mut carol] = ["Alice", "Carol"].map(client);
+        let group = stage.group(&mut [&mut alice]);
+        let link = alice.join_link(stage.now, group, DAY).unwrap();
+        let request = carol.ask_to_join(stage.now, &link, "").unwrap();
+        stage.settle(&mut [&mut carol, &mut alice]);
+        events(&mut alice);
+        Self { stage, group, link, alice, carol, request }
+    }
+}
+
+/// Bob is in the group that Alice has founded, and Carol has asked him by a link of his when Alice removes him.
+pub(super) fn host_removed() -> (Stage, GroupId, JoinLink, JoinRequestId, [Client; 4]) {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol, dave] = ["Alice", "Bob", "Carol", "Dave"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let link = bob.join_link(stage.now, group, DAY).unwrap();
+    let request = carol.ask_to_join(stage.now, &link, "").unwrap();
+    stage.settle(&mut [&mut carol, &mut bob]);
+    submit(&mut alice, Command::Remove { group, members: vec![bob.me().id] });
+    (stage, group, link, request, [alice, bob, carol, dave])
+}
+
 #[test]
 fn who_is_accepted_comes_in_and_who_that_is_was_shown_before() {
     let mut stage = Stage::new();
@@ -80,12 +115,7 @@ fn who_is_accepted_comes_in_and_who_that_is_was_shown_before() {
 
 #[test]
 fn who_is_declined_is_told_and_asks_by_that_link_no_more() {
-    let mut stage = Stage::new();
-    let [mut alice, mut carol] = ["Alice", "Carol"].map(client);
-    let group = stage.group(&mut [&mut alice]);
-    let link = alice.join_link(stage.now, group, DAY).unwrap();
-    let request = carol.ask_to_join(stage.now, &link, "").unwrap();
-    stage.settle(&mut [&mut carol, &mut alice]);
+    let Scene { mut stage, group, link, mut alice, mut carol, request } = Scene::new();
     submit(&mut alice, Command::DeclineJoin(request));
     events(&mut alice);
     stage.settle(&mut [&mut alice, &mut carol]);
@@ -256,13 +286,7 @@ fn who_asks_is_compared_with_what_is_known_of_the_person() {
 
 #[test]
 fn who_has_left_the_group_lets_nobody_in() {
-    let mut stage = Stage::new();
-    let [mut alice, mut bob, mut carol, mut dave] = ["Alice", "Bob", "Carol", "Dave"].map(client);
-    let group = stage.group(&mut [&mut alice, &mut bob]);
-    let link = bob.join_link(stage.now, group, DAY).unwrap();
-    let request = carol.ask_to_join(stage.now, &link, "").unwrap();
-    stage.settle(&mut [&mut carol, &mut bob]);
-    submit(&mut alice, Command::Remove { group, members: vec![bob.me().id] });
+    let (mut stage, _, link, request, [mut alice, mut bob, _, mut dave]) = host_removed();
     stage.settle(&mut [&mut alice, &mut bob]);
     events(&mut bob);
     assert!(bob.join_requests().unwrap().is_empty());

@@ -1,37 +1,16 @@
 //! Who asks takes it back, at any moment; and what lapses.
 
 use super::{
-    tests::{DAY, fates_of, submit},
+    tests::{DAY, Scene, fates_of, submit},
     *,
 };
 use crate::{
-    Call, Client, Command, Event, Fate, Fault, Input, JoinLapse, JoinLink, OperationId, Verdict,
+    Call, Command, Event, Fate, Fault, Input, JoinLapse, OperationId, Verdict,
     frame::{self, MailItem},
-    testing::{Stage, client, events},
+    testing::{client, events},
 };
 
-/// Alice has a link, and Carol asks by it.
-struct Scene {
-    stage: Stage,
-    group: GroupId,
-    link: JoinLink,
-    alice: Client,
-    carol: Client,
-    request: JoinRequestId,
-}
-
 impl Scene {
-    fn new() -> Self {
-        let mut stage = Stage::new();
-        let [mut alice, mut carol] = ["Alice", "Carol"].map(client);
-        let group = stage.group(&mut [&mut alice]);
-        let link = alice.join_link(stage.now, group, DAY).unwrap();
-        let request = carol.ask_to_join(stage.now, &link, "").unwrap();
-        stage.settle(&mut [&mut carol, &mut alice]);
-        events(&mut alice);
-        Self { stage, group, link, alice, carol, request }
-    }
-
     fn settle(&mut self) {
         self.stage.settle(&mut [&mut self.carol, &mut self.alice]);
     }

@@ -38,6 +38,18 @@ pub(super) fn fresh_bundle(of: &mut Client, now: Now) -> Result<(Vec<u8>, String
     Ok((bundle, seat))
 }
 
+/// A key package by which `of` has asked to be added anew when it had come in there. Nobody has heard of it.
+pub(super) fn asked(of: &mut Client, group: GroupId, joined_at: Position, now: Now) -> Vec<u8> {
+    of.transact(|of| {
+        let (bundle, seat) = fresh_bundle(of, now)?;
+        let asked = Some(Asked { group, joined_at, time: 1 });
+        let package = PackageRecord { seat, expires: None, asked };
+        of.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
+        Ok(bundle)
+    })
+    .unwrap()
+}
+
 /// What `reader` makes of a request in its mailbox.
 pub(super) fn mail(stage: &mut Stage, request: RejoinRequest, reader: &mut Client) -> Vec<Fate> {
     let item = mail_to(reader, &Mail::Rejoin(request));
@@ -151,20 +163,14 @@ fn a_welcome_for_a_request_that_is_over_does_no_harm() {
     let mut stage = Stage::new();
     let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
     let group = stage.group(&mut [&mut alice, &mut bob]);
-    let now = stage.now;
     // Bob has asked to be added anew, is removed, and invited again, where nothing that an inviter said of
     // positions before is in the way.
-    let bundle = bob
-        .transact(|bob| {
-            let (bundle, seat) = fresh_bundle(bob, now)?;
-            let record = bob.state.group_mut(&group)?;
-            record.joined_at = Position(u64::MAX);
-            let asked = Some(Asked { group, joined_at: record.joined_at, time: 1 });
-            let package = PackageRecord { seat, expires: None, asked };
-            bob.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-            Ok(bundle)
-        })
-        .unwrap();
+    bob.transact(|bob| {
+        bob.state.group_mut(&group)?.joined_at = Position(u64::MAX);
+        Ok(())
+    })
+    .unwrap();
+    let bundle = asked(&mut bob, group, Position(u64::MAX), stage.now);
     remove(&mut alice, group, &bob);
     stage.settle(&mut [&mut alice, &mut bob]);
     let package = bob.key_packages(stage.now, 1).unwrap().remove(0);

@@ -2,18 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cc_core::Opaque;
-
-use super::REJOIN;
 use crate::{
     Client, Fault, GroupId, Now, Position,
     command::MAX_REQUESTS,
-    frame::{self, Invitation, KeyPackageOffer, Mail, RejoinBody, RejoinRequest},
+    frame::Invitation,
     mail::MailAddress,
-    person,
-    recipe::Role,
     records::{self, Asked, PackageRecord, Standing},
-    seat,
 };
 
 /// Groups that this device was added to and is not in, at a time.
@@ -81,15 +75,6 @@ impl Client {
         }
         // Who was asked before may answer all the same: anybody may say that it can be asked.
         self.forget_old_requests(&group, 1, MAX_ASKED_AS_NEWCOMER)?;
-        let seat = self.new_seat(Role::Invited)?;
-        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
-        let asked = Some(Asked { group, joined_at, time });
-        let package = PackageRecord { seat, expires, asked };
-        self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-        let offer = KeyPackageOffer { address: self.mail_address()?, bundle: Opaque(bundle) };
-        let (turn, epoch) = (0, 0);
-        let body = RejoinBody { group, to: to.mailbox(), turn, epoch, joined_at, time, offer };
-        let signature = person::sign(&self.identity.device_key()?, REJOIN, &body)?;
-        self.send_mail(to, &Mail::Rejoin(RejoinRequest { body, signature })).map(drop)
+        self.ask(to, Asked { group, joined_at, time }, 0, 0, now).map(drop)
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{
     REJOIN,
-    liar::{fresh_bundle, mail, request},
+    liar::{asked, mail, request},
 };
 use crate::{
     Call, Client, Event, Failure, Fate, Input, LogId, Position, Reply, Verdict,
-    frame::{self, RejoinRequest},
+    frame::RejoinRequest,
     person,
-    records::{self, Asked, PackageRecord, Standing},
+    records::{self, Standing},
     testing::{Stage, client, events, fall_out_of_step},
 };
 
@@ -101,17 +101,8 @@ fn who_is_readmitted_and_gets_no_welcome_is_out_in_the_end() {
     let mut stage = Stage::new();
     let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
     let group = stage.group(&mut [&mut alice, &mut bob]);
-    let now = stage.now;
     // Of before he came in last; the welcome is lost.
-    let bundle = bob
-        .transact(|bob| {
-            let (bundle, seat) = fresh_bundle(bob, now)?;
-            let asked = Some(Asked { group, joined_at: Position::START, time: 1 });
-            let package = PackageRecord { seat, expires: None, asked };
-            bob.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-            Ok(bundle)
-        })
-        .unwrap();
+    let bundle = asked(&mut bob, group, Position::START, stage.now);
     let mut body = request(&bob, &alice, group, bundle, 1);
     body.joined_at = Position(u64::MAX);
     let signature = person::sign(&bob.identity.device_key().unwrap(), REJOIN, &body).unwrap();
