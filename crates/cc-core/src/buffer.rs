@@ -72,7 +72,7 @@ impl Buffer {
                 return random::array();
             }
             self.random.waiting = 0;
-            random::fill(self.bytes.get_mut(..room).unwrap_or_default())?;
+            random::fill(self.bytes.get_mut(..room).ok_or(RandomError)?)?;
             self.random.waiting = room;
         }
         let waiting = self.bytes.get(..self.random.waiting);
