@@ -26,6 +26,9 @@ pub struct Figures {
     pub entered: usize,
     /// Who asked to join and was not let in.
     pub declined: usize,
+    /// Who asked to join and took it back; and those of them who were accepted, and were let in without coming.
+    pub withdrawn: usize,
+    pub let_in_withdrawn: usize,
     pub repaired: u32,
     /// Who was told that nobody had brought it back for long.
     pub stranded: u32,
@@ -157,8 +160,30 @@ impl World {
             let log = self.network.service.log(group);
             figures.commits += log.iter().filter(|item| item.commit).count();
         }
+        self.check_withdrawn(&mut figures);
         self.check_messages(&mut figures);
         figures
+    }
+
+    /// Who took back a request to join did not come in by it, whether it was accepted or not.
+    fn check_withdrawn(&self, figures: &mut Figures) {
+        figures.withdrawn = self.joins.iter().filter(|join| join.withdrawn).count();
+        for (id, asked) in &self.asked {
+            let Some(join) = asked.accepts.and_then(|number| self.joins.get(number)) else {
+                continue;
+            };
+            assert_eq!(join.group, asked.group, "accepted for another group");
+            let verdicts = self.members[asked.member].told.verdicts.get(id);
+            let Some([Verdict::Done(position)]) = verdicts.map(Vec::as_slice) else { continue };
+            if !join.withdrawn || self.was_forked(asked.member, &asked.group, *position) {
+                continue;
+            }
+            figures.let_in_withdrawn += 1;
+            let member = &self.members[join.member];
+            let stays = member.told.stays.get(&join.group).into_iter().flatten();
+            let by_it = stays.into_iter().find(|stay| stay.from == *position);
+            assert!(by_it.is_none(), "{} took it back, and came in: {by_it:?}", member.name);
+        }
     }
 
     /// The same for two runs in which the same happened.

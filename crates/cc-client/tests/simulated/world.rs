@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use cc_client::{
-    Command, Faults, GroupId, Input, Item, LogId, MemoryService, OperationId, Page, Position,
+    Command, Faults, GroupId, Input, Item, JoinLink, JoinRequestId, LogId, MemoryService,
+    OperationId, Page, Position,
 };
 use cc_core::{MemberId, random::Seeded, store::Failure};
 
@@ -24,6 +25,8 @@ pub struct World {
     pub members: Vec<Member>,
     pub groups: Vec<GroupId>,
     pub asked: BTreeMap<OperationId, Asked>,
+    /// Requests to join by links, in the order in which they were made: each says its number.
+    pub joins: Vec<JoinRequest>,
     /// The moment, by a clock that is right.
     pub moment: u64,
     pub steps: u64,
@@ -62,6 +65,17 @@ pub struct Asked {
     pub what: What,
     /// Who is to come by it.
     pub of: Option<usize>,
+    /// The one of [`World::joins`] that it accepts.
+    pub accepts: Option<usize>,
+}
+
+/// A request to join by a link.
+pub struct JoinRequest {
+    pub id: JoinRequestId,
+    pub member: usize,
+    pub group: GroupId,
+    /// Who asked has taken it back, and was not in by it then.
+    pub withdrawn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +104,10 @@ impl World {
             // Some publish so few that the one of last resort is handed out again and again.
             member.client.publish_key_packages([1, 2, 4][at % 3]).unwrap();
         }
-        let (groups, asked) = (Vec::new(), BTreeMap::new());
+        let (groups, asked, joins) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (dice, forks) = (Dice::new(seed), Vec::new());
         let (moment, steps, _seeded) = (0, 0, seeded);
-        Self { dice, network, members, groups, asked, moment, steps, forks, plan, _seeded }
+        Self { dice, network, members, groups, asked, joins, moment, steps, forks, plan, _seeded }
     }
 
     /// A service that does all it should.
@@ -148,6 +162,7 @@ impl World {
             500..502 if self.plan.cuts => self.forget(at),
             502..504 if self.plan.cuts => self.fork(at),
             504..510 => self.end_fork(),
+            510..514 => self.withdraw(at),
             _ => {
                 // Now and then all that is to be done, or who is never caught up sends nothing.
                 let steps = if self.dice.below(4) == 0 { 40 } else { 3 };
@@ -182,14 +197,15 @@ impl World {
     pub fn ask(&mut self, member: usize, group: GroupId, what: What, command: &Command) {
         let id = OperationId::from_bytes(self.dice.bytes());
         if self.members[member].submit(id, command) {
-            self.asked.insert(id, Asked { member, group, what, of: None });
+            self.asked.insert(id, Asked { member, group, what, of: None, accepts: None });
         }
     }
 
     fn ask_for(&mut self, member: usize, group: GroupId, of: usize, command: &Command) {
         let id = OperationId::from_bytes(self.dice.bytes());
         if self.members[member].submit(id, command) {
-            self.asked.insert(id, Asked { member, group, what: What::Other, of: Some(of) });
+            let (what, of) = (What::Other, Some(of));
+            self.asked.insert(id, Asked { member, group, what, of, accepts: None });
         }
     }
 
@@ -266,9 +282,42 @@ impl World {
                 link
             }
         };
-        // Asked twice, it is one request.
-        let asked = self.members[of].attempt(|client, now| client.ask_to_join(now, &link, ""));
+        self.ask_by(&link, of, group);
+    }
+
+    /// Asks by a link; asked twice, it is one request.
+    fn ask_by(&mut self, link: &JoinLink, of: usize, group: GroupId) {
+        let before = self.members[of].client.join_asks().unwrap();
+        let number = self.joins.len().to_string();
+        let asked = self.members[of].attempt(|client, now| client.ask_to_join(now, link, &number));
         assert!(asked.is_ok() || link.mailbox() == self.members[of].client.mailbox(), "{asked:?}");
+        // Also where the process died of it, and the request is there.
+        let open = self.members[of].client.join_asks().unwrap().into_iter();
+        let made = open.filter(|ask| before.iter().all(|known| known.id != ask.id));
+        self.joins.extend(made.map(|ask| JoinRequest {
+            id: ask.id,
+            member: of,
+            group,
+            withdrawn: false,
+        }));
+    }
+
+    /// Somebody takes back what it asked for by a link.
+    fn withdraw(&mut self, at: usize) {
+        let open = self.members[at].client.join_asks().unwrap();
+        if open.is_empty() {
+            return;
+        }
+        let id = open[self.dice.below(open.len())].id;
+        let of = |join: &JoinRequest| join.member == at && join.id == id;
+        let last = self.joins.iter().rposition(of).unwrap();
+        let operation = OperationId::from_bytes(self.dice.bytes());
+        if self.members[at].submit(operation, &Command::WithdrawJoin(id)) {
+            self.joins[last].withdrawn = true;
+            let (group, what) = (self.joins[last].group, What::Other);
+            let asked = Asked { member: at, group, what, of: None, accepts: None };
+            self.asked.insert(operation, asked);
+        }
     }
 
     /// A member answers one of those who ask.
@@ -280,11 +329,15 @@ impl World {
             return;
         }
         let which = &open[self.dice.below(open.len())];
-        let command = match self.dice.below(3) {
-            0 => Command::DeclineJoin(which.id),
-            _ => Command::AcceptJoin(which.id),
+        let (command, accepts) = match self.dice.below(3) {
+            0 => (Command::DeclineJoin(which.id), None),
+            _ => (Command::AcceptJoin(which.id), Some(which.message.parse().unwrap())),
         };
-        self.ask(at, which.group, What::Other, &command);
+        let id = OperationId::from_bytes(self.dice.bytes());
+        if self.members[at].submit(id, &command) {
+            let (group, what) = (which.group, What::Other);
+            self.asked.insert(id, Asked { member: at, group, what, of: None, accepts });
+        }
     }
 
     fn remove(&mut self, at: usize) {
