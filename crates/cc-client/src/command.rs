@@ -403,6 +403,7 @@ impl GroupRecord {
             access: None,
             next_queued: 0,
             queued: 0,
+            leaves: None,
             next_message: 0,
             refreshed: None,
             sent_since_refresh: 0,

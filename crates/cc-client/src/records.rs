@@ -55,6 +55,8 @@ pub(crate) struct GroupRecord {
     pub(crate) next_queued: u64,
     /// Commands in the queue and on their way.
     pub(crate) queued: u32,
+    /// The number of the command that was to commit the leaving of others last.
+    pub(crate) leaves: Option<u64>,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
     /// Since when this member has its secrets, in milliseconds since 1970, once that was looked at.

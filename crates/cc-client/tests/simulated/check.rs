@@ -34,7 +34,7 @@ pub struct Figures {
     pub stranded: u32,
     /// Members that were removed and cannot read that, and know that they are out of step.
     pub cut_off: usize,
-    /// Who is seen in a group and never came in, and whom nobody there can write to.
+    /// Who is seen in a group and never came in, or fell out of step, and whom nobody there can write to.
     pub locked_out: usize,
     pub missed_readings: usize,
     pub commits: usize,
@@ -58,7 +58,8 @@ impl World {
         let inside: Vec<_> = inside
             .into_iter()
             .filter(|member| {
-                !self.is_cut_off(member.at, group) || seen.contains(&member.client.me().id)
+                let listed = seen.contains(&member.client.me().id);
+                !self.is_cut_off(member.at, group) || listed && !self.is_lost(member, group)
             })
             .collect();
         let Some(first) = inside.first() else { return Err(format!("{group} is empty")) };
@@ -117,12 +118,27 @@ impl World {
         !invited.into_iter().any(|(id, asked)| done(id, asked.member))
     }
 
+    /// Whether somebody who is seen in a group is out of step, and can ask nobody: all whom it knows have left. Nobody who
+    /// is there now can write to it.
+    fn is_lost(&self, member: &Member, group: &GroupId) -> bool {
+        let known = member.client.group(group).unwrap().members;
+        let mut inside = self
+            .members
+            .iter()
+            .filter(|it| it.at != member.at && it.is_in(group) && !self.is_cut_off(it.at, group));
+        let helps = inside.any(|it| known.iter().any(|person| person.id == it.client.me().id));
+        !helps && self.is_cut_off(member.at, group) && self.is_locked_out(member, group)
+    }
+
     fn count_locked_out(&self, group: &GroupId) -> usize {
         let inside =
             self.members.iter().find(|it| it.is_in(group) && !self.is_cut_off(it.at, group));
         let Some(inside) = inside else { return 0 };
         let seen = inside.client.group(group).unwrap();
-        let outside = self.members.iter().filter(|member| !member.is_in(group));
+        let outside = self
+            .members
+            .iter()
+            .filter(|member| !member.is_in(group) || self.is_lost(member, group));
         outside
             .filter(|it| seen.members.iter().any(|person| person.id == it.client.me().id))
             .count()

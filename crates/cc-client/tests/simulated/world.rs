@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use cc_client::{
-    Command, Faults, GroupId, Input, Item, JoinLink, JoinRequestId, LogId, MemoryService,
-    OperationId, Page, Position,
+    Command, Faults, GroupId, Input, Item, LogId, MemoryService, OperationId, Page, Position,
 };
 use cc_core::{MemberId, random::Seeded, store::Failure};
 
 use super::{
     Dice,
+    joins::JoinRequest,
     member::{Answer, Member, WALL},
     network::{Fork, Network},
     trace,
 };
 
-const YEAR: u64 = 365 * 24 * 3_600_000;
+pub const YEAR: u64 = 365 * 24 * 3_600_000;
 /// After which all are to agree: more than twelve days, most of them in steps of an hour.
 const MAX_ROUNDS: usize = 400;
 
@@ -67,15 +67,6 @@ pub struct Asked {
     pub of: Option<usize>,
     /// The one of [`World::joins`] that it accepts.
     pub accepts: Option<usize>,
-}
-
-/// A request to join by a link.
-pub struct JoinRequest {
-    pub id: JoinRequestId,
-    pub member: usize,
-    pub group: GroupId,
-    /// Who asked has taken it back, and was not in by it then.
-    pub withdrawn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,77 +260,6 @@ impl World {
         self.ask_for(at, group, of, &command);
     }
 
-    /// Somebody asks to join by a link of a member's.
-    fn ask_to_join(&mut self, host: usize, of: usize, group: GroupId) {
-        let known = self.members[host].client.join_links().unwrap().into_iter();
-        let link = match known.rev().find(|view| view.group == group) {
-            Some(view) => view.link,
-            None => {
-                let made = self.members[host]
-                    .attempt(|client, now| client.join_link(now, group, 10 * YEAR));
-                // Whoever is not a member any more has none.
-                let Ok(Some(link)) = made else { return };
-                link
-            }
-        };
-        self.ask_by(&link, of, group);
-    }
-
-    /// Asks by a link; asked twice, it is one request.
-    fn ask_by(&mut self, link: &JoinLink, of: usize, group: GroupId) {
-        let before = self.members[of].client.join_asks().unwrap();
-        let number = self.joins.len().to_string();
-        let asked = self.members[of].attempt(|client, now| client.ask_to_join(now, link, &number));
-        assert!(asked.is_ok() || link.mailbox() == self.members[of].client.mailbox(), "{asked:?}");
-        // Also where the process died of it, and the request is there.
-        let open = self.members[of].client.join_asks().unwrap().into_iter();
-        let made = open.filter(|ask| before.iter().all(|known| known.id != ask.id));
-        self.joins.extend(made.map(|ask| JoinRequest {
-            id: ask.id,
-            member: of,
-            group,
-            withdrawn: false,
-        }));
-    }
-
-    /// Somebody takes back what it asked for by a link.
-    fn withdraw(&mut self, at: usize) {
-        let open = self.members[at].client.join_asks().unwrap();
-        if open.is_empty() {
-            return;
-        }
-        let id = open[self.dice.below(open.len())].id;
-        let of = |join: &JoinRequest| join.member == at && join.id == id;
-        let last = self.joins.iter().rposition(of).unwrap();
-        let operation = OperationId::from_bytes(self.dice.bytes());
-        if self.members[at].submit(operation, &Command::WithdrawJoin(id)) {
-            self.joins[last].withdrawn = true;
-            let (group, what) = (self.joins[last].group, What::Other);
-            let asked = Asked { member: at, group, what, of: None, accepts: None };
-            self.asked.insert(operation, asked);
-        }
-    }
-
-    /// A member answers one of those who ask.
-    fn answer(&mut self, at: usize) {
-        let open = self.members[at].client.join_requests().unwrap();
-        let open: Vec<_> =
-            open.into_iter().filter(|view| !self.is_forked(at, &view.group)).collect();
-        if open.is_empty() {
-            return;
-        }
-        let which = &open[self.dice.below(open.len())];
-        let (command, accepts) = match self.dice.below(3) {
-            0 => (Command::DeclineJoin(which.id), None),
-            _ => (Command::AcceptJoin(which.id), Some(which.message.parse().unwrap())),
-        };
-        let id = OperationId::from_bytes(self.dice.bytes());
-        if self.members[at].submit(id, &command) {
-            let (group, what) = (which.group, What::Other);
-            self.asked.insert(id, Asked { member: at, group, what, of: None, accepts });
-        }
-    }
-
     fn remove(&mut self, at: usize) {
         let Some(group) = self.group_of(at).filter(|group| !self.is_forked(at, group)) else {
             return;
@@ -436,7 +356,7 @@ impl World {
     }
 
     /// Whether a member is, or was, shown another log of a group.
-    fn is_forked(&self, at: usize, group: &GroupId) -> bool {
+    pub fn is_forked(&self, at: usize, group: &GroupId) -> bool {
         self.members[at].forked.contains(group)
     }
 
@@ -518,14 +438,17 @@ impl World {
             }
             self.end_fork();
             if round > 20 && self.network.fork.is_none() && self.is_settled() {
-                // What was sent in this round is read in the next ones.
+                // What was sent in this round is read in the next ones. By that somebody may be within reach who
+                // was not before, and comes in.
                 for _ in 0..3 {
                     self.members.iter_mut().for_each(|member| member.pass(2_500));
                     for member in &mut self.members {
                         member.turn(&mut self.network);
                     }
                 }
-                return round;
+                if self.is_settled() {
+                    return round;
+                }
             }
             // At first what comes by itself; then what was put off for hours; then what happens once a day.
             let wait = match round {
