@@ -346,7 +346,7 @@ impl Client {
         record.seat.clone_from(&arrival.seat);
         (record.standing, record.joined_at) = (Standing::Member, position);
         (record.suspect, record.rejoins, record.access) = (false, 0, None);
-        record.replaced = false;
+        (record.replaced, record.request_expired) = (false, false);
         record.next_message = record.next_message.max(first_message(now));
         for (held, _) in held {
             self.state.delete(&records::held(&group), records::key(held.0))?;

@@ -413,6 +413,7 @@ impl GroupRecord {
             suspect: false,
             rejoins: 0,
             replaced: false,
+            request_expired: false,
             asked: 0,
             asking: Vec::new(),
             looked: 0,

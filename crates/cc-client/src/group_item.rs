@@ -242,7 +242,8 @@ impl Client {
                 self.abandon(group, "removed from the group")?;
                 self.end_links_of(group)?;
                 let record = self.state.group_mut(group)?;
-                (record.standing, record.replaced) = (Standing::Removed, readmitted);
+                record.standing = Standing::Removed;
+                record.replaced = readmitted && !record.request_expired;
                 self.retry_arrivals(group);
             }
         }

@@ -77,6 +77,8 @@ pub(crate) struct GroupRecord {
     pub(crate) rejoins: u32,
     /// It was removed and added anew at once, and had not asked for that: a copy of this device elsewhere has.
     pub(crate) replaced: bool,
+    /// The key package of a request to be added anew has expired since this member came in.
+    pub(crate) request_expired: bool,
     /// What the latest request to be added anew had as its time.
     pub(crate) asked: u64,
     /// Its mail, which may be under way.

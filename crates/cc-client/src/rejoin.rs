@@ -198,6 +198,15 @@ impl Client {
         Ok(known.max(last.map_or(0, |asked| asked.time)))
     }
 
+    /// The key package in a request is gone, by a clock that is ahead: who reads the request all the same adds this member
+    /// anew for it, and not for a copy elsewhere.
+    pub(crate) fn note_expired_request(&mut self, group: &GroupId) -> Result<(), Fault> {
+        if self.state.groups.contains_key(group) {
+            self.state.group_mut(group)?.request_expired = true;
+        }
+        Ok(())
+    }
+
     /// Requests to be added anew to this group are over, and nobody comes in by what was in them: those from before
     /// this device was added at this position. Who is asked may not know where that was.
     pub(crate) fn forget_requests_before(
