@@ -273,7 +273,7 @@ impl Client {
                 }
             }
         }
-        self.learn_roster(at, arrival)?;
+        self.learn_roster(at, arrival, now)?;
         self.use_package(&arrival.package, &package)?;
         let timer = self.timers.log(&group);
         timer.caught_up = false;
@@ -299,6 +299,8 @@ impl Client {
         let title = seat::title(self.seat(&arrival.seat)?);
         let mut record = GroupRecord::new(title.clone(), arrival.seat.clone(), arrival.position);
         record.next_message = first_message(now);
+        // Also where the clock went back since: who was asked takes no request that is not later than the last one.
+        record.asked = self.latest_request(&group)?;
         if let Some(former) = self.state.groups.get(&group).cloned() {
             // What waits for a welcome with it goes with it. Requests that were made because of this addition may
             // still be read: by the welcome that comes of one this member is back.
@@ -344,7 +346,7 @@ impl Client {
         record.seat.clone_from(&arrival.seat);
         (record.standing, record.joined_at) = (Standing::Member, position);
         (record.suspect, record.rejoins, record.access) = (false, 0, None);
-        record.replaced = false;
+        (record.replaced, record.request_expired) = (false, false);
         record.next_message = record.next_message.max(first_message(now));
         for (held, _) in held {
             self.state.delete(&records::held(&group), records::key(held.0))?;
@@ -358,7 +360,7 @@ impl Client {
 
     /// What the inviter says of the members, as far as it verifies. The rest is told: it is no reason to stay
     /// outside.
-    fn learn_roster(&mut self, at: Position, arrival: &Arrival) -> Result<(), Fault> {
+    fn learn_roster(&mut self, at: Position, arrival: &Arrival, now: Now) -> Result<(), Fault> {
         let group = arrival.group;
         let roster =
             seat::open_roster(self.group_seat(&group)?, &arrival.place(), &arrival.roster)?;
@@ -367,7 +369,7 @@ impl Client {
             OpenedRoster::Malformed | OpenedRoster::Foreign => (false, Vec::new()),
         };
         for update in updates {
-            genuine &= self.learn(&group, update)?;
+            genuine &= self.learn(&group, update, now)?;
         }
         if genuine { Ok(()) } else { self.tell(&self.mailbox(), at, Fate::Forged) }
     }

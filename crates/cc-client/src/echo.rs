@@ -3,7 +3,7 @@
 use cc_core::Opaque;
 
 use crate::{
-    Client, Fault, GroupId, Item, Position,
+    Client, Fault, GroupId, Item, Now, Position,
     frame::{self, GroupItem, Invitation, Mail},
     records::{EventRecord, InFlight, Sealed, Sent, SentMessage, Work},
     seat,
@@ -14,7 +14,12 @@ const READABLE: u64 = 2;
 
 impl Client {
     /// Whether an item is what this person handed to the service; brings it into force then.
-    pub(crate) fn own_echo(&mut self, group: &GroupId, item: &Item) -> Result<bool, Fault> {
+    pub(crate) fn own_echo(
+        &mut self,
+        group: &GroupId,
+        item: &Item,
+        now: Now,
+    ) -> Result<bool, Fault> {
         let record = self.state.group(group)?;
         let Some(in_flight) = &record.in_flight else { return Ok(false) };
         let Some(at) = in_flight.what.place_of(&item.bytes) else { return Ok(false) };
@@ -28,7 +33,7 @@ impl Client {
             Sent::Commit { change, command, .. } => {
                 self.timers.offers.remove(&request);
                 self.ground(group)?;
-                self.own_change(group, change, command, position)?;
+                self.own_change(group, change, command, position, now)?;
                 Ok(true)
             }
             Sent::Messages(_) => Ok(false),
@@ -67,6 +72,7 @@ impl Client {
         change: [u8; 16],
         command: Option<Sealed>,
         position: Position,
+        now: Now,
     ) -> Result<(), Fault> {
         let queued = match &command {
             Some(Sealed { number, .. }) => self.state.queued(group, *number)?,
@@ -86,7 +92,7 @@ impl Client {
         let Some(Sealed { number, operation }) = command else { return Ok(()) };
         let work = queued.map(|queued| queued.work);
         if let Some(Work::Admit { people, .. }) = &work {
-            self.learn_admitted(group, people)?;
+            self.learn_admitted(group, people, now)?;
         }
         let unwanted = match &work {
             Some(work) => self.remove_if_withdrawn(work)?,

@@ -90,8 +90,6 @@ pub(crate) struct RejoinBody {
     pub(crate) to: LogId,
     /// How many others are to have tried before.
     pub(crate) turn: u8,
-    /// The epoch that the member believes to be in, 0 where it has no state.
-    pub(crate) epoch: u64,
     /// Where the commit is by which the member was last added, as far as it knows.
     pub(crate) joined_at: Position,
     /// Milliseconds since 1970 by the clock of who asks; each request has a greater one.

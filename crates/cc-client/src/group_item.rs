@@ -68,7 +68,7 @@ impl Client {
             // with it. Were it taken, nobody could use the log any more.
             return Ok(Fate::Malformed);
         }
-        if self.own_echo(group, item)? {
+        if self.own_echo(group, item, now)? {
             return Ok(Fate::OwnEcho);
         }
         if self.state.group(group)?.standing == Standing::Removed {
@@ -117,7 +117,7 @@ impl Client {
                 if epoch == Some(seat::epoch(self.group_seat(group)?)) {
                     self.in_step(group)?;
                 }
-                self.message(group, sender, &bytes, item.position)?
+                self.message(group, sender, &bytes, item.position, now)?
             }
             Opened::Change(outcome) => {
                 if !outcome.removed_self {
@@ -128,7 +128,7 @@ impl Client {
             }
             Opened::LeaveRequest => {
                 let turn = self.turn_at(group, item.position)?;
-                self.take_turn(group, Work::CommitLeaves, turn, now)?;
+                self.commit_leaves(group, turn, now)?;
                 Fate::Request
             }
             Opened::OtherRequest => Fate::Request,
@@ -149,6 +149,7 @@ impl Client {
         sender: [u8; 32],
         bytes: &[u8],
         position: Position,
+        now: Now,
     ) -> Result<Fate, Fault> {
         match frame::decode(bytes) {
             Err(FrameError::Unsupported) => Ok(Fate::Unsupported),
@@ -163,7 +164,7 @@ impl Client {
                 Ok(Fate::Request)
             }
             Ok(Frame::People(update)) => {
-                Ok(if self.learn(group, update)? { Fate::Request } else { Fate::Forged })
+                Ok(if self.learn(group, update, now)? { Fate::Request } else { Fate::Forged })
             }
             Ok(Frame::History(content)) => self.passed_on(group, sender, content, position),
             Ok(Frame::Content(content)) => {
@@ -241,7 +242,8 @@ impl Client {
                 self.abandon(group, "removed from the group")?;
                 self.end_links_of(group)?;
                 let record = self.state.group_mut(group)?;
-                (record.standing, record.replaced) = (Standing::Removed, readmitted);
+                record.standing = Standing::Removed;
+                record.replaced = readmitted && !record.request_expired;
                 self.retry_arrivals(group);
             }
         }

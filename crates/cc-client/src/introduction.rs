@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tls_codec::{Size as _, TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
 use crate::{
-    Client, Fault, GroupId, PersonId, Trust,
+    Client, Fault, GroupId, Now, PersonId, Trust,
     contact::{ContactRecord, DeviceRecord, OwnPerson},
     device::{DeviceCertificate, Revocation},
     frame::{self, Frame, List},
@@ -103,7 +103,12 @@ impl Client {
     }
 
     /// Takes what a member tells; `false` where something in it is forged. The rest of it counts.
-    pub(crate) fn learn(&mut self, group: &GroupId, update: PeopleUpdate) -> Result<bool, Fault> {
+    pub(crate) fn learn(
+        &mut self,
+        group: &GroupId,
+        update: PeopleUpdate,
+        now: Now,
+    ) -> Result<bool, Fault> {
         let mut genuine = true;
         let mut strangers = BTreeMap::new();
         for keys in update.people.0 {
@@ -137,7 +142,7 @@ impl Client {
             genuine &= self.learn_device(group, certificate, &strangers, &mut members)?;
         }
         for address in update.addresses.0 {
-            genuine &= self.learn_address(&address)?;
+            genuine &= self.learn_address(&address, now)?;
         }
         if !members.is_empty() {
             self.state.emit(&EventRecord::Introduced { group: *group, members })?;
@@ -225,7 +230,7 @@ impl Client {
     }
 
     /// Where a device gets its mail from now on; `false` where that is forged.
-    fn learn_address(&mut self, address: &MailAddress) -> Result<bool, Fault> {
+    fn learn_address(&mut self, address: &MailAddress, now: Now) -> Result<bool, Fault> {
         let body = &address.body;
         let Some(device) = self.state.device(&body.member)? else { return Ok(true) };
         if address.kem().is_none() {
@@ -233,7 +238,7 @@ impl Client {
             return Ok(true);
         }
         if body.member == *self.identity.id.as_bytes() {
-            return self.outnumber_address(address);
+            return self.outnumber_address(address, now);
         }
         let certificate = device.certificate()?;
         let genuine = address.is_of_device(&certificate.member(), &certificate.body.device_key)
@@ -241,7 +246,7 @@ impl Client {
         if !genuine {
             return Ok(false);
         }
-        if device.address()?.is_none_or(|known| known.body.serial < body.serial) {
+        if device.address()?.is_none_or(|known| known.body.rank(now) < body.rank(now)) {
             let device = DeviceRecord { address: Some(frame::encode(address)?), ..device };
             self.state.put_device(&body.member, &device)?;
         }

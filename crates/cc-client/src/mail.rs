@@ -13,6 +13,8 @@ use crate::{
     records::{self, GroupRecord, PackageRecord, Standing},
 };
 
+#[cfg(test)]
+pub(crate) use address::AddressBody;
 pub(crate) use address::{MAIL_KEYS, MailAddress, MailKeys};
 pub(crate) use sealed::SealedMail;
 #[cfg(test)]

@@ -81,6 +81,9 @@ impl Client {
             let expired = package.expires.is_some_and(|expires| expires < seconds);
             if expired {
                 self.erase_seat(&package.seat)?;
+                if let Some(asked) = package.asked {
+                    self.note_expired_request(&asked.group)?;
+                }
                 self.end_asks_of(&digest, true)?;
                 self.state.delete(&records::last_resorts(), digest.clone())?;
                 self.state.delete(&records::packages(), digest)?;

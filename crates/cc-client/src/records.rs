@@ -55,6 +55,8 @@ pub(crate) struct GroupRecord {
     pub(crate) next_queued: u64,
     /// Commands in the queue and on their way.
     pub(crate) queued: u32,
+    /// The number of the command that was to commit the leaving of others last.
+    pub(crate) leaves: Option<u64>,
     /// The number of the next message of this person's.
     pub(crate) next_message: u64,
     /// Since when this member has its secrets, in milliseconds since 1970, once that was looked at.
@@ -75,6 +77,8 @@ pub(crate) struct GroupRecord {
     pub(crate) rejoins: u32,
     /// It was removed and added anew at once, and had not asked for that: a copy of this device elsewhere has.
     pub(crate) replaced: bool,
+    /// The key package of a request to be added anew has expired since this member came in.
+    pub(crate) request_expired: bool,
     /// What the latest request to be added anew had as its time.
     pub(crate) asked: u64,
     /// Its mail, which may be under way.

@@ -190,6 +190,23 @@ impl Client {
         Ok(asked)
     }
 
+    /// What the latest request to be added anew to this group had as its time, as far as is known; 0 for none.
+    pub(crate) fn latest_request(&self, group: &GroupId) -> Result<u64, Fault> {
+        let known = self.state.groups.get(group).map_or(0, |record| record.asked);
+        let asked = self.requests_of(group)?;
+        let last = asked.last().and_then(|(_, package)| package.asked);
+        Ok(known.max(last.map_or(0, |asked| asked.time)))
+    }
+
+    /// The key package in a request is gone, by a clock that is ahead: who reads the request all the same adds this member
+    /// anew for it, and not for a copy elsewhere.
+    pub(crate) fn note_expired_request(&mut self, group: &GroupId) -> Result<(), Fault> {
+        if self.state.groups.contains_key(group) {
+            self.state.group_mut(group)?.request_expired = true;
+        }
+        Ok(())
+    }
+
     /// Requests to be added anew to this group are over, and nobody comes in by what was in them: those from before
     /// this device was added at this position. Who is asked may not know where that was.
     pub(crate) fn forget_requests_before(
@@ -253,21 +270,16 @@ impl Client {
             self.timers.offers.remove(&id);
             self.state.end_request(id)?;
         }
-        let epoch = match self.state.group(group)?.standing {
-            Standing::Restored(_) => 0,
-            _ => {
-                let stack = self.group_seat(group)?;
-                seat::discard(stack)?;
-                seat::epoch(stack)
-            }
-        };
+        if !matches!(self.state.group(group)?.standing, Standing::Restored(_)) {
+            seat::discard(self.group_seat(group)?)?;
+        }
         let record = self.state.group_mut(group)?;
         record.asked = now.wall.max(record.asked + 1);
         let (time, joined_at) = (record.asked, record.joined_at);
         let asked = Asked { group: *group, joined_at, time };
         let mut asking = Vec::new();
         for (turn, helper) in (0..).zip(helpers) {
-            asking.extend(self.ask(helper, asked, turn, epoch, now)?);
+            asking.extend(self.ask(helper, asked, turn, now)?);
         }
         let Some(first) = asking.first().copied() else { return Ok(None) };
         self.state.group_mut(group)?.asking = asking;
@@ -281,7 +293,6 @@ impl Client {
         to: &MailAddress,
         asked: Asked,
         turn: u8,
-        epoch: u64,
         now: Now,
     ) -> Result<Option<RequestId>, Fault> {
         // A stack of its own, which joins by the welcome: that of the group stays as it is until then. And one for
@@ -292,7 +303,7 @@ impl Client {
         self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
         let offer = KeyPackageOffer { address: self.mail_address()?, bundle: Opaque(bundle) };
         let Asked { group, joined_at, time } = asked;
-        let body = RejoinBody { group, to: to.mailbox(), turn, epoch, joined_at, time, offer };
+        let body = RejoinBody { group, to: to.mailbox(), turn, joined_at, time, offer };
         let signature = person::sign(&self.identity.device_key()?, REJOIN, &body)?;
         self.send_mail(to, &Mail::Rejoin(RejoinRequest { body, signature }))
     }

@@ -119,15 +119,15 @@ impl Timers {
         true
     }
 
-    /// Whether a member of a group of which nothing is known is to be asked now to add this device anew; takes note
-    /// that it was.
-    pub(crate) fn asks_as_newcomer(&mut self, group: &GroupId, now: Now) -> bool {
+    /// Whether a member of a group that this device is not in may be asked now to add it anew.
+    pub(crate) fn may_ask_as_newcomer(&mut self, group: &GroupId, now: Now) -> bool {
         self.newcomer.retain(|_, until| *until > now.mono);
-        let asks = self.newcomer.len() < MAX_NEWCOMER && !self.newcomer.contains_key(group);
-        if asks {
-            self.newcomer.insert(*group, now.mono.saturating_add(NEWCOMER));
-        }
-        asks
+        self.newcomer.len() < MAX_NEWCOMER && !self.newcomer.contains_key(group)
+    }
+
+    /// Takes note that one was asked.
+    pub(crate) fn asked_as_newcomer(&mut self, group: &GroupId, now: Now) {
+        self.newcomer.insert(*group, now.mono.saturating_add(NEWCOMER));
     }
 
     /// Forgets what was to be done about a group's command.

@@ -55,3 +55,30 @@ fn a_title_is_short() {
     assert_eq!(alice.group(&group).unwrap().title.len(), 1024);
     assert!(alice.found("x".repeat(1025)).is_err());
 }
+
+#[test]
+fn requests_to_leave_take_one_place_in_the_queue() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
+    // Mallory asks again and again, and Bob does once.
+    for liar in [&mut mallory, &mut bob] {
+        for _ in 0..20 {
+            let leave = |liar: &mut Client| seat::leave(liar.group_seat(&group)?);
+            let wire = liar.transact(leave).unwrap();
+            let item = frame::encode(&GroupItem::Sealed(Opaque(wire))).unwrap();
+            stage.service.inject(&group, false, item);
+        }
+    }
+    let items = stage.service.log(&group);
+    let head = items.last().unwrap().position;
+    let page = crate::Page { items, forgotten: crate::Position::START, head };
+    let ledger = alice.handle(stage.now, crate::Input::Page { log: group, page }).unwrap();
+    let asked = ledger.fates.iter().filter(|(_, _, fate)| *fate == Fate::Request);
+    assert!(asked.count() >= 40);
+    assert_eq!(alice.state.group(&group).unwrap().queued, 1);
+    for _ in 0..4 {
+        stage.settle(&mut [&mut alice]);
+    }
+    assert_eq!(alice.group(&group).unwrap().members.len(), 1, "all who asked have left");
+}

@@ -338,7 +338,10 @@ fn a_damaged_introduction_shows_nobody_as_another() {
         for bytes in [&damaged, &bytes[..at].to_vec()] {
             let Ok(update) = frame::decode::<PeopleUpdate>(bytes) else { continue };
             assert_eq!(frame::encode(&update).unwrap(), *bytes, "one encoding");
-            scene.alice.transact(|alice| alice.learn(&scene.group, update)).unwrap();
+            scene
+                .alice
+                .transact(|alice| alice.learn(&scene.group, update, scene.stage.now))
+                .unwrap();
         }
     }
     scene.nothing_came_of_it();

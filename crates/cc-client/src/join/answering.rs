@@ -9,7 +9,7 @@ use super::{
     requests,
 };
 use crate::{
-    Client, Fault, GroupId, JoinRequestId, OperationId, Person,
+    Client, Fault, GroupId, JoinRequestId, Now, OperationId, Person,
     command::MAX_REQUESTS,
     device::DeviceCertificate,
     frame::{self, Mail},
@@ -129,9 +129,14 @@ impl Client {
     }
 
     /// Who was let in is known from now on as the one that was shown.
-    pub(crate) fn learn_admitted(&mut self, group: &GroupId, people: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn learn_admitted(
+        &mut self,
+        group: &GroupId,
+        people: &[u8],
+        now: Now,
+    ) -> Result<(), Fault> {
         match frame::decode::<PeopleUpdate>(people) {
-            Ok(people) => self.learn(group, people).map(drop),
+            Ok(people) => self.learn(group, people, now).map(drop),
             Err(_) => Err(damaged()),
         }
     }

@@ -27,6 +27,8 @@ const ADDRESS: &str = "mail address";
 pub(crate) const MAIL_KEYS: &[u8] = b"mail keys";
 /// Milliseconds for which mail is sealed to one key: 28 days.
 pub(crate) const ROTATION: u64 = 28 * 24 * 3_600_000;
+/// Milliseconds by which the clock of a device may be ahead of that of who reads its address: a day.
+const AHEAD: u64 = 24 * 3_600_000;
 /// Keys that are kept: one opens mail for 84 days after another has taken its place, as long as a key package lives. By their
 /// number and not by the clock, for who forgets one that is in use loses invitations.
 const KEPT: usize = 4;
@@ -44,7 +46,8 @@ pub(crate) struct MailAddress {
 pub(crate) struct AddressBody {
     pub(crate) member: [u8; 32],
     pub(crate) mailbox: LogId,
-    /// The newest counts: milliseconds since 1970 by the device's clock, or one more than the one before.
+    /// The newest counts: milliseconds since 1970 by the device's clock, or one more than the one before. One that is in the
+    /// future counts less than all that are not ([`rank`](Self::rank)).
     pub(crate) serial: u64,
     /// As in the registry of HPKE.
     pub(crate) kem: u16,
@@ -58,6 +61,12 @@ impl AddressBody {
     ) -> Result<MailAddress, Fault> {
         let signature = sign(device, ADDRESS, &self)?;
         Ok(MailAddress { body: self, signature })
+    }
+
+    /// Of two addresses of one device the one of the greater rank counts. Who has stolen the device's key could sign the greatest
+    /// serial of all, which the device could not outnumber: so one of the future is below the others.
+    pub(crate) const fn rank(&self, now: Now) -> (bool, u64) {
+        (self.serial <= now.wall.saturating_add(AHEAD), self.serial)
     }
 }
 
@@ -144,6 +153,28 @@ impl MailKeys {
     }
 }
 
+impl MailKeys {
+    /// A serial that counts by this clock, and more than those of before that do.
+    fn next_serial(&self, now: Now) -> Result<u64, Fault> {
+        let mut next = now.wall;
+        for key in &self.keys {
+            let address: MailAddress = frame::decode(&key.address).map_err(|_| damaged())?;
+            if let (true, serial) = address.body.rank(now) {
+                next = next.max(serial.saturating_add(1));
+            }
+        }
+        Ok(next)
+    }
+
+    /// The newest key stays, and its address gets this serial.
+    fn renumber(&mut self, serial: u64, identity: &Identity) -> Result<(), Fault> {
+        let body = AddressBody { serial, ..self.address()?.body };
+        let address = frame::encode(&body.sign(&identity.device_key()?)?)?;
+        self.keys.last_mut().ok_or_else(damaged)?.address = address;
+        Ok(())
+    }
+}
+
 impl MailKey {
     fn generate(identity: &Identity, serial: u64) -> Result<Self, Fault> {
         let kem = identity.recipe.mail_kem();
@@ -190,14 +221,18 @@ impl Client {
             return self.state.put_mail_keys(keys);
         };
         if now.wall < since {
-            // The clock was ahead.
+            // The clock was ahead, and so may the serial be, which counts for nobody whose clock is right.
             keys.since = Some(now.wall);
-            return self.state.put_mail_keys(keys);
+            if let (true, _) = keys.address()?.body.rank(now) {
+                return self.state.put_mail_keys(keys);
+            }
+            keys.renumber(keys.next_serial(now)?, &self.identity)?;
+            return self.tell_address(keys);
         }
         if now.wall - since < ROTATION {
             return Ok(());
         }
-        let serial = keys.address()?.body.serial.saturating_add(1).max(now.wall);
+        let serial = keys.next_serial(now)?;
         keys.keys.push(MailKey::generate(&self.identity, serial)?);
         let surplus = keys.keys.len().saturating_sub(KEPT);
         keys.keys.drain(..surplus);
@@ -207,24 +242,26 @@ impl Client {
 
     /// Others know a later address of this device than it has itself: of a store that was lost, or of a copy elsewhere.
     /// The one to which mail can be opened here is made the latest, and told; `false` where the other one is forged.
-    pub(crate) fn outnumber_address(&mut self, told: &MailAddress) -> Result<bool, Fault> {
+    pub(crate) fn outnumber_address(
+        &mut self,
+        told: &MailAddress,
+        now: Now,
+    ) -> Result<bool, Fault> {
         let mut keys = self.state.mail_keys.clone();
         let own = keys.address()?;
-        if told.body.serial < own.body.serial || told.body == own.body {
+        if told.body.rank(now) < own.body.rank(now) || told.body == own.body {
             return Ok(true);
         }
-        let device = self.identity.device_key()?;
-        if told.mailbox() != own.mailbox()
-            || !told.is_of_device(&self.identity.id, &device.public_key())
-        {
+        let device = self.identity.device_key()?.public_key();
+        if told.mailbox() != own.mailbox() || !told.is_of_device(&self.identity.id, &device) {
             return Ok(false);
         }
-        // After the greatest number comes none: who used that has stolen the device key.
-        if let Some(serial) = told.body.serial.checked_add(1) {
-            let newest = keys.keys.last_mut().ok_or_else(damaged)?;
-            newest.address = frame::encode(&AddressBody { serial, ..own.body }.sign(&device)?)?;
-            self.tell_address(keys)?;
+        let mut serial = keys.next_serial(now)?;
+        if let (true, told) = told.body.rank(now) {
+            serial = serial.max(told.saturating_add(1));
         }
+        keys.renumber(serial, &self.identity)?;
+        self.tell_address(keys)?;
         Ok(true)
     }
 

@@ -62,7 +62,7 @@ pub(crate) fn returns(group: &GroupId) -> Scope {
     root().child("returns").child(group.as_bytes())
 }
 
-/// Who offered to bring this member back into a group, by member.
+/// Who offered to bring this member back into a group, by the key of the device.
 pub(crate) fn offers(group: &GroupId) -> Scope {
     root().child("offers").child(group.as_bytes())
 }

@@ -1,5 +1,7 @@
 //! Members that ask to be added anew, and what becomes of their requests.
 
+use std::collections::BTreeSet;
+
 use cc_core::MemberId;
 
 use super::REJOIN;
@@ -11,6 +13,9 @@ use crate::{
     records::{self, Queued, ReturnRecord, Standing, Work},
     seat,
 };
+
+/// Milliseconds after which the key package in a request has expired, and a week more.
+const EXPIRED: u64 = 91 * 24 * 3_600_000;
 
 impl Client {
     /// Who is back need not be brought back: a second time would put it out, for its key package is used.
@@ -136,6 +141,33 @@ impl Client {
         let mut record = self.return_record(group, member.as_bytes())?;
         record.invited_at = Some(frame::encode(address)?);
         self.state.put(&records::returns(group), *member.as_bytes(), &record)
+    }
+
+    /// Forgets what is of no use any more of those who are not members: all but the time of their last request, by which
+    /// one of before is known that a service delivers once more when they have come in again; and that when the key package in
+    /// it has expired. Not where this member itself has left: whom it invited may still wait for it when it comes back.
+    pub(crate) fn forget_returns(
+        &mut self,
+        group: &GroupId,
+        members: &[MemberId],
+        now: Now,
+    ) -> Result<(), Fault> {
+        let scope = records::returns(group);
+        let members: BTreeSet<&[u8]> =
+            members.iter().map(|member| &member.as_bytes()[..]).collect();
+        for (member, record) in self.state.list::<ReturnRecord>(&scope, usize::MAX)? {
+            if members.contains(member.as_slice()) {
+                continue;
+            }
+            let over = record.asked.saturating_add(EXPIRED) < now.wall;
+            let kept = ReturnRecord { asked: record.asked, ..ReturnRecord::default() };
+            if over || kept == ReturnRecord::default() {
+                self.state.delete(&scope, member)?;
+            } else if kept != record {
+                self.state.put(&scope, member, &kept)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn return_record(

@@ -24,7 +24,6 @@ pub(super) fn request(
         group,
         to: to.mailbox(),
         turn: 0,
-        epoch: 1,
         joined_at: Position(1),
         time,
         offer: KeyPackageOffer { address: of.mail_address().unwrap(), bundle: Opaque(bundle) },

@@ -7,7 +7,7 @@
 //! opened, or of whose coming in nothing is left, for the store was restored from before it, asks as well; but not where a
 //! copy of the device was restored elsewhere and is in the groups now.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use cc_core::MemberId;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,8 @@ struct OfferRecord {
     came: u64,
     /// Requests that went there since.
     tried: u32,
+    /// The device was known before: it is no one that somebody made up.
+    known: bool,
 }
 
 impl OfferBody {
@@ -121,7 +123,9 @@ impl Client {
         self.state.group_mut(group)?.looked = now.wall;
         let own = self.identity.id;
         let (mut all, mut silent) = (vec![(own, 0)], Vec::new());
-        for member in seat::member_ids(self.group_seat(group)?) {
+        let members = seat::member_ids(self.group_seat(group)?);
+        self.forget_returns(group, &members, now)?;
+        for member in members {
             if member == own {
                 continue;
             }
@@ -199,26 +203,49 @@ impl Client {
         if self.is_revoked(&member)? {
             return Ok(Fate::Request);
         }
+        let device_key = body.certificate.body.device_key;
+        let known_key = match self.state.device(member.as_bytes())? {
+            Some(device) => Some(device.certificate()?.body.device_key),
+            None => None,
+        };
+        if known_key.is_some_and(|known| known != device_key) {
+            // Another device, by the name of one that is known.
+            return Ok(Fate::Forged);
+        }
         if outside {
-            // Anybody may say so of a group that is none, so few are asked.
-            if self.may_ask_as_newcomer(&group) && self.timers.asks_as_newcomer(&group, now) {
-                self.ask_as_newcomer(&group, &body.address, body.added_at, now)?;
-            }
+            self.offered_to_newcomer(&group, &body.address, body.added_at, now)?;
             return Ok(Fate::Request);
         }
-        let scope = records::offers(&group);
-        let mut offers = self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)?;
-        offers.retain(|(key, _)| key != member.as_bytes());
-        if offers.len() >= MAX_OFFERS_KEPT
-            && let Some((oldest, _)) = offers.iter().min_by_key(|(_, offer)| offer.came)
-        {
-            self.state.delete(&scope, oldest.clone())?;
-        }
         let address = frame::encode(&body.address)?;
-        let offer = OfferRecord { address, came: now.wall, tried: 0 };
-        self.state.put(&scope, *member.as_bytes(), &offer)?;
-        self.hasten_rejoin(&group, now)?;
+        let known = known_key.is_some();
+        let offer = OfferRecord { address, came: now.wall, tried: 0, known };
+        if self.keep_offer(&group, device_key, &offer)? {
+            self.hasten_rejoin(&group, now)?;
+        }
         Ok(Fate::Request)
+    }
+
+    /// Keeps an offer, by the key of the device that made it. Past the bound one is given up: anybody can make up devices
+    /// that nobody knows, so of those, or else the oldest one. `false` where that is this one.
+    fn keep_offer(
+        &mut self,
+        group: &GroupId,
+        device_key: [u8; 32],
+        offer: &OfferRecord,
+    ) -> Result<bool, Fault> {
+        let scope = records::offers(group);
+        let mut offers = self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)?;
+        offers.retain(|(key, _)| *key != device_key);
+        if offers.len() >= MAX_OFFERS_KEPT
+            && let Some((key, worst)) = offers.iter().min_by_key(|(_, it)| (it.known, it.came))
+        {
+            if worst.known && !offer.known {
+                return Ok(false);
+            }
+            self.state.delete(&scope, key.clone())?;
+        }
+        self.state.put(&scope, device_key, offer)?;
+        Ok(true)
     }
 
     /// Whether somebody offered help who was not asked for it yet.
@@ -227,11 +254,11 @@ impl Client {
         Ok(offers.iter().any(|(_, offer)| offer.tried < TRIES))
     }
 
-    /// The addresses of some who offered help, those first that were asked least; takes note that they are asked.
+    /// The addresses of some who offered help, those first that were asked least, and of them who is known; takes note that they are asked.
     pub(super) fn offers_to_use(&mut self, group: &GroupId) -> Result<Vec<MailAddress>, Fault> {
         let scope = records::offers(group);
         let mut offers = self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)?;
-        offers.sort_by_key(|(_, offer)| (offer.tried, core::cmp::Reverse(offer.came)));
+        offers.sort_by_key(|(_, offer)| (offer.tried, !offer.known, Reverse(offer.came)));
         let mut addresses = BTreeMap::new();
         for (key, mut offer) in offers.into_iter().take(USED_AT_ONCE) {
             offer.tried = offer.tried.saturating_add(1);

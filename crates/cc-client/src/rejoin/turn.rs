@@ -22,6 +22,26 @@ impl Client {
         Ok(u64::try_from(before).unwrap_or(u64::MAX))
     }
 
+    /// Queues a commit for those who have asked to leave, unless one waits: it is for all who have asked by then. Where it
+    /// is on its way already, it is not.
+    pub(crate) fn commit_leaves(
+        &mut self,
+        group: &GroupId,
+        turn: u64,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let record = self.state.group(group)?;
+        if let Some(number) = record.leaves {
+            let sent = record.in_flight.as_ref().is_some_and(|sent| sent.what.concerns(number));
+            if !sent && self.state.queued(group, number)?.is_some() {
+                return Ok(());
+            }
+        }
+        let number = self.take_turn(group, Work::CommitLeaves, turn, now)?;
+        self.state.group_mut(group)?.leaves = number;
+        Ok(())
+    }
+
     /// Queues what others may do as well, after `turn` of them, so that not all do it at once; gives its number, `None`
     /// where so much waits already that nothing more is taken.
     pub(crate) fn take_turn(

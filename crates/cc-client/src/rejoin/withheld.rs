@@ -138,3 +138,30 @@ fn who_is_readmitted_and_gets_no_welcome_is_out_in_the_end() {
     stage.settle(&mut [&mut alice, &mut bob]);
     assert!(bob.group(&group).unwrap().in_step);
 }
+
+#[test]
+fn who_has_lost_the_key_package_of_a_request_that_is_read_late_comes_back() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
+    fall_out_of_step(&mut bob, group);
+    let carols = carol.mailbox();
+    let kept = withheld(&mut stage, &mut bob, |_| true);
+    // Bob is in step again, and his clock goes ahead by a year, and back.
+    let title = crate::frame::Frame::Title(cc_core::Opaque(b"Team".to_vec()));
+    stage.say(&mut alice, &group, &title, &mut [&mut bob]);
+    assert!(bob.group(&group).unwrap().in_step);
+    let before = stage.now.wall;
+    stage.now.wall += 365 * 24 * 3_600_000;
+    bob.forget_expired(stage.now).unwrap();
+    stage.now.wall = before;
+    let epoch = bob.group(&group).unwrap().epoch;
+    let (to, item) = kept.into_iter().find(|(to, _)| *to == carols).unwrap();
+    stage.service.inject(&to, false, item);
+    for _ in 0..2 {
+        stage.settle(&mut [&mut carol, &mut bob, &mut alice]);
+    }
+    let (of_bob, of_carol) = (bob.group(&group).unwrap(), carol.group(&group).unwrap());
+    assert!(of_carol.epoch > epoch, "Carol believed it");
+    assert!(of_bob.in_step && of_bob.authenticator == of_carol.authenticator);
+}

@@ -26,12 +26,15 @@ pub struct Figures {
     pub entered: usize,
     /// Who asked to join and was not let in.
     pub declined: usize,
+    /// Who asked to join and took it back; and those of them who were accepted, and were let in without coming.
+    pub withdrawn: usize,
+    pub let_in_withdrawn: usize,
     pub repaired: u32,
     /// Who was told that nobody had brought it back for long.
     pub stranded: u32,
     /// Members that were removed and cannot read that, and know that they are out of step.
     pub cut_off: usize,
-    /// Who is seen in a group and never came in, and whom nobody there can write to.
+    /// Who is seen in a group and never came in, or fell out of step, and whom nobody there can write to.
     pub locked_out: usize,
     pub missed_readings: usize,
     pub commits: usize,
@@ -55,7 +58,8 @@ impl World {
         let inside: Vec<_> = inside
             .into_iter()
             .filter(|member| {
-                !self.is_cut_off(member.at, group) || seen.contains(&member.client.me().id)
+                let listed = seen.contains(&member.client.me().id);
+                !self.is_cut_off(member.at, group) || listed && !self.is_lost(member, group)
             })
             .collect();
         let Some(first) = inside.first() else { return Err(format!("{group} is empty")) };
@@ -114,12 +118,27 @@ impl World {
         !invited.into_iter().any(|(id, asked)| done(id, asked.member))
     }
 
+    /// Whether somebody who is seen in a group is out of step, and can ask nobody: all whom it knows have left. Nobody who
+    /// is there now can write to it.
+    fn is_lost(&self, member: &Member, group: &GroupId) -> bool {
+        let known = member.client.group(group).unwrap().members;
+        let mut inside = self
+            .members
+            .iter()
+            .filter(|it| it.at != member.at && it.is_in(group) && !self.is_cut_off(it.at, group));
+        let helps = inside.any(|it| known.iter().any(|person| person.id == it.client.me().id));
+        !helps && self.is_cut_off(member.at, group) && self.is_locked_out(member, group)
+    }
+
     fn count_locked_out(&self, group: &GroupId) -> usize {
         let inside =
             self.members.iter().find(|it| it.is_in(group) && !self.is_cut_off(it.at, group));
         let Some(inside) = inside else { return 0 };
         let seen = inside.client.group(group).unwrap();
-        let outside = self.members.iter().filter(|member| !member.is_in(group));
+        let outside = self
+            .members
+            .iter()
+            .filter(|member| !member.is_in(group) || self.is_lost(member, group));
         outside
             .filter(|it| seen.members.iter().any(|person| person.id == it.client.me().id))
             .count()
@@ -157,8 +176,30 @@ impl World {
             let log = self.network.service.log(group);
             figures.commits += log.iter().filter(|item| item.commit).count();
         }
+        self.check_withdrawn(&mut figures);
         self.check_messages(&mut figures);
         figures
+    }
+
+    /// Who took back a request to join did not come in by it, whether it was accepted or not.
+    fn check_withdrawn(&self, figures: &mut Figures) {
+        figures.withdrawn = self.joins.iter().filter(|join| join.withdrawn).count();
+        for (id, asked) in &self.asked {
+            let Some(join) = asked.accepts.and_then(|number| self.joins.get(number)) else {
+                continue;
+            };
+            assert_eq!(join.group, asked.group, "accepted for another group");
+            let verdicts = self.members[asked.member].told.verdicts.get(id);
+            let Some([Verdict::Done(position)]) = verdicts.map(Vec::as_slice) else { continue };
+            if !join.withdrawn || self.was_forked(asked.member, &asked.group, *position) {
+                continue;
+            }
+            figures.let_in_withdrawn += 1;
+            let member = &self.members[join.member];
+            let stays = member.told.stays.get(&join.group).into_iter().flatten();
+            let by_it = stays.into_iter().find(|stay| stay.from == *position);
+            assert!(by_it.is_none(), "{} took it back, and came in: {by_it:?}", member.name);
+        }
     }
 
     /// The same for two runs in which the same happened.

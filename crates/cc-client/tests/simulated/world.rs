@@ -9,12 +9,13 @@ use cc_core::{MemberId, random::Seeded, store::Failure};
 
 use super::{
     Dice,
+    joins::JoinRequest,
     member::{Answer, Member, WALL},
     network::{Fork, Network},
     trace,
 };
 
-const YEAR: u64 = 365 * 24 * 3_600_000;
+pub const YEAR: u64 = 365 * 24 * 3_600_000;
 /// After which all are to agree: more than twelve days, most of them in steps of an hour.
 const MAX_ROUNDS: usize = 400;
 
@@ -24,6 +25,8 @@ pub struct World {
     pub members: Vec<Member>,
     pub groups: Vec<GroupId>,
     pub asked: BTreeMap<OperationId, Asked>,
+    /// Requests to join by links, in the order in which they were made: each says its number.
+    pub joins: Vec<JoinRequest>,
     /// The moment, by a clock that is right.
     pub moment: u64,
     pub steps: u64,
@@ -62,6 +65,8 @@ pub struct Asked {
     pub what: What,
     /// Who is to come by it.
     pub of: Option<usize>,
+    /// The one of [`World::joins`] that it accepts.
+    pub accepts: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +95,10 @@ impl World {
             // Some publish so few that the one of last resort is handed out again and again.
             member.client.publish_key_packages([1, 2, 4][at % 3]).unwrap();
         }
-        let (groups, asked) = (Vec::new(), BTreeMap::new());
+        let (groups, asked, joins) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (dice, forks) = (Dice::new(seed), Vec::new());
         let (moment, steps, _seeded) = (0, 0, seeded);
-        Self { dice, network, members, groups, asked, moment, steps, forks, plan, _seeded }
+        Self { dice, network, members, groups, asked, joins, moment, steps, forks, plan, _seeded }
     }
 
     /// A service that does all it should.
@@ -148,6 +153,7 @@ impl World {
             500..502 if self.plan.cuts => self.forget(at),
             502..504 if self.plan.cuts => self.fork(at),
             504..510 => self.end_fork(),
+            510..514 => self.withdraw(at),
             _ => {
                 // Now and then all that is to be done, or who is never caught up sends nothing.
                 let steps = if self.dice.below(4) == 0 { 40 } else { 3 };
@@ -182,14 +188,15 @@ impl World {
     pub fn ask(&mut self, member: usize, group: GroupId, what: What, command: &Command) {
         let id = OperationId::from_bytes(self.dice.bytes());
         if self.members[member].submit(id, command) {
-            self.asked.insert(id, Asked { member, group, what, of: None });
+            self.asked.insert(id, Asked { member, group, what, of: None, accepts: None });
         }
     }
 
     fn ask_for(&mut self, member: usize, group: GroupId, of: usize, command: &Command) {
         let id = OperationId::from_bytes(self.dice.bytes());
         if self.members[member].submit(id, command) {
-            self.asked.insert(id, Asked { member, group, what: What::Other, of: Some(of) });
+            let (what, of) = (What::Other, Some(of));
+            self.asked.insert(id, Asked { member, group, what, of, accepts: None });
         }
     }
 
@@ -251,40 +258,6 @@ impl World {
             Command::Invite { group, mailbox: newcomer.client.mailbox(), member: None }
         };
         self.ask_for(at, group, of, &command);
-    }
-
-    /// Somebody asks to join by a link of a member's.
-    fn ask_to_join(&mut self, host: usize, of: usize, group: GroupId) {
-        let known = self.members[host].client.join_links().unwrap().into_iter();
-        let link = match known.rev().find(|view| view.group == group) {
-            Some(view) => view.link,
-            None => {
-                let made = self.members[host]
-                    .attempt(|client, now| client.join_link(now, group, 10 * YEAR));
-                // Whoever is not a member any more has none.
-                let Ok(Some(link)) = made else { return };
-                link
-            }
-        };
-        // Asked twice, it is one request.
-        let asked = self.members[of].attempt(|client, now| client.ask_to_join(now, &link, ""));
-        assert!(asked.is_ok() || link.mailbox() == self.members[of].client.mailbox(), "{asked:?}");
-    }
-
-    /// A member answers one of those who ask.
-    fn answer(&mut self, at: usize) {
-        let open = self.members[at].client.join_requests().unwrap();
-        let open: Vec<_> =
-            open.into_iter().filter(|view| !self.is_forked(at, &view.group)).collect();
-        if open.is_empty() {
-            return;
-        }
-        let which = &open[self.dice.below(open.len())];
-        let command = match self.dice.below(3) {
-            0 => Command::DeclineJoin(which.id),
-            _ => Command::AcceptJoin(which.id),
-        };
-        self.ask(at, which.group, What::Other, &command);
     }
 
     fn remove(&mut self, at: usize) {
@@ -383,7 +356,7 @@ impl World {
     }
 
     /// Whether a member is, or was, shown another log of a group.
-    fn is_forked(&self, at: usize, group: &GroupId) -> bool {
+    pub fn is_forked(&self, at: usize, group: &GroupId) -> bool {
         self.members[at].forked.contains(group)
     }
 
@@ -465,14 +438,17 @@ impl World {
             }
             self.end_fork();
             if round > 20 && self.network.fork.is_none() && self.is_settled() {
-                // What was sent in this round is read in the next ones.
+                // What was sent in this round is read in the next ones. By that somebody may be within reach who
+                // was not before, and comes in.
                 for _ in 0..3 {
                     self.members.iter_mut().for_each(|member| member.pass(2_500));
                     for member in &mut self.members {
                         member.turn(&mut self.network);
                     }
                 }
-                return round;
+                if self.is_settled() {
+                    return round;
+                }
             }
             // At first what comes by itself; then what was put off for hours; then what happens once a day.
             let wait = match round {

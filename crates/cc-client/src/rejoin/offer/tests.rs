@@ -7,6 +7,8 @@ use crate::{
     testing::{Stage, client, events},
 };
 
+mod outside;
+
 const HOUR: u64 = 3_600_000;
 
 /// Hours pass, in each of which all do what is to be done.
@@ -163,149 +165,6 @@ fn who_renews_its_keys_is_heard_of() {
 }
 
 #[test]
-fn who_was_added_and_knows_nothing_of_it_comes_in_after_a_day() {
-    let mut stage = Stage::new();
-    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
-    let group = stage.group(&mut [&mut alice, &mut bob]);
-    let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
-    alice.invite(group, package).unwrap();
-    stage.settle(&mut [&mut alice, &mut bob]);
-    assert_eq!(bob.group(&group).unwrap().members.len(), 3);
-    // The service loses what is in Carol's mailbox.
-    stage.service.forget(&carol.mailbox(), Position(1));
-    stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
-    assert_eq!(carol.groups().count(), 0);
-    pass_hours(&mut stage, 26, &mut [&mut alice, &mut bob, &mut carol]);
-    let (of_alice, of_carol) = (alice.group(&group).unwrap(), carol.group(&group).unwrap());
-    assert!(of_carol.in_step && of_carol.authenticator == of_alice.authenticator);
-    let told = events(&mut carol);
-    assert!(told.iter().any(|event| matches!(event, Event::Entered { .. })), "{told:?}");
-}
-
-#[test]
-fn who_was_removed_and_added_again_without_hearing_of_it_comes_in_after_a_day() {
-    for replaced in [false, true] {
-        let mut stage = Stage::new();
-        let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
-        let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
-        let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
-        submit(&mut alice, Command::Remove { group, members: vec![carol.identity.id] });
-        stage.settle(&mut [&mut alice, &mut bob, &mut carol]);
-        assert!(carol.group(&group).unwrap().epoch.is_none());
-        // Of a device that was put out of a group for a copy of it, which is silent.
-        let put_out = |carol: &mut Client| {
-            carol.state.group_mut(&group)?.replaced = replaced;
-            Ok(())
-        };
-        carol.transact(put_out).unwrap();
-        alice.invite(group, package).unwrap();
-        stage.settle(&mut [&mut alice, &mut bob]);
-        let there = stage.service.log(&carol.mailbox()).len();
-        stage.service.forget(&carol.mailbox(), Position(u64::try_from(there).unwrap()));
-        pass_hours(&mut stage, 27, &mut [&mut alice, &mut bob, &mut carol]);
-        let (of_alice, of_carol) = (alice.group(&group).unwrap(), carol.group(&group).unwrap());
-        assert_eq!(of_carol.in_step && of_carol.epoch == of_alice.epoch, !replaced);
-        assert_eq!(of_carol.epoch.is_none(), replaced, "the two do not put one another out");
-    }
-}
-
-#[test]
-fn offers_of_groups_that_are_none_have_few_asked() {
-    let mut stage = Stage::new();
-    let [mut alice, mut mallory] = ["Alice", "Mallory"].map(client);
-    let before = stage.service.log(&mallory.mailbox()).len();
-    for at in 0..100 {
-        let body = offer(&mut mallory, &alice, GroupId::from_bytes([at; 32]));
-        for body in [offer(&mut mallory, &alice, body.group), body] {
-            assert_eq!(offered(&stage, &mut alice, signed(&mallory, body)), Fate::Request);
-        }
-        stage.settle(&mut [&mut alice]);
-    }
-    let asked = stage.service.log(&mallory.mailbox()).len() - before;
-    assert_eq!(asked, 8);
-    assert_eq!(alice.groups().count(), 0);
-}
-
-/// Carol was added to a group of Alice and Bob, and the service lost her welcome; and what Bob offers her.
-fn added_in_vain(stage: &mut Stage, carol: &mut Client) -> ([Client; 2], GroupId, RejoinOffer) {
-    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
-    let group = stage.group(&mut [&mut alice, &mut bob]);
-    let package = carol.key_packages(stage.now, 1).unwrap().remove(0);
-    alice.invite(group, package).unwrap();
-    stage.settle(&mut [&mut alice, &mut bob]);
-    let there = stage.service.log(&carol.mailbox()).len();
-    stage.service.forget(&carol.mailbox(), Position(u64::try_from(there).unwrap()));
-    let added_at = bob.return_record(&group, carol.identity.id.as_bytes()).unwrap().added_at;
-    let offer = OfferBody { added_at, ..offer(&mut bob, carol, group) };
-    let offer = signed(&bob, offer);
-    ([alice, bob], group, offer)
-}
-
-#[test]
-fn groups_that_are_none_take_the_places_of_a_week_and_no_more() {
-    let mut stage = Stage::new();
-    let [mut carol, mut mallory] = ["Carol", "Mallory"].map(client);
-    for at in 0..20 {
-        let body = offer(&mut mallory, &carol, GroupId::from_bytes([at; 32]));
-        assert_eq!(offered(&stage, &mut carol, signed(&mallory, body)), Fate::Request);
-    }
-    let ([mut alice, mut bob], group, offer) = added_in_vain(&mut stage, &mut carol);
-    stage.now.mono += 7 * 24 * HOUR;
-    stage.now.wall += 7 * 24 * HOUR;
-    assert_eq!(offered(&stage, &mut carol, offer), Fate::Request);
-    for _ in 0..2 {
-        stage.settle(&mut [&mut carol, &mut alice, &mut bob]);
-    }
-    assert!(carol.group(&group).is_ok_and(|group| group.in_step));
-    assert_eq!(carol.unused_key_packages().unwrap(), 1, "those of groups that are none are gone");
-}
-
-#[test]
-fn what_was_asked_of_many_members_of_one_group_takes_one_place() {
-    let mut stage = Stage::new();
-    let mut carol = client("Carol");
-    let (now, other) = (stage.now, GroupId::from_bytes([7; 32]));
-    // Of a group that she was removed from while she was out of step.
-    let ask_many = |carol: &mut Client| {
-        for _ in 0..9 {
-            let seat = carol.new_seat(crate::recipe::Role::Invited)?;
-            let (bundle, expires) = seat::key_package(carol.seat(&seat)?, now)?;
-            let asked = Some(Asked { group: other, joined_at: Position(1), time: now.wall });
-            let package = PackageRecord { seat, expires, asked };
-            carol.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
-        }
-        Ok(())
-    };
-    carol.transact(ask_many).unwrap();
-    let ([mut alice, mut bob], group, offer) = added_in_vain(&mut stage, &mut carol);
-    assert_eq!(offered(&stage, &mut carol, offer), Fate::Request);
-    for _ in 0..2 {
-        stage.settle(&mut [&mut carol, &mut alice, &mut bob]);
-    }
-    assert!(carol.group(&group).is_ok_and(|group| group.in_step));
-}
-
-#[test]
-fn another_offer_does_not_undo_what_was_asked_before() {
-    let mut stage = Stage::new();
-    let [mut carol, mut mallory] = ["Carol", "Mallory"].map(client);
-    let ([mut alice, mut bob], group, bobs) = added_in_vain(&mut stage, &mut carol);
-    assert_eq!(offered(&stage, &mut carol, bobs), Fate::Request);
-    stage.settle(&mut [&mut carol]);
-    // Bob is away, and half a day later somebody who was in the group offers the same.
-    stage.now.mono += 13 * HOUR;
-    stage.now.wall += 13 * HOUR;
-    let mallorys = offer(&mut mallory, &carol, group);
-    let mallorys = signed(&mallory, mallorys);
-    assert_eq!(offered(&stage, &mut carol, mallorys), Fate::Request);
-    for _ in 0..2 {
-        stage.settle(&mut [&mut carol, &mut bob, &mut alice]);
-    }
-    let (of_bob, of_carol) = (bob.group(&group).unwrap(), carol.group(&group).unwrap());
-    assert!(of_carol.in_step && of_carol.authenticator == of_bob.authenticator);
-}
-
-#[test]
 fn who_waits_for_a_welcome_does_not_give_up_sooner_for_an_offer() {
     let mut stage = Stage::new();
     let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
@@ -408,4 +267,100 @@ fn many_who_offer_help_and_give_none_do_not_make_a_member_ask_without_end() {
     // Once in 32 minutes, a few at a time.
     assert!((20..60).contains(&asked), "{asked}");
     assert!(largest <= USED_AT_ONCE + 6, "{largest}");
+}
+
+#[test]
+fn devices_that_are_made_up_push_out_no_known_one() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    let mut liars: Vec<Client> = (0..9).map(|at| client(&format!("liar {at}"))).collect();
+    let mut offer_it = |from: &mut Client, alice: &mut Client| {
+        stage.now.wall += 1;
+        let body = offer(from, alice, group);
+        assert_eq!(offered(&stage, alice, signed(from, body)), Fate::Request);
+    };
+    offer_it(&mut bob, &mut alice);
+    for liar in &mut liars {
+        offer_it(liar, &mut alice);
+    }
+    let kept = alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap();
+    assert_eq!(kept.len(), MAX_OFFERS_KEPT);
+    assert_eq!(kept.iter().filter(|(_, offer)| offer.known).count(), 1);
+    let asked = alice.transact(|alice| alice.offers_to_use(&group)).unwrap();
+    assert!(asked.contains(&bob.mail_address().unwrap()), "before those of whom nothing is known");
+    // Where all are known, who is not takes no place.
+    let all_known = |alice: &mut Client| {
+        for (key, offer) in alice.state.list::<OfferRecord>(&records::offers(&group), 100)? {
+            alice.state.put(
+                &records::offers(&group),
+                key,
+                &OfferRecord { known: true, ..offer },
+            )?;
+        }
+        Ok(())
+    };
+    alice.transact(all_known).unwrap();
+    let before = alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap();
+    offer_it(&mut liars[0], &mut alice);
+    assert_eq!(alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap(), before);
+}
+
+#[test]
+fn nobody_offers_help_as_another_device() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol, mut mallory] =
+        ["Alice", "Bob", "Carol", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    for victim in [&mut bob, &mut carol] {
+        let body = offer(victim, &alice, group);
+        let known = alice.state.device(&body.certificate.body.member).unwrap().is_some();
+        let theirs = signed(victim, body);
+        assert_eq!(offered(&stage, &mut alice, theirs), Fate::Request);
+        // A device of Mallory's, which says that it is a member of that id.
+        let mut body = offer(&mut mallory, &alice, group);
+        let (member, key) =
+            (*victim.identity.id.as_bytes(), mallory.identity.device_key().unwrap());
+        let lie = crate::device::DeviceBody { member, ..body.certificate.body };
+        let certified = lie.certify(&mallory.person_key().unwrap()).unwrap();
+        body.certificate = certified.consent(&key).unwrap();
+        let address = crate::mail::AddressBody { member, ..body.address.body };
+        body.address = address.sign(&key).unwrap();
+        let expected = if known { Fate::Forged } else { Fate::Request };
+        assert_eq!(offered(&stage, &mut alice, signed(&mallory, body)), expected);
+        let kept = alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap();
+        let theirs = frame::encode(&victim.mail_address().unwrap()).unwrap();
+        assert!(kept.iter().any(|(_, offer)| offer.address == theirs), "it is kept");
+    }
+}
+
+#[test]
+fn what_is_known_of_the_coming_back_of_a_member_goes_with_it() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut carol] = ["Alice", "Bob", "Carol"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob, &mut carol]);
+    let kept = |alice: &Client, of: &Client| -> Option<ReturnRecord> {
+        alice.state.get(&records::returns(&group), of.identity.id.as_bytes()).unwrap()
+    };
+    // Carol has asked to be added anew once; Bob never did.
+    let asks = |alice: &mut Client| {
+        let member = *carol.identity.id.as_bytes();
+        let known = alice.return_record(&group, &member)?;
+        let record = ReturnRecord { asked: stage.now.wall, ..known };
+        alice.state.put(&records::returns(&group), member, &record)
+    };
+    alice.transact(asks).unwrap();
+    let asked = stage.now.wall;
+    pass_hours(&mut stage, 26, &mut [&mut alice]);
+    assert!(kept(&alice, &bob).is_some_and(|record| record.invited_at.is_some()), "in use");
+    let members = vec![bob.identity.id, carol.identity.id];
+    submit(&mut alice, Command::Remove { group, members });
+    pass_hours(&mut stage, 26, &mut [&mut alice]);
+    assert_eq!(kept(&alice, &bob), None);
+    // An old request of hers is still known as one, until its key package has expired.
+    assert_eq!(kept(&alice, &carol), Some(ReturnRecord { asked, ..ReturnRecord::default() }));
+    stage.now.wall += 91 * 24 * HOUR;
+    stage.now.mono += 91 * 24 * HOUR;
+    stage.settle(&mut [&mut alice]);
+    assert_eq!(kept(&alice, &carol), None);
 }
