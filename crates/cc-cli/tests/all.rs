@@ -6,6 +6,7 @@
 mod book;
 mod chat;
 mod common;
+mod devices;
 mod files;
 mod interrupted;
 mod shell;

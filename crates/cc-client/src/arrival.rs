@@ -229,7 +229,10 @@ impl Client {
     fn arrive(&mut self, at: Position, arrival: &Arrival, now: Now) -> Result<Fate, Fault> {
         let package: Option<PackageRecord> =
             self.state.get(&records::packages(), &arrival.package)?;
-        let Some(package) = package else { return Ok(Fate::OrphanWelcome) };
+        let Some(package) = package else {
+            let unwanted = self.is_withdrawn(&arrival.package)?;
+            return Ok(if unwanted { Fate::Request } else { Fate::OrphanWelcome });
+        };
         let (group, position) = (arrival.group, arrival.position);
         if !self.is_same_group(&group, &arrival.seat)? {
             return Ok(Fate::Misaddressed);

@@ -216,7 +216,7 @@ pub enum Event {
         /// Which.
         device: Person,
     },
-    /// Somebody asks to join, by a [link](crate::JoinLink) of this device. Nothing has changed yet:
+    /// Somebody asks to join, by a [link](crate::JoinLink) of this person. Nothing has changed yet:
     /// [`Client::join_requests`](crate::Client::join_requests) has more of who that is, with the safety number.
     JoinRequested {
         /// Which group.
@@ -255,6 +255,17 @@ pub enum Event {
         from: Person,
         /// Whether that came too late, so that a member has come in that has no keys: this device removes it again.
         let_in: bool,
+    },
+    /// Another device of this person has answered a request, which waits no longer. The first answer counts.
+    JoinAnswered {
+        /// Which group.
+        group: GroupId,
+        /// Which request.
+        request: JoinRequestId,
+        /// Who has asked.
+        from: Person,
+        /// Whether it is let in.
+        accepted: bool,
     },
     /// More ask by a link than it takes, and further ones are turned away unseen until some are answered. Where it
     /// was given to too many, [revoke](crate::Command::RevokeJoinLink) it.
@@ -450,6 +461,11 @@ impl EventRecord {
                     from: Person { id, person, name, device },
                     let_in,
                 }
+            }
+            Self::JoinAnswered { request, group, member, person, name, device, accepted } => {
+                let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
+                let from = Person { id, person, name, device };
+                Event::JoinAnswered { group, request, from, accepted }
             }
             Self::JoinDeclined { request, link } => Event::JoinDeclined { request, link },
             Self::JoinLinkFull { link, group } => Event::JoinLinkFull { group, link },

@@ -11,7 +11,7 @@ use tls_codec::{
 use crate::{
     Fault, LogId, OperationId, Position,
     introduction::PeopleUpdate,
-    join::{SealedJoin, SealedReply},
+    join::{HostNews, SealedJoin, SealedReply},
     mail::{MailAddress, SealedMail},
     rejoin::offer::RejoinOffer,
 };
@@ -63,6 +63,9 @@ pub(crate) enum Mail {
     /// A member offers to add another one anew, of which nothing is heard.
     #[tls_codec(discriminant = 5)]
     RejoinOffer(RejoinOffer),
+    /// What a device says of a link to the other ones of its person.
+    #[tls_codec(discriminant = 6)]
+    JoinHosts(HostNews),
 }
 
 /// What a person publishes, and what a group needs of it to invite them.

@@ -218,8 +218,10 @@ impl Client {
         }
         self.drop_readmissions(group, &outcome.added)?;
         self.note_additions(group, &outcome.added, position)?;
-        self.end_requests_to(group, &outcome.added)?;
+        self.end_requests_to(group, &outcome.added, outcome.committer.as_ref())?;
         self.end_admitted_of(group, &outcome.removed)?;
+        let gone = outcome.removed.iter().filter(|member| !outcome.added.contains(member));
+        self.hosts_are_gone(group, &gone.copied().collect::<Vec<_>>())?;
         if let Some(committer) = &outcome.committer {
             self.note_sign_of_life(group, committer)?;
         }

@@ -315,6 +315,9 @@ impl Client {
         self.state.put_device(&body.member, &device)?;
         if known.is_none() {
             self.end_requests_of(&body.member)?;
+            if body.person == self.state.own.id {
+                self.end_links_with(&body.member)?;
+            }
             let (person, device) = (body.person, body.member);
             self.state.emit(&EventRecord::DeviceRevoked { person, device })?;
         }

@@ -1,14 +1,15 @@
 //! Asking to join a group: who has a link of a member asks, the member sees who that is, and decides.
 //!
-//! A [`JoinLink`] belongs to the member that made it, and leads to that member's mailbox. A request is sealed to a
-//! key in the link and under a secret of the link (HPKE, RFC 9180, mode PSK): who made the link reads it and nobody
-//! else, and only who has the link can make one. In it are a key package, and who asks, as the person and the device
+//! A [`JoinLink`] belongs to the member that made it, and leads to the mailboxes of that person's devices. A request
+//! is sealed to a key in the link and under a secret of the link (HPKE, RFC 9180, mode PSK): these devices read it and
+//! nobody else, and only who has the link can make one. In it are a key package, and who asks, as the person and the device
 //! have signed it. Nothing in the group changes before the member accepts: that is a commit and a welcome, as with
 //! any other newcomer.
 
 mod answering;
 mod asking;
 mod ending;
+mod hosts;
 mod link;
 mod names;
 mod received;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{GroupId, JoinLinkId, JoinRequestId, LogId, RequestId, records};
 
 pub use asking::{JoinAsk, JoinLapse};
+pub(crate) use hosts::HostNews;
 pub use link::{JoinLink, JoinLinkView};
 pub(crate) use request::{SealedJoin, SealedReply};
 pub use view::JoinRequestView;
@@ -29,7 +31,7 @@ pub use view::JoinRequestView;
 /// Bytes of what somebody says with a request, at the most.
 pub const MAX_JOIN_MESSAGE_LEN: usize = 1024;
 
-/// The links that this device made, by their ids.
+/// The links of this device, which it or another one of its person made, by their ids.
 fn links() -> Scope {
     records::root().child("join links")
 }
@@ -39,9 +41,14 @@ fn requests() -> Scope {
     records::root().child("join requests")
 }
 
-/// Who has had an answer under a link, by member: nothing in it but the key.
+/// The answers that there were under a link, by the ids of the requests.
 fn answered(link: &JoinLinkId) -> Scope {
     records::root().child("join answered").child(link.as_bytes())
+}
+
+/// Links that are over, with when they would have expired.
+fn ended() -> Scope {
+    records::root().child("join links ended")
 }
 
 /// Requests that were accepted, by their ids, as long as something may be said of them.
@@ -59,11 +66,15 @@ fn asks() -> Scope {
     records::root().child("join asks")
 }
 
-/// A link that this device made.
+/// A link of this device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LinkRecord {
     group: GroupId,
     keys: link::LinkKeys,
+    /// Where requests go, as the link has it.
+    mailboxes: Vec<LogId>,
+    /// The devices of this person that have the link and are still in the group, this one included.
+    hosts: Vec<[u8; 32]>,
     /// Milliseconds since 1970.
     expires: u64,
     /// Requests that opened, whatever came of them.
@@ -99,14 +110,19 @@ struct AdmittedRecord {
     request: RequestRecord,
     /// Who asked has withdrawn it while the commit was on its way.
     withdrawn: bool,
+    /// It has come in by another device of this person, which accepted it as well.
+    elsewhere: bool,
 }
 
-/// A request that this device has withdrawn: a welcome for its key package is not waited for.
+/// A request that is over here, by a withdrawal or by an answer: a welcome for its key package is not waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct WithdrawnRecord {
     request: JoinRequestId,
-    /// The mail that says so: another request goes behind it.
-    mail: RequestId,
+    /// The mails that say so, and where: another request goes behind them.
+    mails: Vec<(LogId, RequestId)>,
+    /// Of one that has had an answer: by which it is withdrawn, and where, should another device of who was asked
+    /// let it in all the same.
+    answered: Option<(request::AnswerKey, Vec<LogId>)>,
     /// When the key package expires, in seconds since 1970.
     expires: Option<u64>,
 }
@@ -116,7 +132,7 @@ struct WithdrawnRecord {
 struct AskRecord {
     link: JoinLinkId,
     /// Whom.
-    mailbox: LogId,
+    mailboxes: Vec<LogId>,
     answer_key: request::AnswerKey,
     /// The digest of the key package that is in the request.
     package: [u8; 32],
@@ -124,8 +140,8 @@ struct AskRecord {
     asked: u64,
     /// The request as it travels: it goes again with the same bytes.
     item: Vec<u8>,
-    /// The last mail with it.
-    mail: RequestId,
+    /// The last mail with it to each of them.
+    mails: Vec<RequestId>,
 }
 
 /// The id of the request of a device under a link: both sides derive it, and there is one for each.

@@ -49,6 +49,7 @@ impl Client {
             Ok(Mail::RejoinOffer(offer)) => self.rejoin_offered(offer, now),
             Ok(Mail::Link(sealed)) => self.linked(sealed.as_slice()),
             Ok(Mail::JoinAnswer(reply)) => self.join_answered(&reply),
+            Ok(Mail::JoinHosts(news)) => self.host_news(news, now),
         }
     }
 

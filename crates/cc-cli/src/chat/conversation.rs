@@ -147,7 +147,10 @@ impl Conversation {
             What::Joined { who } => {
                 ItemKind::Notice(format!("A new member ({}) joined.", who.name))
             }
-            What::Introduced { .. } | What::Forwarded(_) | What::JoinWithdrawn { .. } => {
+            What::Introduced { .. }
+            | What::Forwarded(_)
+            | What::JoinWithdrawn { .. }
+            | What::JoinAnswered { .. } => {
                 ItemKind::Notice(format!("{}.", sentence(&show::text_of(what))))
             }
             What::Left { myself: true, .. } => {

@@ -193,6 +193,9 @@ impl Draft {
             Event::JoinWithdrawn { group, request, from, let_in } => {
                 (Some(group), What::JoinWithdrawn { request, who: Who::from(&from), let_in })
             }
+            Event::JoinAnswered { group, request, from, accepted } => {
+                (Some(group), What::JoinAnswered { request, who: Who::from(&from), accepted })
+            }
             Event::JoinLinkFull { group, link } => (Some(group), What::JoinLinkFull { link }),
             other => (None, What::Other { description: format!("{other:?}") }),
         };

@@ -94,6 +94,10 @@ fn kind(entry: &Entry) -> (&'static str, Value) {
             "join-withdrawn",
             json!({ "request": request.to_string(), "who": who_json(who), "let_in": let_in }),
         ),
+        What::JoinAnswered { request, who, accepted } => (
+            "join-answered",
+            json!({ "request": request.to_string(), "who": who_json(who), "accepted": accepted }),
+        ),
         What::JoinLinkFull { link } => ("join-link-full", json!({ "link": link.to_string() })),
         What::Forwarded(forwarded) => ("forwarded", forwarded_json(forwarded)),
         What::Introduced { members } => {
@@ -290,6 +294,12 @@ pub(crate) fn text_of(what: &What) -> String {
         }
         What::JoinWithdrawn { who, .. } => {
             format!("{} has asked to join, and does not want to any more: it is removed", name(who))
+        }
+        What::JoinAnswered { who, accepted: true, .. } => {
+            format!("another device of yours lets {} in", name(who))
+        }
+        What::JoinAnswered { who, .. } => {
+            format!("another device of yours has declined {}", name(who))
         }
         What::JoinLinkFull { .. } => {
             "more ask to join by a link than it takes; further ones are turned away".to_owned()

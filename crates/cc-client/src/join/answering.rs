@@ -3,8 +3,9 @@
 use cc_core::MemberId;
 
 use super::{
-    AdmittedRecord, LinkRecord, RequestRecord, admitted, answered, links,
-    received::MAX_ASKED,
+    AdmittedRecord, LinkRecord, RequestRecord, admitted, answered,
+    hosts::{GivenAnswer, HostWord},
+    links,
     request::{AnswerKey, JoinAnswer},
     requests,
 };
@@ -32,7 +33,7 @@ impl Client {
         let (offers, people) = (vec![record.offer.clone()], record.people.clone());
         self.enqueue(&record.group, Some(id), Work::Admit { request: *request, offers, people })?;
         self.note_admitted(request, &record)?;
-        self.close_request(request, &record)
+        self.close_request(request, &record, GivenAnswer::Accepted)
     }
 
     /// Does not let somebody in, and says so to who asked.
@@ -46,7 +47,7 @@ impl Client {
             return Err(Fault::QueueFull);
         }
         self.answer_asker(request, &record.answer_key, &record.address, JoinAnswer::Declined)?;
-        self.close_request(request, &record)?;
+        self.close_request(request, &record, GivenAnswer::Declined)?;
         self.settle_done(id)
     }
 
@@ -67,20 +68,27 @@ impl Client {
         self.send_mail(&to, &Mail::JoinAnswer(key.answer(*request, answer)?)).map(drop)
     }
 
-    /// A request has its answer, and another one of the same device under the same link is not looked at.
+    /// A request has its answer, which the other hosts are told, and another one of the same device under the same
+    /// link is not looked at.
     fn close_request(
         &mut self,
         request: &JoinRequestId,
         record: &RequestRecord,
+        answer: GivenAnswer,
     ) -> Result<(), Fault> {
         self.state.delete(&requests(), *request.as_bytes())?;
-        let Some(mut link) = self.state.get::<LinkRecord>(&links(), record.link.as_bytes())? else {
+        if self.state.get::<LinkRecord>(&links(), record.link.as_bytes())?.is_none() {
             return Ok(());
-        };
-        self.state.put(&answered(&record.link), record.member, &())?;
-        link.open = link.open.saturating_sub(1);
-        link.told &= link.asked >= MAX_ASKED;
-        self.state.put(&links(), *record.link.as_bytes(), &link)
+        }
+        self.state.put(&answered(&record.link), *request.as_bytes(), &answer)?;
+        self.one_less_waits(&record.link)?;
+        self.tell_hosts_of(
+            &record.link,
+            &match answer {
+                GivenAnswer::Declined => HostWord::Declined(record.member),
+                GivenAnswer::Accepted => HostWord::Accepted(record.member),
+            },
+        )
     }
 
     /// Keeps how who asked is told of what becomes of it; of too many, those that were read first are forgotten.
@@ -96,7 +104,7 @@ impl Client {
             self.state.delete(&admitted(), oldest)?;
         }
         let kept = RequestRecord { offer: Vec::new(), message: String::new(), ..record.clone() };
-        let record = AdmittedRecord { request: kept, withdrawn: false };
+        let record = AdmittedRecord { request: kept, withdrawn: false, elsewhere: false };
         self.state.put(&admitted(), *request.as_bytes(), &record)
     }
 
@@ -119,9 +127,16 @@ impl Client {
         answer: Option<JoinAnswer>,
     ) -> Result<(), Fault> {
         let record = self.state.get::<AdmittedRecord>(&admitted(), request.as_bytes())?;
-        let Some(AdmittedRecord { request: record, withdrawn }) = record else { return Ok(()) };
+        let Some(AdmittedRecord { request: record, withdrawn, elsewhere }) = record else {
+            return Ok(());
+        };
         self.state.delete(&admitted(), *request.as_bytes())?;
-        self.state.delete(&answered(&record.link), record.member)?;
+        if elsewhere {
+            // The other device's answer stands.
+            return Ok(());
+        }
+        self.state.delete(&answered(&record.link), *request.as_bytes())?;
+        self.tell_hosts_of(&record.link, &HostWord::Reopened(record.member))?;
         match answer.filter(|_| !withdrawn) {
             Some(answer) => self.answer_asker(request, &record.answer_key, &record.address, answer),
             None => Ok(()),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Client, Fate, Fault, JoinLinkId, JoinRequestId, LogId, Now,
     command::MAX_REQUESTS,
-    frame::{self, MailItem},
+    frame::{self, List, MailItem},
     person,
     records::{self, EventRecord, PackageRecord},
     seat,
@@ -29,8 +29,8 @@ pub struct JoinAsk {
     pub id: JoinRequestId,
     /// The link by which it was made.
     pub link: JoinLinkId,
-    /// The mailbox of who was asked.
-    pub mailbox: LogId,
+    /// The mailboxes of who was asked.
+    pub mailboxes: Vec<LogId>,
     /// When, in milliseconds since 1970 by this device's clock.
     pub asked: u64,
 }
@@ -75,10 +75,10 @@ impl Client {
     pub fn join_asks(&self) -> Result<Vec<JoinAsk>, Fault> {
         let asks = self.open_asks()?.into_iter();
         Ok(asks
-            .map(|(id, AskRecord { link, mailbox, asked, .. })| JoinAsk {
+            .map(|(id, AskRecord { link, mailboxes, asked, .. })| JoinAsk {
                 id,
                 link,
-                mailbox,
+                mailboxes,
                 asked,
             })
             .collect())
@@ -90,7 +90,7 @@ impl Client {
         link: &JoinLink,
         message: &str,
     ) -> Result<JoinRequestId, Fault> {
-        if link.mailbox() == self.mailbox() {
+        if link.mailboxes().contains(&self.mailbox()) {
             return Err(Fault::JoinLink);
         }
         if link.expires() <= now.wall {
@@ -109,10 +109,13 @@ impl Client {
         let open = self.open_asks()?;
         let count = open.len();
         match open.into_iter().find(|(known, _)| *known == id) {
-            Some((_, ask)) if self.state.requests.contains_key(&ask.mail) => {}
-            Some((_, ask)) => {
-                let mail = self.mail_behind(None, ask.mailbox, ask.item.clone())?;
-                self.state.put(&asks(), *id.as_bytes(), &AskRecord { mail, ..ask })?;
+            Some((_, mut ask)) => {
+                for (mail, mailbox) in ask.mails.iter_mut().zip(&ask.mailboxes) {
+                    if !self.state.requests.contains_key(mail) {
+                        *mail = self.mail_behind(None, *mailbox, ask.item.clone())?;
+                    }
+                }
+                self.state.put(&asks(), *id.as_bytes(), &ask)?;
             }
             None if count >= MAX_ASKS => return Err(Fault::TooManyJoins),
             None => self.new_ask(now, link, message, id)?,
@@ -138,7 +141,7 @@ impl Client {
         let answer_key = AnswerKey::generate()?;
         let body = JoinBody {
             link: link.id(),
-            to: link.mailbox(),
+            to: List(link.mailboxes().to_vec()),
             answer_key: answer_key.clone(),
             message: Opaque(message.as_bytes().to_vec()),
             keys: self.state.own_contact()?.keys()?,
@@ -151,10 +154,14 @@ impl Client {
         if item.len() > request::MAX_REQUEST_LEN {
             return Err(Fault::TooLong);
         }
-        let (link, mailbox, asked) = (link.id(), link.mailbox(), now.wall);
-        // Behind the withdrawal of one before it, which else would be taken for that of this one.
-        let mail = self.mail_behind(self.withdrawal_of(&id)?, mailbox, item.clone())?;
-        let ask = AskRecord { link, mailbox, answer_key, package, asked, item, mail };
+        let (link, mailboxes, asked) = (link.id(), link.mailboxes().to_vec(), now.wall);
+        let mut mails = Vec::new();
+        for mailbox in &mailboxes {
+            // Behind the withdrawal of one before it, which else would be taken for that of this one.
+            let after = self.withdrawal_of(&id, mailbox)?;
+            mails.push(self.mail_behind(after, *mailbox, item.clone())?);
+        }
+        let ask = AskRecord { link, mailboxes, answer_key, package, asked, item, mails };
         self.state.put(&asks(), *id.as_bytes(), &ask)
     }
 
@@ -187,6 +194,9 @@ impl Client {
                 EventRecord::JoinLapsed { request, link, why: JoinLapse::MemberAlready }
             }
         };
+        if ask.mailboxes.len() > 1 {
+            self.note_answered(&request, &ask)?;
+        }
         self.end_ask(&request, &ask)?;
         self.state.emit(&event)?;
         Ok(Fate::Request)

@@ -12,7 +12,11 @@ impl Client {
         &mut self,
         group: &GroupId,
         members: &[[u8; 32]],
+        committer: Option<&[u8; 32]>,
     ) -> Result<(), Fault> {
+        if !members.is_empty() && self.is_of_other_device(committer)? {
+            return self.let_in_elsewhere(group, members);
+        }
         for (id, link) in if members.is_empty() { Vec::new() } else { self.known_links()? } {
             if link.group == *group {
                 self.end_requests(&id, link, members, JoinAnswer::MemberAlready)?;
@@ -37,6 +41,11 @@ impl Client {
     ) -> Result<(), Fault> {
         if members.is_empty() {
             return Ok(());
+        }
+        for (link, record) in self.known_links()? {
+            for member in members.iter().filter(|_| record.group == *group) {
+                self.reopen(&link, member)?;
+            }
         }
         for (key, record) in self.state.list::<AdmittedRecord>(&admitted(), usize::MAX)? {
             if record.request.group == *group && members.contains(&record.request.member) {

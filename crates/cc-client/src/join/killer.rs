@@ -49,13 +49,13 @@ impl Store for Disk {
 }
 
 /// A person at a machine that can be killed.
-struct Machine {
+pub(super) struct Machine {
     disk: Disk,
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Machine {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let disk = Disk::default();
         let client = Client::create(disk.clone(), Profile::new(name), Recipe::group()).unwrap();
         Self { disk, client }
@@ -68,7 +68,7 @@ impl Machine {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Blow {
+pub(super) enum Blow {
     /// Before a request goes out.
     Before,
     /// After it was done, without its answer.
@@ -80,15 +80,15 @@ enum Blow {
 }
 
 /// Goes on until nothing is left to do, with one blow at this step; gives how many steps there were.
-struct Run {
-    service: MemoryService,
-    now: Now,
-    step: usize,
-    blow: (usize, Blow),
+pub(super) struct Run {
+    pub(super) service: MemoryService,
+    pub(super) now: Now,
+    pub(super) step: usize,
+    pub(super) blow: (usize, Blow),
 }
 
 impl Run {
-    fn turn(&mut self, machine: &mut Machine) {
+    pub(super) fn turn(&mut self, machine: &mut Machine) {
         loop {
             let hit = self.step == self.blow.0;
             let Some(request) = machine.client.poll_request(self.now).unwrap() else { return };

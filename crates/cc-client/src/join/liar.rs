@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Client, Command, Event, Fate, JoinLink,
     device::DeviceBody,
-    frame::{self, Mail, MailItem},
+    frame::{self, List, Mail, MailItem},
     person::{self, PersonKeys, new_key},
     seat,
     testing::{Stage, client, events, id, mail_to},
@@ -60,7 +60,7 @@ fn body(link: &JoinLink, of: &Client, package: &[u8]) -> JoinBody {
     let device = of.state.device(of.identity.id.as_bytes()).unwrap().unwrap();
     JoinBody {
         link: link.id(),
-        to: link.mailbox(),
+        to: List(link.mailboxes().to_vec()),
         answer_key: request::AnswerKey::generate().unwrap(),
         message: Opaque(Vec::new()),
         keys: of.state.own_contact().unwrap().keys().unwrap(),
@@ -150,7 +150,7 @@ fn a_request_is_for_one_link_and_reader() {
     moved.link = other.id();
     scene.refused(moved, Fate::Forged);
     let mut moved = scene.body();
-    moved.to = scene.mallory.mailbox();
+    moved.to = List(vec![scene.mallory.mailbox()]);
     scene.refused(moved, Fate::Forged);
     // Sealed for one link, and sent for another, or to somebody else's mailbox.
     let body = scene.body();
@@ -165,7 +165,7 @@ fn a_request_is_for_one_link_and_reader() {
     assert!(fates == [Fate::Malformed] && told.is_empty());
     // Who knows a link's public key only, as from a request on its way, has not its secret.
     let mut bytes = scene.link.to_bytes().unwrap();
-    bytes[1 + 64..1 + 96].fill(7);
+    bytes[2 + 64..2 + 96].fill(7);
     let guessed = JoinLink::from_bytes(&bytes).unwrap();
     assert_eq!(guessed.id(), scene.link.id());
     let body = scene.body();

@@ -9,17 +9,20 @@ use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 use zeroize::Zeroize as _;
 
 use super::{
-    LinkRecord, RequestRecord, answered, links,
+    LinkRecord, RequestRecord, answered,
+    hosts::{GivenAnswer, HostWord, MAX_HOSTS, SharedLink},
+    links,
     request::{self, JoinAnswer},
     requests,
 };
 use crate::{
-    Client, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId, Recipe, frame,
+    Client, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId, Recipe,
+    frame::{self, List},
     records::{self, Standing},
 };
 
 /// Links of one device.
-const MAX_LINKS: usize = 64;
+pub(super) const MAX_LINKS: usize = 64;
 /// Bytes of the name of a recipe.
 const MAX_RECIPE_LEN: usize = 64;
 
@@ -27,7 +30,7 @@ const MAX_RECIPE_LEN: usize = 64;
 /// has it can ask, and is seen asking. It says nothing of the group.
 #[derive(PartialEq, Eq)]
 pub struct JoinLink {
-    mailbox: LogId,
+    mailboxes: Vec<LogId>,
     key: [u8; 32],
     secret: Secret<32>,
     expires: u64,
@@ -37,7 +40,7 @@ pub struct JoinLink {
 /// A link as it travels.
 #[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 struct Wire {
-    mailbox: LogId,
+    mailboxes: List<LogId, MAX_HOSTS>,
     key: [u8; 32],
     secret: [u8; 32],
     expires: u64,
@@ -57,7 +60,7 @@ impl JoinLink {
     /// [`Fault::TooLong`], which no link of this version is.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
         frame::encode(&Wire {
-            mailbox: self.mailbox,
+            mailboxes: List(self.mailboxes.clone()),
             key: self.key,
             secret: *self.secret.expose(),
             expires: self.expires,
@@ -73,8 +76,11 @@ impl JoinLink {
         let wire: Wire = frame::decode(bytes).map_err(|_| Fault::JoinLink)?;
         let recipe = String::from_utf8(wire.recipe.0.clone());
         let recipe = recipe.ok().filter(|recipe| recipe.len() <= MAX_RECIPE_LEN);
+        if wire.mailboxes.0.is_empty() {
+            return Err(Fault::JoinLink);
+        }
         Ok(Self {
-            mailbox: wire.mailbox,
+            mailboxes: wire.mailboxes.0.clone(),
             key: wire.key,
             secret: Secret::copy_from(&wire.secret).ok_or(Fault::JoinLink)?,
             expires: wire.expires,
@@ -88,10 +94,11 @@ impl JoinLink {
         link_id(&self.key)
     }
 
-    /// Where requests go: the mailbox of who made the link.
+    /// Where requests go: the mailboxes of the devices of who made the link, 4 at the most, first that of the one on
+    /// which it was made.
     #[must_use]
-    pub const fn mailbox(&self) -> LogId {
-        self.mailbox
+    pub fn mailboxes(&self) -> &[LogId] {
+        &self.mailboxes
     }
 
     /// Until when requests are read, in milliseconds since 1970, by the clock of who made the link.
@@ -118,7 +125,8 @@ impl JoinLink {
 impl Clone for JoinLink {
     fn clone(&self) -> Self {
         let (secret, recipe) = (self.secret.duplicate(), self.recipe.clone());
-        Self { mailbox: self.mailbox, key: self.key, secret, expires: self.expires, recipe }
+        let mailboxes = self.mailboxes.clone();
+        Self { mailboxes, key: self.key, secret, expires: self.expires, recipe }
     }
 }
 
@@ -129,13 +137,15 @@ impl fmt::Debug for JoinLink {
     }
 }
 
-fn link_id(key: &[u8; 32]) -> JoinLinkId {
+pub(super) fn link_id(key: &[u8; 32]) -> JoinLinkId {
     let hash = Sha256::new().chain_update(b"cc-client/1 join link").chain_update(key);
     JoinLinkId::from_bytes(hash.finalize().into())
 }
 
-/// The keys of a link, as who made it keeps them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The keys of a link, as its hosts keep them.
+#[derive(
+    Clone, PartialEq, Eq, Serialize, Deserialize, TlsSize, TlsSerializeBytes, TlsDeserializeBytes,
+)]
 pub(super) struct LinkKeys {
     /// X25519: what requests are sealed to.
     pub(super) public: [u8; 32],
@@ -157,7 +167,7 @@ impl fmt::Debug for LinkKeys {
     }
 }
 
-/// A link that this device made.
+/// A link of this device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JoinLinkView {
@@ -165,16 +175,19 @@ pub struct JoinLinkView {
     pub link: JoinLink,
     /// The group that it is for.
     pub group: GroupId,
-    /// Requests that wait for an answer.
+    /// Requests that wait for an answer here.
     pub open: u32,
-    /// Requests that there were, answered ones included.
+    /// Requests that came to this device, answered ones included.
     pub asked: u32,
 }
 
 impl Client {
-    /// A new link by which others ask to join a group, for so many milliseconds. Requests come to this device alone,
-    /// as [`Event::JoinRequested`](crate::Event::JoinRequested). A link takes 32 requests at a time and 1024 in all; revoke it
-    /// with [`Command::RevokeJoinLink`](crate::Command::RevokeJoinLink).
+    /// A new link by which others ask to join a group, for so many milliseconds. Requests come to this device and to
+    /// the other ones of its person that are in the group now, 4 in all, as
+    /// [`Event::JoinRequested`](crate::Event::JoinRequested), and any of them answers. A link takes 32 requests at a time
+    /// and 1024 in all; revoke it with [`Command::RevokeJoinLink`](crate::Command::RevokeJoinLink), on any of them. The others are told of it by mail:
+    /// one that reads a request before that does not show it, unless it comes once more. It is over
+    /// when one of these devices is [revoked](crate::Command::Revoke), for that has its keys.
     ///
     /// # Errors
     /// [`Fault::NoSuchGroup`], [`Fault::NotAMember`], also of a restored device that is not back in the group,
@@ -197,14 +210,24 @@ impl Client {
             let keys = request::new_keys()?;
             let id = link_id(&keys.public);
             let expires = now.wall.saturating_add(valid_for);
-            let record = LinkRecord { group, keys, expires, asked: 0, open: 0, told: false };
+            let (hosts, mailboxes) = client.hosts_in(&group)?;
+            let shared = SharedLink {
+                group,
+                keys: keys.clone(),
+                expires,
+                hosts: List(hosts.clone()),
+                mailboxes: List(mailboxes.clone()),
+            };
+            client.tell_hosts(&id, &hosts, &HostWord::Made(shared))?;
+            let (asked, open, told) = (0, 0, false);
+            let record = LinkRecord { group, keys, mailboxes, hosts, expires, asked, open, told };
             client.state.put(&links(), *id.as_bytes(), &record)?;
             client.link_of(&record)
         })
     }
 
-    /// The links that this device made and that are not revoked, those that have expired included as long as
-    /// requests wait.
+    /// The links of this person that lead to this device and are not revoked, those that have expired included as long
+    /// as requests wait.
     ///
     /// # Errors
     /// [`Fault::Store`].
@@ -222,7 +245,7 @@ impl Client {
         let recipe = self.identity.recipe.name().map(str::to_owned);
         let secret = Secret::copy_from(&record.keys.secret);
         Ok(JoinLink {
-            mailbox: self.mailbox(),
+            mailboxes: record.mailboxes.clone(),
             key: record.keys.public,
             secret: secret.ok_or(Fault::JoinLink)?,
             expires: record.expires,
@@ -234,42 +257,56 @@ impl Client {
     /// Nobody asks by this link any more, and who has asked and waits is declined.
     pub(crate) fn revoke_link(&mut self, id: OperationId, link: &JoinLinkId) -> Result<(), Fault> {
         let record: Option<LinkRecord> = self.state.get(&links(), link.as_bytes())?;
-        record.ok_or(Fault::NoSuchJoinLink(*link))?;
+        let record = record.ok_or(Fault::NoSuchJoinLink(*link))?;
+        self.tell_hosts(link, &record.hosts, &HostWord::Revoked(record.expires))?;
+        self.note_ended(link, record.expires)?;
         self.end_link(link)?;
         self.settle_done(id)
     }
 
-    /// This device is not in the group any more: its links are over, and who has asked and waits is declined.
+    /// This device is not in the group any more: its links are over, and who has asked and waits is declined, unless
+    /// another device of this person is there that answers.
     pub(crate) fn end_links_of(&mut self, group: &GroupId) -> Result<(), Fault> {
         for (link, record) in self.known_links()? {
             if record.group == *group {
-                self.end_link(&link)?;
+                let declined = self.other_hosts(&record.hosts)?.is_empty();
+                self.end_requests_by(&link, declined)?;
+                self.forget_link(&link)?;
             }
         }
         Ok(())
     }
 
-    fn end_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
+    /// The link is over, and who has asked and waits is declined.
+    pub(super) fn end_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
+        self.end_requests_by(link, true)?;
+        self.forget_link(link)
+    }
+
+    fn end_requests_by(&mut self, link: &JoinLinkId, declined: bool) -> Result<(), Fault> {
         for (request, record) in self.open_requests()? {
             if record.link == *link {
-                let (key, address) = (&record.answer_key, &record.address);
-                self.answer_asker(&request, key, address, JoinAnswer::Declined)?;
+                if declined {
+                    let (key, address) = (&record.answer_key, &record.address);
+                    self.answer_asker(&request, key, address, JoinAnswer::Declined)?;
+                }
                 self.state.delete(&requests(), *request.as_bytes())?;
             }
         }
-        self.forget_link(link)
+        Ok(())
     }
 
     /// The link and who was answered under it. Requests that wait stay.
     fn forget_link(&mut self, link: &JoinLinkId) -> Result<(), Fault> {
-        for (member, ()) in self.state.list::<()>(&answered(link), usize::MAX)? {
-            self.state.delete(&answered(link), member)?;
+        for (request, _) in self.state.list::<GivenAnswer>(&answered(link), usize::MAX)? {
+            self.state.delete(&answered(link), request)?;
         }
         self.state.delete(&links(), *link.as_bytes())
     }
 
     /// Forgets links that have expired, and by which nobody waits.
-    fn forget_old_links(&mut self, now: Now) -> Result<(), Fault> {
+    pub(super) fn forget_old_links(&mut self, now: Now) -> Result<(), Fault> {
+        self.forget_ended(now)?;
         for (link, record) in self.known_links()? {
             if record.expires <= now.wall && record.open == 0 {
                 self.forget_link(&link)?;
@@ -278,7 +315,7 @@ impl Client {
         Ok(())
     }
 
-    /// All links that this device made.
+    /// All links of this device.
     pub(super) fn known_links(&self) -> Result<Vec<(JoinLinkId, LinkRecord)>, Fault> {
         let records = self.state.list::<LinkRecord>(&links(), MAX_LINKS)?;
         let with_id = |(key, record): (Vec<u8>, _)| {

@@ -1,12 +1,14 @@
 //! Requests of others, as they come.
 
 use super::{
-    LinkRecord, MAX_JOIN_MESSAGE_LEN, RequestRecord, answered, links,
+    LinkRecord, MAX_JOIN_MESSAGE_LEN, RequestRecord, answered,
+    hosts::GivenAnswer,
+    links,
     request::{self, JOIN, JoinBody, JoinRequest, MAX_REQUEST_LEN, SealedJoin},
     request_id, requests,
 };
 use crate::{
-    Client, Fate, Fault, GroupId, JoinLinkId, Now,
+    Client, Fate, Fault, JoinLinkId, Now,
     frame::{self, List},
     introduction::PeopleUpdate,
     person,
@@ -50,10 +52,10 @@ impl Client {
             }
             return Ok(Fate::Request);
         }
-        let Some(request) = request::open(&record.keys, &self.mailbox(), sealed) else {
+        let Some(request) = request::open(&record.keys, &record.mailboxes, sealed) else {
             return Ok(Fate::Malformed);
         };
-        let fate = match self.verified(&record.group, request, now)? {
+        let fate = match self.verified(&record, request, now)? {
             Err(fate) => fate,
             Ok(body) => self.keep_request(link, &mut record, body, now)?,
         };
@@ -68,7 +70,7 @@ impl Client {
     /// What a request says, if all of it is of who asks; or what it is instead.
     fn verified(
         &mut self,
-        group: &GroupId,
+        link: &LinkRecord,
         request: JoinRequest,
         now: Now,
     ) -> Result<Result<JoinBody, Fate>, Fault> {
@@ -79,7 +81,7 @@ impl Client {
             return Ok(Err(Fate::Malformed));
         }
         let bundle = body.offer.bundle.as_slice();
-        let seat = self.group_seat(group)?;
+        let seat = self.group_seat(&link.group)?;
         if seat::is_expired(seat, bundle, now) {
             // Of another recipe, or too old.
             return Ok(Err(Fate::Malformed));
@@ -97,7 +99,7 @@ impl Client {
             && certificate.is_of_person(&body.keys)
             && certificate.body.mailbox == body.offer.address.mailbox()
             && body.offer.address.is_of_device(&member, &key)
-            && body.to == self.state.mailbox
+            && body.to.0 == link.mailboxes
             && person::signed(&key, JOIN, &body, &signature);
         let known = self.state.device(member.as_bytes())?;
         let conflicting = known.is_some_and(|known| known.person != body.keys.id());
@@ -124,7 +126,7 @@ impl Client {
         if body.link != link {
             return Ok(Fate::Forged);
         }
-        if waits || self.state.get::<()>(&answered(&link), &member)?.is_some() {
+        if waits || self.state.get::<GivenAnswer>(&answered(&link), id.as_bytes())?.is_some() {
             return Ok(Fate::Duplicate);
         }
         let from = body.certificate.person();

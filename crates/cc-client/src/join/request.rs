@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 use zeroize::Zeroize as _;
 
-use super::link::{JoinLink, LinkKeys};
+use super::{
+    hosts::MAX_HOSTS,
+    link::{JoinLink, LinkKeys},
+};
 use crate::{
     Fault, JoinLinkId, JoinRequestId, LogId,
     device::DeviceCertificate,
-    frame::{self, KeyPackageOffer},
+    frame::{self, KeyPackageOffer, List},
     hpke::{self, Context, Kem, Psk},
     person::PersonKeys,
 };
@@ -45,8 +48,8 @@ pub(super) struct JoinRequest {
 #[derive(Debug, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
 pub(super) struct JoinBody {
     pub(super) link: JoinLinkId,
-    /// Whom this is for: the mailbox.
-    pub(super) to: LogId,
+    /// Whom this is for: the mailboxes, as the link has them.
+    pub(super) to: List<LogId, MAX_HOSTS>,
     /// What an answer or a withdrawal is sealed under.
     pub(super) answer_key: AnswerKey,
     /// What the person says, in UTF-8.
@@ -174,24 +177,29 @@ fn context<'a>(aad: &'a [u8], link: &'a JoinLinkId, secret: &'a [u8; 32]) -> Con
 }
 
 /// What a request is bound to: the link, and whose it is.
-fn binding(link: &JoinLinkId, mailbox: &LogId) -> Vec<u8> {
-    [&link.as_bytes()[..], mailbox.as_bytes()].concat()
+fn binding(link: &JoinLinkId, mailboxes: &[LogId]) -> Vec<u8> {
+    let mailboxes = mailboxes.iter().flat_map(LogId::as_bytes);
+    link.as_bytes().iter().chain(mailboxes).copied().collect()
 }
 
 pub(super) fn seal(link: &JoinLink, request: &JoinRequest) -> Result<SealedJoin, Fault> {
     let id = link.id();
     let plain = SecretBytes::new(frame::encode(request)?);
-    let aad = binding(&id, &link.mailbox());
+    let aad = binding(&id, link.mailboxes());
     let context = context(&aad, &id, link.secret().expose());
     let sealed = hpke::seal(&context, link.key(), plain.expose())?.ok_or(Fault::JoinLink)?;
     let hpke::Sealed { encapsulated, ciphertext } = sealed;
     Ok(SealedJoin { link: id, encapsulated, ciphertext })
 }
 
-/// What was sealed for this link of the owner of `mailbox`; `None` for anything else.
-pub(super) fn open(keys: &LinkKeys, mailbox: &LogId, sealed: &SealedJoin) -> Option<JoinRequest> {
+/// What was sealed for this link of the owner of `mailboxes`; `None` for anything else.
+pub(super) fn open(
+    keys: &LinkKeys,
+    mailboxes: &[LogId],
+    sealed: &SealedJoin,
+) -> Option<JoinRequest> {
     let SealedJoin { link, encapsulated, ciphertext } = sealed;
-    let aad = binding(link, mailbox);
+    let aad = binding(link, mailboxes);
     let context = context(&aad, link, &keys.secret);
     let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
     let plain = hpke::open(&context, &keys.private, encapsulated, ciphertext)?;

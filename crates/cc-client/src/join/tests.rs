@@ -240,7 +240,7 @@ fn a_link_has_one_encoding_and_other_bytes_are_none() {
     let link = alice.join_link(stage.now, group, DAY).unwrap();
     let bytes = link.to_bytes().unwrap();
     assert_eq!(JoinLink::from_bytes(&bytes).unwrap(), link);
-    assert_eq!((bytes.len(), link.recipe()), (1 + 32 + 32 + 32 + 8 + 1 + 5, "group"));
+    assert_eq!((bytes.len(), link.recipe()), (1 + 1 + 32 + 32 + 32 + 8 + 1 + 5, "group"));
     for len in 0..bytes.len() {
         assert!(matches!(JoinLink::from_bytes(&bytes[..len]), Err(Fault::JoinLink)), "{len}");
     }

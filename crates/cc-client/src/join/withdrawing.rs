@@ -5,8 +5,10 @@
 //! is removed again.
 
 use super::{
-    AdmittedRecord, AskRecord, LinkRecord, RequestRecord, WithdrawnRecord, admitted, asks, links,
-    received::MAX_ASKED, request::SealedReply, requests, withdrawn,
+    AdmittedRecord, AskRecord, RequestRecord, WithdrawnRecord, admitted, answered, asks,
+    hosts::GivenAnswer,
+    request::{AnswerKey, SealedReply},
+    requests, withdrawn,
 };
 use crate::{
     Client, Fate, Fault, GroupId, JoinRequestId, LogId, OperationId, RequestId,
@@ -47,7 +49,31 @@ impl Client {
     fn withdraw(&mut self, request: &JoinRequestId, ask: &AskRecord) -> Result<(), Fault> {
         let withdrawal = ask.answer_key.withdrawal(*request)?;
         let item = frame::encode(&MailItem::JoinWithdrawn(withdrawal))?;
-        let mail = self.mail_behind(Some(ask.mail), ask.mailbox, item)?;
+        let mut mails = Vec::new();
+        for (asked, mailbox) in ask.mails.iter().zip(&ask.mailboxes) {
+            mails.push((*mailbox, self.mail_behind(Some(*asked), *mailbox, item.clone())?));
+        }
+        self.note_withdrawn(request, ask, mails, None)?;
+        self.end_ask(request, ask)
+    }
+
+    /// A request has had an answer, and another device of who was asked may not have heard of that.
+    pub(super) fn note_answered(
+        &mut self,
+        request: &JoinRequestId,
+        ask: &AskRecord,
+    ) -> Result<(), Fault> {
+        let answered = Some((ask.answer_key.clone(), ask.mailboxes.clone()));
+        self.note_withdrawn(request, ask, Vec::new(), answered)
+    }
+
+    fn note_withdrawn(
+        &mut self,
+        request: &JoinRequestId,
+        ask: &AskRecord,
+        mails: Vec<(LogId, RequestId)>,
+        answered: Option<(AnswerKey, Vec<LogId>)>,
+    ) -> Result<(), Fault> {
         let package: Option<PackageRecord> = self.state.get(&records::packages(), &ask.package)?;
         if let Some(PackageRecord { expires, .. }) = &package {
             let known = self.state.list::<WithdrawnRecord>(&withdrawn(), usize::MAX)?;
@@ -56,10 +82,11 @@ impl Client {
             {
                 self.state.delete(&withdrawn(), first)?;
             }
-            let record = WithdrawnRecord { request: *request, mail, expires: *expires };
+            let (request, expires) = (*request, *expires);
+            let record = WithdrawnRecord { request, mails, answered, expires };
             self.state.put(&withdrawn(), ask.package, &record)?;
         }
-        self.end_ask(request, ask)
+        Ok(())
     }
 
     /// Mail that goes when this other one has gone, if that is still under way.
@@ -76,15 +103,17 @@ impl Client {
         })
     }
 
-    /// The mail that withdrew this request last, as far as that is remembered.
+    /// The mail that withdrew this request from there last, as far as that is remembered.
     pub(super) fn withdrawal_of(
         &self,
         request: &JoinRequestId,
+        mailbox: &LogId,
     ) -> Result<Option<RequestId>, Fault> {
         let known = self.state.list::<WithdrawnRecord>(&withdrawn(), usize::MAX)?;
-        let mails = known.into_iter().filter(|(_, it)| it.request == *request);
+        let known = known.into_iter().filter(|(_, it)| it.request == *request);
+        let mails = known.flat_map(|(_, it)| it.mails).filter(|(to, _)| to == mailbox);
         let mut last = None;
-        for (_, WithdrawnRecord { mail, .. }) in mails {
+        for (_, mail) in mails {
             if self.state.requests.contains_key(&mail) {
                 last = last.max(Some((self.mails_before(mail)?, mail)));
             }
@@ -103,9 +132,20 @@ impl Client {
         Ok(before)
     }
 
-    /// Whether a welcome is for a key package that was withdrawn: nobody is asked for another one.
-    pub(crate) fn is_withdrawn(&self, package: &[u8; 32]) -> Result<bool, Fault> {
-        Ok(self.state.get::<WithdrawnRecord>(&withdrawn(), package)?.is_some())
+    /// Whether a welcome is for a key package that was withdrawn: nobody is asked for another one. Where one device of
+    /// who was asked had declined before another one let this one in, that one is told, and removes it.
+    pub(crate) fn is_withdrawn(&mut self, package: &[u8; 32]) -> Result<bool, Fault> {
+        let known = self.state.get::<WithdrawnRecord>(&withdrawn(), package)?;
+        let Some(mut record) = known else { return Ok(false) };
+        if let Some((key, mailboxes)) = record.answered.take() {
+            let withdrawal = key.withdrawal(record.request)?;
+            let item = frame::encode(&MailItem::JoinWithdrawn(withdrawal))?;
+            for mailbox in mailboxes {
+                record.mails.push((mailbox, self.mail_behind(None, mailbox, item.clone())?));
+            }
+            self.state.put(&withdrawn(), *package, &record)?;
+        }
+        Ok(true)
     }
 
     /// Forgets what was withdrawn and would have expired by now.
@@ -126,17 +166,16 @@ impl Client {
                 return Ok(Fate::Forged);
             }
             self.state.delete(&requests(), *request.as_bytes())?;
-            let link = self.state.get::<LinkRecord>(&links(), waits.link.as_bytes())?;
-            if let Some(mut link) = link {
-                link.open = link.open.saturating_sub(1);
-                link.told &= link.asked >= MAX_ASKED;
-                self.state.put(&links(), *waits.link.as_bytes(), &link)?;
-            }
+            self.one_less_waits(&waits.link)?;
             self.tell_withdrawn(&request, &waits, false)?;
             return Ok(Fate::Request);
         }
         let known = self.state.get::<AdmittedRecord>(&admitted(), request.as_bytes())?;
-        let Some(known) = known else { return Ok(Fate::Malformed) };
+        let Some(known) = known else {
+            // Of what another device has answered, which knows the key.
+            let answered = self.has_answered(&request)?;
+            return Ok(if answered { Fate::Request } else { Fate::Malformed });
+        };
         if !known.request.answer_key.is_withdrawn_by(reply) {
             return Ok(Fate::Forged);
         }
@@ -157,8 +196,17 @@ impl Client {
         Ok(Fate::Request)
     }
 
+    fn has_answered(&self, request: &JoinRequestId) -> Result<bool, Fault> {
+        for (link, _) in self.known_links()? {
+            if self.state.get::<GivenAnswer>(&answered(&link), request.as_bytes())?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The command that lets somebody in, where it waits.
-    fn queued_admission(
+    pub(super) fn queued_admission(
         &mut self,
         group: &GroupId,
         request: &JoinRequestId,
@@ -220,10 +268,7 @@ impl Client {
         record: &RequestRecord,
         operation: Option<OperationId>,
     ) -> Result<(), Fault> {
-        if let Some(operation) = operation {
-            let refused = EventRecord::Refused { operation, why: WITHDRAWN.to_owned() };
-            self.settle(Some(operation), &refused)?;
-        }
+        self.refuse(operation, WITHDRAWN)?;
         self.end_admitted(request, None)?;
         self.tell_withdrawn(request, record, false)
     }

@@ -131,6 +131,15 @@ pub(crate) enum EventRecord {
         device: String,
         let_in: bool,
     },
+    JoinAnswered {
+        request: JoinRequestId,
+        group: GroupId,
+        member: [u8; 32],
+        person: Option<PersonId>,
+        name: String,
+        device: String,
+        accepted: bool,
+    },
     JoinLinkFull {
         link: JoinLinkId,
         group: GroupId,

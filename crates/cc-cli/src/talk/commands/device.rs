@@ -47,7 +47,7 @@ enum What {
         /// The file.
         file: PathBuf,
     },
-    /// A device is lost: it leaves all groups, and everybody is told.
+    /// A device is lost: it leaves all groups, everybody is told, and links to join by that it knows are over.
     Revoke {
         /// Its name, or the beginning of its id.
         device: String,

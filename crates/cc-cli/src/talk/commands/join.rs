@@ -41,6 +41,8 @@ pub(crate) struct Join {
 /// List those who ask to join your groups.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+By a link that you made on one of your devices, they ask all that you had then. Any of them answers.
+
 A name is the choice of who asks. Compare the safety number with them over a channel you trust; after they are in, it is the
 same, and `cascade verify` marks it.
 

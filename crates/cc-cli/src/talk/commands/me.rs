@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Common, find_group, hex, print};
-use crate::{error::CliError, talk::session::Session};
+use crate::{error::CliError, talk::session::Session, untrusted_text::harmless};
 
 /// Show who you are: name, link, devices.
 #[derive(Debug, Args)]
@@ -66,10 +66,10 @@ pub(crate) struct Link {
     #[arg(long, value_name = "DAYS", default_value_t = 7, requires = "group",
         value_parser = clap::value_parser!(u16).range(1..=365))]
     days: u16,
-    /// List the links that this device made for the group.
+    /// List your links for the group that lead to this device.
     #[arg(long, requires = "group", conflicts_with = "revoke")]
     list: bool,
-    /// End all links that this device made for the group; who asked and waits is declined.
+    /// End your links for the group, on all your devices; who asked and waits is declined.
     #[arg(long, requires = "group")]
     revoke: bool,
 }
@@ -92,7 +92,7 @@ pub(crate) fn me(arguments: &Me) -> Result<(), CliError> {
             "devices": devices.collect::<Vec<_>>(),
         }));
     }
-    print(format_args!("name    {}", me.name()))?;
+    print(format_args!("name    {}", harmless(&me.name())))?;
     print(format_args!("relay   {relay}"))?;
     print(format_args!("link    {link}"))?;
     if let Some(person) = me.person {
@@ -100,7 +100,7 @@ pub(crate) fn me(arguments: &Me) -> Result<(), CliError> {
     }
     for device in devices {
         let this = if device.id == me.id { "  (this one)" } else { "" };
-        let name = device.device.unwrap_or_default();
+        let name = harmless(&device.device.unwrap_or_default());
         print(format_args!(
             "device  {}{}{name}{this}",
             device.id,
@@ -156,13 +156,19 @@ fn group_link(arguments: &Link, session: &mut Session, group: &str) -> Result<()
     }
     let day = Duration::from_secs(24 * 3600);
     let link = session.join_link(group, day * u32::from(arguments.days))?;
+    // Your other devices are to know the link before somebody asks by it.
+    let told = match link.link.mailboxes() {
+        [_, _, ..] => common.finish(session, &[]),
+        _ => Ok(()),
+    };
     match common.json {
         true => print(json!({
             "link": link.to_string(),
             "id": link.link.id().to_string(),
             "group": group.to_string(),
             "expires": link.link.expires(),
-        })),
-        false => print(link),
+        }))?,
+        false => print(link)?,
     }
+    told
 }

@@ -18,6 +18,7 @@ use crate::{
         session::{Session, content},
         show,
     },
+    untrusted_text::called,
 };
 
 /// Bytes of a text.
@@ -201,7 +202,8 @@ pub(crate) fn report(arguments: &Report) -> Result<(), CliError> {
         }));
     }
     let direction = if message.mine { "sealed here" } else { "opened here" };
-    print(format_args!("message {} of {}, {direction}", message.id, message.from.name))?;
+    let from = called(&message.from.name);
+    print(format_args!("message {} of {from}, {direction}", message.id))?;
     if message.layers.is_empty() {
         print(
             "what the layers did with it is not known: it is waiting, or was sent by an earlier run",

@@ -139,6 +139,12 @@ pub(crate) enum What {
         who: Who,
         let_in: bool,
     },
+    /// Another device of this person has answered who asks to join.
+    JoinAnswered {
+        request: JoinRequestId,
+        who: Who,
+        accepted: bool,
+    },
     /// Out of step still: nobody has added it anew for long.
     Stranded,
 }
