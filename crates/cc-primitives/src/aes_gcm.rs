@@ -3,16 +3,16 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use aes::{Aes128Enc, Aes256Enc};
 use aes_gcm::{
-    AesGcm as Portable, KeyInit as _,
-    aead::{AeadInOut as _, consts::U12},
+    AesGcm as Library, KeyInit as _,
+    aead::{
+        AeadInOut as _,
+        consts::{U12, U16},
+    },
+    aes::{Aes128Enc, Aes256Enc},
 };
-use ghash::GHash;
 
 use crate::Backend;
-
-mod short;
 
 /// Bytes of a nonce.
 pub const NONCE_LEN: usize = 12;
@@ -39,11 +39,8 @@ pub struct AesGcm(Inner);
 
 #[expect(clippy::large_enum_variant, reason = "a box is an allocation for every message")]
 enum Inner {
-    Aes128(Portable<Aes128Enc, U12>),
-    Aes256(Portable<Aes256Enc, U12>),
-    /// For one short message.
-    Short128(Aes128Enc),
-    Short256(Aes256Enc),
+    Aes128(Library<Aes128Enc, U12>),
+    Aes256(Library<Aes256Enc, U12>),
     #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
     Graviola(graviola::aead::AesGcm),
 }
@@ -65,19 +62,13 @@ impl AesGcm {
     /// done before the faster library has prepared itself.
     #[must_use]
     pub fn aes128_once(key: &[u8; 16], message_len: usize) -> Self {
-        if is_short(message_len) {
-            return Self(Inner::Short128(Aes128Enc::new(key.into())));
-        }
-        Self::aes128(key)
+        Self::aes128_by(backend_of(message_len), key)
     }
 
     /// AES-256-GCM, for one message of this length, as [`AesGcm::aes128_once`].
     #[must_use]
     pub fn aes256_once(key: &[u8; 32], message_len: usize) -> Self {
-        if is_short(message_len) {
-            return Self(Inner::Short256(Aes256Enc::new(key.into())));
-        }
-        Self::aes256(key)
+        Self::aes256_by(backend_of(message_len), key)
     }
 
     /// Encrypts `bytes` in place and gives their tag. A nonce must never be used twice.
@@ -100,8 +91,6 @@ impl AesGcm {
             Inner::Aes256(gcm) => {
                 gcm.encrypt_inout_detached(nonce.into(), associated_data, bytes.into())
             }
-            Inner::Short128(aes) => return Ok(short::seal(aes, nonce, associated_data, bytes)),
-            Inner::Short256(aes) => return Ok(short::seal(aes, nonce, associated_data, bytes)),
             #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Inner::Graviola(gcm) => {
                 let mut tag = [0; TAG_LEN];
@@ -143,12 +132,6 @@ impl AesGcm {
                         tag.into(),
                     )
                     .is_ok(),
-                Inner::Short128(aes) => {
-                    short::open(aes, nonce, associated_data, bytes, tag).is_ok()
-                }
-                Inner::Short256(aes) => {
-                    short::open(aes, nonce, associated_data, bytes, tag).is_ok()
-                }
                 #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
                 Inner::Graviola(gcm) => gcm.decrypt(nonce, associated_data, bytes, tag).is_ok(),
             };
@@ -195,7 +178,7 @@ impl AesGcm {
 
     fn aes128_by(backend: Backend, key: &[u8; 16]) -> Self {
         Self(match backend {
-            Backend::Portable => Inner::Aes128(Portable::new(key.into())),
+            Backend::Portable => Inner::Aes128(Library::new(key.into())),
             #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Backend::Graviola => Inner::Graviola(graviola::aead::AesGcm::new(key)),
         })
@@ -203,7 +186,7 @@ impl AesGcm {
 
     fn aes256_by(backend: Backend, key: &[u8; 32]) -> Self {
         Self(match backend {
-            Backend::Portable => Inner::Aes256(Portable::new(key.into())),
+            Backend::Portable => Inner::Aes256(Library::new(key.into())),
             #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Backend::Graviola => Inner::Graviola(graviola::aead::AesGcm::new(key)),
         })
@@ -211,20 +194,14 @@ impl AesGcm {
 }
 
 /// AES-256-GCM with nonces of 128 bits, which may be chosen at random for any number of messages that a key sees in
-/// practice. For short messages: always from the portable library, for graviola has 96 bits only. Overwritten on drop,
-/// as [`AesGcm`].
-pub struct LongNonceAesGcm {
-    cipher: Aes256Enc,
-    ghash: GHash,
-}
+/// practice. Always from the portable library, for graviola has 96 bits only. Overwritten on drop, as [`AesGcm`].
+pub struct LongNonceAesGcm(Library<Aes256Enc, U16>);
 
 impl LongNonceAesGcm {
     /// The cipher under this key.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
-        let cipher = Aes256Enc::new(key.into());
-        let ghash = short::ghash(&cipher);
-        Self { cipher, ghash }
+        Self(Library::new(key.into()))
     }
 
     /// As [`AesGcm::seal`].
@@ -237,10 +214,10 @@ impl LongNonceAesGcm {
         associated_data: &[u8],
         bytes: &mut [u8],
     ) -> Result<[u8; TAG_LEN], TooLong> {
-        if !fits(associated_data, bytes) {
-            return Err(TooLong);
-        }
-        Ok(self.message(nonce, bytes.len()).seal(associated_data, bytes))
+        self.0
+            .encrypt_inout_detached(nonce.into(), associated_data, bytes.into())
+            .map(Into::into)
+            .map_err(|_| TooLong)
     }
 
     /// As [`AesGcm::open`].
@@ -254,18 +231,12 @@ impl LongNonceAesGcm {
         bytes: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Rejected> {
-        let opened = fits(associated_data, bytes)
-            && self.message(nonce, bytes.len()).open(associated_data, bytes, tag).is_ok();
-        if opened {
-            Ok(())
-        } else {
-            bytes.fill(0);
-            Err(Rejected)
-        }
-    }
-
-    fn message(&self, nonce: &[u8; 16], len: usize) -> short::Message<'_, Aes256Enc> {
-        short::Message::of_many(&self.cipher, &self.ghash, nonce, len)
+        self.0
+            .decrypt_inout_detached(nonce.into(), associated_data, (&mut *bytes).into(), tag.into())
+            .map_err(|_| {
+                bytes.fill(0);
+                Rejected
+            })
     }
 }
 
@@ -275,14 +246,14 @@ impl fmt::Debug for LongNonceAesGcm {
     }
 }
 
-/// With AVX-512 graviola computes 24 powers of the hash key before the first byte, 200 ns in which a short message is
-/// done without: `benches/benches/primitives.rs`.
-fn is_short(message_len: usize) -> bool {
-    message_len <= SHORT
+/// The library that takes the least time for one message of this length under a new key. With AVX-512 graviola computes
+/// 24 powers of the hash key before the first byte, 200 ns in which the portable library has done a short message.
+fn backend_of(message_len: usize) -> Backend {
+    if message_len <= SHORT { Backend::Portable } else { Backend::in_use() }
 }
 
-/// As much as one call of the cipher has key stream for; at 256 bytes graviola takes 50 ns less.
-const SHORT: usize = 224;
+/// Measured: `docs/performance.md`.
+const SHORT: usize = 128;
 
 /// graviola does not look.
 fn fits(associated_data: &[u8], bytes: &[u8]) -> bool {
