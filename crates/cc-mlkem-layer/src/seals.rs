@@ -14,6 +14,15 @@ use crate::{HybridKeyPair, MlKemLayer, ParameterSet};
 group_tests!(mlkem768, HybridKeyPair, ParameterSet::MlKem768);
 group_tests!(mlkem1024, HybridKeyPair, ParameterSet::MlKem1024);
 
+#[test]
+fn a_box_is_of_one_ciphertext_and_of_whole_keys() {
+    for set in [ParameterSet::MlKem768, ParameterSet::MlKem1024] {
+        cc_root_group::group_tests::hostile::a_box_is_of_one_ciphertext_and_of_whole_keys::<
+            HybridKeyPair,
+        >(set);
+    }
+}
+
 const ID: [MemberId; 3] =
     [MemberId::from_bytes([1; 32]), MemberId::from_bytes([2; 32]), MemberId::from_bytes([3; 32])];
 

@@ -233,3 +233,94 @@ fn info(suite: impl Suite, step: &Step, committer: &MemberId, recipient: &Member
 
 pub(crate) const TAG_LEN: usize = 32;
 const NO_ROOT: [u8; Root::LEN] = [0; Root::LEN];
+
+#[cfg(any(test, feature = "group-tests"))]
+impl<P: MemberPublicKey> Commit<P> {
+    /// Whether somebody with these keys and `now` comes to the next root by this commit, in whatever way: by any
+    /// of the boxes, whoever it is for and whether or not the commit removes that member, or onward from `now`.
+    pub(crate) fn gives_root_to<K: MemberKeyPair<PublicKey = P>>(
+        &self,
+        keys: &K,
+        now: &Generation<P>,
+        step: &Step,
+    ) -> Result<bool, KeyError> {
+        let (onward, mut roots) = (&now.secrets.onward, Vec::new());
+        match &self.root {
+            RootSource::Derived { salt } => roots.push(Root::derived(onward, &step.binding, salt)),
+            RootSource::Sealed { committer, boxes } => {
+                roots.push(Root::derived(onward, &step.binding, &[0; 32]));
+                let suite = keys.public_key().suite();
+                let sender = Sender::of(now.roster.key(committer).ok_or(KeyError::Rejected)?);
+                let associated_data = self.change.associated_data(step)?;
+                for sealed in boxes.chunks_exact(box_len(suite, Root::LEN)) {
+                    for entry in now.roster.entries() {
+                        let info = info(suite, step, committer, &entry.id);
+                        let ad = &associated_data;
+                        let opened = hpke::open(sealed, keys, &sender, &info, ad, Root::LEN);
+                        let root =
+                            opened.ok().and_then(|it| Root::from_bytes(P::LABEL, it.expose()));
+                        roots.extend(root);
+                    }
+                }
+            }
+        }
+        Ok(roots.iter().any(|root| root.commitment(step) == self.change.commitment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{Curve, DhKeyPair, DhPublicKey};
+
+    const fn id(byte: u8) -> MemberId {
+        MemberId::from_bytes([byte; 32])
+    }
+
+    /// A box opens nowhere but in its place: for its member, in the commit that it was made for, in a group
+    /// with this history and roster.
+    #[test]
+    fn what_a_box_is_bound_to_depends_on_everything() {
+        let key = *DhKeyPair::generate(Curve::X25519).unwrap().public_key();
+        let added = vec![Entry { id: id(8), key }];
+        let step = || Step {
+            kind: "dh",
+            generation: 3,
+            binding: [1; 32],
+            before: [2; 32],
+            roster: [3; 32],
+        };
+        let change = || CommittedChange::<DhPublicKey> {
+            ends: 2,
+            removed: vec![id(7)],
+            added: added.clone(),
+            commitment: [4; 32],
+        };
+        let bound = |step: &Step, committer, recipient, change: &CommittedChange<DhPublicKey>| {
+            let info = info(Curve::X25519, step, &id(committer), &id(recipient));
+            [info, change.associated_data(step).unwrap()].concat()
+        };
+        let steps = [
+            step(),
+            Step { generation: 4, ..step() },
+            Step { binding: [9; 32], ..step() },
+            Step { before: [9; 32], ..step() },
+            Step { roster: [9; 32], ..step() },
+        ];
+        let changes = [
+            CommittedChange { ends: 3, ..change() },
+            CommittedChange { removed: vec![id(9)], ..change() },
+            CommittedChange { added: vec![], ..change() },
+            CommittedChange { commitment: [9; 32], ..change() },
+        ];
+        let mut seen: Vec<_> = steps.iter().map(|step| bound(step, 5, 6, &change())).collect();
+        seen.extend(changes.iter().map(|change| bound(&step(), 5, 6, change)));
+        seen.extend([bound(&step(), 9, 6, &change()), bound(&step(), 5, 9, &change())]);
+        let count = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), count);
+    }
+}

@@ -241,3 +241,20 @@ fn digest<P: MemberPublicKey>(front: &[u8]) -> [u8; 32] {
         .finalize()
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Curve, DhPublicKey};
+
+    #[test]
+    fn an_invitation_is_for_one_member_and_of_one_change() {
+        let id = |byte| MemberId::from_bytes([byte; 32]);
+        let info =
+            |suite, binding, recipient| info::<DhPublicKey>(suite, &[binding; 32], &id(recipient));
+        let this = info(Curve::X25519, 1, 2);
+        assert_ne!(info(Curve::P256, 1, 2), this);
+        assert_ne!(info(Curve::X25519, 9, 2), this);
+        assert_ne!(info(Curve::X25519, 1, 9), this);
+    }
+}

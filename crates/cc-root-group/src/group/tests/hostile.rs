@@ -3,7 +3,11 @@
 use alloc::collections::BTreeSet;
 
 use super::*;
-use crate::{DhKeyPair, Suite as _, hpke::box_len, member::Sender};
+use crate::{
+    DhKeyPair, Suite as _,
+    hpke::{self, Sealer, box_len},
+    member::Sender,
+};
 
 pub(crate) const ID: [MemberId; 4] = [
     MemberId::from_bytes([1; 32]),
@@ -117,6 +121,34 @@ fn welcome_refusal<K: MemberKeyPair>(
     let error = group.join(part, &parts(binding)).unwrap_err();
     assert_eq!(snapshot(group), (Standing::Outside, vec![], None));
     error.kind()
+}
+
+/// With a KEM beside the Diffie-Hellman keys a box is bound to what HPKE does not know of: the ciphertext of the
+/// KEM and the whole keys of both sides. Who has the secret opens it with no others.
+///
+/// For kinds of keys with a KEM alone.
+pub fn a_box_is_of_one_ciphertext_and_of_whole_keys<K: MemberKeyPair>(suite: SuiteOf<K>) {
+    let [a, b, other] = [(); 3].map(|()| K::generate(suite).unwrap());
+    let [sent, spare] = [(); 2].map(|()| b.public_key().encapsulate().unwrap().unwrap());
+    let mut sealed = Vec::new();
+    let mut sealer = Sealer::new(&a).unwrap();
+    sealer.seal(b.public_key(), Some(&sent), b"i", b"ad", b"content", &mut sealed).unwrap();
+    let open = |sealed: &[u8], recipient: &K, sender: &Sender| {
+        hpke::open_with(sealed, recipient, Some(&sent.secret), sender, b"i", b"ad", 7).ok()
+    };
+    let sender = Sender::of(a.public_key());
+    assert_eq!(open(&sealed, &b, &sender).unwrap().expose(), b"content");
+
+    let (_, rest) = sealed.split_at(suite.ciphertext_len());
+    assert!(open(&[&spare.ciphertext, rest].concat(), &b, &sender).is_none(), "another ciphertext");
+    let digest = Sender::of(other.public_key()).digest;
+    assert!(open(&sealed, &b, &Sender { digest, key: sender.key }).is_none(), "another sender");
+    // Bob's Diffie-Hellman key, which is in front, with the KEM's of another pair.
+    let (of_bob, of_other) = (b.private_bytes(), other.private_bytes());
+    let bytes = [&of_bob.expose()[..32], &of_other.expose()[32..]].concat();
+    let half = K::from_private_bytes(suite, &bytes).unwrap();
+    assert!(half.diffie_hellman_keys().public_key() == b.diffie_hellman_keys().public_key());
+    assert!(open(&sealed, &half, &sender).is_none(), "another recipient");
 }
 
 /// A commit that an insider puts together: `keys` are theirs, everything else what they claim.

@@ -42,6 +42,18 @@ fn join<K: MemberKeyPair>(group: &mut Group<K>, change: &ChangeParts, binding: u
     group.apply();
 }
 
+/// Whether the thief comes to the root that a commit leads to, with its private key and all secrets of the
+/// generation that ends.
+fn finds_root<K: MemberKeyPair>(thief: &Group<K>, change: &ChangeParts, binding: u8) -> bool {
+    let now = thief.state.latest().present().unwrap();
+    let (body, _) = commit::split_tag(&change.commit).unwrap();
+    let commit = Commit::decode(thief.suite(), body).unwrap();
+    let CommittedChange { removed, added, .. } = &commit.change;
+    let roster = now.roster.changed(None, removed, added).unwrap();
+    let step = now.step(&roster, &[binding; 32]).unwrap();
+    commit.gives_root_to(&thief.keys, now, &step).unwrap()
+}
+
 /// The key pair of a member is in its store and stays the same: whoever has a copy follows every change
 /// like the member, updates of its own included, until the member is removed.
 pub fn a_copy_follows_its_member_until_the_removal<K: MemberKeyPair>(suite: SuiteOf<K>) {
@@ -63,6 +75,7 @@ pub fn a_copy_follows_its_member_until_the_removal<K: MemberKeyPair>(suite: Suit
     assert!(opens(&thief, &message(&a)), "after an update of the member's own");
     let change = stage(&mut a, &[], &[ID[2]], 4);
     confirm(&mut a);
+    assert!(finds_root(&thief, &change, 4));
     for group in [&mut b, &mut thief] {
         follow(group, &change, 4);
     }
@@ -71,6 +84,7 @@ pub fn a_copy_follows_its_member_until_the_removal<K: MemberKeyPair>(suite: Suit
     let change = stage(&mut a, &[], &[ID[1]], 5);
     confirm(&mut a);
     let latest = message(&a);
+    assert!(!finds_root(&thief, &change, 5), "the box of who is removed holds no root");
     follow(&mut thief, &change, 5);
     assert_eq!(thief.standing(), Standing::Removed);
     assert!(!opens(&thief, &latest), "after the removal of the member");
@@ -130,6 +144,7 @@ pub fn stolen_secrets_without_the_private_key_last_until_any_removal<K: MemberKe
 
     let change = stage(&mut a, &[], &[ID[3]], 4);
     confirm(&mut a);
+    assert!(finds_root(&b, &change, 4) && !finds_root(&thief, &change, 4));
     follow(&mut b, &change, 4);
     assert!(thief.process_commit(&change.commit, &parts(4)).is_err());
     assert!(!opens(&thief, &message(&b)));
