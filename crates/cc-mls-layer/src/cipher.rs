@@ -78,7 +78,7 @@ impl CipherLayer for MlsLayer {
         if let Some(exporter) = group.exporter().filter(|_| epoch == group.epoch()) {
             return Ok(Recalled { secret: exporter.duplicate(), epoch: Some(epoch) });
         }
-        let past = group.past(epoch).and_then(|past| past.exporter());
+        let past = group.past(epoch).map(|past| past.exporter().duplicate());
         let secret = past.ok_or_else(|| LayerError::stale(Some(epoch)))?;
         Ok(Recalled { secret, epoch: Some(epoch) })
     }

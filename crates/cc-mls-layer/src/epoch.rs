@@ -1,8 +1,7 @@
 //! What is kept of epochs that are over, so that late messages still open.
 
 use cc_core::{LayerError, MemberId, Secret};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::roster::Roster;
 
@@ -41,7 +40,8 @@ impl Ending {
 pub(crate) struct PastEpoch {
     pub(crate) epoch: u64,
     pub(crate) ended_by: Ending,
-    exporter: [u8; 32],
+    #[serde(serialize_with = "write", deserialize_with = "read")]
+    exporter: Secret<32>,
     /// Leaf indices and member ids, ascending by leaf.
     members: Vec<(u32, [u8; 32])>,
 }
@@ -58,11 +58,11 @@ impl PastEpoch {
             .iter()
             .map(|member| (member.leaf_index, *member.id.as_bytes()))
             .collect();
-        Self { epoch, ended_by, exporter: *exporter.expose(), members }
+        Self { epoch, ended_by, exporter: exporter.duplicate(), members }
     }
 
-    pub(crate) fn exporter(&self) -> Option<Secret<32>> {
-        Secret::copy_from(&self.exporter)
+    pub(crate) fn exporter(&self) -> &Secret<32> {
+        &self.exporter
     }
 
     pub(crate) fn id(&self, leaf: u32) -> Option<MemberId> {
@@ -71,8 +71,10 @@ impl PastEpoch {
     }
 }
 
-impl Drop for PastEpoch {
-    fn drop(&mut self) {
-        self.exporter.zeroize();
-    }
+fn write<S: Serializer>(secret: &Secret<32>, to: S) -> Result<S::Ok, S::Error> {
+    secret.expose().serialize(to)
+}
+
+fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<32>, D::Error> {
+    <[u8; 32]>::deserialize(from).map(|mut bytes| Secret::take(&mut bytes))
 }

@@ -90,7 +90,7 @@ impl IdentityKey {
     ) -> Result<(), Error> {
         VerifyingKey::from_bytes(&self.verifying)
             .ok_or(Error::InvalidSignature)?
-            .verify(&framed(context, message), signature)
+            .verify(framed(context, message).expose(), signature)
             .map_err(|_| Error::InvalidSignature)
     }
 
@@ -151,7 +151,7 @@ impl IdentityKeyPair {
     /// context, or for other parts, never verifies for another.
     #[must_use]
     pub fn sign(&self, context: &[u8], message: &[&[u8]]) -> [u8; 64] {
-        scrubbed(|| self.signing.sign(&framed(context, message)))
+        scrubbed(|| self.signing.sign(framed(context, message).expose()))
     }
 
     /// The private keys, to be kept in an encrypted store: 64 bytes.
@@ -190,7 +190,7 @@ impl IdentityKeyPair {
         let signing = scrubbed(|| SigningKey::from_seed(signing));
         let agreement = KeyPair::from_secret(agreement);
         let framed = framed(BINDING, &[agreement.public().as_bytes()]);
-        let binding = scrubbed(|| signing.sign(&framed));
+        let binding = scrubbed(|| signing.sign(framed.expose()));
         let public = IdentityKey {
             verifying: signing.public_key(),
             agreement: *agreement.public(),
@@ -206,14 +206,16 @@ impl fmt::Debug for IdentityKeyPair {
     }
 }
 
-/// Every part with its length before it, so that no two lists of parts give the same bytes.
-fn framed(context: &[u8], message: &[&[u8]]) -> alloc::vec::Vec<u8> {
-    let mut framed = alloc::vec::Vec::from(SIGNATURE_LABEL);
+/// Every part with its length before it, so that no two lists of parts give the same bytes. A part may be secret: a
+/// welcome is signed before it is sealed.
+fn framed(context: &[u8], message: &[&[u8]]) -> SecretBytes {
+    let mut framed = Writer::new();
+    framed.put(SIGNATURE_LABEL);
     for part in core::iter::once(&context).chain(message) {
-        framed.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        framed.extend_from_slice(part);
+        framed.u64(part.len() as u64);
+        framed.put(part);
     }
-    framed
+    framed.finish()
 }
 
 const SIGNATURE_LABEL: &[u8] = b"cc-signal/1 signature";

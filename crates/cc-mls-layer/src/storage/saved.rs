@@ -166,9 +166,9 @@ fn pieces_of(key: &[u8]) -> Key {
 }
 
 /// Tells whether pieces make the value.
-fn summary(value: &[u8]) -> Vec<u8> {
+fn summary(value: &[u8]) -> Value {
     let len = u64::try_from(value.len()).unwrap_or(u64::MAX);
-    [len.to_be_bytes().as_slice(), &Sha256::digest(value)].concat()
+    Value([len.to_be_bytes().as_slice(), &Sha256::digest(value)].concat())
 }
 
 /// The pieces of values that were read, by what their keys begin with, in the order of their positions.
@@ -195,7 +195,7 @@ impl Pieces {
             whole.0.extend_from_slice(&piece);
             stored.push(Piece { position, len: piece.len() });
         }
-        if summary(&whole) != expected {
+        if *summary(&whole) != *expected {
             return Err(damaged(Kind::MessageSecrets));
         }
         Ok((whole, Stored::of(stored)))

@@ -17,19 +17,19 @@ const PUBLIC: u8 = 2;
 /// Bytes of a record, by the beginning of its key, that are no secret: the whole group knows them, or
 /// anybody, or they are a name or a digest.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
-    pub(crate) kind: &'static [u8],
-    pub(crate) bytes: Range<usize>,
+pub struct Known {
+    pub kind: &'static [u8],
+    pub bytes: Range<usize>,
     /// Only where this byte has this value.
-    pub(crate) only_if: Option<(usize, u8)>,
+    pub only_if: Option<(usize, u8)>,
 }
 
 /// The whole of a record.
-pub(crate) const fn all(kind: &'static [u8]) -> Known {
+pub const fn all(kind: &'static [u8]) -> Known {
     part(kind, 0..usize::MAX)
 }
 
-pub(crate) const fn part(kind: &'static [u8], bytes: Range<usize>) -> Known {
+pub const fn part(kind: &'static [u8], bytes: Range<usize>) -> Known {
     Known { kind, bytes, only_if: None }
 }
 
@@ -43,27 +43,36 @@ impl Known {
     }
 }
 
-/// The name of the instance, digests of what was sent and received, and the change that the others get.
-const MANAGER: &[Known] = &[all(b"counters"), all(b"history"), all(b"staged")];
+/// What is public of a record, by its key and value.
+pub type Public = fn(&[u8], &[u8]) -> Vec<Vec<u8>>;
+
+/// What these say of a record.
+pub fn public_of(known: &[Known], key: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
+    known.iter().filter_map(|known| known.of(key, value)).map(<[u8]>::to_vec).collect()
+}
+
+/// The name of the instance, what its stack is made of, digests of what was sent and received, and the change that the
+/// others get.
+const MANAGER: &[Known] = &[all(b"counters"), all(b"history"), all(b"shape"), all(b"staged")];
 
 /// Bytes, and a name for people.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     pub name: String,
     pub bytes: Vec<u8>,
     pub is_secret: bool,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    pub(crate) fn secret(&self, name: &str, bytes: &[u8]) {
+    pub fn secret(&self, name: &str, bytes: &[u8]) {
         self.add(SECRET, name, bytes);
     }
 
     /// What others see too.
-    pub(crate) fn public(&self, bytes: &[u8]) {
+    pub fn public(&self, bytes: &[u8]) {
         self.add(PUBLIC, "", bytes);
     }
 
@@ -76,12 +85,12 @@ impl Log {
         }
     }
 
-    pub(crate) fn write(&self, path: &Path) {
+    pub fn write(&self, path: &Path) {
         fs::write(path, &*self.0.lock().unwrap()).unwrap();
     }
 
     /// The other end of [`write`](Self::write).
-    pub(crate) fn read(path: &Path) -> Vec<Entry> {
+    pub fn read(path: &Path) -> Vec<Entry> {
         let bytes = fs::read(path).unwrap();
         let mut rest = bytes.as_slice();
         let mut entries = Vec::new();
@@ -99,19 +108,19 @@ impl Log {
         entries
     }
 
-    /// A store whose records are secrets, but for what is `known`.
-    pub(crate) fn store(&self, name: &'static str, known: &'static [Known]) -> LoggedStore {
-        LoggedStore { store: MemoryStore::new(), log: self.clone(), name, known }
+    /// A store whose records are secrets, but for what is public.
+    pub fn store(&self, name: &'static str, public: Public) -> LoggedStore {
+        LoggedStore { store: MemoryStore::new(), log: self.clone(), name, public }
     }
 }
 
 /// A store in memory whose records are all written down.
 #[derive(Debug)]
-pub(crate) struct LoggedStore {
+pub struct LoggedStore {
     store: MemoryStore,
     log: Log,
     name: &'static str,
-    known: &'static [Known],
+    public: Public,
 }
 
 impl Store for LoggedStore {
@@ -131,10 +140,11 @@ impl Store for LoggedStore {
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for (scope, key, change) in batch.changes() {
             let Change::Put(value) = change else { continue };
-            for known in MANAGER.iter().chain(self.known) {
-                if let Some(bytes) = known.of(key, value.expose()) {
-                    self.log.public(bytes);
-                }
+            for bytes in public_of(MANAGER, key, value.expose()) {
+                self.log.public(&bytes);
+            }
+            for bytes in (self.public)(key, value.expose()) {
+                self.log.public(&bytes);
             }
             // Keys begin with the kind of their record.
             let kind = key.escape_ascii().take(8).collect::<Vec<_>>();

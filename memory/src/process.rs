@@ -9,21 +9,21 @@ use std::{
 };
 
 use crate::{
-    conversation,
     log::Log,
-    search::{Needles, Region, regions, windows},
+    search::{Memory, Needles},
 };
 
-const CONVERSATION: &str = "CC_MEMORY_TEST_CONVERSATION";
+const NAME: &str = "CC_MEMORY_TEST_NAME";
 const LOG: &str = "CC_MEMORY_TEST_LOG";
 
-/// Lets another process have the conversation, and says what secrets it still has in memory.
-pub(crate) fn search_after(conversation: &str) -> Vec<String> {
+/// Lets another process, this program with the test `part` alone, do what has this name, and says what secrets it still
+/// has in memory.
+pub fn search_after(name: &str) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["part", "--exact", "--nocapture", "--test-threads=1"])
-        .env(CONVERSATION, conversation)
+        .env(NAME, name)
         .env(LOG, &log)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -37,29 +37,30 @@ pub(crate) fn search_after(conversation: &str) -> Vec<String> {
         }
     };
     assert_eq!(addresses.len(), 2);
-    let regions = regions(child.id());
-    writeln!(child.stdin.take().unwrap()).unwrap();
-    assert!(child.wait().unwrap().success());
+    let memory = Memory::of(child.id());
     // The control keys are where the other process says, and there alone would they be overlooked.
-    for (address, seed) in addresses.iter().zip([STACK, HEAP]) {
-        let control = control(seed);
-        let holders: Vec<_> = regions.iter().filter(|region| holds(region, &control)).collect();
-        assert!(
-            holders.iter().any(|region| region.addresses.contains(address)),
-            "a key that is in memory was not found"
-        );
-    }
+    let controls = [STACK, HEAP].map(control);
+    let mut seen = [false; 2];
+    memory.scan(|_, at, window| {
+        for number in 0..2 {
+            seen[number] |= window == &controls[number] && at == addresses[number];
+        }
+    });
+    assert_eq!(seen, [true; 2], "a key that is in memory was not found");
     let entries = Log::read(&log);
     let needles = Needles::of(&entries);
     assert!(needles.len() >= 16, "{} windows are too few to look for", needles.len());
-    needles.find(&regions, addresses[0])
+    let found = needles.find(&memory, addresses[1]);
+    writeln!(child.stdin.take().unwrap()).unwrap();
+    assert!(child.wait().unwrap().success());
+    found
 }
 
-/// The other process, if this is it.
-pub(crate) fn part() {
-    let (Ok(name), Ok(path)) = (env::var(CONVERSATION), env::var(LOG)) else { return };
+/// Does what [`search_after`] asks for, if this is the other process, and waits until it has been searched.
+pub fn answer(run: fn(&str, &Log)) {
+    let (Ok(name), Ok(path)) = (env::var(NAME), env::var(LOG)) else { return };
     let log = Log::default();
-    black_box(conversation::run as fn(&str, &Log))(&name, &log);
+    black_box(run)(&name, &log);
     log.write(&PathBuf::from(path));
     let (on_stack, on_heap) = (control(black_box(STACK)), Box::new(control(black_box(HEAP))));
     let stack_address = black_box(&on_stack).as_ptr().addr();
@@ -82,8 +83,4 @@ fn control(seed: u8) -> [u8; 32] {
         *byte = number.wrapping_mul(seed).wrapping_mul(29) ^ number.rotate_left(seed.into());
     }
     key
-}
-
-fn holds(region: &Region, key: &[u8; 32]) -> bool {
-    windows(&region.bytes).any(|window| window == key)
 }
