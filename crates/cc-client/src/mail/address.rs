@@ -32,6 +32,9 @@ const AHEAD: u64 = 24 * 3_600_000;
 /// Keys that are kept: one opens mail for 84 days after another has taken its place, as long as a key package lives. By their
 /// number and not by the clock, for who forgets one that is in use loses invitations.
 const KEPT: usize = 4;
+/// Keys beside them that are kept of those that were made while the clock was ahead: where it goes back and forth, they do not
+/// push out those that others seal to.
+const KEPT_EARLY: usize = 12;
 
 /// Where a device gets its mail, and what that is sealed to.
 #[derive(Debug, Clone, PartialEq, Eq, TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
@@ -97,6 +100,8 @@ pub(crate) struct MailKey {
     pub(super) public: Vec<u8>,
     #[serde(with = "stored")]
     pub(super) private: Secret<32>,
+    /// It was made while the clock was ahead, and so before its time.
+    early: bool,
 }
 
 /// The keys that open mail, the newest last.
@@ -110,7 +115,8 @@ pub(crate) struct MailKeys {
 impl Clone for MailKey {
     fn clone(&self) -> Self {
         let (address, public) = (self.address.clone(), self.public.clone());
-        Self { address, kem: self.kem, public, private: self.private.duplicate() }
+        let (private, early) = (self.private.duplicate(), self.early);
+        Self { address, kem: self.kem, public, private, early }
     }
 }
 
@@ -166,6 +172,21 @@ impl MailKeys {
         Ok(next)
     }
 
+    /// Forgets keys of long ago.
+    fn forget_old(&mut self) {
+        let (mut kept, mut early) = (0, 0);
+        let mut keys = core::mem::take(&mut self.keys);
+        keys.reverse();
+        keys.retain(|key| {
+            let (count, most) =
+                if key.early { (&mut early, KEPT_EARLY) } else { (&mut kept, KEPT) };
+            *count += 1;
+            *count <= most
+        });
+        keys.reverse();
+        self.keys = keys;
+    }
+
     /// The newest key stays, and its address gets this serial.
     fn renumber(&mut self, serial: u64, identity: &Identity) -> Result<(), Fault> {
         let body = AddressBody { serial, ..self.address()?.body };
@@ -187,7 +208,7 @@ impl MailKey {
             key: Opaque(public.clone()),
         };
         let address = frame::encode(&body.sign(&identity.device_key()?)?)?;
-        Ok(Self { address, kem: kem.id(), public, private })
+        Ok(Self { address, kem: kem.id(), public, private, early: false })
     }
 }
 
@@ -227,6 +248,7 @@ impl Client {
                 return self.state.put_mail_keys(keys);
             }
             keys.renumber(keys.next_serial(now)?, &self.identity)?;
+            keys.keys.last_mut().ok_or_else(damaged)?.early = true;
             return self.tell_address(keys);
         }
         if now.wall - since < ROTATION {
@@ -234,8 +256,7 @@ impl Client {
         }
         let serial = keys.next_serial(now)?;
         keys.keys.push(MailKey::generate(&self.identity, serial)?);
-        let surplus = keys.keys.len().saturating_sub(KEPT);
-        keys.keys.drain(..surplus);
+        keys.forget_old();
         keys.since = Some(now.wall);
         self.tell_address(keys)
     }

@@ -11,6 +11,7 @@
 use std::sync::OnceLock;
 
 pub mod check;
+pub mod forks;
 pub mod joins;
 pub mod member;
 pub mod network;
