@@ -17,6 +17,7 @@ use crate::{
     talk::commands::{
         device, groups, init, join, me, members, messages, receive, relay, share, transfer, tree,
     },
+    untrusted_text::printable,
 };
 
 /// Layered end-to-end encryption.
@@ -118,9 +119,12 @@ fn report(error: &CliError) -> ExitCode {
     let _ = {
         use std::io::Write as _;
         let mut stderr = std::io::stderr().lock();
-        writeln!(stderr, "cascade: {error}").and_then(|()| match error.advice() {
-            Some(advice) => writeln!(stderr, "  {advice}"),
-            None => Ok(()),
+        // In an error there may be a name that somebody else chose, of a file for example.
+        writeln!(stderr, "cascade: {}", printable(&error.to_string())).and_then(|()| {
+            match error.advice() {
+                Some(advice) => writeln!(stderr, "  {advice}"),
+                None => Ok(()),
+            }
         })
     };
     ExitCode::from(error.exit_code())

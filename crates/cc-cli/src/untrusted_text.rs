@@ -1,5 +1,7 @@
 //! What others wrote, without what could do something to a terminal or to the order of what is read.
 
+use std::fmt::Write as _;
+
 /// The text with every character made visible that is none to be seen: control characters (escape sequences begin
 /// with one), marks that turn the direction of text, and the invisible ones of Unicode. They are shown as `\u{1b}`.
 /// One line comes of one line: a line break is shown too.
@@ -39,6 +41,23 @@ pub(crate) fn called(name: &str) -> String {
 
 /// What stands between the parts of a line.
 const OF_LINES: [char; 9] = [':', ',', ';', '"', '(', ')', '[', ']', '#'];
+
+/// What a command prints or says of an error, for which texts of others may have been put together: what is hidden
+/// is escaped as in JSON, line breaks aside. A line of JSON stays the same JSON.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character == '\n' || !is_hidden(character) {
+            shown.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing to a string does not fail.
+            let _ = write!(shown, "\\u{unit:04x}");
+        }
+    }
+    shown
+}
 
 /// The lines of a text, each [`clean`].
 pub(crate) fn clean_lines(text: &str) -> impl Iterator<Item = String> {
@@ -82,6 +101,15 @@ mod tests {
             "x\u{fffd}y\u{fffd}\u{fffd}\u{fffd}z"
         );
         assert_eq!(harmless("grüße 日本"), "grüße 日本");
+    }
+
+    #[test]
+    fn what_is_printed_is_harmless_and_the_same_json() {
+        let value = serde_json::json!({ "text": "a\u{9b}2J\u{202e}b\n\x1b[2J\u{e0041}\u{7f}\tgrüße 👩\u{200d}💻" });
+        let line = printable(&value.to_string());
+        assert!(!line.contains(is_hidden), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
+        assert_eq!(printable("a\x1bb\nc"), "a\\u001bb\nc");
     }
 
     #[test]

@@ -388,3 +388,45 @@ fn a_name_is_changed_for_members() {
     bob.fail(2, &["rename", &"x".repeat(1025)]);
     bob.fail(2, &["rename", ""]);
 }
+
+/// Escape sequences, also those of one character, and what turns the direction of text, from a name, a text, a title
+/// and the name of a file.
+#[test]
+fn nothing_that_others_write_does_something_to_a_terminal() {
+    const EVIL: &str = "E\u{9b}2J\x1b]0;x\x07\u{202e}ve";
+    let relay = Relay::start();
+    let [alice, eve] = ["Alice", "Eve"].map(|name| Person::new(name, &relay));
+    eve.run(&["rename", EVIL]);
+    eve.found(EVIL, &[&alice]);
+    let file = eve.path(EVIL);
+    fs::write(&file, "x").unwrap();
+    eve.run(&["send", EVIL, EVIL, "--attach", file.to_str().unwrap()]);
+    let harmless = |shown: &str| {
+        let obeyed = |character: char| {
+            character != '\n' && (character.is_control() || character == '\u{202e}')
+        };
+        assert!(!shown.contains(obeyed), "{shown:?}");
+    };
+    let output = alice.command(&["receive"]).output().unwrap();
+    harmless(&text(&output.stdout));
+    let told = lines(&output);
+    let message = told.iter().find(|entry| entry["kind"] == "message").unwrap();
+    assert_eq!((&message["text"], &message["from"]["name"]), (&EVIL.into(), &EVIL.into()));
+    let group = message["group"].as_str().unwrap();
+    let number = message["number"].to_string();
+    for command in [
+        &["report", &number][..],
+        &["history", group],
+        &["members", group],
+        &["groups"],
+        &["tree", group],
+    ] {
+        harmless(&alice.plain(command));
+        harmless(&text(&alice.command(command).output().unwrap().stdout));
+    }
+    for command in [&["me"][..], &["device"], &["history", group], &["requests"]] {
+        harmless(&eve.plain(command));
+    }
+    let error = alice.fail(7, &["history", EVIL.strip_suffix('e').unwrap()]);
+    harmless(&error);
+}

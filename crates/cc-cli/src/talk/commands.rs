@@ -27,7 +27,7 @@ use super::{
     profile::ProfileArguments,
     session::{Session, Update},
 };
-use crate::error::CliError;
+use crate::{error::CliError, untrusted_text::printable};
 
 /// For another process to let the profile go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,6 +117,7 @@ fn refusal(verdict: Verdict) -> Option<String> {
 
 /// Prints a line.
 fn print(line: impl std::fmt::Display) -> Result<(), CliError> {
+    let line = printable(&line.to_string());
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(CliError::stdout)
 }

@@ -98,6 +98,15 @@ impl Person {
         command
     }
 
+    /// What people read of a command that succeeds.
+    pub(crate) fn plain(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(program());
+        command.args(arguments).arg("--profile").arg(&self.profile).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
     /// The lines that a command prints that succeeds.
     pub(crate) fn run(&self, arguments: &[&str]) -> Vec<Value> {
         let output = self.command(arguments).output().unwrap();

@@ -94,8 +94,8 @@ async fn request(State(connection): State<Connection>, http: HttpRequest) -> Res
             .into_response();
         }
     };
-    drop((body, body_permit));
-    answer(shared, client, request).await
+    drop(body);
+    answer(shared, client, request, body_permit).await
 }
 
 /// The body, if it comes fast enough: who announces much and sends nothing is let go as soon as anybody else.
@@ -118,7 +118,12 @@ async fn read_body(body: Body, length: usize, patience: Duration) -> Result<Vec<
     }
 }
 
-async fn answer(shared: &Arc<Shared>, client: ClientAddress, request: Request) -> Response {
+async fn answer(
+    shared: &Arc<Shared>,
+    client: ClientAddress,
+    request: Request,
+    request_permit: Taken,
+) -> Response {
     // The largest answer is a page: its memory is there before it is read.
     let permit = match &request.call {
         cc_client::Call::Read(_) => shared.memory.take(client, MAX_ANSWER_LEN).await,
@@ -126,7 +131,14 @@ async fn answer(shared: &Arc<Shared>, client: ClientAddress, request: Request) -
     };
     let Some(mut permit) = permit else { return too_many(Duration::from_secs(1)) };
     let id = request.id;
-    let result = shared.relay.answer_to(Some(client), request).await;
+    let relay = shared.relay.clone();
+    // A task of its own, which goes on where the client goes away: what waits to be written is there until it is.
+    let answered = tokio::spawn(async move {
+        let result = relay.answer_to(Some(client), request).await;
+        drop(request_permit);
+        result
+    });
+    let result = answered.await.unwrap_or(Err(cc_client::Failure::Unknown));
     if matches!(result, Err(cc_client::Failure::Unknown)) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }

@@ -23,6 +23,8 @@ use crate::{
 
 /// How often a client is asked whether it is still there; it has as long to answer.
 const PING: Duration = Duration::from_secs(30);
+/// Pings and pongs of a client in that time: each is answered, and counts as no request.
+const MAX_PINGS: u32 = 64;
 
 pub(super) async fn follow(
     State(connection): State<Connection>,
@@ -58,7 +60,7 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
     let mut ending = shared.ending.clone();
     let mut pings = interval_at(Instant::now() + PING, PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut heard = true;
+    let (mut heard, mut pinged) = (true, 0);
     let close = loop {
         tokio::select! {
             () = ended(&mut ending) => break Some(close_code::AWAY),
@@ -66,6 +68,7 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
                 if !std::mem::take(&mut heard) {
                     break None;
                 }
+                pinged = 0;
                 let ping = socket.send(Message::Ping(axum::body::Bytes::new()));
                 if !matches!(timeout(shared.options.patience, ping).await, Ok(Ok(()))) {
                     add(&metrics.dropped_followers, 1);
@@ -89,12 +92,20 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
                 heard = true;
                 match message {
                     Some(Ok(Message::Binary(bytes))) => {
-                        if !session.handle(&bytes).await {
-                            add(&metrics.malformed, 1);
-                            break Some(close_code::INVALID);
+                        if let Err(code) = session.handle(&bytes).await {
+                            if code == close_code::INVALID {
+                                add(&metrics.malformed, 1);
+                            }
+                            break Some(code);
                         }
                     }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                        pinged += 1;
+                        if pinged > MAX_PINGS {
+                            add(&metrics.limited, 1);
+                            break Some(close_code::POLICY);
+                        }
+                    }
                     Some(Ok(Message::Text(_))) => break Some(close_code::UNSUPPORTED),
                     Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
                 }
@@ -112,25 +123,28 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
 }
 
 impl Session<'_> {
-    /// `false` for what no client says.
-    async fn handle(&mut self, bytes: &[u8]) -> bool {
+    /// `Err` has why the connection is closed: for what no client says, and for too much that cannot be refused.
+    async fn handle(&mut self, bytes: &[u8]) -> Result<(), u16> {
         let relay = &self.connection.shared.relay;
         match FollowRequest::from_bytes(bytes) {
             Ok(FollowRequest::Follow(Request { id, call: Call::Read(read) })) => {
                 let address = Address::of_read(&read);
                 if !self.admit(address, bytes.len()).await {
                     self.follower.tell(address, None, Some(Ended::Busy));
-                    return true;
+                    return Ok(());
                 }
                 relay.follow(&self.follower, id, &read).await;
-                true
+                Ok(())
             }
             Ok(FollowRequest::Unfollow(log)) => {
+                if relay.admit(self.client, bytes.len()).is_err() {
+                    return Err(close_code::AGAIN);
+                }
                 self.logs.retain(|followed, _| followed.log() != log);
                 relay.unfollow(&self.follower, &log);
-                true
+                Ok(())
             }
-            Ok(FollowRequest::Follow(_)) | Err(_) => false,
+            Ok(FollowRequest::Follow(_)) | Err(_) => Err(close_code::INVALID),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
         session::Session,
         show,
     },
+    untrusted_text::printable,
 };
 
 /// Print what is new: messages, who came and went, what was refused.
@@ -114,7 +115,7 @@ impl Printer {
                 true => show::json(&snapshot, &entry).to_string(),
                 false => show::line(&snapshot, &entry),
             };
-            writeln!(stdout, "{line}").map_err(CliError::stdout)?;
+            writeln!(stdout, "{}", printable(&line)).map_err(CliError::stdout)?;
         }
         stdout.flush().map_err(CliError::stdout)?;
         drop(stdout);
