@@ -13,6 +13,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command as Process,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,10 @@ use cc_client::{
     Client, Command, EventId, GroupId, Input, MemoryService, Now, OperationId, Page, Position,
     Profile, Recipe, turn,
 };
-use cc_core::Secret;
+use cc_core::{
+    Secret, SecretBytes,
+    store::{Batch, Scope, Store as _},
+};
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
 use cc_manager::{CascadingCipherManager, Incoming, ManagerBuilder};
 use cc_mls_layer::{MlsIdentity, MlsLayer};
@@ -141,15 +145,20 @@ fn stack(name: &str, founder: bool) -> ManagerBuilder {
         .layer(AesLayer::inherited())
 }
 
-fn managers(directory: &Path, durability: Durability) -> [CascadingCipherManager; 2] {
+/// A store that the program shares with its manager.
+type Shared = Arc<Mutex<SqliteStore>>;
+
+/// Two in one group, and the store of the first.
+fn managers(directory: &Path, durability: Durability) -> ([CascadingCipherManager; 2], Shared) {
     let at = |name: &str| store(&directory.join(name), durability);
-    let mut founder = stack("0", true).create(at("founder"), "group").unwrap();
+    let shared = Arc::new(Mutex::new(at("founder")));
+    let mut founder = stack("0", true).create(Arc::clone(&shared), "group").unwrap();
     let mut other = stack("1", false).create(at("other"), "group").unwrap();
     let change = founder.add_members([other.key_package().unwrap()]).unwrap();
     let welcome = founder.confirm(change.id()).unwrap().welcome.unwrap();
     founder.sent([&welcome]).unwrap();
     other.receive_welcome(&welcome).unwrap();
-    [founder, other]
+    ([founder, other], shared)
 }
 
 fn id() -> OperationId {
@@ -166,6 +175,9 @@ struct Talk {
     group: GroupId,
     manager: [Costs; 4],
     client: [Costs; 4],
+    /// Another manager, whose program reads the echo of what it sends, and keeps a cursor and the id in the same store.
+    noting: (CascadingCipherManager, Shared),
+    noted: Costs,
     /// Of a send, until the message may go out.
     sealed: [Vec<Duration>; 2],
 }
@@ -173,7 +185,11 @@ struct Talk {
 impl Talk {
     fn new(directory: &Path, durability: Durability) -> Self {
         fs::create_dir_all(directory).unwrap();
-        let [founder, other] = managers(directory, durability);
+        let ([founder, other], _) = managers(directory, durability);
+        let program = directory.join("program");
+        fs::create_dir_all(&program).unwrap();
+        let ([noting, _], shared) = managers(&program, durability);
+        let noting = (noting, shared);
         let mut service = MemoryService::new();
         let mut alice = Person::new("Alice", &directory.join("alice"), durability);
         let mut bob = Person::new("Bob", &directory.join("bob"), durability);
@@ -183,12 +199,12 @@ impl Talk {
             person.client.set_poll_interval(1 << 40);
             person.turn(&mut service);
         }
-        let (manager, client, sealed) = Default::default();
-        Self { founder, other, service, alice, bob, group, manager, client, sealed }
+        let (manager, client, noted, sealed) = Default::default();
+        Self { founder, other, service, alice, bob, group, manager, client, noting, noted, sealed }
     }
 
     fn managers_turn(&mut self) {
-        let Self { founder, other, .. } = self;
+        let Self { founder, other, noting: (noting, shared), noted, .. } = self;
         let [send, receive, send_many, receive_many] = &mut self.manager;
         let (mut wires, mut sealed) = (Vec::new(), Duration::ZERO);
         send.round(MESSAGES, || {
@@ -224,6 +240,18 @@ impl Talk {
                 let messages = received.into_iter().map(|it| it.unwrap().into_message().unwrap());
                 let ids: Vec<_> = messages.filter_map(|message| message.id()).collect();
                 other.acknowledge(ids).unwrap();
+            }
+            Duration::ZERO
+        });
+        noted.round(MESSAGES, || {
+            for position in 0..MESSAGES as u64 {
+                let wire = noting.encrypt(TEXT).unwrap();
+                noting.sent([&wire]).unwrap();
+                assert!(matches!(noting.receive(&wire).unwrap(), Incoming::Own { .. }));
+                let known = [&position.to_be_bytes()[..], id().as_bytes()].concat();
+                let mut batch = Batch::new();
+                batch.put(&Scope::new("program"), "log", SecretBytes::new(known));
+                shared.lock().unwrap().commit(&batch).unwrap();
             }
             Duration::ZERO
         });
@@ -305,6 +333,8 @@ impl Talk {
             println!("    bytes written: manager {manager}, client {client}");
             if what == "send" {
                 line("send, until it may go out", &self.sealed[0], &self.sealed[1]);
+                let what = "send, echo read, cursor and id kept";
+                line(what, &self.noted.wall, &self.client[0].wall);
             }
         }
     }
@@ -319,7 +349,7 @@ fn messages(directory: &Path) {
         let mut talk = Talk::new(&directory.join(name), durability);
         for turn in 0..FIRST_TURNS + TURNS {
             if turn == FIRST_TURNS {
-                (talk.manager, talk.client, talk.sealed) = Default::default();
+                (talk.manager, talk.client, talk.noted, talk.sealed) = Default::default();
             }
             if turn % 2 == 0 {
                 talk.managers_turn();
@@ -370,7 +400,7 @@ fn catch_up(directory: &Path) -> (f64, f64, f64) {
     let mut alice = Person::new("Alice", &directory.join("alice"), durability);
     let mut bob = Person::new("Bob", &directory.join("bob"), durability);
     let group = group_of(&mut alice, &mut bob, &mut service);
-    let [mut founder, mut other] = managers(directory, durability);
+    let ([mut founder, mut other], _) = managers(directory, durability);
     let mut wires = Vec::new();
     for _ in 0..MISSED_COMMITS {
         let send = || Command::Send { group, content: TEXT.to_vec() };

@@ -348,12 +348,13 @@ impl Client {
         };
         record.seat.clone_from(&arrival.seat);
         (record.standing, record.joined_at) = (Standing::Member, position);
-        (record.suspect, record.rejoins, record.access) = (false, 0, None);
+        (record.suspect, record.rejoins) = (false, 0);
         (record.replaced, record.request_expired) = (false, false);
         record.next_message = record.next_message.max(first_message(now));
         for (held, _) in held {
             self.state.delete(&records::held(&group), records::key(held.0))?;
         }
+        self.state.set_access(&group, None)?;
         self.timers.suspects.remove(&group);
         self.state.delete(&records::restored(), *group.as_bytes())?;
         self.forget_offers(&group)?;

@@ -15,7 +15,7 @@ use crate::{
     identity::Identity,
     overlay::{Overlay, SharedStore, lock},
     recipe::Role,
-    records::{self, EventRecord},
+    records,
     snapshot::ViewState,
     state::{RequestTarget, State, new_meta},
     timers::Timers,
@@ -70,7 +70,7 @@ impl Client {
         profile: Profile,
         recipe: Recipe,
     ) -> Result<Self, Fault> {
-        if store.get(&records::root(), records::META)?.is_some() {
+        if store.get(records::root(), records::META)?.is_some() {
             return Err(StoreError::Exists.into());
         }
         Self::create_as(store, Identity::generate(profile, recipe)?)
@@ -82,10 +82,10 @@ impl Client {
     ) -> Result<Self, Fault> {
         let meta = new_meta();
         let mut batch = Batch::new();
-        batch.require(&records::root(), records::META, None);
-        batch.put(&records::root(), records::IDENTITY, identity.encode()?);
+        batch.require(records::root(), records::META, None);
+        batch.put(records::root(), records::IDENTITY, identity.encode()?);
         contact::create(&mut batch, &identity)?;
-        records::put(&mut batch, &records::root(), records::META, &meta)?;
+        records::put(&mut batch, records::root(), records::META, &meta)?;
         store.commit(&batch)?;
         Self::load(Overlay::shared(store)?, identity)
     }
@@ -95,7 +95,7 @@ impl Client {
     /// # Errors
     /// [`Fault::Store`], with [`StoreError::Missing`] where there is none.
     pub fn open(store: impl Store + 'static) -> Result<Self, Fault> {
-        let identity = store.get(&records::root(), records::IDENTITY)?;
+        let identity = store.get(records::root(), records::IDENTITY)?;
         let identity = Identity::decode(&identity.ok_or(StoreError::Missing)?)?;
         Self::load(Overlay::shared(store)?, identity)
     }
@@ -109,7 +109,7 @@ impl Client {
         profile: Profile,
         recipe: Recipe,
     ) -> Result<Self, Fault> {
-        match store.get(&records::root(), records::META)? {
+        match store.get(records::root(), records::META)? {
             Some(_) => Self::open(store),
             None => Self::create(store, profile, recipe),
         }
@@ -275,8 +275,9 @@ impl Client {
         Ok(manager)
     }
 
-    pub(crate) fn has_open_seat(&self, name: &str) -> bool {
-        self.seats.open.contains_key(name)
+    /// The stack, if it is open.
+    pub(crate) fn open_seat(&self, name: &str) -> Option<&CascadingCipherManager> {
+        self.seats.open.get(name).map(|(_, manager)| manager)
     }
 
     /// The stack of a group.
@@ -328,9 +329,7 @@ impl Client {
         let first = after.0.max(self.state.meta.acknowledged).saturating_add(1);
         let mut events = Vec::new();
         for number in (first..self.state.meta.next_event).take(limit) {
-            let key = records::event_key(EventId(number));
-            let record = self.state.get::<EventRecord>(&records::events(), &key)?;
-            let Some(record) = record else { continue };
+            let Some(record) = self.state.event(EventId(number))? else { continue };
             let mut event = record.into_event()?;
             self.describe_event(&mut event)?;
             events.push((EventId(number), event));
@@ -355,16 +354,16 @@ impl Client {
         let state = &mut self.state;
         let through = through.0.min(state.meta.next_event.saturating_sub(1));
         for number in state.meta.acknowledged.saturating_add(1)..=through {
-            state.delete(&records::events(), records::event_key(EventId(number)))?;
+            state.forget_event(EventId(number))?;
         }
         state.meta.acknowledged = state.meta.acknowledged.max(through);
         let mut store = lock(&self.store)?;
         let batch = store.changes()?;
         for AppRecord { key, value } in records {
-            let (scope, key) = (records::application(), key.clone());
+            let (scope, key) = (&records::application(), key.clone());
             match value {
-                Some(value) => batch.put(&scope, key, SecretBytes::new(value.clone())),
-                None => batch.delete(&scope, key),
+                Some(value) => batch.put(scope, key, SecretBytes::new(value.clone())),
+                None => batch.delete(scope, key),
             }
         }
         Ok(())

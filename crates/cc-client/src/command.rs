@@ -385,8 +385,7 @@ impl Client {
         event: &EventRecord,
     ) -> Result<(), Fault> {
         let Some(operation) = operation else { return Ok(()) };
-        self.state.emit(event)?;
-        self.state.note_settled(operation)
+        self.state.settle(operation, event)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What this client keeps of people and their devices.
 
-use std::{collections::BTreeSet, sync::PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{LazyLock, PoisonError},
+};
 
 use cc_core::{
     MemberId, Secret, SecretBytes,
@@ -32,8 +35,9 @@ pub(crate) fn people() -> Scope {
 }
 
 /// Devices, by their member ids.
-pub(crate) fn devices() -> Scope {
-    records::root().child("devices")
+pub(crate) fn devices() -> &'static Scope {
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| records::root().child("devices"));
+    &SCOPE
 }
 
 /// Where the own person is, and what is looked at often.
@@ -169,13 +173,13 @@ pub(crate) fn create(batch: &mut Batch, identity: &Identity) -> Result<(), Fault
         linking: false,
         changed: BTreeSet::new(),
     };
-    records::put(batch, &records::root(), OWN_PERSON, &own)?;
-    batch.put(&records::root(), PERSON_KEY, SecretBytes::new(person.seed().expose().to_vec()));
+    records::put(batch, records::root(), OWN_PERSON, &own)?;
+    batch.put(records::root(), PERSON_KEY, SecretBytes::new(person.seed().expose().to_vec()));
     records::put(batch, &people(), *keys.id().as_bytes(), &contact)?;
     let mail_keys = MailKeys::create(identity)?;
-    records::put(batch, &records::root(), MAIL_KEYS, &mail_keys)?;
+    records::put(batch, records::root(), MAIL_KEYS, &mail_keys)?;
     let device = DeviceRecord::new(&certificate, Some(&mail_keys.address()?))?;
-    records::put(batch, &devices(), *identity.id.as_bytes(), &device)
+    records::put(batch, devices(), *identity.id.as_bytes(), &device)
 }
 
 impl State {
@@ -193,13 +197,13 @@ impl State {
     }
 
     pub(crate) fn device(&self, member: &[u8; 32]) -> Result<Option<DeviceRecord>, Fault> {
-        self.get(&devices(), member)
+        self.get(devices(), member)
     }
 
     /// As [`device`](Self::device), from memory where it was asked for before: with each message, somebody
     /// is named.
     fn known_device(&self, member: &[u8; 32]) -> Result<Option<DeviceRecord>, Fault> {
-        if lock(&self.store)?.has_changes_in(&devices()) {
+        if lock(&self.store)?.has_changes_in(devices()) {
             return self.device(member);
         }
         // Nothing is left half done within this lock.
@@ -217,7 +221,7 @@ impl State {
 
     /// What is in memory of devices is what the transaction that is to be committed makes of them.
     pub(crate) fn forget_devices(&mut self) -> Result<(), Fault> {
-        if lock(&self.store)?.has_changes_in(&devices()) {
+        if lock(&self.store)?.has_changes_in(devices()) {
             self.devices.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         }
         Ok(())
@@ -235,12 +239,12 @@ impl State {
         device: &DeviceRecord,
     ) -> Result<(), Fault> {
         self.changed_people.insert(device.person);
-        self.put(&devices(), *member, device)
+        self.put(devices(), *member, device)
     }
 
     /// The own person, which changes.
     pub(crate) fn set_own_person(&mut self, own: OwnPerson) -> Result<(), Fault> {
-        self.put(&records::root(), OWN_PERSON, &own)?;
+        self.put(records::root(), OWN_PERSON, &own)?;
         self.own = own;
         Ok(())
     }
@@ -248,7 +252,7 @@ impl State {
     /// The devices that say that they get their mail there. Looks at all devices.
     pub(crate) fn owners_of(&self, mailbox: &LogId) -> Result<Vec<[u8; 32]>, Fault> {
         let mut owners = Vec::new();
-        for (member, device) in self.list::<DeviceRecord>(&devices(), usize::MAX)? {
+        for (member, device) in self.list::<DeviceRecord>(devices(), usize::MAX)? {
             if device.mailbox == *mailbox && device.revocation.is_none() {
                 owners.extend(<[u8; 32]>::try_from(member));
             }

@@ -211,7 +211,7 @@ impl Client {
         outcome: Outcome,
         position: Position,
     ) -> Result<(), Fault> {
-        self.state.group_mut(group)?.access = None;
+        self.state.set_access(group, None)?;
         if outcome.superseded {
             // The command is still in the queue, and what is left of it is decided anew.
             self.ground(group)?;

@@ -112,7 +112,7 @@ impl Client {
     /// The offer that was made last is good for nothing any more.
     pub(crate) fn withdraw_offer(&mut self) -> Result<(), Fault> {
         if self.state.own.linking {
-            self.state.delete(&records::root(), LINK_KEY)?;
+            self.state.delete(records::root(), LINK_KEY)?;
             let own = OwnPerson { linking: false, ..self.state.own.clone() };
             self.state.set_own_person(own)?;
         }
@@ -277,8 +277,8 @@ impl Client {
         own.name = String::from_utf8_lossy(certificate.body.person_name.as_slice()).into_owned();
         own.linking = false;
         self.state.delete_contact(&former)?;
-        self.state.delete(&records::root(), PERSON_KEY)?;
-        self.state.delete(&records::root(), LINK_KEY)?;
+        self.state.delete(records::root(), PERSON_KEY)?;
+        self.state.delete(records::root(), LINK_KEY)?;
         for given in link.contacts.0 {
             if let Some(id) = self.take_contact(&given)? {
                 own.changed.insert(id);

@@ -3,20 +3,34 @@
 //! A command that waits is in a queue, on its way, or in a claim, and known from there. The ids of settled
 //! ones are in blocks, for a record of each would be one more of the store's pages with every message. All
 //! are in memory from the first time that one is asked for.
+//!
+//! That a command is done is an event. It has no record of its own beside the block, which tells it until it
+//! is acknowledged.
 
 use std::collections::BTreeMap;
 
+use cc_core::store::Store;
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    Fault, GroupId, OperationId, RequestId,
+    EventId, Fault, GroupId, OperationId, Position, RequestId,
     overlay::lock,
-    records::{self, FlightRecord, Queued, RequestRecord, Sent},
+    records::{self, EventRecord, FlightRecord, Meta, Queued, RequestRecord, Sent},
     state::State,
 };
 
-/// Settled commands of one block.
+/// Settled commands of one block: it is written with each of them.
 const BLOCK: u64 = 8;
 /// Full blocks that are kept at least: 4096 commands.
 const BLOCKS: u64 = 512;
+/// Records for them, which are written again in turn: one that goes and one that comes would be two of the
+/// store's pages.
+const PLACES: u64 = BLOCKS + 1;
+
+/// The key of a block.
+const fn block_key(block: u64) -> [u8; 8] {
+    records::key(block % PLACES)
+}
 
 /// The digest of a command, which tells another one under the same id.
 pub(crate) type CommandDigest = [u8; 8];
@@ -38,11 +52,30 @@ pub(crate) enum Place {
     Claim(RequestId),
 }
 
+/// A command of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Settled {
+    id: OperationId,
+    digest: CommandDigest,
+    /// `None` where something else became of it, which an event of its own tells.
+    done: Option<Done>,
+}
+
+/// The event that a command is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Done {
+    event: EventId,
+    position: Position,
+}
+
+/// Events that are not acknowledged and whose records are the blocks: what is done, and where.
+pub(crate) type DoneEvents = BTreeMap<EventId, (OperationId, Position)>;
+
 /// See the module.
 pub(crate) struct Operations {
     known: BTreeMap<OperationId, Known>,
     /// The block that is not full.
-    last: Vec<(OperationId, CommandDigest)>,
+    last: Vec<Settled>,
     /// It is to be written.
     changed: bool,
 }
@@ -67,20 +100,36 @@ impl State {
         Ok(())
     }
 
-    /// A command is settled, and the oldest settled ones are forgotten.
-    pub(crate) fn note_settled(&mut self, id: OperationId) -> Result<(), Fault> {
+    /// A command is settled, as its event tells, and the oldest settled ones are forgotten.
+    pub(crate) fn settle(&mut self, id: OperationId, event: &EventRecord) -> Result<(), Fault> {
+        let done = match *event {
+            EventRecord::Done { operation, position } if operation == id => {
+                let event = self.next_event();
+                self.done.insert(event, (id, position));
+                Some(Done { event, position })
+            }
+            _ => {
+                self.emit(event)?;
+                None
+            }
+        };
+        self.operations()?;
         let number = self.meta.next_settled;
         self.meta.next_settled += 1;
-        let (block, scope) = (number / BLOCK, records::settled());
+        let block = number / BLOCK;
         let begins = number.is_multiple_of(BLOCK);
-        if let Some(old) = block.checked_sub(BLOCKS + 1).filter(|_| begins) {
-            let key = records::key(old);
-            let forgotten: Option<Vec<(OperationId, CommandDigest)>> = self.get(&scope, &key)?;
-            let known = &mut self.operations()?.known;
-            for (id, _) in forgotten.unwrap_or_default() {
-                known.remove(&id);
+        if begins && block >= PLACES {
+            let forgotten: Option<Vec<Settled>> =
+                self.get(records::settled(), &block_key(block))?;
+            for Settled { id, done, .. } in forgotten.unwrap_or_default() {
+                self.operations()?.known.remove(&id);
+                let told = done.and_then(|done| self.done.remove_entry(&done.event));
+                if let Some((event, (operation, position))) = told {
+                    // Not acknowledged yet: it outlives the block.
+                    let event_record = EventRecord::Done { operation, position };
+                    self.put(records::events(), records::event_key(event), &event_record)?;
+                }
             }
-            self.delete(&scope, key)?;
         }
         let operations = self.operations()?;
         // One that came by another way than a command, as a claim for a device that is linked.
@@ -89,7 +138,7 @@ impl State {
         if begins {
             operations.last.clear();
         }
-        operations.last.push((id, known.digest));
+        operations.last.push(Settled { id, digest: known.digest, done });
         operations.changed = true;
         if self.meta.next_settled.is_multiple_of(BLOCK) { self.write_operations() } else { Ok(()) }
     }
@@ -102,7 +151,7 @@ impl State {
         operations.changed = false;
         let block = self.meta.next_settled.saturating_sub(1) / BLOCK;
         let record = records::encode(&operations.last)?;
-        lock(&self.store)?.changes()?.put(&records::settled(), records::key(block), record);
+        lock(&self.store)?.changes()?.put(records::settled(), block_key(block), record);
         Ok(())
     }
 
@@ -120,12 +169,14 @@ impl State {
         let store = lock(&self.store)?;
         let mut operations =
             Operations { known: BTreeMap::new(), last: Vec::new(), changed: false };
-        records::each(store.committed(), &records::settled(), |_, block| {
-            let block: Vec<(OperationId, CommandDigest)> = records::decode(&block)?;
-            let known =
-                block.iter().map(|(id, digest)| (*id, Known { digest: *digest, place: None }));
+        let last = block_key(self.meta.next_settled.saturating_sub(1) / BLOCK);
+        records::each(store.committed(), records::settled(), |key, block| {
+            let block: Vec<Settled> = records::decode(&block)?;
+            let known = block.iter().map(|it| (it.id, Known { digest: it.digest, place: None }));
             operations.known.extend(known);
-            operations.last = block;
+            if key == last {
+                operations.last = block;
+            }
             Ok(())
         })?;
         let known = &mut operations.known;
@@ -136,7 +187,7 @@ impl State {
                 queued.note(group, records::number(key)?, known)
             })?;
         }
-        records::each(store.committed(), &records::flights(), |key, flight| {
+        records::each(store.committed(), records::flights(), |key, flight| {
             let group = records::log_id(key)?;
             let flight: FlightRecord = records::decode(&flight)?;
             match flight.in_flight.what {
@@ -156,4 +207,31 @@ impl State {
         })?;
         Ok(operations)
     }
+}
+
+/// The events whose records are the blocks. Reads the blocks that have some.
+pub(crate) fn done_events(store: &dyn Store, meta: &Meta) -> Result<DoneEvents, Fault> {
+    let mut events = DoneEvents::new();
+    let blocks = meta.next_settled.div_ceil(BLOCK);
+    for block in (blocks.saturating_sub(PLACES)..blocks).rev() {
+        if meta.acknowledged.saturating_add(1) >= meta.next_event {
+            break;
+        }
+        let block: Option<Vec<Settled>> =
+            records::get(store, records::settled(), &block_key(block))?;
+        let before = events.len();
+        let mut done = 0;
+        for Settled { id, done: told, .. } in block.unwrap_or_default() {
+            let Some(Done { event, position }) = told else { continue };
+            done += 1;
+            if event.0 > meta.acknowledged {
+                events.insert(event, (id, position));
+            }
+        }
+        if events.len() - before < done {
+            // What is before it was acknowledged as well.
+            break;
+        }
+    }
+    Ok(events)
 }

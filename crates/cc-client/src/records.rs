@@ -49,7 +49,9 @@ pub(crate) struct GroupRecord {
     /// Where this person joined.
     pub(crate) joined_at: Position,
     pub(crate) standing: Standing,
-    /// The token of the present epoch, once it was asked for.
+    /// The token of the present epoch, once it was asked for. It has a record of its own, which is written
+    /// once in an epoch.
+    #[serde(skip)]
     pub(crate) access: Option<StoredToken>,
     /// The number of the next command.
     pub(crate) next_queued: u64,

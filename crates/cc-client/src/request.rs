@@ -221,7 +221,7 @@ impl Client {
 
     /// What is on its way to a group's log, once more.
     fn flight_request(&self, group: &GroupId) -> Result<Request, Fault> {
-        let flight: Option<FlightRecord> = self.state.get(&records::flights(), group.as_bytes())?;
+        let flight: Option<FlightRecord> = self.state.get(records::flights(), group.as_bytes())?;
         let flight = flight.ok_or_else(|| StoreError::corrupt("a request has no record"))?;
         Ok(flight.request(group))
     }
@@ -234,7 +234,7 @@ impl Client {
         }
         let token = seat::access(self.group_seat(group)?, group)?;
         if let Some(token) = &token {
-            self.state.group_mut(group)?.access = Some(StoredToken(token.clone()));
+            self.state.set_access(group, Some(token.clone()))?;
         }
         Ok(token)
     }

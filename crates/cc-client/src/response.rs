@@ -135,7 +135,7 @@ impl Client {
             Refusal::Conflict { .. } | Refusal::Denied => {
                 let same_epoch = in_flight.epoch == seat::epoch(self.group_seat(group)?);
                 let flight: Option<FlightRecord> =
-                    self.state.get(&records::flights(), group.as_bytes())?;
+                    self.state.get(records::flights(), group.as_bytes())?;
                 let commit = flight.and_then(|flight| flight.commit);
                 let same_commit = commit.is_none_or(|commit| commit.after == last_commit);
                 if same_epoch && same_commit {

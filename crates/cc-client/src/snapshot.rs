@@ -143,7 +143,7 @@ impl Client {
     /// # Errors
     /// [`Fault::NoSuchGroup`], [`Fault::Store`].
     pub fn group(&self, id: &GroupId) -> Result<GroupView, Fault> {
-        let record: Option<GroupRecord> = self.state.get(&records::groups(), id.as_bytes())?;
+        let record: Option<GroupRecord> = self.state.get(records::groups(), id.as_bytes())?;
         self.view(id, &record.ok_or(Fault::NoSuchGroup(*id))?, None)
     }
 
@@ -218,24 +218,24 @@ impl Client {
         if matches!(group.standing, Standing::Removed | Standing::Restored(_)) {
             return Ok(());
         }
-        let (name, joined_at) = (group.seat.clone(), group.joined_at);
+        let joined_at = group.joined_at;
         if !self.view_state.versions.contains_key(id)
             && let Some(record) = self.state.get::<ViewRecord>(&records::views(), id.as_bytes())?
         {
             self.view_state.versions.insert(*id, record.of);
         }
         let known = self.view_state.versions.get(id);
-        let same = known.filter(|known| known.seat == name && known.joined_at == joined_at);
-        if same.is_some() && !self.has_open_seat(&name) {
+        let known = known.filter(|it| it.seat == group.seat && it.joined_at == joined_at);
+        if let Some(known) = known {
             // A stack that is not open did not change.
-            return Ok(());
+            let stack = self.open_seat(&group.seat);
+            if stack.is_none_or(|stack| stack.epoch() == known.epoch) {
+                return Ok(());
+            }
         }
-        let known = known.cloned();
+        let name = group.seat.clone();
         let stack = self.seat(&name)?;
         let of = Version { seat: name, joined_at, epoch: stack.epoch() };
-        if known.as_ref() == Some(&of) {
-            return Ok(());
-        }
         let members = seat::member_ids(stack);
         let record = ViewRecord {
             of: of.clone(),
@@ -248,7 +248,7 @@ impl Client {
 
     fn all_views(&self) -> Result<BTreeMap<GroupId, Arc<GroupView>>, Fault> {
         let mut views = BTreeMap::new();
-        for (key, record) in self.state.list::<GroupRecord>(&records::groups(), usize::MAX)? {
+        for (key, record) in self.state.list::<GroupRecord>(records::groups(), usize::MAX)? {
             let id = records::log_id(&key)?;
             views.insert(id, Arc::new(self.view(&id, &record, None)?));
         }

@@ -13,15 +13,17 @@ use cc_core::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    EventId, Fault, GroupId, LogId, PersonId, Position, RequestId,
+    AccessToken, EventId, Fault, GroupId, LogId, PersonId, Position, RequestId,
     arrival::Arrival,
     contact::{self, DeviceRecord, OwnPerson},
     identity::Identity,
     mail::{MAIL_KEYS, MailKeys},
-    operations::Operations,
+    operations::{DoneEvents, Operations, done_events},
     overlay::{SharedStore, lock},
     queue::Queues,
-    records::{self, EventRecord, FlightRecord, GroupRecord, Meta, RequestRecord, Sent},
+    records::{
+        self, EventRecord, FlightRecord, GroupRecord, Meta, RequestRecord, Sent, StoredToken,
+    },
 };
 
 /// What the store has, and what one transaction makes of it.
@@ -47,6 +49,8 @@ pub(crate) struct State {
     pub(crate) queues: Queues,
     /// Commands that are known, once one was asked for.
     pub(crate) operations: Option<Operations>,
+    /// Commands that are done, of which the application may not have been told.
+    pub(crate) done: DoneEvents,
     /// Devices that were asked for.
     pub(crate) devices: Mutex<BTreeMap<[u8; 32], Option<DeviceRecord>>>,
     pub(crate) store: SharedStore,
@@ -95,13 +99,21 @@ impl State {
     pub(crate) fn read(shared: &SharedStore, identity: &Identity) -> Result<Self, Fault> {
         let mut store = lock(shared)?;
         let root = records::root();
-        let meta = records::decode(store.read_meta()?)?;
+        let meta: Meta = records::decode(store.read_meta()?)?;
+        let done = done_events(&*store, &meta)?;
         let (mut groups, mut requests) = (BTreeMap::new(), BTreeMap::new());
-        records::each(&*store, &records::groups(), |key, record| {
+        records::each(&*store, records::groups(), |key, record| {
             groups.insert(records::log_id(key)?, records::decode(&record)?);
             Ok(())
         })?;
-        records::each(&*store, &records::flights(), |key, record| {
+        records::each(&*store, records::access(), |key, token| {
+            if let Some(group) = groups.get_mut(&records::log_id(key)?) {
+                let group: &mut GroupRecord = group;
+                group.access = Some(records::decode(&token)?);
+            }
+            Ok(())
+        })?;
+        records::each(&*store, records::flights(), |key, record| {
             let group = records::log_id(key)?;
             let flight: FlightRecord = records::decode(&record)?;
             let known: &mut GroupRecord = groups
@@ -122,8 +134,8 @@ impl State {
             arrivals.insert(Position(records::number(key)?), records::decode(&record)?);
             Ok(())
         })?;
-        let own = records::get(&*store, &root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
-        let mail_keys = records::get(&*store, &root, MAIL_KEYS)?.ok_or(StoreError::Missing)?;
+        let own = records::get(&*store, root, contact::OWN_PERSON)?.ok_or(StoreError::Missing)?;
+        let mail_keys = records::get(&*store, root, MAIL_KEYS)?.ok_or(StoreError::Missing)?;
         drop(store);
         let store = SharedStore::clone(shared);
         let (changed, added) = (BTreeSet::new(), Vec::new());
@@ -140,6 +152,7 @@ impl State {
             added,
             queues: Queues::default(),
             operations: None,
+            done,
             devices: Mutex::default(),
             store,
         })
@@ -164,11 +177,11 @@ impl State {
 
     /// A record of the client's that is no structure.
     pub(crate) fn secret(&self, key: &[u8]) -> Result<Option<SecretBytes>, Fault> {
-        Ok(lock(&self.store)?.get(&records::root(), key)?)
+        Ok(lock(&self.store)?.get(records::root(), key)?)
     }
 
     pub(crate) fn put_secret(&self, key: &[u8], secret: SecretBytes) -> Result<(), Fault> {
-        lock(&self.store)?.changes()?.put(&records::root(), key, secret);
+        lock(&self.store)?.changes()?.put(records::root(), key, secret);
         Ok(())
     }
 
@@ -202,16 +215,52 @@ impl State {
         Ok(group)
     }
 
+    /// Sets the token of a group's present epoch.
+    pub(crate) fn set_access(
+        &mut self,
+        id: &GroupId,
+        token: Option<AccessToken>,
+    ) -> Result<(), Fault> {
+        let token = token.map(StoredToken);
+        match &token {
+            Some(token) => self.put(records::access(), *id.as_bytes(), token)?,
+            None => self.delete(records::access(), *id.as_bytes())?,
+        }
+        self.group_mut(id)?.access = token;
+        Ok(())
+    }
+
     pub(crate) fn add_group(&mut self, id: GroupId, record: GroupRecord) {
         self.groups.insert(id, record);
         self.changed.insert(id);
     }
 
     pub(crate) fn emit(&mut self, event: &EventRecord) -> Result<(), Fault> {
+        let key = records::event_key(self.next_event());
+        self.put(records::events(), key, event)
+    }
+
+    pub(crate) fn next_event(&mut self) -> EventId {
         let number = self.meta.next_event;
         self.meta.next_event += 1;
-        let key = records::event_key(EventId(number));
-        self.put(&records::events(), key, event)
+        EventId(number)
+    }
+
+    /// An event that was not acknowledged.
+    pub(crate) fn event(&self, id: EventId) -> Result<Option<EventRecord>, Fault> {
+        match self.done.get(&id) {
+            Some(&(operation, position)) => Ok(Some(EventRecord::Done { operation, position })),
+            None => self.get(records::events(), &records::event_key(id)),
+        }
+    }
+
+    /// An event is acknowledged.
+    pub(crate) fn forget_event(&mut self, id: EventId) -> Result<(), Fault> {
+        match self.done.remove(&id) {
+            // It goes with its block.
+            Some(_) => Ok(()),
+            None => self.delete(records::events(), records::event_key(id)),
+        }
     }
 
     pub(crate) fn add_request(&mut self, record: &RequestRecord) -> Result<RequestId, Fault> {
@@ -234,7 +283,7 @@ impl State {
     pub(crate) fn take_off(&mut self, group: &GroupId, flight: &FlightRecord) -> Result<(), Fault> {
         let in_flight = flight.in_flight.clone();
         self.requests.insert(in_flight.request, RequestTarget::Group(*group));
-        self.put(&records::flights(), *group.as_bytes(), flight)?;
+        self.put(records::flights(), *group.as_bytes(), flight)?;
         let record = self.group_mut(group)?;
         record.landed.clear();
         record.in_flight = Some(in_flight);
@@ -247,7 +296,7 @@ impl State {
         let Some(in_flight) = record.in_flight.take() else { return Ok(None) };
         record.landed.clear();
         self.requests.remove(&in_flight.request);
-        self.delete(&records::flights(), *group.as_bytes())?;
+        self.delete(records::flights(), *group.as_bytes())?;
         if let Sent::Messages(sent) = in_flight.what {
             for message in sent {
                 self.put_queued(group, message.number, message.queued)?;
@@ -266,7 +315,7 @@ impl State {
     pub(crate) fn write_groups(&mut self, changed: BTreeSet<GroupId>) -> Result<(), Fault> {
         for id in changed {
             if let Some(group) = self.groups.get(&id) {
-                self.put(&records::groups(), *id.as_bytes(), group)?;
+                self.put(records::groups(), *id.as_bytes(), group)?;
             }
         }
         Ok(())

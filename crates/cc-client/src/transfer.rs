@@ -126,7 +126,7 @@ impl Client {
         key: impl Into<ExportKey<'k>>,
         now: Now,
     ) -> Result<Self, Fault> {
-        if store.get(&records::root(), records::META)?.is_some() {
+        if store.get(records::root(), records::META)?.is_some() {
             return Err(StoreError::Exists.into());
         }
         let plain = match (export, key.into()) {
@@ -179,7 +179,7 @@ impl Client {
             mailbox_cursor: self.state.meta.mailbox_cursor,
             groups,
             people: self.copy_of(&contact::people())?,
-            devices: self.copy_of(&contact::devices())?,
+            devices: self.copy_of(contact::devices())?,
             application,
         })
     }
@@ -195,18 +195,18 @@ impl Exported {
     /// The store of the restored client.
     fn batch(&self, identity: &Identity, now: Now) -> Result<Batch, Fault> {
         let (root, mut batch) = (records::root(), Batch::new());
-        batch.require(&root, records::META, None);
+        batch.require(root, records::META, None);
         let mut meta = new_meta();
         meta.packages_wanted = self.packages_wanted;
         meta.mailbox_cursor = self.mailbox_cursor;
-        records::put(&mut batch, &root, records::META, &meta)?;
-        batch.put(&root, records::IDENTITY, identity.encode()?);
-        records::put(&mut batch, &root, MAIL_KEYS, &self.mail_keys)?;
+        records::put(&mut batch, root, records::META, &meta)?;
+        batch.put(root, records::IDENTITY, identity.encode()?);
+        records::put(&mut batch, root, MAIL_KEYS, &self.mail_keys)?;
         // An offer to another person ends with the device that made it.
         let person = OwnPerson { linking: false, ..self.person.clone() };
-        records::put(&mut batch, &root, OWN_PERSON, &person)?;
+        records::put(&mut batch, root, OWN_PERSON, &person)?;
         if let Some(key) = &self.person_key {
-            batch.put(&root, PERSON_KEY, SecretBytes::new(key.clone()));
+            batch.put(root, PERSON_KEY, SecretBytes::new(key.clone()));
         }
         let mut seen = BTreeSet::new();
         for group in self.groups.iter().filter(|group| seen.insert(group.id)) {
@@ -216,12 +216,12 @@ impl Exported {
             record.standing = Standing::Restored(*cursor);
             // What was sent after the export has numbers, too.
             record.next_message = first_message(now).max(next_message.saturating_add(1 << 20));
-            records::put(&mut batch, &records::groups(), *id.as_bytes(), &record)?;
+            records::put(&mut batch, records::groups(), *id.as_bytes(), &record)?;
             records::put(&mut batch, &records::restored(), *id.as_bytes(), known)?;
         }
         let copies = [
             (contact::people(), &self.people),
-            (contact::devices(), &self.devices),
+            (contact::devices().clone(), &self.devices),
             (records::application(), &self.application),
         ];
         for (scope, records) in copies {

@@ -6,7 +6,8 @@
 use crate::common;
 
 use cc_client::{
-    Command, Event, Fault, GroupId, Input, MemoryService, OperationId, Page, Position, Verdict,
+    Command, Event, EventId, Fault, GroupId, Input, MemoryService, OperationId, Page, Position,
+    Verdict,
 };
 use common::{Person, append_of, group_of, settle};
 
@@ -133,4 +134,45 @@ fn the_last_settled_commands_are_known_and_those_before_are_not() {
     alice.client.submit(of, command).unwrap();
     alice.turn(&mut service);
     assert_eq!(messages(&service, &group), said + 1);
+}
+
+/// That a command is done is told from what remembers the command, and longer than that.
+#[test]
+fn what_is_done_is_told_until_it_is_acknowledged() {
+    let mut service = MemoryService::new();
+    let [mut alice, mut bob] = ["Alice", "Bob"].map(Person::new);
+    let group = group_of(&mut [&mut alice, &mut bob], &mut service);
+    alice.take_events();
+    let mut ids = Vec::new();
+    for _ in 0..(REMEMBERED / BATCH + 2) {
+        let batch: Vec<_> = (0..BATCH).map(|_| (id(), send(group, "text"))).collect();
+        ids.extend(batch.iter().map(|(id, _)| *id));
+        alice.client.submit_all(batch).unwrap();
+        while alice.step(&mut service) {}
+        alice.pass(1);
+    }
+    let mut done = Vec::new();
+    let mut position = Position::START;
+    // Some are acknowledged in between, within a block and at its end.
+    for (limit, restart) in
+        [(REMEMBERED, true), (1, true), (3, true), (7, false), (ids.len(), true)]
+    {
+        if restart {
+            alice.restart();
+            while alice.step(&mut service) {}
+        }
+        let events = alice.client.events(EventId(0), limit).unwrap();
+        assert_eq!(events, alice.client.events(EventId(0), limit).unwrap());
+        for (_, event) in &events {
+            if let Event::Settled { operation, verdict: Verdict::Done(at) } = event {
+                assert!(*at > position);
+                position = *at;
+                done.push(*operation);
+            }
+        }
+        alice.client.acknowledge(events.last().unwrap().0, &[]).unwrap();
+    }
+    assert_eq!(done, ids);
+    alice.restart();
+    assert!(alice.client.events(EventId(0), 9).unwrap().is_empty());
 }

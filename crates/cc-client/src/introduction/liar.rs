@@ -122,7 +122,7 @@ fn a_roster_with_lies_shows_a_newcomer_nobody() {
     for person in [&scene.bob, &scene.alice] {
         let member = *person.identity.id.as_bytes();
         dora.transact(|dora| {
-            dora.state.delete(&crate::contact::devices(), member)?;
+            dora.state.delete(crate::contact::devices(), member)?;
             dora.state.delete(&crate::contact::people(), *id(person).as_bytes())
         })
         .unwrap();
@@ -241,7 +241,7 @@ fn a_certificate_of_before_a_replacement_that_comes_late_takes_no_mark() {
             let mut contact = alice.state.contact(&bobs)?.unwrap();
             contact.devices.retain(|device| *device != member);
             alice.state.put_contact(&bobs, &contact)?;
-            alice.state.delete(&crate::contact::devices(), member)
+            alice.state.delete(crate::contact::devices(), member)
         })
         .unwrap();
     events(alice);

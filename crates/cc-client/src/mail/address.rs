@@ -221,7 +221,7 @@ impl Recipe {
 
 impl State {
     fn put_mail_keys(&mut self, keys: MailKeys) -> Result<(), Fault> {
-        self.put(&records::root(), MAIL_KEYS, &keys)?;
+        self.put(records::root(), MAIL_KEYS, &keys)?;
         self.mail_keys = keys;
         Ok(())
     }

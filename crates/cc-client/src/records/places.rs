@@ -1,6 +1,6 @@
 //! Where the client's records are in the store, their keys, and how they are encoded.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::LazyLock};
 
 use cc_core::{
     SecretBytes,
@@ -14,17 +14,25 @@ use crate::{EventId, Fault, GroupId, LogId, RequestId};
 /// The version of all records of this file.
 const VERSION: u8 = 1;
 
-/// Where the client's records are.
-pub(crate) fn root() -> Scope {
-    Scope::new("client")
+/// Where the client's records are. This one, and those that every message is written to, are made once.
+pub(crate) fn root() -> &'static Scope {
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope::new("client"));
+    &SCOPE
 }
 
 pub(crate) const META: &[u8] = b"meta";
 pub(crate) const IDENTITY: &[u8] = b"identity";
 
 /// Groups, by their ids.
-pub(crate) fn groups() -> Scope {
-    root().child("groups")
+pub(crate) fn groups() -> &'static Scope {
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| root().child("groups"));
+    &SCOPE
+}
+
+/// The tokens of the present epochs, by the groups' ids.
+pub(crate) fn access() -> &'static Scope {
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| root().child("access"));
+    &SCOPE
 }
 
 /// What views need of the stacks of groups, by the groups' ids.
@@ -54,7 +62,8 @@ pub(crate) fn arrivals() -> Scope {
 
 /// Which messages of a group were read, by sender.
 pub(crate) fn seen(group: &GroupId) -> Scope {
-    root().child("seen").child(group.as_bytes())
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| root().child("seen"));
+    SCOPE.child(group.as_bytes())
 }
 
 /// What is known of members' coming back to a group, by member.
@@ -73,13 +82,15 @@ pub(crate) fn restored() -> Scope {
 }
 
 /// What is on its way to the logs of groups, by group.
-pub(crate) fn flights() -> Scope {
-    root().child("flights")
+pub(crate) fn flights() -> &'static Scope {
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| root().child("flights"));
+    &SCOPE
 }
 
 /// The ids of commands that are settled, in blocks in their order.
-pub(crate) fn settled() -> Scope {
-    root().child("settled")
+pub(crate) fn settled() -> &'static Scope {
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| root().child("settled"));
+    &SCOPE
 }
 
 /// Requests other than those to the logs of groups, until they are answered, by their ids.
@@ -88,8 +99,9 @@ pub(crate) fn requests() -> Scope {
 }
 
 /// Events that are not acknowledged.
-pub(crate) fn events() -> Scope {
-    root().child("events")
+pub(crate) fn events() -> &'static Scope {
+    static SCOPE: LazyLock<Scope> = LazyLock::new(|| root().child("events"));
+    &SCOPE
 }
 
 /// Key packages that were made and not used, by their digests.
