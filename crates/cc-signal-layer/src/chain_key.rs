@@ -16,9 +16,8 @@ impl ChainKey {
     /// The next chain key and this position's message key: HMAC-SHA256 of one constant byte each,
     /// 0x02 and 0x01, as section 5.2 recommends.
     pub(crate) fn step(&self) -> (ChainKey, MessageKey) {
-        let prf = Prf::new(&self.0);
-        let message = MessageKey::new(prf.evaluate(&[0x01]));
-        (Self(prf.finish(&[0x02])), message)
+        let (message, next) = Prf::new(&self.0).finish_two(&[0x01], &[0x02]);
+        (Self(next), MessageKey::new(message))
     }
 
     pub(crate) fn secret(&self) -> &Secret<32> {

@@ -7,7 +7,7 @@ use hmac::{
     block_api::HmacCore,
     digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _},
 };
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use zeroize::Zeroize as _;
 
 use crate::Error;
@@ -65,27 +65,27 @@ impl Prf {
     }
 
     /// As [`Prf::finish`], of the concatenation of `parts`.
-    pub(crate) fn finish_parts(mut self, parts: &[&[u8]]) -> Secret<32> {
-        let mut output = Secret::zeroed();
+    pub(crate) fn finish_parts(self, parts: &[&[u8]]) -> Secret<32> {
+        self.output(parts, &mut Buffer::<HmacCore<Sha256>>::default())
+    }
+
+    /// As [`Prf::finish`], of two inputs. One buffer serves both, for it takes as long as a block to overwrite it.
+    pub(crate) fn finish_two(self, first: &[u8], second: &[u8]) -> (Secret<32>, Secret<32>) {
         let mut buffer = Buffer::<HmacCore<Sha256>>::default();
+        let first = Self(self.0.clone()).output(&[first], &mut buffer);
+        buffer.reset();
+        (first, self.output(&[second], &mut buffer))
+    }
+
+    /// `buffer` is empty.
+    fn output(mut self, parts: &[&[u8]], buffer: &mut Buffer<HmacCore<Sha256>>) -> Secret<32> {
+        let mut output = Secret::zeroed();
         for part in parts {
             buffer.digest_blocks(part, |blocks| self.0.update_blocks(blocks));
         }
-        self.0.finalize_fixed_core(&mut buffer, output.expose_mut().into());
+        self.0.finalize_fixed_core(buffer, output.expose_mut().into());
         output
     }
-}
-
-/// SHA-256(`key` || `input`), one block. Key and input have one length each, so nothing can be appended. That this is a
-/// PRF of the key is an assumption of its own: that the compression function of SHA-256, with its initial value, is one of
-/// a key in the first half of its block. The proof of HMAC has the key in a block by itself, and that of XMSS (RFC 8391
-/// section 5.1) in the block before the input.
-pub(crate) fn one_step<const N: usize>(key: &Secret<32>, input: &[u8; N]) -> Secret<32> {
-    const { assert!(N <= 23, "with 9 bytes of padding it is one block") };
-    let mut output = Secret::zeroed();
-    let hash = Sha256::new().chain_update(key.expose()).chain_update(input);
-    hash.finalize_into(output.expose_mut().into());
-    output
 }
 
 /// Splits the front off an array of key material.
@@ -123,14 +123,6 @@ mod tests {
             hex::encode(hkdf::<42>(&[], &[0x0b; 22], &[]).unwrap().expose()),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
         );
-    }
-
-    #[test]
-    fn one_step_is_sha_256_of_key_and_input() {
-        let key = Secret::copy_from(&[7; 32]).unwrap();
-        let expected: [u8; 32] = Sha256::digest([&[7; 32][..], b"input"].concat()).into();
-        assert_eq!(one_step(&key, b"input").expose(), &expected);
-        assert_ne!(one_step(&key, b"inpuT").expose(), &expected);
     }
 
     /// RFC 5869 appendix A.1: the expand step alone.
@@ -173,7 +165,12 @@ mod tests {
                 let parts: Vec<_> = test.msg.chunks(7).collect();
                 let of_parts =
                     Prf::new(&Secret::copy_from(&test.key).unwrap()).finish_parts(&parts);
-                assert_eq!(tag, of_parts);
+                let (of_first, of_second) = Prf::new(&Secret::copy_from(&test.key).unwrap())
+                    .finish_two(&test.msg[..test.msg.len() / 2], &test.msg);
+                assert_eq!((&tag, &tag), (&of_parts, &of_second));
+                let half = Prf::new(&Secret::copy_from(&test.key).unwrap())
+                    .finish(&test.msg[..test.msg.len() / 2]);
+                assert_eq!(of_first, half);
                 let same = tag.expose()[..] == test.tag[..];
                 assert_eq!(same, !test.result.must_fail(), "case {}", test.tc_id);
                 checked += 1;

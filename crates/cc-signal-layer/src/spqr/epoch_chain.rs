@@ -8,7 +8,7 @@ use cc_core::Secret;
 use crate::{
     Error,
     codec::{Reader, Writer},
-    kdf::one_step,
+    kdf::Prf,
     message_key::MessageKey,
     skipped::SkippedKeys,
 };
@@ -53,8 +53,9 @@ impl EpochChain {
 
     /// As [`EpochChain::step`], and the chain stays until the step is applied.
     pub(super) fn peek(&self) -> Result<(MessageKey, Advance), Error> {
-        let key = MessageKey::new(one_step(&self.chain, &input(MESSAGE, self.number)));
-        Ok((key, self.advance_by_one()?))
+        let inputs = [MESSAGE, CHAIN].map(|constant| input(constant, self.number));
+        let (key, chain) = Prf::new(&self.chain).finish_two(&inputs[0], &inputs[1]);
+        Ok((MessageKey::new(key), self.advance_by_one(chain)?))
     }
 
     /// Applies a step of this very chain.
@@ -121,18 +122,19 @@ impl EpochChain {
             *self = Self { next_block, chain, number };
         }
         while self.number < to {
-            self.apply(self.advance_by_one()?);
+            let chain = Prf::new(&self.chain).finish(&input(CHAIN, self.number));
+            self.apply(self.advance_by_one(chain)?);
         }
         Ok(())
     }
 
-    fn advance_by_one(&self) -> Result<Advance, Error> {
+    /// To the next message, whose chain key is this one unless a block begins with it.
+    fn advance_by_one(&self, chain: Secret<32>) -> Result<Advance, Error> {
         let number = self.number.checked_add(1).ok_or(Error::ChainExhausted)?;
         if number.is_multiple_of(BLOCK) {
             let (next_block, chain) = block(&self.next_block, number / BLOCK);
             return Ok(Advance { chain, number, next_block: Some(next_block) });
         }
-        let chain = one_step(&self.chain, &input(CHAIN, self.number));
         Ok(Advance { chain, number, next_block: None })
     }
 }
@@ -146,7 +148,7 @@ impl EpochChain {
 
 /// The key of the next block, and the chain key of this one.
 fn block(key: &Secret<32>, index: u32) -> (Secret<32>, Secret<32>) {
-    (one_step(key, &input(NEXT_BLOCK, index)), one_step(key, &input(BLOCK_CHAIN, index)))
+    Prf::new(key).finish_two(&input(NEXT_BLOCK, index), &input(BLOCK_CHAIN, index))
 }
 
 fn input(constant: u8, counter: u32) -> [u8; 5] {
@@ -157,9 +159,7 @@ fn input(constant: u8, counter: u32) -> [u8; 5] {
 /// Messages of a block.
 const BLOCK: u32 = 4096;
 
-/// What is derived from a chain key, as in section 7.2; 4 bytes counter behind it. The specification leaves the
-/// function open: with HMAC it is six blocks of SHA-256 a message, at each end, in place of two. The key of a message
-/// goes through HMAC with that of the other ratchet before anything is encrypted (`message_key.rs`).
+/// What is derived from a chain key, by HMAC-SHA-256 as in section 7.2, with 4 bytes of counter behind the constant.
 const MESSAGE: u8 = 0x01;
 const CHAIN: u8 = 0x02;
 /// The same under the key of a block.
