@@ -15,6 +15,7 @@ use crate::{
     frame::{self, KeyPackageOffer},
     hpke::{self, Context, Kem, Psk},
     person::PersonKeys,
+    records::StoredSecret,
 };
 
 /// Bytes of an item with a request at the most.
@@ -163,8 +164,8 @@ pub(super) fn new_keys() -> Result<LinkKeys, Fault> {
     let (private, public) = hpke::generate(Kem::X25519)?;
     Ok(LinkKeys {
         public: public.try_into().map_err(|_| Fault::Random(cc_core::RandomError))?,
-        private: *private.expose(),
-        secret: random::array()?,
+        private: StoredSecret(private),
+        secret: StoredSecret(Secret::random()?),
     })
 }
 
@@ -192,8 +193,8 @@ pub(super) fn seal(link: &JoinLink, request: &JoinRequest) -> Result<SealedJoin,
 pub(super) fn open(keys: &LinkKeys, mailbox: &LogId, sealed: &SealedJoin) -> Option<JoinRequest> {
     let SealedJoin { link, encapsulated, ciphertext } = sealed;
     let aad = binding(link, mailbox);
-    let context = context(&aad, link, &keys.secret);
+    let context = context(&aad, link, keys.secret.0.expose());
     let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
-    let plain = hpke::open(&context, &keys.private, encapsulated, ciphertext)?;
+    let plain = hpke::open(&context, keys.private.0.expose(), encapsulated, ciphertext)?;
     frame::decode(plain.expose()).ok()
 }
