@@ -24,7 +24,7 @@ pub(crate) fn run(log: &Log) {
             let password = Password::new(passphrase.expose()).unwrap();
             password.with_params(Argon2Params::LEAST)
         };
-        // Once, because Argon2id takes 8 MiB every time, all of which are searched.
+        // Once, because Argon2id takes 19 MiB every time, all of which are searched.
         let is_both = kind == KeyKind::X25519;
         let mut encryptor = Encryptor::new().recipient(identity.recipient().clone());
         if is_both {
