@@ -458,7 +458,7 @@ pub fn content(bytes: &[u8]) {
     write_history(&entries, &mut again).unwrap();
     assert!(bytes.starts_with(&again));
     if let Ok(link) = JoinLink::from_bytes(bytes) {
-        assert_eq!(link.to_bytes().unwrap(), bytes);
+        assert_eq!(link.to_bytes().unwrap().expose(), bytes);
     }
     if let Ok(upload) = Upload::resume(&SecretBytes::new(bytes.to_vec())) {
         assert_eq!(upload.to_bytes().unwrap().expose(), bytes);

@@ -13,6 +13,7 @@ use cc_core::store::{Batch, Change, MemoryStore, Scope, Store, StoreError};
 const MASK: u8 = 0xa7;
 const SECRET: u8 = 1;
 const PUBLIC: u8 = 2;
+const TEXT: u8 = 3;
 
 /// Bytes of a record, by the beginning of its key, that are no secret: the whole group knows them, or
 /// anybody, or they are a name or a digest.
@@ -61,6 +62,8 @@ pub struct Entry {
     pub name: String,
     pub bytes: Vec<u8>,
     pub is_secret: bool,
+    /// Its secrets are letters and digits. Elsewhere text is none.
+    pub is_text: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -69,6 +72,11 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     pub fn secret(&self, name: &str, bytes: &[u8]) {
         self.add(SECRET, name, bytes);
+    }
+
+    /// A secret in letters and digits.
+    pub fn text(&self, name: &str, text: &str) {
+        self.add(TEXT, name, text.as_bytes());
     }
 
     /// What others see too.
@@ -103,14 +111,21 @@ impl Log {
                 part.iter().map(|byte| byte ^ MASK).collect::<Vec<_>>()
             });
             let name = String::from_utf8(name).unwrap();
-            entries.push(Entry { name, bytes, is_secret: *kind == SECRET });
+            let (is_secret, is_text) = (*kind != PUBLIC, *kind == TEXT);
+            entries.push(Entry { name, bytes, is_secret, is_text });
         }
         entries
     }
 
     /// A store whose records are secrets, but for what is public.
     pub fn store(&self, name: &'static str, public: Public) -> LoggedStore {
-        LoggedStore { store: MemoryStore::new(), log: self.clone(), name, public }
+        LoggedStore {
+            store: MemoryStore::new(),
+            log: self.clone(),
+            name,
+            public,
+            is_secret: |_, _| true,
+        }
     }
 }
 
@@ -121,6 +136,16 @@ pub struct LoggedStore {
     log: Log,
     name: &'static str,
     public: Public,
+    is_secret: fn(&Scope, &[u8]) -> bool,
+}
+
+impl LoggedStore {
+    /// Only these records are of interest.
+    #[must_use]
+    pub fn only(mut self, is_secret: fn(&Scope, &[u8]) -> bool) -> Self {
+        self.is_secret = is_secret;
+        self
+    }
 }
 
 impl Store for LoggedStore {
@@ -140,6 +165,9 @@ impl Store for LoggedStore {
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for (scope, key, change) in batch.changes() {
             let Change::Put(value) = change else { continue };
+            if !(self.is_secret)(scope, key) {
+                continue;
+            }
             for bytes in public_of(MANAGER, key, value.expose()) {
                 self.log.public(&bytes);
             }

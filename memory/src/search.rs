@@ -131,7 +131,9 @@ impl<'a> Needles<'a> {
                 }
             }
             for (at, window) in windows::<WINDOW>(&entry.bytes).enumerate() {
-                if looks_random(window) && !is_public[at..at + WINDOW].contains(&true) {
+                if looks_random(window, entry.is_text)
+                    && !is_public[at..at + WINDOW].contains(&true)
+                {
                     places.entry(*window).or_insert((number, at));
                     begins[begin(window)] = true;
                 }
@@ -180,8 +182,9 @@ fn begin(window: &[u8; WINDOW]) -> usize {
     usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16
 }
 
-/// Not text, not mostly zeros: 16 random bytes have 10 different ones or fewer once in 10^8.
-fn looks_random(window: &[u8; WINDOW]) -> bool {
+/// Not mostly zeros, and no text but a secret one: 16 random bytes have 10 different ones or fewer once in 10^8.
+fn looks_random(window: &[u8; WINDOW], is_text: bool) -> bool {
     let different: HashSet<u8> = window.iter().copied().collect();
-    different.len() > 10 && !window.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+    different.len() > 10
+        && (is_text || !window.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '))
 }

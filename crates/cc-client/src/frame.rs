@@ -2,7 +2,7 @@
 //! TLS presentation language (RFC 8446 section 3), as the wire format of the stack; see
 //! `docs/client-wire-format.md`.
 
-use cc_core::{Opaque, decode_list};
+use cc_core::{Opaque, SecretBytes, decode_list};
 use sha2::{Digest as _, Sha256};
 use tls_codec::{
     DeserializeBytes, SerializeBytes, Size, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
@@ -146,10 +146,11 @@ pub(crate) struct Content {
     pub(crate) bytes: Opaque,
 }
 
-/// The bytes of an object of this file.
+/// The bytes of an object of this file. Some are secret: no copy is left behind.
 pub(crate) fn encode(object: &impl SerializeBytes) -> Result<Vec<u8>, Fault> {
     let body = object.tls_serialize_bytes().map_err(|_| Fault::TooLong)?;
-    Ok([&[VERSION][..], &body].concat())
+    let body = SecretBytes::new(body);
+    Ok([&[VERSION][..], body.expose()].concat())
 }
 
 /// Why bytes are no object of this file.

@@ -9,9 +9,11 @@ use crate::{
 
 mod events;
 mod places;
+mod stored_secret;
 
 pub(crate) use events::EventRecord;
 pub(crate) use places::*;
+pub(crate) use stored_secret::StoredSecret;
 
 /// What the client itself knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

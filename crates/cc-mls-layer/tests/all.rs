@@ -8,18 +8,13 @@ mod comeback;
 mod common;
 mod context;
 mod credentials;
-#[path = "common/foreign.rs"]
-mod foreign;
 mod format;
-mod interop;
 mod key_packages;
 mod key_uses;
 mod life;
 mod matrix;
 mod model;
 mod network;
-mod plain;
-mod plain_group;
 mod rejection;
 mod removed;
 mod restart;

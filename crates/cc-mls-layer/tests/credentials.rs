@@ -2,147 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-use crate::{common, foreign};
+use crate::common;
 
-use std::{
-    convert::Infallible,
-    str::FromStr as _,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use cc_core::{GroupLayer as _, LayerErrorKind, SecretBytes, Standing};
 use cc_mls_layer::{Ciphersuite, MlsConfig, MlsCredential, MlsError, MlsIdentity, MlsLayer};
-use common::{Peer, all_read_all, assemble, settle};
-use foreign::foreign_as;
-use mls_rs::{
-    CipherSuite, CipherSuiteProvider as _, CryptoProvider as _,
-    crypto::SignaturePublicKey,
-    group::ReceivedMessage,
-    identity::{
-        Credential,
-        x509::{
-            CertificateChain, DerCertificate, X509CredentialValidator, X509IdentityExtractor,
-            X509IdentityProvider,
-        },
-    },
-    time::MlsTime,
+use common::{
+    Peer, all_read_all, assemble,
+    authority::{Authority, SUITE, key_pair, peer},
+    settle,
 };
-use mls_rs_crypto_rustcrypto::RustCryptoProvider;
-use openmls_basic_credential::SignatureKeyPair;
-use openmls_rust_crypto::RustCrypto;
-use openmls_traits::{crypto::OpenMlsCrypto as _, signatures::Signer as _, types::SignatureScheme};
-use x509_cert::{
-    Certificate, TbsCertificate, Version,
-    der::{
-        Decode as _, Encode as _,
-        asn1::{BitString, ObjectIdentifier},
-    },
-    name::Name,
-    serial_number::SerialNumber,
-    spki::{AlgorithmIdentifier, SubjectPublicKeyInfo},
-    time::Validity,
-};
-
-const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
-
-/// RFC 8410 section 3.
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-
-/// An authority that certifies Ed25519 keys.
-struct Authority {
-    keys: SignatureKeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        Self { keys: SignatureKeyPair::new(SignatureScheme::ED25519).unwrap() }
-    }
-
-    /// A certificate of this authority, in DER.
-    fn certify(&self, subject: &str, key: &[u8]) -> Vec<u8> {
-        let algorithm = AlgorithmIdentifier { oid: ED25519, parameters: None };
-        let tbs = TbsCertificate {
-            version: Version::V3,
-            serial_number: SerialNumber::new(&[1]).unwrap(),
-            signature: algorithm.clone(),
-            issuer: Name::from_str("CN=Authority").unwrap(),
-            validity: Validity::from_now(Duration::from_secs(3600)).unwrap(),
-            subject: Name::from_str(subject).unwrap(),
-            subject_public_key_info: SubjectPublicKeyInfo {
-                algorithm: algorithm.clone(),
-                subject_public_key: BitString::from_bytes(key).unwrap(),
-            },
-            issuer_unique_id: None,
-            subject_unique_id: None,
-            extensions: None,
-        };
-        let signature = self.keys.sign(&tbs.to_der().unwrap()).unwrap();
-        let signature = BitString::from_bytes(&signature).unwrap();
-        Certificate { tbs_certificate: tbs, signature_algorithm: algorithm, signature }
-            .to_der()
-            .unwrap()
-    }
-
-    /// Lets in whom this authority certified directly, and nobody else.
-    fn policy(&self) -> impl Fn(&MlsCredential, &[u8]) -> bool + Send + Sync + 'static {
-        let authority = self.keys.to_public_vec();
-        move |credential, signature_key| {
-            let MlsCredential::X509 { chain } = credential else {
-                return false;
-            };
-            let [certificate] = &chain[..] else {
-                return false;
-            };
-            let Ok(certificate) = Certificate::from_der(certificate) else {
-                return false;
-            };
-            let tbs = &certificate.tbs_certificate;
-            let key = &tbs.subject_public_key_info;
-            let valid = tbs.validity.not_after.to_system_time() > std::time::SystemTime::now();
-            key.algorithm.oid == ED25519
-                && key.subject_public_key.as_bytes() == Some(signature_key)
-                && valid
-                && tbs.to_der().is_ok_and(|tbs| {
-                    let signature = certificate.signature.raw_bytes();
-                    RustCrypto::default()
-                        .verify_signature(SignatureScheme::ED25519, &tbs, &authority, signature)
-                        .is_ok()
-                })
-        }
-    }
-
-    fn config(&self) -> MlsConfig {
-        MlsConfig::default().with_credential_policy(self.policy())
-    }
-
-    fn identity(&self, subject: &str) -> MlsIdentity {
-        let (private, public) = key_pair(CipherSuite::CURVE25519_AES128);
-        MlsIdentity::x509(vec![self.certify(subject, &public)], SUITE, &private, &public).unwrap()
-    }
-
-    fn peer(&self, subject: &str, founds: bool) -> Peer {
-        peer(self.identity(subject), founds, self.config())
-    }
-}
-
-fn peer(identity: MlsIdentity, founds: bool, config: MlsConfig) -> Peer {
-    Peer::new(if founds {
-        MlsLayer::create_with("Dev Team", identity, config).unwrap()
-    } else {
-        MlsLayer::member_with(identity, config).unwrap()
-    })
-}
-
-/// A key pair from elsewhere: the 32 bytes of the private key, and the public key.
-fn key_pair(suite: CipherSuite) -> (SecretBytes, Vec<u8>) {
-    let provider = RustCryptoProvider::default().cipher_suite_provider(suite).unwrap();
-    let (secret, public) = provider.signature_key_generate().unwrap();
-    (SecretBytes::new(secret.as_bytes()[..32].to_vec()), public.as_bytes().to_vec())
-}
+use openmls_traits::types::SignatureScheme;
+use x509_cert::{Certificate, der::Decode as _};
 
 /// X.509 credentials that nobody verifies.
 fn lax() -> MlsConfig {
@@ -150,7 +25,7 @@ fn lax() -> MlsConfig {
 }
 
 fn unverified(chain: Vec<Vec<u8>>) -> MlsIdentity {
-    let (private, public) = key_pair(CipherSuite::CURVE25519_AES128);
+    let (private, public) = key_pair(SignatureScheme::ED25519);
     MlsIdentity::x509(chain, SUITE, &private, &public).unwrap()
 }
 
@@ -182,87 +57,14 @@ fn a_group_of_certified_members_lives() {
     }
 }
 
-/// What mls-rs asks of its application about certificates.
-#[derive(Clone)]
-struct Reader;
-
-impl X509IdentityExtractor for Reader {
-    type Error = Infallible;
-
-    fn identity(&self, chain: &CertificateChain) -> Result<Vec<u8>, Self::Error> {
-        Ok(chain[0].to_vec())
-    }
-
-    fn valid_successor(
-        &self,
-        old: &CertificateChain,
-        new: &CertificateChain,
-    ) -> Result<bool, Self::Error> {
-        Ok(old == new)
-    }
-}
-
-impl X509CredentialValidator for Reader {
-    type Error = Infallible;
-
-    fn validate_chain(
-        &self,
-        chain: &CertificateChain,
-        _: Option<MlsTime>,
-    ) -> Result<SignaturePublicKey, Self::Error> {
-        let certificate = Certificate::from_der(&chain[0]).unwrap();
-        let key = certificate.tbs_certificate.subject_public_key_info.subject_public_key;
-        Ok(key.raw_bytes().to_vec().into())
-    }
-}
-
-#[test]
-fn mls_rs_reads_the_certificates_and_its_own_are_read() {
-    let authority = Authority::new();
-    let config = authority.config().with_plain_peers(true);
-    let mut alice = peer(authority.identity("CN=Alice"), true, config).alone();
-    let suite = CipherSuite::CURVE25519_AES128;
-    let chain = |authority: &Authority, key: &[u8]| {
-        Credential::X509(CertificateChain::from(vec![DerCertificate::new(
-            authority.certify("CN=Xenia", key),
-        )]))
-    };
-    let reader = || X509IdentityProvider::new(Reader, Reader);
-    let stranger = foreign_as(suite, reader(), &|key| chain(&Authority::new(), key)).key_package();
-    assert_eq!(alice.stage(&[stranger], &[]).map(|_| ()), Err(LayerErrorKind::Rejected));
-
-    let mut xenia = foreign_as(suite, reader(), &|key| chain(&authority, key));
-    let staged = alice.stage(&[xenia.key_package()], &[]).unwrap();
-    alice.confirm();
-    xenia.join(&staged);
-    for at in 0..2 {
-        let ours = &alice.layer.mls_members()[at as usize];
-        let theirs = xenia.group().roster().member_with_index(at).unwrap();
-        let Credential::X509(theirs) = theirs.signing_identity.credential else {
-            panic!("another kind of credential");
-        };
-        let theirs = theirs.iter().map(|certificate| certificate.to_vec()).collect();
-        assert_eq!(ours.credential, MlsCredential::X509 { chain: theirs });
-    }
-    let wire = xenia.seal(&alice.stack);
-    assert_eq!(alice.open(&wire).unwrap().0.sender, Some(xenia.id));
-    let wire = alice.seal(b"certified");
-    assert!(matches!(xenia.process(&wire.body), ReceivedMessage::ApplicationMessage(_)));
-
-    // And an update of hers, for which the policy is asked again.
-    let staged = xenia.commit(&[], None, [1; 32], false);
-    xenia.group().apply_pending_commit().unwrap();
-    assert_eq!(alice.process(&staged).unwrap().committer, Some(xenia.id));
-}
-
 #[test]
 fn another_key_another_authority_and_no_certificate_are_refused() {
     let authority = Authority::new();
     let mut alice = authority.peer("CN=Alice", true);
     let stranger = Authority::new();
-    let bobs = authority.certify("CN=Bob", &key_pair(CipherSuite::CURVE25519_AES128).1);
+    let bobs = authority.certify("CN=Bob", &key_pair(SignatureScheme::ED25519).1);
     let forged = {
-        let (private, public) = key_pair(CipherSuite::CURVE25519_AES128);
+        let (private, public) = key_pair(SignatureScheme::ED25519);
         let chain = vec![stranger.certify("CN=Bob", &public)];
         MlsIdentity::x509(chain, SUITE, &private, &public).unwrap()
     };
@@ -391,8 +193,11 @@ fn a_member_without_a_policy_keeps_certificates_out_of_the_group() {
 #[test]
 fn the_halves_of_a_key_pair_belong_together() {
     for (suite, theirs) in [
-        (SUITE, CipherSuite::CURVE25519_AES128),
-        (Ciphersuite::MLS_128_DHKEMP256_AES128GCM_SHA256_P256, CipherSuite::P256_AES128),
+        (SUITE, SignatureScheme::ED25519),
+        (
+            Ciphersuite::MLS_128_DHKEMP256_AES128GCM_SHA256_P256,
+            SignatureScheme::ECDSA_SECP256R1_SHA256,
+        ),
     ] {
         let chain = || vec![vec![1]];
         let ((private, public), (other, _)) = (key_pair(theirs), key_pair(theirs));

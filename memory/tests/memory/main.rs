@@ -9,8 +9,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod client;
+mod files;
 mod layers;
 
+use cc_client::Recipe;
 use cc_memory::{Log, search_after};
 use static_alloc::Bump;
 
@@ -69,6 +72,21 @@ fn mls_leaves_nothing_on_the_heap() {
 }
 
 #[test]
+fn a_client_leaves_nothing_on_the_heap() {
+    assert_eq!(off_the_stack(search_after("client")), [""; 0]);
+}
+
+#[test]
+fn a_client_of_five_layers_leaves_nothing_on_the_heap() {
+    assert_eq!(off_the_stack(search_after("paranoid client")), [""; 0]);
+}
+
+#[test]
+fn files_leave_nothing_on_the_heap() {
+    assert_eq!(search_after("files"), [""; 0]);
+}
+
+#[test]
 fn a_sqlite_store_leaves_nothing() {
     assert_eq!(search_after("sqlite"), [""; 0]);
 }
@@ -86,5 +104,10 @@ fn part() {
 }
 
 fn run(name: &str, log: &Log) {
-    layers::run(name, log);
+    match name {
+        "client" => client::run(log, Recipe::group()),
+        "paranoid client" => client::run(log, Recipe::paranoid()),
+        "files" => files::run(log),
+        layer => layers::run(layer, log),
+    }
 }

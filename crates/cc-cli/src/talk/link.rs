@@ -71,7 +71,7 @@ impl FromStr for GroupLink {
 impl fmt::Display for GroupLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.link.to_bytes().map_err(|_| fmt::Error)?;
-        write(f, &self.relay, GROUP_VERSION, &bytes)
+        write(f, &self.relay, GROUP_VERSION, bytes.expose())
     }
 }
 

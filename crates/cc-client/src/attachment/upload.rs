@@ -3,9 +3,7 @@
 use core::fmt;
 
 use cc_core::{Opaque, Secret, SecretBytes};
-use tls_codec::{
-    DeserializeBytes as _, SerializeBytes as _, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
-};
+use tls_codec::{DeserializeBytes as _, SerializeBytes as _, TlsDeserializeBytes, TlsSize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
@@ -74,7 +72,7 @@ enum Waiting {
 }
 
 /// A state as it is saved.
-#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(TlsSize, TlsDeserializeBytes)]
 struct Saved {
     log: LogId,
     key: [u8; 32],
@@ -150,20 +148,23 @@ impl Upload {
     /// # Errors
     /// [`AttachmentError::TooLong`], which the checks of [`new`](Self::new) exclude.
     pub fn to_bytes(&self) -> Result<SecretBytes, AttachmentError> {
-        let saved = Saved {
-            log: self.keys.log,
-            key: *self.keys.key.expose(),
-            segments: self.segments,
-            chain: self.chain,
-            length: self.length,
-            name: Opaque::from(self.name.as_bytes()),
-            media_type: Opaque::from(self.media_type.as_bytes()),
-        };
-        let mut body = saved.tls_serialize_bytes().map_err(|_| AttachmentError::TooLong)?;
-        let mut bytes = Vec::with_capacity(1 + body.len());
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&body);
-        body.zeroize();
+        // What `Saved` reads, in one allocation: those of fields of their own would leave the key behind.
+        let [name, media_type] = [&self.name, &self.media_type]
+            .map(|text| Opaque::from(text.as_bytes()).tls_serialize_bytes());
+        let length = self.length.tls_serialize_bytes();
+        let too_long = |_| AttachmentError::TooLong;
+        let (name, media_type) = (name.map_err(too_long)?, media_type.map_err(too_long)?);
+        let bytes = [
+            &[VERSION][..],
+            self.keys.log.as_bytes(),
+            self.keys.key.expose(),
+            &self.segments.to_be_bytes(),
+            &self.chain,
+            &length.map_err(too_long)?,
+            &name,
+            &media_type,
+        ]
+        .concat();
         Ok(SecretBytes::new(bytes))
     }
 

@@ -164,7 +164,7 @@ fn a_request_is_for_one_link_and_reader() {
     let (fates, told) = fates_of(&mut scene.stage, &mut bob, item.clone());
     assert!(fates == [Fate::Malformed] && told.is_empty());
     // Who knows a link's public key only, as from a request on its way, has not its secret.
-    let mut bytes = scene.link.to_bytes().unwrap();
+    let mut bytes = scene.link.to_bytes().unwrap().expose().to_vec();
     bytes[2 + 64..2 + 96].fill(7);
     let guessed = JoinLink::from_bytes(&bytes).unwrap();
     assert_eq!(guessed.id(), scene.link.id());

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use cc_core::{Opaque, Secret};
+use cc_core::{Opaque, Secret, SecretBytes};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
+use tls_codec::{Error as CodecError, SerializeBytes, Size, TlsDeserializeBytes, TlsSize};
 use zeroize::Zeroize as _;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Client, Fault, GroupId, JoinLinkId, JoinRequestId, LogId, Now, OperationId, Recipe,
     frame::{self, List},
-    records::{self, Standing},
+    records::{self, Standing, StoredSecret},
 };
 
 /// Links of one device.
@@ -38,13 +38,33 @@ pub struct JoinLink {
 }
 
 /// A link as it travels.
-#[derive(TlsSize, TlsSerializeBytes, TlsDeserializeBytes)]
+#[derive(TlsSize, TlsDeserializeBytes)]
 struct Wire {
     mailboxes: List<LogId, MAX_HOSTS>,
     key: [u8; 32],
     secret: [u8; 32],
     expires: u64,
     recipe: Opaque,
+}
+
+impl Size for JoinLink {
+    fn tls_serialized_len(&self) -> usize {
+        let mailboxes = List::<_, MAX_HOSTS>(self.mailboxes.clone()).tls_serialized_len();
+        mailboxes + 2 * 32 + 8 + Opaque::from(self.recipe.as_bytes()).tls_serialized_len()
+    }
+}
+
+/// What [`Wire`] reads, in one allocation: those of fields of their own would leave the secret behind.
+impl SerializeBytes for JoinLink {
+    fn tls_serialize_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = Vec::with_capacity(self.tls_serialized_len());
+        bytes.extend(List::<_, MAX_HOSTS>(self.mailboxes.clone()).tls_serialize_bytes()?);
+        bytes.extend_from_slice(&self.key);
+        bytes.extend_from_slice(self.secret.expose());
+        bytes.extend_from_slice(&self.expires.to_be_bytes());
+        bytes.extend_from_slice(&Opaque::from(self.recipe.as_bytes()).tls_serialize_bytes()?);
+        Ok(bytes)
+    }
 }
 
 impl Drop for Wire {
@@ -58,14 +78,8 @@ impl JoinLink {
     ///
     /// # Errors
     /// [`Fault::TooLong`], which no link of this version is.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
-        frame::encode(&Wire {
-            mailboxes: List(self.mailboxes.clone()),
-            key: self.key,
-            secret: *self.secret.expose(),
-            expires: self.expires,
-            recipe: self.recipe.as_bytes().into(),
-        })
+    pub fn to_bytes(&self) -> Result<SecretBytes, Fault> {
+        frame::encode(self).map(SecretBytes::new)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) gave.
@@ -149,16 +163,9 @@ pub(super) fn link_id(key: &[u8; 32]) -> JoinLinkId {
 pub(super) struct LinkKeys {
     /// X25519: what requests are sealed to.
     pub(super) public: [u8; 32],
-    pub(super) private: [u8; 32],
+    pub(super) private: StoredSecret,
     /// What else they are sealed under.
-    pub(super) secret: [u8; 32],
-}
-
-impl Drop for LinkKeys {
-    fn drop(&mut self) {
-        self.private.zeroize();
-        self.secret.zeroize();
-    }
+    pub(super) secret: StoredSecret,
 }
 
 impl fmt::Debug for LinkKeys {
@@ -243,11 +250,10 @@ impl Client {
 
     fn link_of(&self, record: &LinkRecord) -> Result<JoinLink, Fault> {
         let recipe = self.identity.recipe.name().map(str::to_owned);
-        let secret = Secret::copy_from(&record.keys.secret);
         Ok(JoinLink {
             mailboxes: record.mailboxes.clone(),
             key: record.keys.public,
-            secret: secret.ok_or(Fault::JoinLink)?,
+            secret: record.keys.secret.0.duplicate(),
             expires: record.expires,
             recipe: recipe
                 .ok_or(Fault::Recipe("a link names its recipe, and this one has none"))?,

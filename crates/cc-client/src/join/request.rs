@@ -18,6 +18,7 @@ use crate::{
     frame::{self, KeyPackageOffer, List},
     hpke::{self, Context, Kem, Psk},
     person::PersonKeys,
+    records::StoredSecret,
 };
 
 /// Bytes of an item with a request at the most.
@@ -166,8 +167,8 @@ pub(super) fn new_keys() -> Result<LinkKeys, Fault> {
     let (private, public) = hpke::generate(Kem::X25519)?;
     Ok(LinkKeys {
         public: public.try_into().map_err(|_| Fault::Random(cc_core::RandomError))?,
-        private: *private.expose(),
-        secret: random::array()?,
+        private: StoredSecret(private),
+        secret: StoredSecret(Secret::random()?),
     })
 }
 
@@ -200,8 +201,8 @@ pub(super) fn open(
 ) -> Option<JoinRequest> {
     let SealedJoin { link, encapsulated, ciphertext } = sealed;
     let aad = binding(link, mailboxes);
-    let context = context(&aad, link, &keys.secret);
+    let context = context(&aad, link, keys.secret.0.expose());
     let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
-    let plain = hpke::open(&context, &keys.private, encapsulated, ciphertext)?;
+    let plain = hpke::open(&context, keys.private.0.expose(), encapsulated, ciphertext)?;
     frame::decode(plain.expose()).ok()
 }

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use cc_core::{MemberId, Opaque, Secret, store::StoreError};
+use cc_core::{MemberId, Opaque, store::StoreError};
 use serde::{Deserialize, Serialize};
 use tls_codec::{TlsDeserializeBytes, TlsSerializeBytes, TlsSize};
 
@@ -17,7 +17,7 @@ use crate::{
     identity::Identity,
     person::{sign, signed},
     recipe::LayerKind,
-    records,
+    records::{self, StoredSecret},
     state::State,
 };
 
@@ -92,14 +92,13 @@ impl MailAddress {
 }
 
 /// A key that opens mail, and the address that has it.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MailKey {
     /// The [`MailAddress`], as it travels.
     address: Vec<u8>,
     pub(super) kem: u16,
     pub(super) public: Vec<u8>,
-    #[serde(with = "stored")]
-    pub(super) private: Secret<32>,
+    pub(super) private: StoredSecret,
     /// It was made while the clock was ahead, and so before its time.
     early: bool,
 }
@@ -110,34 +109,6 @@ pub(crate) struct MailKeys {
     pub(super) keys: Vec<MailKey>,
     /// Since when the newest one is there, in milliseconds since 1970, once a clock was seen.
     since: Option<u64>,
-}
-
-impl Clone for MailKey {
-    fn clone(&self) -> Self {
-        let (address, public) = (self.address.clone(), self.public.clone());
-        let (private, early) = (self.private.duplicate(), self.early);
-        Self { address, kem: self.kem, public, private, early }
-    }
-}
-
-/// A private key as the client keeps it in its encrypted store.
-mod stored {
-    use cc_core::Secret;
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        private: &Secret<32>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        private.expose().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Secret<32>, D::Error> {
-        let mut bytes = <[u8; 32]>::deserialize(deserializer)?;
-        Ok(Secret::take(&mut bytes))
-    }
 }
 
 impl fmt::Debug for MailKey {
@@ -208,7 +179,7 @@ impl MailKey {
             key: Opaque(public.clone()),
         };
         let address = frame::encode(&body.sign(&identity.device_key()?)?)?;
-        Ok(Self { address, kem: kem.id(), public, private, early: false })
+        Ok(Self { address, kem: kem.id(), public, private: StoredSecret(private), early: false })
     }
 }
 

@@ -78,7 +78,8 @@ pub(crate) fn open(
     let opened = hinted(keys, sealed).find_map(|MailKey { kem, private, .. }| {
         let (encapsulated, ciphertext) = (encapsulated.as_slice(), ciphertext.as_slice());
         let kem = Kem::of_id(*kem)?;
-        let plain = hpke::open(&context(kem, mailbox), private.expose(), encapsulated, ciphertext)?;
+        let plain =
+            hpke::open(&context(kem, mailbox), private.0.expose(), encapsulated, ciphertext)?;
         Some((kem, plain))
     });
     let (kem, plain) = opened.ok_or(FrameError::Malformed)?;
