@@ -61,3 +61,31 @@ impl fmt::Debug for FileKey {
         f.write_str("FileKey(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// Nobody guesses a passphrase who lacks the share of the recipients, and the other way round; and who gives a
+    /// header other layers has another key.
+    #[test]
+    fn the_key_of_a_file_needs_every_share_and_the_layers() {
+        let mac = |layers, recipients: Option<u8>, passphrase: Option<u8>| {
+            let share = |byte| Secret::copy_from(&[byte; 32]).unwrap();
+            let [recipients, passphrase] = [recipients, passphrase].map(|it| it.map(share));
+            *Root::new(layers, recipients.as_ref(), passphrase.as_ref()).mac(b"header").expose()
+        };
+        let macs = [
+            mac(Layers::Both, Some(1), Some(2)),
+            mac(Layers::Both, Some(9), Some(2)),
+            mac(Layers::Both, Some(1), Some(9)),
+            mac(Layers::Both, Some(2), Some(1)),
+            mac(Layers::Both, Some(1), None),
+            mac(Layers::Recipients, Some(1), None),
+            mac(Layers::Passphrase, None, Some(1)),
+        ];
+        assert_eq!(HashSet::from(macs).len(), macs.len());
+    }
+}

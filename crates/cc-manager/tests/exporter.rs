@@ -4,7 +4,10 @@
 
 use crate::common;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::store::MemoryStore;
@@ -12,7 +15,10 @@ use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Change};
 use cc_mls_layer::MlsLayer;
 use cc_signal_layer::{Account, SignalLayer};
-use common::{Follow as _, dh, mls};
+use common::{
+    Follow as _, dh, mls,
+    wrapped::{Wishes, Wrapped},
+};
 
 type Shared = Arc<Mutex<MemoryStore>>;
 
@@ -148,6 +154,24 @@ fn all_members_have_one_and_the_committer_knows_the_next() {
         assert_ne!(exported_next(&people[1].manager), Some(discarded));
         settle(&mut people, 1, &change);
         assert_ne!(common_secret(&people), first);
+    }
+}
+
+/// Who has what one layer exports has nothing: with another secret in any of them it is another one.
+#[test]
+fn it_takes_the_secrets_of_every_layer() {
+    let wishes = [Wishes::default(), Wishes::default()];
+    let manager = CascadingCipherManager::builder()
+        .layer(Wrapped::new(dh(), &wishes[0]))
+        .layer(Wrapped::new(mls("Alice", true), &wishes[1]))
+        .build()
+        .unwrap();
+    let mut seen = BTreeSet::new();
+    for secrets in [[1, 2], [9, 2], [1, 9], [2, 1]] {
+        for (wishes, secret) in wishes.iter().zip(secrets) {
+            *wishes.exported.lock().unwrap() = Some([secret; 32]);
+        }
+        assert!(seen.insert(exported(&manager).unwrap()), "{secrets:?}");
     }
 }
 

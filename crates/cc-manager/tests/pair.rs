@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use cc_aes_layer::{AesLayer, AesPairKeys};
 use cc_core::{
-    DecodeError, Opaque, PairBundle, PairBundlePart, PairKeys as _, PairOpening, PairOpeningPart,
-    StackId,
+    DecodeError, Kind, Opaque, PairBundle, PairBundlePart, PairKeys as _, PairOpening,
+    PairOpeningPart, StackId,
     store::{Failure, MemoryStore, StoreError},
 };
 use cc_dh_layer::{Curve, DhKeyPair, DhLayer, DhPairKeys};
 use cc_manager::{
-    AcceptedPair, CascadingCipherManager, Catalog, Error, IncomingFirst, PairAccount,
+    AcceptedPair, CascadingCipherManager, Catalog, Error, Incoming, IncomingFirst, PairAccount,
     PairAccountBuilder,
 };
 use cc_mlkem_layer::{HybridKeyPair, MlKemLayer, MlKemPairKeys, ParameterSet};
@@ -152,7 +152,8 @@ fn two_that_begin_at_once_have_two_pairs_with_names_in_one_order() {
     assert_eq!(Some(at_alice.pair), of_bob.pair_id());
     assert_ne!(at_alice.pair, at_bob.pair);
     // What is of one pair opens in no other one, although the long-lived keys are the same.
-    assert!(at_alice.manager.decrypt(&to_bob).is_err());
+    let elsewhere = at_alice.manager.receive(&to_bob).unwrap();
+    assert!(matches!(elsewhere, Incoming::Foreign(DecodeError::Kind(Kind::First))));
     let wire = at_alice.manager.encrypt("for the other pair").unwrap();
     assert!(of_alice.decrypt(&wire).is_err());
     assert_eq!(of_bob.decrypt(&wire).unwrap(), "for the other pair");

@@ -236,6 +236,20 @@ fn a_plain_commit_or_welcome_is_refused_where_a_binding_is_demanded() {
     all_read_all(&mut peers);
 }
 
+/// Where nothing is below, no pre-shared key binds a commit to the parts of other layers: what it says of them does.
+#[test]
+fn a_commit_and_a_welcome_of_a_layer_alone_are_of_one_binding() {
+    let mut peers = assemble(Peer::founder("Alice").alone(), vec![Peer::joiner("Bob").alone()]);
+    let mut charlie = Peer::joiner("Charlie").alone();
+    let package = charlie.key_package();
+    let staged = peers[0].stage(&[package], &[]).unwrap();
+    let other = Staged { binding: [3; 32], ..staged.clone() };
+    assert_eq!(peers[1].process(&other).map(|_| ()), Err(LayerErrorKind::Rejected));
+    assert_eq!(charlie.join(&other), Err(LayerErrorKind::Rejected));
+    settle(&mut peers, 0, &staged, &[]);
+    charlie.join(&staged).unwrap();
+}
+
 #[test]
 fn members_below_without_a_secret_still_bind() {
     let mut peers = group(&["Alice", "Bob"]);

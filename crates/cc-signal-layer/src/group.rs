@@ -28,6 +28,8 @@ mod sealing;
 mod sender;
 mod shared_vec;
 mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 mod welcome;
 
 pub use epoch::PAST_EPOCHS;

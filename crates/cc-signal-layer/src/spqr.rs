@@ -361,3 +361,25 @@ impl Spqr {
         Change { key, step, chains }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who has the root of an epoch lacks the next one's chains without what was agreed, and the other way round.
+    #[test]
+    fn an_epoch_needs_the_one_before_and_what_was_agreed() {
+        let secret = |byte| Secret::copy_from(&[byte; 32]).unwrap();
+        let begin = |root, key| {
+            EpochChains::derive(&secret(root), &secret(key), Role::Initiator, EPOCH_INFO).unwrap()
+        };
+        let roots = [begin(1, 2), begin(9, 2), begin(1, 9)].map(|chains| chains.root);
+        assert!(roots[0] != roots[1] && roots[0] != roots[2]);
+        let spqr = |root, sends| {
+            let mut spqr = Spqr::new(&secret(7), Role::Initiator).unwrap();
+            spqr.root = secret(root);
+            spqr.next_chains(&secret(sends)).unwrap().root
+        };
+        assert!(spqr(1, 2) == roots[0] && spqr(1, 9) == roots[2]);
+    }
+}

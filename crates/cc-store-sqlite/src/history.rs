@@ -305,3 +305,27 @@ fn insert_entry(connection: &Connection, number: i64, entry: &[u8]) -> Result<()
         .map(drop)
         .map_err(sqlite_error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever writes the file may give it tables that let two records stand in one place, and twice the same one
+    /// would not show in the digest.
+    #[test]
+    fn two_records_in_one_place_have_no_digest() {
+        let sealer = Sealer::new([1; 16], cc_core::Secret::random().unwrap());
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE record (scope BLOB, id BLOB, sealed BLOB)").unwrap();
+        let put = |id: u8| {
+            let row = params![[2_u8; 16], [id; 16], [4_u8; 60]];
+            connection.execute("INSERT INTO record VALUES (?1, ?2, ?3)", row).unwrap();
+        };
+        put(3);
+        put(4);
+        assert!(digest_of(&connection, &sealer).is_ok());
+        put(4);
+        let error = digest_of(&connection, &sealer).err().unwrap();
+        assert_eq!(error.to_string(), foreign_records().to_string());
+    }
+}

@@ -5,7 +5,9 @@ use core::fmt;
 use cc_core::{Opaque, Secret, SecretBytes};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tls_codec::{Error as CodecError, SerializeBytes, Size, TlsDeserializeBytes, TlsSize};
+use tls_codec::{
+    Error as CodecError, SerializeBytes, Size, TlsDeserializeBytes, TlsSerializeBytes, TlsSize,
+};
 use zeroize::Zeroize as _;
 
 use super::{

@@ -4,6 +4,7 @@ use core::fmt;
 
 use cc_core::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tls_codec::{DeserializeBytes, Error, SerializeBytes, Size};
 
 /// 32 secret bytes of a record. They stay where they are when the record is moved, as in a list that grows.
 #[derive(PartialEq, Eq)]
@@ -25,6 +26,26 @@ impl<'de> Deserialize<'de> for StoredSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut bytes = <[u8; 32]>::deserialize(deserializer)?;
         Ok(Self(Secret::take(&mut bytes)))
+    }
+}
+
+/// As it travels, in sealed mail alone.
+impl Size for StoredSecret {
+    fn tls_serialized_len(&self) -> usize {
+        self.0.expose().tls_serialized_len()
+    }
+}
+
+impl SerializeBytes for StoredSecret {
+    fn tls_serialize_bytes(&self) -> Result<Vec<u8>, Error> {
+        self.0.expose().tls_serialize_bytes()
+    }
+}
+
+impl DeserializeBytes for StoredSecret {
+    fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let (mut secret, rest) = <[u8; 32]>::tls_deserialize_bytes(bytes)?;
+        Ok((Self(Secret::take(&mut secret)), rest))
     }
 }
 

@@ -64,3 +64,32 @@ impl State {
 }
 
 const LABEL: &[u8] = b"cascading-cipher/1 pair message";
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    /// Whatever a layer authenticates by itself: of another beginning, or of none, nothing is the same.
+    #[test]
+    fn every_layer_authenticates_how_the_pair_began() {
+        let bound = |transcript: Option<u8>, associated_data: &[u8]| {
+            let pair = transcript.map(|transcript| {
+                let (id, peer) = (PairId([1; 32]), MemberId::from_bytes([2; 32]));
+                Arc::new(Pairing { id, transcript: [transcript; 32], peer, opening: vec![] })
+            });
+            State { pair, ..State::default() }.bound(associated_data).into_owned()
+        };
+        let all = [
+            bound(Some(3), b"ad"),
+            bound(Some(9), b"ad"),
+            bound(Some(3), b"da"),
+            bound(Some(3), b""),
+            bound(None, b"ad"),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(at + 1).all(|other| other != one), "{at}");
+        }
+    }
+}

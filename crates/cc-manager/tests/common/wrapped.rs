@@ -29,6 +29,8 @@ pub struct Wishes {
     pub joins_not: Arc<Mutex<Option<Refusal>>>,
     /// Has this authenticator.
     pub authenticator: Arc<Mutex<Option<[u8; 32]>>>,
+    /// Exports this secret.
+    pub exported: Arc<Mutex<Option<[u8; 32]>>>,
     /// The times that were given to it.
     pub times: Arc<Mutex<Vec<Option<u64>>>>,
 }
@@ -138,6 +140,13 @@ impl<L: GroupLayer> GroupLayer for Wrapped<L> {
 
     fn epoch_authenticator(&self) -> Option<[u8; 32]> {
         self.wishes.authenticator.lock().unwrap().or(self.inner.epoch_authenticator())
+    }
+
+    fn export_secret(&self, label: &[u8]) -> Result<Option<Secret<32>>, LayerError> {
+        match *self.wishes.exported.lock().unwrap() {
+            Some(mut secret) => Ok(Some(Secret::take(&mut secret))),
+            None => self.inner.export_secret(label),
+        }
     }
 
     fn stage_change(

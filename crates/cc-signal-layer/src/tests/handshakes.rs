@@ -4,7 +4,11 @@ use alloc::vec::Vec;
 
 use super::{AD, acquainted, strangers};
 use crate::{
-    Account, Agree, Bundle, Error, Limits, Role, Sessions, claimed_sender, entropy::Fixed,
+    Account, Agree, Bundle, Error, IdentityKeyPair, Limits, Role, Sessions, claimed_sender,
+    curve::KeyPair,
+    entropy::{Fixed, System},
+    pqxdh,
+    x3dh::Agreement,
 };
 
 #[test]
@@ -34,6 +38,44 @@ fn x3dh_only_where_both_sides_ask_for_it() {
     assert_eq!(theirs.id(), session.id());
     assert_eq!(theirs.peer(), &alice.identity().keys());
     assert_eq!(session.peer(), &bob.identity().keys());
+}
+
+/// Every agreement goes into the key of a session, and the secret of ML-KEM with them: with another key in the place
+/// of one of them, or without the one-time prekey, it is another.
+#[test]
+fn the_key_of_a_session_needs_every_secret() {
+    let bundle = || {
+        let mut account = Account::generate().unwrap();
+        account.replenish(1).unwrap();
+        account.one_time_bundles(1).pop().unwrap()
+    };
+    let (bob, other) = (bundle(), bundle());
+    let [alice, eve] = [(); 2].map(|()| IdentityKeyPair::generate().unwrap());
+    let [ephemeral, other_ephemeral] = [(); 2].map(|()| KeyPair::generate().unwrap());
+    let agreement = |from: &IdentityKeyPair, ephemeral: &KeyPair, to: &Bundle| {
+        Agreement::initiator(from, ephemeral, to).unwrap()
+    };
+    let key = |from, ephemeral, to: Bundle| agreement(from, ephemeral, &to).finish().unwrap();
+    let prekey = |one_time_prekey| Bundle { one_time_prekey, ..bob.clone() };
+    let signed_prekey = other.signed_prekey.clone();
+    let keys = [
+        key(&alice, &ephemeral, bob.clone()),
+        key(&eve, &ephemeral, bob.clone()),
+        key(&alice, &other_ephemeral, bob.clone()),
+        key(&alice, &ephemeral, Bundle { identity: other.identity, ..bob.clone() }),
+        key(&alice, &ephemeral, Bundle { signed_prekey, ..bob.clone() }),
+        key(&alice, &ephemeral, prekey(other.one_time_prekey)),
+        key(&alice, &ephemeral, prekey(None)),
+    ];
+    let different: std::collections::HashSet<_> = keys.iter().map(|key| *key.expose()).collect();
+    assert_eq!(different.len(), keys.len());
+
+    // All else being equal, ML-KEM makes another secret each time.
+    let hybrid = || {
+        let prekey = &bob.kem_prekey.as_ref().unwrap().key;
+        pqxdh::initiator(agreement(&alice, &ephemeral, &bob), prekey, &mut System).unwrap().1
+    };
+    assert!(hybrid() != hybrid());
 }
 
 #[test]

@@ -104,6 +104,29 @@ fn skipped_keys_expire_after_later_messages() {
     assert!(bob.decrypt(AD, &missing).is_err());
 }
 
+/// In a chain that goes on, for nobody answers.
+#[test]
+fn skipped_keys_of_the_present_chain_expire() {
+    let limits = Limits::default().with_skipped_lifetime(20);
+    let (mut alice, mut bob) = session_pair(limits);
+    let missing = lose(&mut alice, 2);
+    let mut read = |bob: &mut Session, count| {
+        for _ in 0..count {
+            let message = alice.encrypt(AD, b"seen").unwrap();
+            bob.decrypt(AD, &message).unwrap();
+        }
+    };
+    let copy = |session: &Session| Session::load(session.export().expose(), limits).unwrap();
+    read(&mut bob, 18);
+    assert!(missing.iter().all(|message| copy(&bob).decrypt(AD, message).is_ok()));
+    read(&mut bob, 1);
+    assert_eq!(copy(&bob).decrypt(AD, &missing[0]), Err(Error::Expired));
+    assert!(copy(&bob).decrypt(AD, &missing[1]).is_ok());
+    read(&mut bob, 1);
+    assert_eq!(bob.ratchet_mut().skipped_len(), 0);
+    assert_eq!(bob.decrypt(AD, &missing[1]), Err(Error::Expired));
+}
+
 #[test]
 fn own_messages_and_duplicates_are_known_across_chains() {
     let (mut alice, mut bob) = session_pair(Limits::default());

@@ -71,8 +71,10 @@ fn stolen_state_opens_nothing_after_the_next_round_trip() {
     assert_eq!(thief.decrypt(&message).unwrap(), b"in the old chain");
     bob.decrypt(&message).unwrap();
 
-    // One full round trip: Bob's new key, and an answer to it.
+    // One full round trip: Bob's new key, and an answer to it. The thief does all that Bob does, with a key of its
+    // own.
     let message = bob.encrypt(b"bob heals");
+    thief.encrypt(b"thief follows");
     alice.decrypt(&message).unwrap();
     let message = alice.encrypt(b"alice answers");
     assert!(thief.decrypt(&message).is_err());
@@ -83,6 +85,7 @@ fn stolen_state_opens_nothing_after_the_next_round_trip() {
 
     // A copy of Alice's state is as useless against what Alice is sent.
     let mut thief = alice.stolen();
+    thief.encrypt(b"thief follows");
     for _ in 0..2 {
         let message = alice.encrypt(b"round");
         bob.decrypt(&message).unwrap();

@@ -192,6 +192,21 @@ fn only_who_sealed_a_commit_has_made_it() {
     assert_eq!(alice.process(&wire, 3).unwrap().removed, [bob.id]);
 }
 
+/// A commit brings new keys of its maker, and no other identity: the safety numbers that people compared stay true.
+#[test]
+fn a_member_does_not_change_its_identity_by_a_commit() {
+    let [mut alice, mut bob, mut charlie] = three();
+    let part = alice.layer.stage_change(&ChangeRequest::default(), &parts(3)).unwrap().commit;
+    alice.layer.revert();
+    let keys = crate::group::tests::keys_of_a_new_identity(&alice.id);
+    let of_another = [&part[..104], &keys, &part[104 + keys.len()..]].concat();
+    let wire = alice.seal(&of_another);
+    refused(bob.process(&wire, 3));
+    refused(charlie.process(&wire, 3));
+    let wire = alice.seal(&part);
+    let _ = bob.process(&wire, 3).unwrap();
+}
+
 #[test]
 fn changes_that_cannot_be_made_are_refused() {
     let [mut alice, bob, charlie] = three();
