@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
+#[path = "../../crates/cc-mls-layer/tests/authority.rs"]
+mod authority;
 mod certificates;
 #[path = "../../crates/cc-mls-layer/tests/common/mod.rs"]
 mod common;

@@ -22,7 +22,7 @@ use mls_rs::{
 use x509_cert::{Certificate, der::Decode as _};
 
 use crate::{
-    common::authority::{Authority, peer},
+    authority::{Authority, peer},
     foreign::foreign_as,
 };
 

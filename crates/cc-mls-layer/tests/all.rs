@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
+mod authority;
 mod clocks;
 mod comeback;
 mod common;

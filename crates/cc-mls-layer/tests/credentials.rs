@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-use crate::common;
+use crate::{
+    authority::{Authority, SUITE, key_pair, peer},
+    common,
+};
 
 use std::sync::{
     Arc,
@@ -11,11 +14,7 @@ use std::sync::{
 
 use cc_core::{GroupLayer as _, LayerErrorKind, SecretBytes, Standing};
 use cc_mls_layer::{Ciphersuite, MlsConfig, MlsCredential, MlsError, MlsIdentity, MlsLayer};
-use common::{
-    Peer, all_read_all, assemble,
-    authority::{Authority, SUITE, key_pair, peer},
-    settle,
-};
+use common::{Peer, all_read_all, assemble, settle};
 use openmls_traits::types::SignatureScheme;
 use x509_cert::{Certificate, der::Decode as _};
 

@@ -2,8 +2,6 @@
 #![allow(dead_code, reason = "each test uses some of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-pub(crate) mod authority;
-
 use cc_core::{
     Attachment, Binding, Buffer, ChainSecret, ChangeParts, ChangeRequest, CipherLayer,
     CommitOutcome, Contribution, GroupLayer, Header, Hint, Kind, LayerContext, LayerDescriptor,

@@ -30,7 +30,7 @@ impl Scene {
         stage.settle(&mut [&mut phone, &mut laptop]);
         assert_eq!(laptop.group(&group).unwrap().members.len(), 2);
         let link = phone.join_link(stage.now, group, DAY).unwrap();
-        let link = JoinLink::from_bytes(&link.to_bytes().unwrap()).unwrap();
+        let link = JoinLink::from_bytes(link.to_bytes().unwrap().expose()).unwrap();
         assert_eq!(link.mailboxes(), [phone.mailbox(), laptop.mailbox()]);
         stage.settle(&mut [&mut phone, &mut laptop]);
         let request = carol.ask_to_join(stage.now, &link, "hello").unwrap();

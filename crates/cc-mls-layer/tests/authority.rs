@@ -1,4 +1,5 @@
 //! An authority that certifies members with X.509.
+#![allow(dead_code, reason = "each program of tests uses some of it")]
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -19,7 +20,7 @@ use x509_cert::{
     time::Validity,
 };
 
-use super::Peer;
+use crate::common::Peer;
 
 pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
