@@ -96,7 +96,8 @@ fn what_waits_to_be_written_counts_as_memory_also_where_who_sent_it_is_gone() {
     let waiting = Arc::new(AtomicUsize::new(0));
     let engine = MemoryStorage::new(Retention::default());
     let storage = Arc::new(Stuck { engine, waiting: Arc::clone(&waiting) });
-    let options = ServerOptions { memory: 64 << 20, ..ServerOptions::default() };
+    let options =
+        ServerOptions { memory: 64 << 20, grace: Duration::ZERO, ..ServerOptions::default() };
     let relay = start(storage, common::unlimited(), options);
     let item = vec![7; MAX_ITEM_LEN / 4];
     let log = LogId::random().unwrap();
