@@ -108,6 +108,7 @@ fn what_waits_to_be_written_counts_as_memory_also_where_who_sent_it_is_gone() {
             let request = append(log, Some(&token(1)), &[&item]).to_bytes().unwrap();
             let mut stream = TcpStream::connect(relay.address()).unwrap();
             // Where there is no room for it, it is not read to its end.
+            stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
             let _refused = stream.write_all(&http(&request));
             std::thread::sleep(Duration::from_millis(100));
             if stays {
