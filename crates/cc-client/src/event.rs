@@ -6,7 +6,9 @@ use cc_core::{MemberId, store::StoreError};
 
 use crate::{
     EventId, Fault, GroupId, History, HistoryEntries, JoinLapse, JoinLinkId, JoinRequestId, LogId,
-    OperationId, PersonId, Position, Trust, records::EventRecord,
+    OperationId, PersonId, Position, Trust,
+    fate::{Fate, fate_from},
+    records::{Asker, EventRecord},
 };
 
 /// A member of a group: one device of a person.
@@ -304,87 +306,6 @@ pub enum Verdict {
     Untrusted(PersonId),
 }
 
-/// What an item of a log was. Every item gets one, and one only; [`Fate::Early`] alone is not final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fate {
-    /// A message.
-    Message,
-    /// A commit, now in force.
-    Change,
-    /// A request of a member, or a control message of the client.
-    Request,
-    /// A welcome, by which this person joined.
-    Joined,
-    /// Of this person itself.
-    OwnEcho,
-    /// Read before.
-    Duplicate,
-    /// Not yet to be read: it is kept, or will be read again.
-    Early,
-    /// Its keys are gone.
-    TooLate,
-    /// From before this person joined.
-    BeforeJoining,
-    /// From after this person was removed.
-    AfterRemoval,
-    /// A commit that came after the one that was taken.
-    LostRace,
-    /// A welcome for a key package that is not, or no longer, here.
-    OrphanWelcome,
-    /// A welcome to a group that the log which it names does not know. Its maker made the group up, or the
-    /// service has lost the commit.
-    Unconfirmed,
-    /// A welcome that names a log which cannot be that of its group: this device's own mailbox or that of who
-    /// invites, the log of another group that this device is in, or another one than it asked to be added to.
-    Misaddressed,
-    /// Of a later version.
-    Unsupported,
-    /// Noise, which anybody with access can make.
-    Malformed,
-    /// What only an attack explains.
-    Forged,
-}
-
-impl Fate {
-    /// Whether nothing more will come of it.
-    #[must_use]
-    pub const fn is_final(self) -> bool {
-        !matches!(self, Self::Early)
-    }
-}
-
-const STORED: [Fate; 17] = [
-    Fate::Message,
-    Fate::Change,
-    Fate::Request,
-    Fate::Joined,
-    Fate::OwnEcho,
-    Fate::Duplicate,
-    Fate::Early,
-    Fate::TooLate,
-    Fate::BeforeJoining,
-    Fate::AfterRemoval,
-    Fate::LostRace,
-    Fate::OrphanWelcome,
-    Fate::Unsupported,
-    Fate::Malformed,
-    Fate::Forged,
-    Fate::Unconfirmed,
-    Fate::Misaddressed,
-];
-
-/// A fate as it is stored.
-pub(crate) fn fate_number(fate: Fate) -> u8 {
-    let at = STORED.iter().position(|known| *known == fate);
-    at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
-}
-
-/// The fate that was stored; one of a later version is [`Fate::Unsupported`].
-pub(crate) fn fate_from(number: u8) -> Fate {
-    STORED.get(usize::from(number)).copied().unwrap_or(Fate::Unsupported)
-}
-
 /// What one input did: a fate for each item, and the events that came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
@@ -447,28 +368,29 @@ impl EventRecord {
             Self::ConflictingClaims { device, people } => {
                 Event::ConflictingClaims { device: Person::new(device), people }
             }
-            Self::JoinRequested { request, group, member, person, name, device, message } => {
-                let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
-                let from = Person { id, person, name, device };
+            Self::JoinRequested { asker, message } => {
+                let (request, group, from) = asker.into_person();
                 Event::JoinRequested { group, request, from, message }
             }
             Self::JoinLapsed { request, link, why } => Event::JoinLapsed { request, link, why },
-            Self::JoinWithdrawn { request, group, member, person, name, device, let_in } => {
-                let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
-                Event::JoinWithdrawn {
-                    group,
-                    request,
-                    from: Person { id, person, name, device },
-                    let_in,
-                }
+            Self::JoinWithdrawn { asker, let_in } => {
+                let (request, group, from) = asker.into_person();
+                Event::JoinWithdrawn { group, request, from, let_in }
             }
-            Self::JoinAnswered { request, group, member, person, name, device, accepted } => {
-                let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
-                let from = Person { id, person, name, device };
+            Self::JoinAnswered { asker, accepted } => {
+                let (request, group, from) = asker.into_person();
                 Event::JoinAnswered { group, request, from, accepted }
             }
             Self::JoinDeclined { request, link } => Event::JoinDeclined { request, link },
             Self::JoinLinkFull { link, group } => Event::JoinLinkFull { group, link },
         })
+    }
+}
+
+impl Asker {
+    fn into_person(self) -> (JoinRequestId, GroupId, Person) {
+        let Self { request, group, member, person, name, device } = self;
+        let (id, name, device) = (MemberId::from_bytes(member), Some(name), Some(device));
+        (request, group, Person { id, person, name, device })
     }
 }

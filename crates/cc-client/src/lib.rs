@@ -14,6 +14,7 @@ mod driver;
 mod echo;
 mod error;
 mod event;
+mod fate;
 mod frame;
 mod group_item;
 mod held;
@@ -80,7 +81,8 @@ pub use driver::blocking::SystemTimeSource;
 pub use driver::tokio::{AsyncDeliveryService, Driver, Notifier};
 pub use driver::turn;
 pub use error::Fault;
-pub use event::{Event, Fate, Ledger, Person, Verdict};
+pub use event::{Event, Ledger, Person, Verdict};
+pub use fate::Fate;
 pub use history::{
     Forwarded, HISTORY_MEDIA_TYPE, History, HistoryEntries, read_history, write_history,
 };

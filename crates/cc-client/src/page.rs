@@ -6,7 +6,7 @@ use crate::{
     Client, EventId, Failure, Fate, Fault, Ledger, LogId, Now, Page, Position, Refusal, Reply,
     RequestId,
     agenda::Target,
-    event::fate_number,
+    fate::fate_number,
     records::{EventRecord, Standing},
 };
 

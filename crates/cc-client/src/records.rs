@@ -11,7 +11,7 @@ mod events;
 mod places;
 mod stored_secret;
 
-pub(crate) use events::EventRecord;
+pub(crate) use events::{Asker, EventRecord};
 pub(crate) use places::*;
 pub(crate) use stored_secret::StoredSecret;
 

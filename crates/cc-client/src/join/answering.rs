@@ -16,7 +16,7 @@ use crate::{
     frame::{self, Mail},
     introduction::PeopleUpdate,
     person::PersonKeys,
-    records::Work,
+    records::{Asker, Work},
 };
 
 /// Requests that were accepted of which it is known how who asked is told of them.
@@ -163,6 +163,18 @@ impl RequestRecord {
         let people: PeopleUpdate = frame::decode(&self.people).map_err(|_| damaged())?;
         let (keys, certificate) = (people.people.0.into_iter(), people.certificates.0.into_iter());
         keys.zip(certificate).next().ok_or_else(damaged)
+    }
+
+    pub(super) fn asker(&self, request: JoinRequestId) -> Result<Asker, Fault> {
+        let from = self.who()?.1.person();
+        Ok(Asker {
+            request,
+            group: self.group,
+            member: self.member,
+            person: from.person,
+            name: from.name(),
+            device: from.device.unwrap_or_default(),
+        })
     }
 }
 

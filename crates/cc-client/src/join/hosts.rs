@@ -314,16 +314,8 @@ impl Client {
         record: &RequestRecord,
         answer: GivenAnswer,
     ) -> Result<(), Fault> {
-        let from = record.who()?.1.person();
-        self.state.emit(&EventRecord::JoinAnswered {
-            request: *request,
-            group: record.group,
-            member: record.member,
-            person: from.person,
-            name: from.name(),
-            device: from.device.unwrap_or_default(),
-            accepted: answer == GivenAnswer::Accepted,
-        })
+        let (asker, accepted) = (record.asker(*request)?, answer == GivenAnswer::Accepted);
+        self.state.emit(&EventRecord::JoinAnswered { asker, accepted })
     }
 
     /// Members have come in by a change of another device of this person: of those who asked, nobody is told that

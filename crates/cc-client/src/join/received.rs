@@ -129,7 +129,6 @@ impl Client {
         if waits || self.state.get::<GivenAnswer>(&answered(&link), id.as_bytes())?.is_some() {
             return Ok(Fate::Duplicate);
         }
-        let from = body.certificate.person();
         let people = PeopleUpdate {
             people: List(vec![body.keys]),
             certificates: List(vec![body.certificate]),
@@ -146,19 +145,12 @@ impl Client {
             address: frame::encode(&body.offer.address)?,
             offer: frame::encode(&body.offer)?,
             people: frame::encode(&people)?,
-            message: message.clone(),
+            message,
         };
         self.state.put(&requests(), *id.as_bytes(), &request)?;
         record.open = record.open.saturating_add(1);
-        self.state.emit(&EventRecord::JoinRequested {
-            request: id,
-            group: record.group,
-            member,
-            person: from.person,
-            name: from.name(),
-            device: from.device.unwrap_or_default(),
-            message,
-        })?;
+        let asker = request.asker(id)?;
+        self.state.emit(&EventRecord::JoinRequested { asker, message: request.message })?;
         Ok(Fate::Request)
     }
 }

@@ -279,15 +279,7 @@ impl Client {
         record: &RequestRecord,
         let_in: bool,
     ) -> Result<(), Fault> {
-        let from = record.who()?.1.person();
-        self.state.emit(&EventRecord::JoinWithdrawn {
-            request: *request,
-            group: record.group,
-            member: record.member,
-            person: from.person,
-            name: from.name(),
-            device: from.device.unwrap_or_default(),
-            let_in,
-        })
+        let asker = record.asker(*request)?;
+        self.state.emit(&EventRecord::JoinWithdrawn { asker, let_in })
     }
 }

@@ -105,12 +105,7 @@ pub(crate) enum EventRecord {
         people: [PersonId; 2],
     },
     JoinRequested {
-        request: JoinRequestId,
-        group: GroupId,
-        member: [u8; 32],
-        person: Option<PersonId>,
-        name: String,
-        device: String,
+        asker: Asker,
         message: String,
     },
     JoinDeclined {
@@ -123,21 +118,11 @@ pub(crate) enum EventRecord {
         why: JoinLapse,
     },
     JoinWithdrawn {
-        request: JoinRequestId,
-        group: GroupId,
-        member: [u8; 32],
-        person: Option<PersonId>,
-        name: String,
-        device: String,
+        asker: Asker,
         let_in: bool,
     },
     JoinAnswered {
-        request: JoinRequestId,
-        group: GroupId,
-        member: [u8; 32],
-        person: Option<PersonId>,
-        name: String,
-        device: String,
+        asker: Asker,
         accepted: bool,
     },
     JoinLinkFull {
@@ -165,4 +150,15 @@ pub(crate) enum EventRecord {
     Stranded {
         group: GroupId,
     },
+}
+
+/// Who asks to join a group, by which request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asker {
+    pub(crate) request: JoinRequestId,
+    pub(crate) group: GroupId,
+    pub(crate) member: [u8; 32],
+    pub(crate) person: Option<PersonId>,
+    pub(crate) name: String,
+    pub(crate) device: String,
 }
