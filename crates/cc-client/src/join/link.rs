@@ -56,7 +56,7 @@ impl Size for JoinLink {
     }
 }
 
-/// What [`Wire`] reads, in one allocation: those of fields of their own would leave the secret behind.
+// What `Wire` reads, in one allocation: those of fields of their own would leave the secret behind.
 impl SerializeBytes for JoinLink {
     fn tls_serialize_bytes(&self) -> Result<Vec<u8>, CodecError> {
         let mut bytes = Vec::with_capacity(self.tls_serialized_len());
