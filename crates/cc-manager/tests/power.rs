@@ -20,22 +20,21 @@ mod random;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
 
 use cc_aes_layer::AesLayer;
 use cc_core::{
-    LayerErrorKind, Secret, SecretBytes,
+    LayerErrorKind, Secret,
     key_use::{self, KeyUse},
-    store::{Batch, Scope, Store, StoreError},
+    store::Batch,
 };
 use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Error, MessageId};
 use cc_mls_layer::MlsLayer;
 use cc_store_sqlite::{Credential, SqliteStore};
-use common::{Follow as _, full};
+use common::{Follow as _, full, observed::Observed};
 use disk::{Disk, Failure, Fault};
 use random::{Random, seeds};
 
@@ -119,7 +118,12 @@ impl Running {
         manager: impl FnOnce(Watched) -> Result<CascadingCipherManager, Error>,
     ) -> Result<Self, Error> {
         let (store, committed) = (Arc::new(Mutex::new(store)), Uses::default());
-        let watched = Watched { store: Arc::clone(&store), committed: Arc::clone(&committed) };
+        let uses = Arc::clone(&committed);
+        let observe = Box::new(move |_: &Batch| {
+            uses.lock().unwrap().extend(key_use::take());
+            key_use::start();
+        });
+        let watched = Observed { store: Arc::clone(&store), observe };
         Ok(Self { manager: manager(watched)?, store, committed })
     }
 }
@@ -127,33 +131,9 @@ impl Running {
 /// Under what something was sealed, in the order of the commits that it came with.
 type Uses = Arc<Mutex<Vec<KeyUse>>>;
 
-/// A store that takes down what was sealed before each commit. What is sealed after one that failed is to
+/// A store whose observer takes down what was sealed before each commit. What is sealed after one that failed is to
 /// bring a layer back to where it was, and is thrown away.
-struct Watched {
-    store: Arc<Mutex<SqliteStore>>,
-    committed: Uses,
-}
-
-impl Store for Watched {
-    fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
-        self.store.get(scope, key)
-    }
-
-    fn scan(
-        &self,
-        scope: &Scope,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.store.scan(scope, prefix, visit)
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.committed.lock().unwrap().extend(key_use::take());
-        key_use::start();
-        self.store.commit(batch)
-    }
-}
+type Watched = Observed<Arc<Mutex<SqliteStore>>>;
 
 impl World<'_> {
     fn new(disk: &Disk, seed: u64, crashes: bool) -> World<'_> {

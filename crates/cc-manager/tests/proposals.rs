@@ -4,21 +4,23 @@
 
 use crate::common;
 
-use std::{
-    ops::ControlFlow,
-    sync::{Arc, Mutex},
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use cc_aes_layer::AesLayer;
 use cc_core::{
-    CipherLayer as _, Restore as _, SecretBytes,
-    store::{Batch, Change as RecordChange, MemoryStore, Scope, Store, StoreError},
+    CipherLayer as _, Restore as _,
+    store::{Batch, Change as RecordChange, MemoryStore, Scope, Store as _},
 };
 use cc_dh_layer::DhLayer;
 use cc_manager::{CascadingCipherManager, Catalog, Error, Incoming, IncomingWelcome, Proposal};
 use cc_mls_layer::MlsLayer;
 use common::{
-    Follow as _, all_read_all, dh, full, group, joiner, mls, settle,
+    Follow as _, all_read_all, dh, full, group, joiner, mls,
+    observed::Observed,
+    settle,
     wrapped::{Wishes, Wrapped},
 };
 
@@ -183,38 +185,23 @@ fn two_bundles_that_cannot_be_added_together_keep_no_other_out() {
     all_read_all(&mut all);
 }
 
-/// Counts what each commit writes.
-struct Counting(Arc<Mutex<(MemoryStore, usize)>>);
-
-impl Store for Counting {
-    fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
-        self.0.lock().unwrap().0.get(scope, key)
-    }
-
-    fn scan(
-        &self,
-        scope: &Scope,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], SecretBytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.0.lock().unwrap().0.scan(scope, prefix, visit)
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let mut held = self.0.lock().unwrap();
-        let bytes = batch.changes().map(|(_, _, change)| match change {
-            RecordChange::Put(value) => value.expose().len(),
-            RecordChange::Delete => 0,
-        });
-        held.1 = bytes.sum();
-        held.0.commit(batch)
-    }
+/// Bytes of the values that a commit writes.
+fn bytes_of(batch: &Batch) -> usize {
+    let bytes = batch.changes().map(|(_, _, change)| match change {
+        RecordChange::Put(value) => value.expose().len(),
+        RecordChange::Delete => 0,
+    });
+    bytes.sum()
 }
 
 #[test]
 fn a_proposal_writes_its_own_record_and_is_still_there_after_a_restart() {
-    let log = Arc::new(Mutex::new((MemoryStore::new(), 0)));
-    let mut alice = full("a", true).create(Counting(Arc::clone(&log)), "name").unwrap();
+    let memory = Arc::new(Mutex::new(MemoryStore::new()));
+    let last = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&last);
+    let observe = Box::new(move |batch: &Batch| seen.store(bytes_of(batch), Ordering::Relaxed));
+    let store = Observed { store: Arc::clone(&memory), observe };
+    let mut alice = full("a", true).create(store, "name").unwrap();
     let mut bob = joiner("b");
     let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
     let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
@@ -223,12 +210,12 @@ fn a_proposal_writes_its_own_record_and_is_still_there_after_a_restart() {
     for _ in 0..12 {
         let wire = bob.propose_add(joiner("x").key_package().unwrap()).unwrap();
         alice.process(&wire).unwrap();
-        written.push(log.lock().unwrap().1);
+        written.push(last.load(Ordering::Relaxed));
     }
     // No other bundle; only the history of what was received grows, by 33 bytes and up to a bound.
     assert!(written[11] < written[0] + 12 * 40, "{written:?}");
     let proposed: Vec<_> = alice.proposals().cloned().collect();
-    let store = log.lock().unwrap().0.reopened();
+    let store = memory.lock().unwrap().reopened();
     let catalog = Catalog::new().with::<AesLayer>().with::<DhLayer>().with::<MlsLayer>();
     let mut alice = CascadingCipherManager::open(store, "name", &catalog).unwrap();
     assert_eq!(alice.proposals().cloned().collect::<Vec<_>>(), proposed);

@@ -7,6 +7,7 @@
     reason = "each test uses some of it"
 )]
 
+pub mod observed;
 pub mod wrapped;
 
 use std::sync::{

@@ -1,6 +1,9 @@
 //! The records of layers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+use crate::common::observed::Observed;
 
 #[test]
 fn layers_come_and_go_in_the_store() {
@@ -70,39 +73,23 @@ fn a_layer_that_cannot_be_kept_is_refused() {
 /// Removed layers leave nothing in a batch but deletions.
 #[test]
 fn a_message_writes_little() {
-    struct Counting(Arc<Mutex<(MemoryStore, usize)>>);
-    impl Store for Counting {
-        fn get(&self, scope: &Scope, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
-            self.0.lock().unwrap().0.get(scope, key)
-        }
-        fn scan(
-            &self,
-            scope: &Scope,
-            prefix: &[u8],
-            visit: &mut dyn FnMut(&[u8], SecretBytes) -> std::ops::ControlFlow<()>,
-        ) -> Result<(), StoreError> {
-            self.0.lock().unwrap().0.scan(scope, prefix, visit)
-        }
-        fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-            let mut held = self.0.lock().unwrap();
-            held.1 = batch
-                .changes()
-                .map(|(scope, key, change)| {
-                    scope.as_bytes().len()
-                        + key.len()
-                        + match change {
-                            RecordChange::Put(value) => value.expose().len(),
-                            RecordChange::Delete => 0,
-                        }
-                })
-                .sum();
-            held.0.commit(batch)
-        }
-    }
+    let bytes_of = |batch: &Batch| -> usize {
+        let changes = batch.changes().map(|(scope, key, change)| {
+            let value = match change {
+                RecordChange::Put(value) => value.expose().len(),
+                RecordChange::Delete => 0,
+            };
+            scope.as_bytes().len() + key.len() + value
+        });
+        changes.sum()
+    };
     let mut written = Vec::new();
     for size in [2, 60] {
-        let log = Arc::new(Mutex::new((MemoryStore::new(), 0)));
-        let mut alice = full("Alice", true).create(Counting(Arc::clone(&log)), NAME).unwrap();
+        let last = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&last);
+        let observe = Box::new(move |batch: &Batch| seen.store(bytes_of(batch), Ordering::Relaxed));
+        let store = Observed { store: MemoryStore::new(), observe };
+        let mut alice = full("Alice", true).create(store, NAME).unwrap();
         let mut others: Vec<_> = (1..size).map(|_| common::joiner("Other")).collect();
         let packages: Vec<_> =
             others.iter_mut().map(|other| other.key_package().unwrap()).collect();
@@ -111,9 +98,9 @@ fn a_message_writes_little() {
         others[0].join(&welcome).unwrap();
         let wire = others[0].encrypt([0; 100]).unwrap();
         alice.encrypt([0; 100]).unwrap();
-        let sent = log.lock().unwrap().1;
+        let sent = last.load(Ordering::Relaxed);
         alice.decrypt(&wire).unwrap();
-        let received = log.lock().unwrap().1;
+        let received = last.load(Ordering::Relaxed);
         println!("{size} members: {sent} bytes to send, {received} to receive");
         written.push((sent, received));
     }
