@@ -244,8 +244,7 @@ impl Client {
                 self.abandon(group, "removed from the group")?;
                 self.end_links_of(group)?;
                 let record = self.state.group_mut(group)?;
-                record.standing = Standing::Removed;
-                record.replaced = readmitted && !record.request_expired;
+                (record.standing, record.replaced) = (Standing::Removed, readmitted);
                 self.retry_arrivals(group);
             }
         }

@@ -138,9 +138,11 @@ impl Client {
     ///
     /// Of a request that was made before this member came in last, which a service withheld, the welcome is
     /// waited for, but none is asked for: it may be a copy of this device elsewhere that asked.
+    /// Of one whose key package has expired since it came in, the welcome does not open: it asks for another one.
     pub(crate) fn readmitted(&mut self, group: &GroupId) -> Result<bool, Fault> {
         let asked = self.requests_of(group)?;
-        if asked.is_empty() {
+        let expired = self.state.group(group)?.request_expired;
+        if asked.is_empty() && !expired {
             return Ok(false);
         }
         let members = self.known_members(group)?;
@@ -150,7 +152,8 @@ impl Client {
         let record = self.state.group_mut(group)?;
         if record.standing == Standing::Member {
             record.standing = Standing::Rejoining(record.cursor);
-            if asked.iter().all(|(_, package)| !package.is_asked_from(record.joined_at)) {
+            let of_before = |(_, it): &(_, PackageRecord)| !it.is_asked_from(record.joined_at);
+            if !expired && asked.iter().all(of_before) {
                 record.rejoins = ASKS_FOR_NOTHING;
             }
         }
