@@ -48,10 +48,10 @@ impl fmt::Debug for AccessToken {
 
 /// A token as the client keeps it in its encrypted store.
 pub(crate) mod stored {
-    use cc_core::Secret;
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     use super::AccessToken;
+    use crate::records::StoredSecret;
 
     pub(crate) fn serialize<S: Serializer>(
         token: &AccessToken,
@@ -63,8 +63,7 @@ pub(crate) mod stored {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<AccessToken, D::Error> {
-        let mut bytes = <[u8; 32]>::deserialize(deserializer)?;
-        Ok(AccessToken::new(Secret::take(&mut bytes)))
+        StoredSecret::deserialize(deserializer).map(|StoredSecret(token)| AccessToken::new(token))
     }
 }
 

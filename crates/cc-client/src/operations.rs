@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use cc_core::store::Store;
+use cc_core::store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -121,7 +121,7 @@ impl State {
         if begins && block >= PLACES {
             let forgotten: Option<Vec<Settled>> =
                 self.get(records::settled(), &block_key(block))?;
-            for Settled { id, done, .. } in forgotten.unwrap_or_default() {
+            for Settled { id, done, .. } in forgotten.ok_or_else(missing)? {
                 self.operations()?.known.remove(&id);
                 let told = done.and_then(|done| self.done.remove_entry(&done.event));
                 if let Some((event, (operation, position))) = told {
@@ -209,6 +209,11 @@ impl State {
     }
 }
 
+/// Every block up to the last one is there, but for those that others have taken the place of.
+fn missing() -> StoreError {
+    StoreError::corrupt("a block of settled commands is missing")
+}
+
 /// The events whose records are the blocks. Reads the blocks that have some.
 pub(crate) fn done_events(store: &dyn Store, meta: &Meta) -> Result<DoneEvents, Fault> {
     let mut events = DoneEvents::new();
@@ -221,7 +226,7 @@ pub(crate) fn done_events(store: &dyn Store, meta: &Meta) -> Result<DoneEvents, 
             records::get(store, records::settled(), &block_key(block))?;
         let before = events.len();
         let mut done = 0;
-        for Settled { id, done: told, .. } in block.unwrap_or_default() {
+        for Settled { id, done: told, .. } in block.ok_or_else(missing)? {
             let Some(Done { event, position }) = told else { continue };
             done += 1;
             if event.0 > meta.acknowledged {

@@ -166,19 +166,24 @@ impl RequestRecord {
     }
 
     pub(super) fn asker(&self, request: JoinRequestId) -> Result<Asker, Fault> {
-        let from = self.who()?.1.person();
-        Ok(Asker {
-            request,
-            group: self.group,
-            member: self.member,
-            person: from.person,
-            name: from.name(),
-            device: from.device.unwrap_or_default(),
-        })
+        Ok(self.who()?.1.asker(request, self.group))
     }
 }
 
 impl DeviceCertificate {
+    /// Who it is of, as who asks to join a group.
+    pub(super) fn asker(&self, request: JoinRequestId, group: GroupId) -> Asker {
+        let from = self.person();
+        Asker {
+            request,
+            group,
+            member: self.body.member,
+            person: from.person,
+            name: from.name(),
+            device: from.device.unwrap_or_default(),
+        }
+    }
+
     /// Who it is of.
     pub(super) fn person(&self) -> Person {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();

@@ -129,6 +129,7 @@ impl Client {
         if waits || self.state.get::<GivenAnswer>(&answered(&link), id.as_bytes())?.is_some() {
             return Ok(Fate::Duplicate);
         }
+        let asker = body.certificate.asker(id, record.group);
         let people = PeopleUpdate {
             people: List(vec![body.keys]),
             certificates: List(vec![body.certificate]),
@@ -149,7 +150,6 @@ impl Client {
         };
         self.state.put(&requests(), *id.as_bytes(), &request)?;
         record.open = record.open.saturating_add(1);
-        let asker = request.asker(id)?;
         self.state.emit(&EventRecord::JoinRequested { asker, message: request.message })?;
         Ok(Fate::Request)
     }

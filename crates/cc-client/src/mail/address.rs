@@ -128,9 +128,7 @@ impl MailKeys {
         let newest = self.keys.last().ok_or_else(damaged)?;
         frame::decode(&newest.address).map_err(|_| damaged())
     }
-}
 
-impl MailKeys {
     /// A serial that counts by this clock, and more than those of before that do.
     fn next_serial(&self, now: Now) -> Result<u64, Fault> {
         let mut next = now.wall;
