@@ -4,17 +4,12 @@
 //! `cargo bench -p cc-benches --bench adding` takes 10 and 100, for continuous integration; `-- 1000 5000 20000`
 //! takes those sizes, and `-- layer 1000` only this layer's. What would take more than ten minutes, by the square of
 //! the size before, is left out. The times are those that the process spent on a processor, in all of its threads,
-//! where the system tells (Linux does), so that other work on the machine counts little. One run of each: they are
-//! long.
+//! so that other work on the machine counts little. One run of each: they are long.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
 
-use std::{
-    fs,
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, time::Duration};
 
-use cc_benches::bare;
+use cc_benches::{bare, on_processor};
 use cc_core::GroupLayer as _;
 use common::Peer;
 use groups::{client, key_package};
@@ -86,24 +81,6 @@ fn main() {
     }
 }
 
-/// What `f` gives, and the time that it took on a processor.
-fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
-    let (start, before) = (Instant::now(), on_processor());
-    let value = f();
-    let elapsed = start.elapsed();
-    (before.zip(on_processor()).map_or(elapsed, |(before, after)| after - before), value)
-}
-
-/// Of all threads of this process, in its whole life.
-fn on_processor() -> Option<Duration> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir("/proc/self/task").ok()? {
-        let counters = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        nanoseconds += counters.split_whitespace().next()?.parse::<u64>().ok()?;
-    }
-    Some(Duration::from_nanos(nanoseconds))
-}
-
 fn to_float(size: usize) -> f64 {
     f64::from(u32::try_from(size).unwrap())
 }
@@ -115,13 +92,13 @@ fn ours(size: usize) -> Times {
     let mut joiners: Vec<_> =
         (0..size).map(|i| Peer::joiner(&format!("member {i}")).alone()).collect();
     let packages: Vec<_> = joiners.iter_mut().map(Peer::key_package).collect();
-    let (add, staged) = timed(|| {
+    let (add, staged) = on_processor(|| {
         let staged = founder.stage(&packages, &[]).unwrap();
         founder.confirm();
         staged
     });
     let mut last = joiners.pop().unwrap();
-    let (join, sender) = timed(|| last.join(&staged).unwrap());
+    let (join, sender) = on_processor(|| last.join(&staged).unwrap());
     assert_eq!(sender, Some(founder.id));
     assert_eq!(last.layer.members().len(), size + 1);
     Times { add, join, welcome: staged.parts.welcome.len() }
@@ -132,7 +109,7 @@ fn theirs(size: usize) -> Times {
     let mut joiners: Vec<_> = (0..size).map(|i| client(&format!("member {i}"))).collect();
     let packages: Vec<_> =
         joiners.iter().map(|joiner| key_package(joiner).to_bytes().unwrap()).collect();
-    let (add, welcome) = timed(|| {
+    let (add, welcome) = on_processor(|| {
         let mut commit = founder.commit_builder();
         for package in &packages {
             commit = commit.add_member(MlsMessage::from_bytes(package).unwrap()).unwrap();
@@ -144,7 +121,7 @@ fn theirs(size: usize) -> Times {
         commit.welcome_messages[0].to_bytes().unwrap()
     });
     let last = joiners.pop().unwrap();
-    let (join, _) = timed(|| {
+    let (join, _) = on_processor(|| {
         let welcome = MlsMessage::from_bytes(&welcome).unwrap();
         let (mut group, _) = last.join_group(None, &welcome, None).unwrap();
         group.write_to_storage().unwrap();
@@ -159,8 +136,8 @@ fn openmls_alone(size: usize) -> Times {
         .map(|i| bare::joiner::<OpenMlsRustCrypto, SignatureKeyPair>(&format!("member {i}")))
         .collect();
     let packages: Vec<_> = joiners.iter().map(|joiner| joiner.package()).collect();
-    let (add, welcome) = timed(|| founder.add(&packages));
+    let (add, welcome) = on_processor(|| founder.add(&packages));
     let last = joiners.pop().unwrap();
-    let (join, _) = timed(|| last.join(&welcome));
+    let (join, _) = on_processor(|| last.join(&welcome));
     Times { add, join, welcome: welcome.len() }
 }

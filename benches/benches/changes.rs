@@ -9,10 +9,10 @@
 
 use std::{hint::black_box, time::Duration};
 
+use cc_benches::on_processor;
 use common::Peer;
 use groups::{client, key_package, ours, theirs};
 use mls_rs::MlsMessage;
-use rustix::time::{ClockId, clock_gettime};
 
 #[path = "../../crates/cc-mls-layer/tests/common/mod.rs"]
 mod common;
@@ -48,15 +48,15 @@ fn measure(size: usize, runs: usize) -> (Times, Times) {
     let (mut founder, mut other) = ours(size, false);
     let (mut their_founder, mut their_other) = theirs(size, false);
     for _ in 0..runs {
-        let (time, staged) = timed(|| {
+        let (time, staged) = on_processor(|| {
             let staged = founder.stage(&[], &[]).unwrap();
             founder.confirm();
             staged
         });
         layer.commit.push(time);
-        layer.process.push(timed(|| other.process(&staged).unwrap()).0);
+        layer.process.push(on_processor(|| other.process(&staged).unwrap()).0);
 
-        let (time, commit) = timed(|| {
+        let (time, commit) = on_processor(|| {
             let commit = their_founder.commit(vec![]).unwrap().commit_message;
             let commit = black_box(commit.to_bytes().unwrap());
             their_founder.apply_pending_commit().unwrap();
@@ -69,13 +69,13 @@ fn measure(size: usize, runs: usize) -> (Times, Times) {
             their_other.process_incoming_message(commit).unwrap();
             their_other.write_to_storage().unwrap();
         };
-        mls_rs.process.push(timed(process).0);
+        mls_rs.process.push(on_processor(process).0);
 
         let mut joiner = Peer::joiner("new").alone();
         let package = joiner.key_package();
         let staged = founder.stage(&[package], &[]).unwrap();
         founder.transact(cc_core::GroupLayer::discard_change).unwrap();
-        layer.join.push(timed(|| joiner.join(&staged).unwrap()).0);
+        layer.join.push(on_processor(|| joiner.join(&staged).unwrap()).0);
 
         let joiner = client("new");
         let package = key_package(&joiner);
@@ -88,17 +88,9 @@ fn measure(size: usize, runs: usize) -> (Times, Times) {
             group.write_to_storage().unwrap();
             group
         };
-        mls_rs.join.push(timed(join).0);
+        mls_rs.join.push(on_processor(join).0);
     }
     (layer, mls_rs)
-}
-
-/// The time that `f` takes on the processor, in all threads of this process, and what it gives.
-fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
-    let now = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap();
-    let start = now();
-    let value = f();
-    (now() - start, value)
 }
 
 fn report(what: &str, size: usize, mut layer: Vec<Duration>, mut mls_rs: Vec<Duration>) {

@@ -21,6 +21,8 @@ pub mod same;
 
 use std::{env, fs::OpenOptions, io::Write as _, time::Duration};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use layer::{crypto, ed25519, error, leaf_hash, signer, storage};
 
 /// Hands one figure to `cargo xtask bench`, which names a file in `CC_BENCH_FIGURES` and puts tables
@@ -47,4 +49,22 @@ pub fn time(table: &str, row: &str, series: &str, value: Duration) {
 #[must_use]
 pub fn quick() -> bool {
     env::var_os("CC_BENCH_QUICK").is_some()
+}
+
+/// The time that `f` takes on the processor, in all threads of this process, and what it gives.
+pub fn on_processor<T>(f: impl FnOnce() -> T) -> (Duration, T) {
+    let start = processor_time();
+    let value = f();
+    (processor_time() - start, value)
+}
+
+/// The processor's time of this process until now. `/proc/self/schedstat` has it only as of the last time that
+/// the process gave way, and the kernel's counters in ticks of some milliseconds.
+///
+/// # Panics
+/// When the system gives a time before the start.
+#[must_use]
+#[allow(clippy::expect_used, reason = "a benchmark fails by panicking")]
+pub fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).expect("a time since the start")
 }

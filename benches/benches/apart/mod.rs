@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cc_benches::processor_time;
 use cc_client::{
     Append, DeliveryService, Failure, LogId, MemoryService, Page, Position, Publish, Read,
     RequestId,
@@ -28,13 +29,6 @@ impl Costs {
         self.processor.push(processor.saturating_sub(service) / count);
         self.bytes.push((measure::written() - bytes) / u64::from(count));
     }
-}
-
-/// The processor's time for this process. `/proc/self/schedstat` has it only as of the last time that the
-/// process gave way, which is too coarse for twenty messages.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// A delivery service whose own time is told apart: in a process of its own it would take none here.

@@ -91,7 +91,7 @@ pub(super) const SECTIONS: &[Section] = &[
             plotted("changes/process a commit", "Process a commit", "members"),
             table("changes/join", "Join", "members"),
         ],
-        full: &[],
+        full: &["100", "1000", "5000", "20000"],
         quick: &[],
     },
     Section {
