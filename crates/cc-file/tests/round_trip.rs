@@ -4,6 +4,7 @@
 use crate::common;
 
 use std::{
+    collections::HashSet,
     io::{Cursor, Read, Seek, SeekFrom, Write},
     num::NonZeroUsize,
 };
@@ -134,6 +135,46 @@ fn any_one_recipient_opens() {
     }
     let (out, result) = decrypt(&file, &[identity()], None);
     assert!(matches!(result, Err(FileError::NoMatch)) && out.is_empty());
+}
+
+/// Who knows all public keys cannot tell whom a file is for: nothing of a key is in it, files for one have no more in
+/// common than files for two, and their lengths are the same.
+#[test]
+fn recipients_do_not_show() {
+    for kind in [KeyKind::X25519, KeyKind::P256, KeyKind::XWing] {
+        let people = [(); 2].map(|()| Identity::generate(kind).unwrap());
+        let of = |person: usize| {
+            // Each of them twice, and once, so that also within a file nothing tells who is there twice.
+            let recipients = [person, person, 1 - person];
+            let recipients = recipients.map(|one| people[one].recipient().clone());
+            let file =
+                encrypt(&recipients.into_iter().fold(Encryptor::new(), Encryptor::recipient), b"");
+            file[..header_len(&file)].to_vec()
+        };
+        let headers = [of(0), of(0), of(1)];
+        // Behind magic, version, layers and count, and in each stanza behind type and length.
+        let bodies = |header: &[u8]| {
+            let stanzas = &header[13..header.len() - 32];
+            let stanzas: Vec<_> = stanzas.chunks(stanzas.len() / 3).map(<[u8]>::to_vec).collect();
+            assert!(stanzas.iter().all(|stanza| stanza[..4] == header[13..17]));
+            stanzas.into_iter().map(|stanza| stanza[4..].to_vec()).collect::<Vec<_>>()
+        };
+        let mut seen = HashSet::new();
+        for header in &headers {
+            assert_eq!((header.len(), &header[..17]), (headers[0].len(), &headers[0][..17]));
+            let shown = format!("{:?}", Header::read(&mut &header[..]).unwrap());
+            assert_eq!(shown, format!("{:?}", Header::read(&mut &headers[0][..]).unwrap()));
+            for part in bodies(header).iter().flat_map(|body| body.windows(8)) {
+                assert!(seen.insert(part.to_vec()), "{kind}: {part:?} is there twice");
+            }
+        }
+        for person in &people {
+            let key = person.recipient().to_bytes();
+            for part in key.windows(8) {
+                assert!(!seen.contains(part), "{kind}: {part:?} is of a key");
+            }
+        }
+    }
 }
 
 #[test]
