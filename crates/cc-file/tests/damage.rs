@@ -248,7 +248,8 @@ fn stanzas_that_do_not_fit_the_layers_are_refused() {
     let (r, u, p) = (&recipient, &unknown, &passphrase);
     let read = |layers: u8, stanzas: &[&Vec<u8>]| {
         let mut file = [&cc_file::MAGIC[..], &cc_file::VERSION.to_be_bytes()].concat();
-        file.extend([layers, 0, u8::try_from(stanzas.len()).unwrap()]);
+        file.push(layers);
+        file.extend(u16::try_from(stanzas.len()).unwrap().to_be_bytes());
         stanzas.iter().for_each(|stanza| file.extend_from_slice(stanza));
         file.extend([0; 32]);
         Header::read(&mut &file[..]).map(drop)
@@ -277,6 +278,8 @@ fn stanzas_that_do_not_fit_the_layers_are_refused() {
         let result = read(layers, stanzas);
         assert!(matches!(result, Err(FileError::Header(_))), "{layers} {}", stanzas.len());
     }
+    assert!(read(1, &[u; 256]).is_ok());
+    assert!(matches!(read(1, &[u; 257]), Err(FileError::Header(_))));
 }
 
 #[test]
