@@ -1,5 +1,4 @@
 //! The engines: each does what a storage must, both do the same, and what is stored survives.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     sync::{Arc, Mutex},
