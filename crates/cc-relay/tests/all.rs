@@ -14,3 +14,4 @@ mod requests;
 mod slow;
 mod throughput;
 mod tls;
+mod wal;

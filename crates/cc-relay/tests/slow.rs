@@ -87,6 +87,34 @@ fn an_answer_may_be_slow_but_must_go_on() {
     server.join().unwrap();
 }
 
+/// Nobody is made silent for longer than an hour by one answer.
+#[test]
+fn a_wait_is_believed_up_to_an_hour() {
+    use std::net::TcpListener;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let service = HttpService::new(&url);
+    let request = read(LogId::random().unwrap(), 0, &token(1));
+    let busy = |retry_after| Err(Failure::Refused(Refusal::Busy { retry_after }));
+    let told = Answer { id: request.id, result: busy(u64::MAX) }.to_bytes().unwrap();
+    let head = |status: &str, length| {
+        let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}");
+        format!("{head}\r\nretry-after: 4000000000\r\n\r\n").into_bytes()
+    };
+    let answers = [[head("200 OK", told.len()), told].concat(), head("429 Too Many Requests", 0)];
+    let server = std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+            stream.write_all(&answer).unwrap();
+        }
+    });
+    for _ in 0..2 {
+        assert_eq!(service.perform(&request), busy(3_600_000));
+    }
+    server.join().unwrap();
+}
+
 /// The head of a request of 16 MiB.
 const ANNOUNCED: &[u8] =
     b"POST /v1/request HTTP/1.1\r\nhost: r\r\nx-client: 192.0.2.1\r\ncontent-length: 16777216\r\n\r\n";
