@@ -9,6 +9,8 @@ use std::{
 
 mod bench;
 #[cfg(test)]
+mod named_tests;
+#[cfg(test)]
 mod test_files;
 
 /// In the order in which they are published: each depends on those before it only.

@@ -204,6 +204,44 @@ mod tests {
         assert_ne!(group(16).key_commitment().unwrap(), commitment);
     }
 
+    /// Two public keys, u and 1/u, whose difference is the point of order 2, have one shared secret with everybody
+    /// (RFC 7748 section 6.1). What is derived from it differs all the same, and no key is another one's as well.
+    #[test]
+    fn every_key_of_a_pair_is_of_both_public_keys_and_of_one_use() {
+        let private = Secret::copy_from(&[7; 32]).unwrap();
+        let own = DhKeyPair::from_private_key(Curve::X25519, private).unwrap();
+        let peer = |point: &str| {
+            DhPublicKey::from_point(Curve::X25519, &hex::decode(point).unwrap()).unwrap()
+        };
+        let peers = [
+            peer("0900000000000000000000000000000000000000000000000000000000000000"),
+            peer("12c7711cc7711cc7711cc7711cc7711cc7711cc7711cc7711cc7711cc7711c47"),
+        ];
+        let [one, other] = peers.map(|peer| own.diffie_hellman(&peer).unwrap());
+        assert_eq!(one, other, "the control");
+        let pairs = peers.map(|peer| Pairwise::new(&own, &peer).unwrap());
+        let keys: Vec<_> = pairs.iter().flat_map(Pairwise::secrets).collect();
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "{at}");
+        }
+    }
+
+    #[test]
+    fn another_curve_or_mode_is_another_stack() {
+        let descriptors = [Curve::X25519, Curve::P256]
+            .into_iter()
+            .flat_map(|curve| {
+                let group = DhLayer::group(DhKeyPair::generate(curve).unwrap());
+                [pair(curve).0.descriptor(), group.descriptor()]
+            })
+            .collect::<Vec<_>>();
+        let stacks = descriptors.iter().map(|one| StackId::of(core::slice::from_ref(one)));
+        let stacks: Vec<_> = stacks.collect();
+        for (at, stack) in stacks.iter().enumerate() {
+            assert!(!stacks[..at].contains(stack), "{:?}", descriptors[at]);
+        }
+    }
+
     #[test]
     fn unsuitable_peers_are_refused() {
         let own =

@@ -239,6 +239,49 @@ fn what_is_not_known_is_refused_or_skipped() {
     assert!(matches!(error(&future), FileError::Header(_)), "a stanza over 4096 bytes");
 }
 
+/// Which stanzas there are follows from the layers: other ones are refused as they are read, whoever made them.
+#[test]
+fn stanzas_that_do_not_fit_the_layers_are_refused() {
+    let recipient = [&[0, 0x20, 0, 80][..], &[7; 80]].concat();
+    let unknown = vec![0x12, 0x34, 0, 0];
+    let passphrase = [&[0xff, 0x01, 0, 22][..], &[7; 16], &[0, 0, 0x4c, 0, 2, 1]].concat();
+    let (r, u, p) = (&recipient, &unknown, &passphrase);
+    let read = |layers: u8, stanzas: &[&Vec<u8>]| {
+        let mut file = [&cc_file::MAGIC[..], &cc_file::VERSION.to_be_bytes()].concat();
+        file.push(layers);
+        file.extend(u16::try_from(stanzas.len()).unwrap().to_be_bytes());
+        stanzas.iter().for_each(|stanza| file.extend_from_slice(stanza));
+        file.extend([0; 32]);
+        Header::read(&mut &file[..]).map(drop)
+    };
+    for (layers, stanzas) in
+        [(1, &[r][..]), (1, &[u]), (1, &[r, u, r]), (2, &[p]), (3, &[p, r]), (3, &[p, u, r])]
+    {
+        assert!(read(layers, stanzas).is_ok(), "{layers} {}", stanzas.len());
+    }
+    for (layers, stanzas) in [
+        (1, &[p][..]),
+        (1, &[p, r]),
+        (1, &[r, p]),
+        (2, &[r]),
+        (2, &[u]),
+        (2, &[p, r]),
+        (2, &[p, u]),
+        (2, &[p, p]),
+        (3, &[r]),
+        (3, &[p]),
+        (3, &[r, p]),
+        (3, &[p, p]),
+        (3, &[p, r, p]),
+        (3, &[p, p, r]),
+    ] {
+        let result = read(layers, stanzas);
+        assert!(matches!(result, Err(FileError::Header(_))), "{layers} {}", stanzas.len());
+    }
+    assert!(read(1, &[u; 256]).is_ok());
+    assert!(matches!(read(1, &[u; 257]), Err(FileError::Header(_))));
+}
+
 #[test]
 fn argon2_is_bounded_before_it_runs() {
     let file = encrypt(&Encryptor::new().passphrase(passphrase("correct")), b"content");

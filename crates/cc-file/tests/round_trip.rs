@@ -4,6 +4,7 @@
 use crate::common;
 
 use std::{
+    collections::HashSet,
     io::{Cursor, Read, Seek, SeekFrom, Write},
     num::NonZeroUsize,
 };
@@ -136,6 +137,46 @@ fn any_one_recipient_opens() {
     assert!(matches!(result, Err(FileError::NoMatch)) && out.is_empty());
 }
 
+/// Who knows all public keys cannot tell whom a file is for: nothing of a key is in it, files for one have no more in
+/// common than files for two, and their lengths are the same.
+#[test]
+fn recipients_do_not_show() {
+    for kind in [KeyKind::X25519, KeyKind::P256, KeyKind::XWing] {
+        let people = [(); 2].map(|()| Identity::generate(kind).unwrap());
+        let of = |person: usize| {
+            // Each of them twice, and once, so that also within a file nothing tells who is there twice.
+            let recipients = [person, person, 1 - person];
+            let recipients = recipients.map(|one| people[one].recipient().clone());
+            let file =
+                encrypt(&recipients.into_iter().fold(Encryptor::new(), Encryptor::recipient), b"");
+            file[..header_len(&file)].to_vec()
+        };
+        let headers = [of(0), of(0), of(1)];
+        // Behind magic, version, layers and count, and in each stanza behind type and length.
+        let bodies = |header: &[u8]| {
+            let stanzas = &header[13..header.len() - 32];
+            let stanzas: Vec<_> = stanzas.chunks(stanzas.len() / 3).map(<[u8]>::to_vec).collect();
+            assert!(stanzas.iter().all(|stanza| stanza[..4] == header[13..17]));
+            stanzas.into_iter().map(|stanza| stanza[4..].to_vec()).collect::<Vec<_>>()
+        };
+        let mut seen = HashSet::new();
+        for header in &headers {
+            assert_eq!((header.len(), &header[..17]), (headers[0].len(), &headers[0][..17]));
+            let shown = format!("{:?}", Header::read(&mut &header[..]).unwrap());
+            assert_eq!(shown, format!("{:?}", Header::read(&mut &headers[0][..]).unwrap()));
+            for part in bodies(header).iter().flat_map(|body| body.windows(8)) {
+                assert!(seen.insert(part.to_vec()), "{kind}: {part:?} is there twice");
+            }
+        }
+        for person in &people {
+            let key = person.recipient().to_bytes();
+            for part in key.windows(8) {
+                assert!(!seen.contains(part), "{kind}: {part:?} is of a key");
+            }
+        }
+    }
+}
+
 #[test]
 fn both_layers_are_needed_where_both_were_asked_for() {
     let [alice, bob] = [identity(), identity()];
@@ -238,4 +279,84 @@ fn a_file_that_was_not_finished_does_not_open() {
     let (out, result) = decrypt(&bytes, &[identity], None);
     assert!(matches!(result, Err(FileError::Incomplete)));
     assert!(plaintext(3 * CHUNK_LEN).starts_with(&out));
+}
+
+/// Who tries again after an error is not told that this was all.
+#[test]
+fn a_reader_that_has_failed_goes_on_failing() {
+    let identity = identity();
+    let mut file = encrypt_to(&identity, &plaintext(CHUNK_LEN + 1));
+    let last = file.len() - 1;
+    file[last] ^= 1;
+    let mut rest = &file[..];
+    let key = Header::read(&mut rest).unwrap().unlock(&[identity], None).unwrap();
+    let mut reader = key.reader(rest).unwrap();
+    let mut out = Vec::new();
+    for _ in 0..3 {
+        assert!(reader.read_to_end(&mut out).is_err());
+        assert_eq!(out.len(), CHUNK_LEN);
+    }
+}
+
+#[test]
+fn a_file_that_is_finished_is_flushed() {
+    /// What was flushed, and what was not.
+    #[derive(Default)]
+    struct Buffered(Vec<u8>, Vec<u8>);
+    impl Write for Buffered {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.1.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.append(&mut self.1);
+            Ok(())
+        }
+    }
+    let identity = identity();
+    let encryptor = Encryptor::new().recipient(identity.recipient().clone());
+    let mut writer = encryptor.writer(ArmorWriter::new(Buffered::default()).unwrap()).unwrap();
+    writer.write_all(b"content").unwrap();
+    let written = writer.finish().unwrap().finish().unwrap();
+    assert!(!written.0.is_empty() && written.1.is_empty());
+    let mut writer = encryptor.writer(Buffered::default()).unwrap();
+    writer.write_all(b"content").unwrap();
+    let Buffered(flushed, rest) = writer.finish().unwrap();
+    assert!(rest.is_empty());
+    let (out, result) = decrypt(&flushed, &[identity], None);
+    result.unwrap();
+    assert_eq!(out, b"content");
+}
+
+/// Writing nothing behind a full chunk does not make it one that another one follows.
+#[test]
+fn nothing_is_written_for_nothing() {
+    let identity = identity();
+    let encryptor = Encryptor::new().recipient(identity.recipient().clone());
+    let content = plaintext(CHUNK_LEN);
+    let mut writer = encryptor.writer(Vec::new()).unwrap();
+    writer.write_all(&content).unwrap();
+    assert_eq!(writer.write(b"").unwrap(), 0);
+    let file = writer.finish().unwrap();
+    let mut seekable = Cursor::new(&file);
+    let header = Header::read(&mut seekable).unwrap();
+    let key = header.unlock(&[identity], None).unwrap();
+    let mut reader = key.range_reader(seekable).unwrap();
+    assert_eq!(reader.plaintext_len(), content.len() as u64);
+    let mut out = Vec::new();
+    reader.read_to_end(&mut out).unwrap();
+    assert!(out == content);
+    // And before its beginning is nowhere.
+    assert!(reader.seek(SeekFrom::Start(3)).is_ok());
+    assert!(reader.seek(SeekFrom::Current(-4)).is_err());
+    assert!(reader.seek(SeekFrom::End(-(content.len() as i64) - 1)).is_err());
+    assert_eq!(reader.stream_position().unwrap(), 3, "and it is where it was");
+}
+
+/// Equal passphrases do not show, and are not guessed for two files at once.
+#[test]
+fn every_file_has_a_salt_of_its_own() {
+    let encryptor = Encryptor::new().passphrase(passphrase("correct"));
+    let salts: HashSet<_> = (0..4).map(|_| encrypt(&encryptor, b"")[17..33].to_vec()).collect();
+    assert_eq!(salts.len(), 4);
 }

@@ -37,6 +37,9 @@ pub(crate) struct Crypto {
     /// that comes after them.
     #[cfg(test)]
     pub(crate) spoiled: Mutex<Option<(usize, Vec<u8>)>>,
+    /// And whether what is sealed next to one member is damaged.
+    #[cfg(test)]
+    pub(crate) spoiled_box: std::sync::atomic::AtomicBool,
 }
 
 impl Crypto {
@@ -49,6 +52,8 @@ impl Crypto {
             leaves: Mutex::default(),
             #[cfg(test)]
             spoiled: Mutex::default(),
+            #[cfg(test)]
+            spoiled_box: std::sync::atomic::AtomicBool::default(),
         }
     }
 
@@ -79,6 +84,14 @@ impl Crypto {
             None => None,
         };
         pair
+    }
+
+    #[cfg(test)]
+    fn spoil_box(&self, mut ciphertext: Vec<u8>) -> Vec<u8> {
+        if self.spoiled_box.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            ciphertext[0] ^= 1;
+        }
+        ciphertext
     }
 
     fn unverified(&self) -> MutexGuard<'_, Option<Vec<Claim>>> {
@@ -237,6 +250,8 @@ impl OpenMlsCrypto for Crypto {
         let seal = || hpke.seal(&pk_r.into(), info, aad, ptxt, None, None, None);
         let sealed = self.source.draw_for(&[pk_r, info, aad, ptxt], seal);
         let (kem_output, ciphertext) = sealed.map_err(of_hpke)?;
+        #[cfg(test)]
+        let ciphertext = self.spoil_box(ciphertext);
         Ok(HpkeCiphertext { kem_output: kem_output.into(), ciphertext: ciphertext.into() })
     }
 

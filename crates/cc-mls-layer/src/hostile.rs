@@ -1,5 +1,7 @@
 //! Tests with commits that openmls takes and this layer must not: an insider's.
 
+use std::sync::atomic::Ordering;
+
 use cc_core::{
     Attachment, ChangeRequest, CipherLayer, GroupLayer, LayerErrorKind, MemberId, NewMember,
     PartContext, StackId, Standing,
@@ -272,4 +274,39 @@ fn nobody_takes_a_leaf_with_a_false_signature() {
             assert_eq!(bob.standing(), Standing::Member { epoch: 1 });
         }
     }
+}
+
+/// What a commit seals to one member alone may be damaged by who makes it. That member refuses the commit and is as it
+/// was, the others follow, and one of them readmits it.
+#[test]
+fn a_damaged_path_keeps_one_member_out_until_it_comes_back() {
+    let mut members = keys::group(&crate::MlsConfig::default(), 3);
+    let spoiled = &members[0].provider.crypto().spoiled_box;
+    spoiled.store(true, Ordering::Relaxed);
+    let commit = forge(&mut members[0], vec![], LeafNodeParameters::default());
+    assert!(!members[0].provider.crypto().spoiled_box.load(Ordering::Relaxed));
+    let (mut out, mut others) = (Vec::new(), Vec::new());
+    for (byte, mut member) in (1..).zip(members).skip(1) {
+        match verdict(&mut member, &commit, false) {
+            Ok(()) => others.push(member),
+            Err(kind) => {
+                assert_eq!(kind, LayerErrorKind::Rejected);
+                assert_eq!(member.standing(), Standing::Member { epoch: 1 });
+                out.push((byte, member));
+            }
+        }
+    }
+    let ([(byte, out)], [other]) = (&mut out[..], &mut others[..]) else { panic!("one of each") };
+    assert_eq!(other.standing(), Standing::Member { epoch: 2 });
+
+    let part = keys::key_package(out);
+    let removed = [keys::id(*byte)];
+    let request = ChangeRequest { added: &[keys::new(*byte, &part)], removed: &removed };
+    let change = other.stage_change(&request, &context(BINDING, false)).unwrap();
+    other.confirm_change().unwrap();
+    other.apply();
+    out.join(&change.welcome, &context(BINDING, false)).unwrap();
+    out.apply();
+    assert_eq!(out.epoch_authenticator(), other.epoch_authenticator());
+    assert_eq!(out.standing(), Standing::Member { epoch: 3 });
 }

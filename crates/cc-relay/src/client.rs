@@ -20,12 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND: usize = 16 << 10;
 /// Milliseconds to wait where the relay is busy and does not say how long.
 const BUSY: u64 = 1_000;
+/// Milliseconds that are waited at the most, whatever a relay or a proxy before it says: no relay asks for more,
+/// and a client that believes in years is silent long after the other has come to its senses.
+const LONGEST_WAIT: u64 = 3_600_000;
 
 /// A relay over HTTP. Connections are kept open and used again; clones share them.
 #[derive(Clone)]
 pub struct HttpService {
     agent: Agent,
-    url: String,
+    url: RelayUrl,
     roots: RootCerts,
     patience: Duration,
 }
@@ -39,7 +42,7 @@ impl HttpService {
     /// The relay at this address, whose certificate is of an authority that browsers know.
     #[must_use]
     pub fn new(url: &RelayUrl) -> Self {
-        Self::with(url.request(), RootCerts::WebPki, PATIENCE)
+        Self::with(url.clone(), RootCerts::WebPki, PATIENCE)
     }
 
     /// A relay whose certificate is this one, or signed with this one, in PEM; no other authority counts.
@@ -48,7 +51,7 @@ impl HttpService {
     /// [`CertificateError`].
     pub fn with_root_certificate(url: &RelayUrl, pem: &[u8]) -> Result<Self, CertificateError> {
         let root = Certificate::from_pem(pem).map_err(|_| CertificateError)?.to_owned();
-        Ok(Self::with(url.request(), RootCerts::new_with_certs(&[root]), PATIENCE))
+        Ok(Self::with(url.clone(), RootCerts::new_with_certs(&[root]), PATIENCE))
     }
 
     /// The same relay, which may be silent for so long before a request fails with [`Failure::Unknown`]: 30
@@ -59,9 +62,12 @@ impl HttpService {
         Self::with(self.url, self.roots, patience)
     }
 
-    fn with(url: String, roots: RootCerts, patience: Duration) -> Self {
+    fn with(url: RelayUrl, roots: RootCerts, patience: Duration) -> Self {
         let tls = TlsConfig::builder().root_certs(roots.clone()).build();
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder();
+        // A proxy of the surroundings is the way to other machines, not to this one.
+        let config = if url.is_loopback() { config.proxy(None) } else { config };
+        let agent = config
             .tls_config(tls)
             .http_status_as_error(false)
             .timeout_connect(Some(patience))
@@ -83,11 +89,18 @@ impl HttpService {
             Err(WireError::TooLong) => return Err(Failure::Refused(Refusal::TooLarge)),
             Err(_) => return Err(Failure::Unknown),
         };
-        match self.exchange(request.id, &bytes) {
+        let result = match self.exchange(request.id, &bytes) {
             Ok(result) => result,
             Err(ureq::Error::Timeout(_)) => Err(Failure::Unknown),
             // The connection may be one that the relay has closed since. Under one id nothing is done twice.
             Err(_) => self.exchange(request.id, &bytes).unwrap_or(Err(Failure::Unknown)),
+        };
+        match result {
+            Err(Failure::Refused(Refusal::Busy { retry_after })) => {
+                let retry_after = retry_after.min(LONGEST_WAIT);
+                Err(Failure::Refused(Refusal::Busy { retry_after }))
+            }
+            result => result,
         }
     }
 
@@ -95,7 +108,7 @@ impl HttpService {
         // Against a relay that sends a byte now and then.
         let seconds = (bytes.len() + MAX_ANSWER_LEN) / BYTES_PER_SECOND;
         let longest = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
-        let request = self.agent.post(&self.url).content_type("application/octet-stream");
+        let request = self.agent.post(self.url.request()).content_type("application/octet-stream");
         let request = request.config().timeout_global(Some(longest + 2 * self.patience)).build();
         let mut response = request.send(bytes)?;
         Ok(match response.status().as_u16() {

@@ -41,6 +41,19 @@ impl RelayUrl {
         self.secure
     }
 
+    /// Whether it is this machine.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_loopback(&self) -> bool {
+        let authority = self.rest.split('/').next().unwrap_or_default();
+        let host = match authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next(),
+            None => authority.split(':').next(),
+        };
+        let host = host.unwrap_or_default();
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     #[cfg(feature = "client")]
     pub(crate) fn request(&self) -> String {
         format!("{self}/v1/request")
@@ -73,6 +86,25 @@ mod tests {
             ["relay.example", "ftp://a", "https://", "https:///x", "https://a b", "https://u@h"]
         {
             assert_eq!(bad.parse::<RelayUrl>(), Err(UrlError), "{bad}");
+        }
+    }
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn this_machine_is_known_by_its_addresses() {
+        let is_loopback = |url: &str| url.parse::<RelayUrl>().unwrap().is_loopback();
+        for here in
+            ["http://127.0.0.1:4480", "http://[::1]:1/x", "https://LocalHost", "http://127.9.9.9/a"]
+        {
+            assert!(is_loopback(here), "{here}");
+        }
+        for there in [
+            "http://192.0.2.1",
+            "https://localhost.example",
+            "https://[2001:db8::1]:1",
+            "http://a/127.0.0.1",
+        ] {
+            assert!(!is_loopback(there), "{there}");
         }
     }
 }

@@ -1,5 +1,4 @@
 //! The engines: each does what a storage must, both do the same, and what is stored survives.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,8 +7,8 @@ use std::{
 
 use cc_client::{
     AccessHash, AccessToken, Append, Call, DeliveryService as _, Follows, LogId, MailboxKey,
-    MemoryService, Position, Publish, PublishedPackage, Purpose, Read, ReadAccess, Reply, Request,
-    RequestId,
+    MemoryService, Position, Publish, PublishedPackage, Purpose, Read, ReadAccess, Refusal, Reply,
+    Request, RequestId,
 };
 use cc_core::Secret;
 use cc_relay::{
@@ -38,19 +37,28 @@ async fn sqlite_does_what_a_storage_must() {
     .await;
 }
 
-/// Nobody waits for all that a busy log has to forget.
-#[tokio::test]
-async fn a_step_of_expiry_is_short() {
+/// A log of 2560 empty items, of this access, in a SQLite file.
+async fn busy_log(
+    retention: Retention,
+    access: Option<AccessHash>,
+) -> (tempfile::TempDir, SqliteStorage, LogId) {
     let folder = tempfile::tempdir().unwrap();
-    let storage =
-        SqliteStorage::open(&folder.path().join("relay.db"), Retention::default()).unwrap();
-    let (log, access) = (LogId::random().unwrap(), AccessHash([1; 32]));
+    let storage = SqliteStorage::open(&folder.path().join("relay.db"), retention).unwrap();
+    let log = LogId::random().unwrap();
     for _ in 0..40 {
         let items = vec![Vec::new(); 64];
-        let append = StoredAppend { log, access: Some(access), commit: None, items, begins: true };
+        let append = StoredAppend { log, access, commit: None, items, begins: true };
         let id = RequestId::random().unwrap();
         storage.append(id, append, Hour(0)).await.unwrap().unwrap();
     }
+    (folder, storage, log)
+}
+
+/// Nobody waits for all that a busy log has to forget.
+#[tokio::test]
+async fn a_step_of_expiry_is_short() {
+    let access = AccessHash([1; 32]);
+    let (_folder, storage, log) = busy_log(Retention::default(), Some(access)).await;
     let later = Hour(Retention::default().age + 1);
     let forgotten = async || {
         let read = storage.read(log, Position(2560), Reader::Token(access), later).await;
@@ -61,6 +69,23 @@ async fn a_step_of_expiry_is_short() {
     assert!(Position(0) < after_one && after_one < Position(2560), "{after_one:?}");
     while storage.expire(later).await.unwrap() {}
     assert_eq!(forgotten().await, Position(2560));
+}
+
+/// Nor where a log is silent for too long that has items still.
+#[tokio::test]
+async fn a_silent_log_is_closed_in_short_steps() {
+    let access = AccessHash([1; 32]);
+    let retention = Retention { idle: 10, age: 100, ..Retention::default() };
+    let (_folder, storage, log) = busy_log(retention, Some(access)).await;
+    let read = async || {
+        let read = storage.read(log, Position(0), Reader::Token(access), Hour(11)).await;
+        read.unwrap().map(|read| read.page.forgotten)
+    };
+    assert!(storage.expire(Hour(11)).await.unwrap());
+    let after_one = read().await.unwrap();
+    assert!(Position(0) < after_one && after_one < Position(2560), "{after_one:?}");
+    while storage.expire(Hour(11)).await.unwrap() {}
+    assert_eq!(read().await, Err(Refusal::Gone));
 }
 
 #[tokio::test]

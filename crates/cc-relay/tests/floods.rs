@@ -1,7 +1,4 @@
 //! What floods of a client cost that is not waited for by anybody.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::{
     io::Write as _,
@@ -13,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{self, append, http, start, token};
 use cc_client::{LogId, MAX_ANSWER_LEN, MAX_ITEM_LEN, Position, Refusal};
 use cc_relay::{
     FollowStream, Limits, Rate, ServerOptions,
@@ -21,7 +19,6 @@ use cc_relay::{
         StoredPublish, Task, Usage,
     },
 };
-use common::{append, http, start, token};
 
 /// A storage in which writes wait, as behind a disk that does not answer.
 struct Stuck {

@@ -1,12 +1,10 @@
 //! The program: killed at any moment it loses nothing that it acknowledged, and does nothing twice.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process::Command,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -20,8 +18,61 @@ use cc_client::{
     Refusal, Reply, Request, turn,
 };
 use cc_core::store::MemoryStore;
-use cc_relay::HttpService;
-use common::{Process, append, commit, id, page, read, token};
+use cc_relay::{HttpService, RelayUrl};
+
+use crate::common::{append, commit, id, page, read, token};
+
+/// The program, which can be killed.
+struct Process {
+    child: Child,
+    store: PathBuf,
+    url: RelayUrl,
+}
+
+impl Process {
+    fn start(store: &Path) -> Self {
+        Self::start_at(store, "127.0.0.1:0")
+    }
+
+    fn start_at(store: &Path, address: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cc-relay"))
+            .args(["--listen", address, "--store", &format!("sqlite:{}", store.display())])
+            .args(["--client-requests", "0", "--client-connections", "0"])
+            .args(["--log-items", "0", "--mailbox-items", "0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening at ").unwrap().parse().unwrap();
+        Self { child, store: store.to_owned(), url }
+    }
+
+    /// SIGKILL, and a new one at the same place.
+    fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let address = self.url.to_string().split_once("://").unwrap().1.to_owned();
+        *self = Self::start_at(&self.store, &address);
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
 
 /// Kills, for each of the tests. `CC_RELAY_KILLS` for more.
 fn kills() -> u32 {

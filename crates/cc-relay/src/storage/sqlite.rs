@@ -54,7 +54,7 @@ impl SqliteStorage {
         let bounds = Bounds { retention, room: Room::new(&retention) };
         let used = expiry::used(&connection).map_err(|error| file_error(path, error))?;
         bounds.room.count(used, &Ok(()));
-        let writer = Writer::start(connection).map_err(|error| file_error(path, error))?;
+        let writer = Writer::start(connection, path).map_err(|error| file_error(path, error))?;
         Ok(Self { readers, writer, bounds: Arc::new(bounds), _lock: lock })
     }
 
@@ -109,20 +109,19 @@ impl Storage for SqliteStorage {
             let read = move |connection: &Connection| {
                 logs::read(connection, &log, after, reader, now, &retention)
             };
-            match self.readers.read(read).await? {
-                ReadOutcome::Done(result) => Ok(result),
-                ReadOutcome::OwnerChangesLog => {
-                    let tidy = move |connection: &Connection| {
-                        logs::tidy_mailbox(connection, &log, after, now, &retention)
-                    };
-                    self.writer.write(tidy).await?;
-                    match self.readers.read(read).await? {
-                        ReadOutcome::Done(result) => Ok(result),
-                        ReadOutcome::OwnerChangesLog => {
-                            Err(StorageError("a mailbox did not change".into()))
-                        }
-                    }
+            let mut tidied = false;
+            loop {
+                if let ReadOutcome::Done(result) = self.readers.read(read).await? {
+                    return Ok(result);
                 }
+                let tidy = move |connection: &Connection| {
+                    logs::tidy_mailbox(connection, &log, after, now, &retention)
+                };
+                let freed = self.writer.write(tidy).await?;
+                if tidied && freed == 0 {
+                    return Err(StorageError("a mailbox did not change".into()));
+                }
+                tidied = true;
             }
         })
     }

@@ -1,26 +1,25 @@
 //! A relay in this process or in its own, and requests to it.
-#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use cc_client::{
     AccessToken, Append, Call, Failure, Follows, LogId, MailboxKey, Page, Position, Purpose, Read,
-    ReadAccess, Reply, Request, RequestId,
+    ReadAccess, Refusal, Reply, Request, RequestId,
 };
 use cc_core::Secret;
-use cc_relay::{Limits, Rate, Relay, RelayUrl, Server, ServerOptions, storage::Storage};
+use cc_relay::{
+    HttpService, Limits, Rate, Relay, RelayUrl, Server, ServerOptions,
+    storage::{MemoryStorage, Retention, Storage},
+};
 use tokio::sync::oneshot;
 
 /// No limits, for tests that are about something else.
-pub fn unlimited() -> Limits {
+pub(crate) fn unlimited() -> Limits {
     let none = Rate::new(0, 0);
     Limits {
         client_requests: none,
@@ -34,18 +33,18 @@ pub fn unlimited() -> Limits {
 }
 
 /// A server in this process.
-pub struct Running {
-    pub url: RelayUrl,
-    pub relay: Relay,
+pub(crate) struct Running {
+    pub(crate) url: RelayUrl,
+    pub(crate) relay: Relay,
     end: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-pub fn start(storage: Arc<dyn Storage>, limits: Limits, options: ServerOptions) -> Running {
+pub(crate) fn start(storage: Arc<dyn Storage>, limits: Limits, options: ServerOptions) -> Running {
     start_tls(storage, limits, options, None)
 }
 
-pub fn start_tls(
+pub(crate) fn start_tls(
     storage: Arc<dyn Storage>,
     limits: Limits,
     options: ServerOptions,
@@ -82,16 +81,16 @@ pub fn start_tls(
 }
 
 impl Running {
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.url.to_string().split_once("://").unwrap().1.to_owned()
     }
 
-    pub fn secure(&self) -> RelayUrl {
+    pub(crate) fn secure(&self) -> RelayUrl {
         format!("https://localhost:{}", self.address().rsplit_once(':').unwrap().1).parse().unwrap()
     }
 
     /// Ends as on SIGTERM, and waits for it.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
@@ -105,73 +104,42 @@ impl Drop for Running {
     }
 }
 
-/// The program, which can be killed.
-pub struct Process {
-    child: Child,
-    store: PathBuf,
-    pub url: RelayUrl,
+pub(crate) fn memory() -> Arc<dyn Storage> {
+    Arc::new(MemoryStorage::new(Retention::default()))
 }
 
-impl Process {
-    pub fn start(store: &Path) -> Self {
-        Self::start_at(store, "127.0.0.1:0")
-    }
-
-    fn start_at(store: &Path, address: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cc-relay"))
-            .args(["--listen", address, "--store", &format!("sqlite:{}", store.display())])
-            .args(["--client-requests", "0", "--client-connections", "0"])
-            .args(["--log-items", "0", "--mailbox-items", "0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening at ").unwrap().parse().unwrap();
-        Self { child, store: store.to_owned(), url }
-    }
-
-    /// SIGKILL, and a new one at the same place.
-    pub fn kill_and_restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        let address = self.url.to_string().split_once("://").unwrap().1.to_owned();
-        *self = Self::start_at(&self.store, &address);
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub fn wait(&mut self) -> std::process::ExitStatus {
-        self.child.wait().unwrap()
-    }
+pub(crate) fn open_relay() -> (Running, HttpService) {
+    let relay = start(memory(), unlimited(), ServerOptions::default());
+    let service = HttpService::new(&relay.url);
+    (relay, service)
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
+pub(crate) const DENIED: Result<Reply, Failure> = Err(Failure::Refused(Refusal::Denied));
+
+pub(crate) fn appended(position: u64) -> Result<Reply, Failure> {
+    Ok(Reply::Appended(Position(position)))
 }
 
-pub fn id() -> RequestId {
+pub(crate) fn id() -> RequestId {
     RequestId::random().unwrap()
 }
 
-pub fn token(byte: u8) -> AccessToken {
+pub(crate) fn token(byte: u8) -> AccessToken {
     AccessToken::new(Secret::take(&mut [byte; 32]))
 }
 
-pub fn append(log: LogId, access: Option<&AccessToken>, items: &[&[u8]]) -> Request {
+pub(crate) fn append(log: LogId, access: Option<&AccessToken>, items: &[&[u8]]) -> Request {
     let items = items.iter().map(|item| item.to_vec()).collect();
     let append = Append { log, access: access.cloned(), commit: None, items };
     Request { id: id(), call: Call::Append(append) }
 }
 
-pub fn commit(log: LogId, access: &AccessToken, after: u64, next: Option<&AccessToken>) -> Request {
+pub(crate) fn commit(
+    log: LogId,
+    access: &AccessToken,
+    after: u64,
+    next: Option<&AccessToken>,
+) -> Request {
     let next = next.map(AccessToken::hash);
     let commit = Some(Follows { after: Position(after), next });
     let items = vec![b"commit".to_vec()];
@@ -179,18 +147,18 @@ pub fn commit(log: LogId, access: &AccessToken, after: u64, next: Option<&Access
     Request { id: id(), call: Call::Append(append) }
 }
 
-pub fn read(log: LogId, after: u64, token: &AccessToken) -> Request {
+pub(crate) fn read(log: LogId, after: u64, token: &AccessToken) -> Request {
     let access = ReadAccess::Token(token.clone());
     Request { id: id(), call: Call::Read(Read { log, after: Position(after), access }) }
 }
 
-pub fn read_mailbox(key: &MailboxKey, after: u64) -> Request {
+pub(crate) fn read_mailbox(key: &MailboxKey, after: u64) -> Request {
     let (id, after) = (id(), Position(after));
     let access = ReadAccess::Owner(key.prove(id, Purpose::Read(after)));
     Request { id, call: Call::Read(Read { log: key.address(), after, access }) }
 }
 
-pub fn page(result: Result<Reply, Failure>) -> Page {
+pub(crate) fn page(result: Result<Reply, Failure>) -> Page {
     match result {
         Ok(Reply::Page(page)) => page,
         other => panic!("no page: {other:?}"),
@@ -198,12 +166,12 @@ pub fn page(result: Result<Reply, Failure>) -> Page {
 }
 
 /// Writes bytes to a new connection, and gives what comes back until it is closed.
-pub fn raw(address: &str, bytes: &[u8]) -> String {
+pub(crate) fn raw(address: &str, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&raw_bytes(address, bytes)).into_owned()
 }
 
 /// As [`raw`], with whatever the answer's body is.
-pub fn raw_bytes(address: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_bytes(address: &str, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // The relay may close before it has read everything.
@@ -214,7 +182,7 @@ pub fn raw_bytes(address: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A request with this body, on a connection that is closed after it.
-pub fn http(body: &[u8]) -> Vec<u8> {
+pub(crate) fn http(body: &[u8]) -> Vec<u8> {
     let head = format!(
         "POST /v1/request HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()

@@ -42,6 +42,7 @@ macro_rules! group_tests {
                 a_commit_that_comes_again_is_known
                 every_flip_and_truncation_of_a_message_is_refused,
             liar: two_roots_in_one_commit_are_refused_by_whoever_got_the_other
+                a_damaged_box_keeps_one_member_out_until_it_comes_back
                 a_welcome_with_another_root_than_it_commits_to_is_refused
                 two_commits_never_lead_to_the_same_keys
                 a_newcomer_who_was_lied_to_has_other_keys

@@ -54,7 +54,12 @@ pub(super) fn expire(
     }
     let silent = "SELECT number FROM logs WHERE kind = 1 AND touched < ?1 LIMIT ?2";
     for number in numbers(connection, silent, idle)? {
-        logs::close(connection, number)?;
+        // Where items are kept for longer than silent logs, it may have any number of them.
+        let all = |_, _, _| left.replace(left.get().saturating_sub(1)) > 0;
+        logs::forget(connection, number, false, all)?;
+        if left.get() > 0 {
+            logs::close(connection, number)?;
+        }
         more = true;
     }
     let empty = |kind| {

@@ -15,7 +15,7 @@ use crate::storage::{
 
 /// Items that are looked at in one statement when old ones are forgotten.
 const FORGET_STEP: u32 = 512;
-/// Items that one append forgets at the most, for room.
+/// Items that one append forgets at the most, for room, and one step of what a mailbox's owner has read.
 const FORGET_MOST: u64 = 4096;
 
 /// `Gone` is of a group's log; of a mailbox it is known whether its owner was there.
@@ -237,24 +237,26 @@ fn is_stale(log: &Log, now: Hour, retention: &Retention) -> bool {
     log.touched < now.minus(retention.idle / 4)
 }
 
-/// The owner was there: what it has read is deleted.
+/// The owner was there: what it has read is deleted, some of it with each call. Gives what was freed.
 pub(super) fn tidy_mailbox(
     connection: &Connection,
     id: &LogId,
     after: Position,
     now: Hour,
     retention: &Retention,
-) -> Result<(), SqliteError> {
-    let Some(log) = find(connection, Address::Mailbox(*id))? else { return Ok(()) };
+) -> Result<u64, SqliteError> {
+    let Some(log) = find(connection, Address::Mailbox(*id))? else { return Ok(0) };
     let touched = if is_stale(&log, now, retention) { now } else { log.touched };
     connection
         .prepare_cached("UPDATE logs SET kind = ?2, touched = ?3 WHERE number = ?1")?
         .execute(params![log.number, Kind::OwnedMailbox.number(), touched.0])?;
     // Who has read more than there is has read another log: nothing is deleted for it.
-    if after.0 <= log.head {
-        forget(connection, log.number, false, |position, _, _| position <= after.0)?;
+    if after.0 > log.head {
+        return Ok(0);
     }
-    Ok(())
+    // Others wait to write meanwhile.
+    let last = after.0.min(log.forgotten.saturating_add(FORGET_MOST));
+    forget(connection, log.number, false, |position, _, _| position <= last)
 }
 
 /// Nothing is kept of the group's log but its positions.
@@ -397,4 +399,34 @@ fn begin_epoch(connection: &Connection, log: &Log, next: &AccessHash) -> Result<
         )?
         .execute(params![log.number, MAX_PAST_EPOCHS])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::sqlite::connection;
+
+    /// An owner that has read very much makes nobody wait for all of it.
+    #[test]
+    fn a_step_of_tidying_a_mailbox_is_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connection::open_writer(&folder.path().join("relay.db")).unwrap();
+        let (mailbox, retention) = (LogId::from_bytes([1; 32]), Retention::default());
+        let room = Room::new(&retention);
+        let begin = connection.unchecked_transaction().unwrap();
+        let mut head = 0;
+        while head < 2 * FORGET_MOST {
+            let items = vec![Vec::new(); cc_client::MAX_APPEND];
+            let mail =
+                StoredAppend { log: mailbox, access: None, commit: None, items, begins: true };
+            let id = RequestId::random().unwrap();
+            head = append(&connection, id, &mail, Hour(0), &retention, &room).unwrap().unwrap().0;
+        }
+        begin.commit().unwrap();
+        let read = || {
+            tidy_mailbox(&connection, &mailbox, Position(head), Hour(0), &retention).unwrap();
+            find(&connection, Address::Mailbox(mailbox)).unwrap().unwrap().forgotten
+        };
+        assert_eq!([read(), read(), read()], [FORGET_MOST, 2 * FORGET_MOST, head]);
+    }
 }

@@ -1,6 +1,9 @@
 //! The thread that writes.
 
-use std::io;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -11,6 +14,8 @@ use super::{SqliteError, StorageError};
 const QUEUE: usize = 1024;
 /// Writes in one transaction at the most.
 const BATCH: usize = 256;
+/// Bytes of the write-ahead log after which readers are waited for.
+const LONGEST_LOG: u64 = 32 << 20;
 
 /// Hands writes to the thread. When it is dropped, the thread does what waits and ends.
 #[derive(Debug)]
@@ -20,10 +25,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+    /// `path` is that of the file.
+    pub(super) fn start(connection: Connection, path: &Path) -> io::Result<Self> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let log = PathBuf::from(log);
         let (queue, jobs) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("relay-writer".into());
-        let thread = thread.spawn(move || run(connection, jobs))?;
+        let thread = thread.spawn(move || run(connection, &log, jobs))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -86,7 +95,7 @@ where
     }
 }
 
-fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn run(mut connection: Connection, log: &Path, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     while let Some(first) = jobs.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -96,15 +105,25 @@ fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         }
         if commit(&mut connection, &mut batch).is_ok() {
             batch.into_iter().for_each(|job| job.finish(Ok(())));
-            continue;
+        } else {
+            // One that fails must not take the others with it.
+            for mut job in batch {
+                let result = commit(&mut connection, std::slice::from_mut(&mut job));
+                job.finish(result.map_err(SqliteError::into_storage_error));
+            }
         }
-        // One that fails must not take the others with it.
-        for mut job in batch {
-            let result = commit(&mut connection, std::slice::from_mut(&mut job));
-            job.finish(result.map_err(SqliteError::into_storage_error));
+        // SQLite begins the log anew when nobody reads. Where somebody always does, it would grow without end:
+        // this waits for those who read now, and whoever comes meanwhile reads the file.
+        if fs::metadata(log).is_ok_and(|log| log.len() > LONGEST_LOG) {
+            truncate(&connection);
         }
     }
     // The next start reads no log.
+    truncate(&connection);
+}
+
+/// Puts the write-ahead log into the file. What cannot be now is tried again after the next write.
+fn truncate(connection: &Connection) {
     let _busy = connection.pragma_update(None, "wal_checkpoint", "truncate");
 }
 

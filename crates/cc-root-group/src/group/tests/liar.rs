@@ -93,6 +93,47 @@ pub fn a_welcome_with_another_root_than_it_commits_to_is_refused<K: MemberKeyPai
     assert_eq!(d.join(&welcome, &parts(9)).unwrap(), ID[0]);
 }
 
+/// A box that is damaged for one member, by who seals it, keeps that member out: it refuses the commit as forged and is
+/// as it was, the others follow, and one of them readmits it.
+pub fn a_damaged_box_keeps_one_member_out_until_it_comes_back<K: MemberKeyPair>(suite: SuiteOf<K>) {
+    let [mut a, mut b, mut c, mut d] = four::<K>(suite);
+    let change = stage(&mut a, &[(ID[3], &d)], &[], 2);
+    a.confirm_change().unwrap();
+    a.apply();
+    for member in [&mut b, &mut c] {
+        let _ = member.process_commit(&change.commit, &parts(2)).unwrap();
+        member.apply();
+    }
+    d.join(&change.welcome, &parts(2)).unwrap();
+    d.apply();
+
+    let now = a.state.latest().present().unwrap();
+    let roster = now.roster.changed(None, &[ID[2]], &[]).unwrap();
+    let step = now.step(&roster, &[9; 32]).unwrap();
+    let root = Root::random(K::PublicKey::LABEL).unwrap();
+    let commitment = root.commitment(&step);
+    let change =
+        CommittedChange { ends: now.number, removed: vec![ID[2]], added: vec![], commitment };
+    let mut commit = Commit::seal(&a.keys, ID[0], now, &step, change, &root).unwrap();
+    let RootSource::Sealed { boxes, .. } = &mut commit.root else { panic!("somebody is removed") };
+    // Bob's box is the first, by his id.
+    boxes[box_len(suite, Root::LEN) - 1] ^= 1;
+    let part = tagged(&a, &commit, &[9; 32]);
+    refuses(&mut b, &part, 9);
+    assert!(!d.process_commit(&part, &parts(9)).unwrap().removed_self);
+    d.apply();
+    assert!(c.process_commit(&part, &parts(9)).unwrap().removed_self);
+
+    // Removed and added in one change, by a key package that Bob makes where he is.
+    let change = stage(&mut d, &[(ID[1], &b)], &[ID[1]], 10);
+    d.confirm_change().unwrap();
+    d.apply();
+    assert_eq!(b.join(&change.welcome, &parts(10)).unwrap(), ID[3]);
+    b.apply();
+    assert_eq!(b.contribute().unwrap().secret, d.contribute().unwrap().secret);
+    assert_eq!(b.members().len(), 3);
+}
+
 /// "Add Eve" to Bob and "update" to Charlie, both good commits of one generation: the two have no key in
 /// common and different authenticators, and neither takes what follows on the other side.
 pub fn two_commits_never_lead_to_the_same_keys<K: MemberKeyPair>(suite: SuiteOf<K>) {

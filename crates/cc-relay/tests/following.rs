@@ -1,0 +1,212 @@
+//! Who is told what is new.
+
+use std::time::Duration;
+
+use cc_client::{LogId, MailboxKey, Position, Request};
+use cc_relay::{Ended, FollowError, FollowStream, Notice, ServerOptions};
+
+use crate::common::{
+    self, append, appended, commit, memory, open_relay, page, read, read_mailbox, start, token,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_are_told_as_long_as_they_may_read() {
+    let (mut relay, service) = open_relay();
+    let perform = |request: Request| {
+        let service = service.clone();
+        async move { tokio::task::spawn_blocking(move || service.perform(&request)).await.unwrap() }
+    };
+    let log = LogId::random().unwrap();
+    let [old, new, outsider] = [1, 2, 3].map(token);
+    let key = MailboxKey::generate().unwrap();
+    perform(append(log, Some(&old), &[b"one"])).await.unwrap();
+    let connect = async || FollowStream::connect(&relay.url, None).await.unwrap();
+    let (mut member, mut removed, mut stranger) =
+        (connect().await, connect().await, connect().await);
+    let moved = |head| Notice::Moved { log, head: Position(head) };
+    let ended = |why| Notice::Ended { log, why };
+    // What is there already is told at once.
+    for follower in [&mut member, &mut removed] {
+        follower.follow(&read(log, 0, &old)).await.unwrap();
+        assert_eq!(follower.next().await.unwrap(), moved(1));
+    }
+    stranger.follow(&read(log, 0, &outsider)).await.unwrap();
+    assert_eq!(stranger.next().await.unwrap(), ended(Ended::Denied));
+    perform(append(log, Some(&old), &[b"two"])).await.unwrap();
+    for follower in [&mut member, &mut removed] {
+        assert_eq!(follower.next().await.unwrap(), moved(2));
+    }
+    perform(commit(log, &old, 0, Some(&new))).await.unwrap();
+    for follower in [&mut member, &mut removed] {
+        assert_eq!(follower.next().await.unwrap(), moved(3));
+        assert_eq!(follower.next().await.unwrap(), ended(Ended::EpochOver));
+    }
+    member.follow(&read(log, 3, &new)).await.unwrap();
+    removed.follow(&read(log, 3, &old)).await.unwrap();
+    assert_eq!(removed.next().await.unwrap(), ended(Ended::EpochOver));
+    // A mailbox, by its owner.
+    let mailbox = Notice::Moved { log: key.address(), head: Position(1) };
+    member.follow(&read_mailbox(&key, 0)).await.unwrap();
+    while relay.relay.metrics_text().contains("relay_followed_logs 1") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    perform(append(key.address(), None, &[b"welcome"])).await.unwrap();
+    assert_eq!(member.next().await.unwrap(), mailbox);
+    perform(append(log, Some(&new), &[b"three"])).await.unwrap();
+    assert_eq!(member.next().await.unwrap(), moved(4));
+    for follower in [&mut removed, &mut stranger] {
+        let told = tokio::time::timeout(Duration::from_millis(300), follower.next()).await;
+        assert!(told.is_err(), "{told:?}");
+    }
+    member.unfollow(&log).await.unwrap();
+    // What a client says is done in order: when this is answered, the other was done.
+    let another = LogId::random().unwrap();
+    perform(append(another, Some(&new), &[b"x"])).await.unwrap();
+    member.follow(&read(another, 0, &new)).await.unwrap();
+    let there = Notice::Moved { log: another, head: Position(1) };
+    assert_eq!(member.next().await.unwrap(), there);
+    perform(append(log, Some(&new), &[b"four"])).await.unwrap();
+    perform(append(key.address(), None, &[b"again"])).await.unwrap();
+    let again = Notice::Moved { log: key.address(), head: Position(2) };
+    assert_eq!(member.next().await.unwrap(), again);
+    // What is no read is not followed, and the relay says when it ends.
+    let wrong = member.follow(&append(log, None, &[])).await;
+    assert!(matches!(wrong, Err(FollowError::NotARead)));
+    let end = std::thread::spawn(move || relay.stop());
+    assert!(matches!(member.next().await, Err(FollowError::Closed)));
+    end.join().unwrap();
+}
+
+/// Nobody knows what a log that does not exist yet will be.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_before_there_is_a_log_is_told_of_its_own_alone() {
+    let (relay, service) = open_relay();
+    let (log, other) = (LogId::random().unwrap(), LogId::random().unwrap());
+    let key = MailboxKey::generate().unwrap();
+    let (member, outsider) = (token(1), token(2));
+    let mut stranger = FollowStream::connect(&relay.url, None).await.unwrap();
+    for log in [log, key.address(), other] {
+        stranger.follow(&read(log, 0, &outsider)).await.unwrap();
+    }
+    let mut early = FollowStream::connect(&relay.url, None).await.unwrap();
+    early.follow(&read(log, 0, &member)).await.unwrap();
+    while !relay.relay.metrics_text().contains("relay_followed_logs 3") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What a client says is done in order: this is answered after the others were.
+    early.follow(&read(log, 0, &member)).await.unwrap();
+    let requests = [
+        append(log, Some(&member), &[b"one"]),
+        append(key.address(), None, &[b"welcome"]),
+        append(other, Some(&outsider), &[b"its own"]),
+    ];
+    let perform = tokio::task::spawn_blocking(move || {
+        requests.map(|request| service.perform(&request).unwrap())
+    });
+    perform.await.unwrap();
+    assert_eq!(early.next().await.unwrap(), Notice::Moved { log, head: Position(1) });
+    let own = Notice::Moved { log: other, head: Position(1) };
+    assert_eq!(stranger.next().await.unwrap(), own);
+    let told = tokio::time::timeout(Duration::from_millis(300), stranger.next()).await;
+    assert!(told.is_err(), "{told:?}");
+}
+
+/// Whoever founds a group at the address of a mailbox, before or after there is one, has another log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_at_the_address_of_a_mailbox_is_another_log() {
+    let (relay, service) = open_relay();
+    let (key, founder) = (MailboxKey::generate().unwrap(), token(1));
+    let address = key.address();
+    let mut follower = FollowStream::connect(&relay.url, None).await.unwrap();
+    follower.follow(&read(address, 0, &founder)).await.unwrap();
+    follower.follow(&read_mailbox(&key, 0)).await.unwrap();
+    while !relay.relay.metrics_text().contains("relay_followed_logs 2") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mailbox = read_mailbox(&key, 0);
+    let done = tokio::task::spawn_blocking(move || {
+        let group = append(address, Some(&founder), &[b"mine", b"alone"]);
+        assert_eq!(service.perform(&group), appended(2));
+        assert_eq!(service.perform(&append(address, None, &[b"welcome"])), appended(1));
+        let seen = page(service.perform(&mailbox));
+        assert_eq!((&seen.items[0].bytes[..], seen.head), (&b"welcome"[..], Position(1)));
+        assert_eq!(page(service.perform(&read(address, 0, &founder))).items.len(), 2);
+    });
+    done.await.unwrap();
+    let mut told = [follower.next().await.unwrap(), follower.next().await.unwrap()];
+    told.sort_by_key(|notice| matches!(notice, Notice::Moved { head, .. } if head.0 == 2));
+    assert_eq!(told, [1, 2].map(|head| Notice::Moved { log: address, head: Position(head) }));
+}
+
+/// Who is told of what is new in a mailbox deletes nothing by that, whatever it says to have read.
+#[tokio::test(flavor = "multi_thread")]
+async fn following_a_mailbox_deletes_nothing() {
+    let (relay, service) = open_relay();
+    let key = MailboxKey::generate().unwrap();
+    let perform = |request: Request| {
+        let service = service.clone();
+        async move { tokio::task::spawn_blocking(move || service.perform(&request)).await.unwrap() }
+    };
+    perform(append(key.address(), None, &[b"one", b"two"])).await.unwrap();
+    let mut owner = FollowStream::connect(&relay.url, None).await.unwrap();
+    owner.follow(&read_mailbox(&key, 1)).await.unwrap();
+    let head = Position(2);
+    assert_eq!(owner.next().await.unwrap(), Notice::Moved { log: key.address(), head });
+    let there = page(perform(read_mailbox(&key, 0)).await);
+    assert_eq!((there.items.len(), there.forgotten), (2, Position(0)));
+    // A read does.
+    perform(read_mailbox(&key, 1)).await.unwrap();
+    assert_eq!(page(perform(read_mailbox(&key, 0)).await).forgotten, Position(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_followed_counts_as_memory() {
+    // So little that one client may have all of it.
+    let options = ServerOptions { memory: 16 << 10, ..ServerOptions::default() };
+    let relay = start(memory(), common::unlimited(), options);
+    let connect = async || FollowStream::connect(&relay.url, None).await.unwrap();
+    let mut greedy = connect().await;
+    let logs = [(); 33].map(|()| LogId::random().unwrap());
+    for log in logs {
+        greedy.follow(&read(log, 0, &token(1))).await.unwrap();
+    }
+    let busy = Notice::Ended { log: logs[32], why: Ended::Busy };
+    assert_eq!(greedy.next().await.unwrap(), busy);
+    assert!(relay.relay.metrics_text().contains("relay_followed_logs 32"));
+    // What is no longer followed is given back, and so is all when the connection ends.
+    greedy.unfollow(&logs[0]).await.unwrap();
+    let mut other = connect().await;
+    other.follow(&read(logs[0], 0, &token(1))).await.unwrap();
+    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(greedy);
+    for log in logs {
+        other.follow(&read(log, 0, &token(1))).await.unwrap();
+    }
+    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(other.next().await.unwrap(), busy);
+}
+
+/// Who does not read is told the last position only, when it reads again: nothing waits for it but that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_does_not_read_costs_one_position_a_log() {
+    let (relay, service) = open_relay();
+    let (log, access) = (LogId::random().unwrap(), token(1));
+    let mut lazy = FollowStream::connect(&relay.url, None).await.unwrap();
+    lazy.follow(&read(log, 0, &access)).await.unwrap();
+    let sent = tokio::task::spawn_blocking(move || {
+        for _ in 0..300 {
+            service.perform(&append(log, Some(&access), &[&[b'x'; 200][..]; 8])).unwrap();
+        }
+    });
+    sent.await.unwrap();
+    let mut last = Position(0);
+    while last < Position(2400) {
+        let Notice::Moved { head, .. } = lazy.next().await.unwrap() else { panic!("ended") };
+        assert!(head > last);
+        last = head;
+    }
+}
