@@ -123,6 +123,9 @@ fn live(layer_founds: bool, (suite, their_suite): (Ciphersuite, CipherSuite)) {
     let mut bob = Peer::with("Bob", false, config).alone();
     let mut xenia = foreign("Xenia", their_suite);
     let mut yuri = foreign("Yuri", their_suite);
+    // In an extension that mls-rs members know nothing of.
+    alice.layer.set_leaf_data("said by Alice").unwrap();
+    bob.layer.set_leaf_data("said by Bob").unwrap();
     let binding = || cc_core::random::array().unwrap();
 
     // Whoever founds adds the three others, of both libraries, at once.
@@ -155,6 +158,13 @@ fn live(layer_founds: bool, (suite, their_suite): (Ciphersuite, CipherSuite)) {
             all.settle(By::Theirs(at), &staged, false);
             all.agree();
         }
+    }
+
+    for peer in &all.ours {
+        let said = |of: MemberId| peer.layer.leaf_data(&of);
+        let [alice, bob] = [0, 1].map(|at| said(all.ours[at].id));
+        assert_eq!((alice, bob), (Some(&b"said by Alice"[..]), Some(&b"said by Bob"[..])));
+        assert!(all.theirs.iter().all(|peer| said(peer.id).is_none()));
     }
 
     // A new name, which mls-rs members know of as an extension.

@@ -15,7 +15,11 @@ use std::{
 
 use clap::Args;
 
-use crate::{error::CliError, talk::error::TalkError};
+use crate::{
+    error::CliError,
+    files::signals::{ChildGuard, FolderGuard},
+    talk::error::TalkError,
+};
 
 /// See it work: three members and a relay on this machine, in a few seconds.
 #[derive(Debug, Args)]
@@ -30,7 +34,7 @@ pub(crate) struct Arguments {}
 
 pub(crate) fn run(_arguments: &Arguments) -> Result<(), CliError> {
     let program = std::env::current_exe().map_err(|error| demo(&error))?;
-    let folder = tempfile::tempdir().map_err(|error| demo(&error))?;
+    let folder = FolderGuard::new().map_err(|error| demo(&error))?;
     let relay = RelayProcess::start(&program, folder.path())?;
     let wire = wire::Wire::start(relay.address).map_err(|error| demo(&error))?;
     let mut teller = Teller { start: Instant::now() };
@@ -39,6 +43,18 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<(), CliError> {
 
 fn demo(error: &dyn fmt::Display) -> TalkError {
     TalkError::Demo(error.to_string())
+}
+
+/// This program, without what the surroundings say to other relays and profiles.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CASCADE_") || text.starts_with("CC_RELAY_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// Prints what happens, with the time.
@@ -66,23 +82,24 @@ struct RelayProcess {
     child: Child,
     address: SocketAddr,
     store: std::path::PathBuf,
+    _guard: ChildGuard,
 }
 
 impl RelayProcess {
     fn start(program: &Path, folder: &Path) -> Result<Self, TalkError> {
         let store = folder.join("relay.db");
-        let mut command = Command::new(program);
+        let mut command = command(program);
         command.args(["relay", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(format!("sqlite:{}", store.display()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| demo(&error))?;
+        let (mut child, guard) = ChildGuard::spawn(&mut command).map_err(|error| demo(&error))?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(|error| demo(&error))?;
         }
         let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
         match address {
-            Some(address) => Ok(Self { child, address, store }),
+            Some(address) => Ok(Self { child, address, store, _guard: guard }),
             None => {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -48,6 +48,49 @@ fn killed_it_leaves_no_file_of_the_final_name() {
     assert!(!folder.path("out").exists());
 }
 
+/// The command lines of processes that name this path.
+fn processes_of(path: &std::path::Path) -> Vec<String> {
+    let path = path.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| text(&line).replace('\0', " ")).filter(|line| line.contains(path)).collect()
+}
+
+/// Neither the relay, nor a member, nor their keys.
+#[test]
+fn an_interrupted_demonstration_leaves_nothing() {
+    use std::io::{BufRead as _, BufReader};
+    // While members are made, and while one waits for what comes.
+    for (kind, moment) in [
+        (Signal::INT, "a relay listens"),
+        (Signal::TERM, "Alice, Bob and Carol"),
+        (Signal::TERM, "Carol has read it"),
+    ] {
+        let folder = Folder::new();
+        let mut child = Command::new(common::program())
+            .arg("demo")
+            .env("TMPDIR", folder.path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains(moment)), "{moment}");
+        assert!(!processes_of(&folder.path("")).is_empty(), "the relay runs");
+        assert_eq!(signal(&mut child, kind).code(), Some(130));
+        assert_eq!(folder.others(&[]), [""; 0], "{moment}");
+        let start = Instant::now();
+        while !processes_of(&folder.path("")).is_empty() {
+            assert!(
+                start.elapsed() < Duration::from_secs(5),
+                "{:?}",
+                processes_of(&folder.path(""))
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 #[test]
 fn interrupted_it_leaves_nothing() {
     for kind in [Signal::INT, Signal::TERM, Signal::HUP] {

@@ -298,10 +298,17 @@ fn everything_arrives_once(members: usize, rounds: usize, each: usize) {
     }
 }
 
+/// Whatever is set for other relays, profiles and machines.
 #[test]
 fn the_demonstration_holds() {
-    let output =
-        std::process::Command::new(program()).arg("demo").stdin(Stdio::null()).output().unwrap();
+    let output = std::process::Command::new(program())
+        .arg("demo")
+        .envs([("CC_RELAY_TLS_CERT", "/no/file"), ("CC_RELAY_TLS_KEY", "/no/file")])
+        .envs([("CASCADE_PROFILE", "/no/folder"), ("CASCADE_RELAY", "https://relay.invalid")])
+        .envs([("ALL_PROXY", "http://127.0.0.1:1"), ("HTTP_PROXY", "http://127.0.0.1:1")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(stdout.contains("Everything was as told."), "{stdout}");

@@ -162,6 +162,10 @@ pub enum AttachmentError {
     /// The log ends before the attachment does: it was deleted, or not all of it is shown.
     #[error("the attachment is not complete, or no longer there")]
     Incomplete,
+    /// The log no longer has the beginning of what was sent: the service keeps less of a log than the
+    /// attachment is long, or not as long as the upload took.
+    #[error("the delivery service does not keep all of it: too much, or sent over too long a time")]
+    NotKept,
     /// The plaintext of an upload that is continued is not the one that it began with.
     #[error("the data changed while it was sent")]
     Changed,

@@ -2,6 +2,7 @@
 //! another person's. All of it is sealed to its reader.
 
 mod address;
+mod latest;
 mod sealed;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use crate::{
 #[cfg(test)]
 pub(crate) use address::AddressBody;
 pub(crate) use address::{MAIL_KEYS, MailAddress, MailKeys};
+pub(crate) use latest::LatestAddress;
 pub(crate) use sealed::SealedMail;
 #[cfg(test)]
 pub(crate) use sealed::{seal, seal_bytes};

@@ -141,11 +141,12 @@ impl Client {
         last_resort: bool,
     ) -> Result<(Vec<u8>, Option<u64>), Fault> {
         let name = self.new_seat(Role::Invited)?;
+        let latest = self.latest_address()?;
         let seat = self.seat(&name)?;
         if last_resort {
             seat::set_last_resort(seat)?;
         }
-        let (bundle, expires) = seat::key_package(seat, now)?;
+        let (bundle, expires) = seat::key_package(seat, latest, now)?;
         let package = PackageRecord { seat: name, expires, asked: None };
         let digest = package_digest(&bundle);
         self.state.put(&records::packages(), digest, &package)?;

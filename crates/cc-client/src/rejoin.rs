@@ -82,7 +82,7 @@ impl Client {
         self.timers.suspects.remove(group);
         self.ground(group)?;
         let mut helpers = self.offers_to_use(group)?;
-        for helper in helpers_of_round(&self.helpers(group)?, rejoins) {
+        for helper in helpers_of_round(&self.helpers(group, now)?, rejoins) {
             if helpers.iter().all(|known| known.mailbox() != helper.mailbox()) {
                 helpers.push(helper);
             }
@@ -301,7 +301,8 @@ impl Client {
         // A stack of its own, which joins by the welcome: that of the group stays as it is until then. And one for
         // each who is asked: who did not read that the member is back puts it out, and its welcome has to open.
         let seat = self.new_seat(Role::Invited)?;
-        let (bundle, expires) = seat::key_package(self.seat(&seat)?, now)?;
+        let latest = self.latest_address()?;
+        let (bundle, expires) = seat::key_package(self.seat(&seat)?, latest, now)?;
         let package = PackageRecord { seat, expires, asked: Some(asked) };
         self.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;
         let offer = KeyPackageOffer { address: self.mail_address()?, bundle: Opaque(bundle) };
@@ -313,7 +314,7 @@ impl Client {
 
     /// The addresses of the other members, in an order of this member's own: those that they told, or else those
     /// at which this member invited them. And those of this person's other devices, which may have come since.
-    fn helpers(&mut self, group: &GroupId) -> Result<Vec<MailAddress>, Fault> {
+    fn helpers(&mut self, group: &GroupId, now: Now) -> Result<Vec<MailAddress>, Fault> {
         let members = match self.state.group(group)?.standing {
             Standing::Restored(_) => Vec::new(),
             _ => seat::member_ids(self.group_seat(group)?),
@@ -325,7 +326,7 @@ impl Client {
         let members: BTreeSet<MemberId> = members.chain(devices).collect();
         let mut helpers = Vec::new();
         for member in members.into_iter().filter(|member| *member != own) {
-            if let Some(address) = self.address_of(group, &member)? {
+            if let Some(address) = self.address_of(group, &member, now)? {
                 let order = Sha256::new()
                     .chain_update(own.as_bytes())
                     .chain_update(group.as_bytes())
@@ -337,19 +338,27 @@ impl Client {
         Ok(helpers.into_iter().map(|(_, address)| address).collect())
     }
 
-    /// Where a member is asked: at the address that it told, or else the one at which this member invited it. `None` for
-    /// a device that was revoked as well.
-    fn address_of(&self, group: &GroupId, member: &MemberId) -> Result<Option<MailAddress>, Fault> {
+    /// Where a member is asked: at the address that it told, or else the one at which this member invited it, if its leaf does
+    /// not say that it had a later one. `None` for a device that was revoked as well.
+    fn address_of(
+        &mut self,
+        group: &GroupId,
+        member: &MemberId,
+        now: Now,
+    ) -> Result<Option<MailAddress>, Fault> {
         let device = self.state.device(member.as_bytes())?;
         if device.as_ref().is_some_and(|device| device.revocation.is_some()) {
             return Ok(None);
         }
         let told = device.map(|device| device.address()).transpose()?.flatten();
-        if told.is_some() {
-            return Ok(told);
-        }
         let invited_at = self.return_record(group, member.as_bytes())?.invited_at;
-        Ok(invited_at.and_then(|address| frame::decode(&address).ok()))
+        let invited_at = invited_at.and_then(|address| frame::decode(&address).ok());
+        for address in told.into_iter().chain(invited_at) {
+            if !self.is_outdated(group, &address, now)? {
+                return Ok(Some(address));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -352,7 +352,10 @@ impl Client {
             Some(member) => {
                 Staged::Refused(format!("the device {member} was revoked by whose it was"))
             }
-            None => seat::stage(self.group_seat(group)?, work, now)?,
+            None => {
+                let latest = self.latest_address()?;
+                seat::stage(self.group_seat(group)?, work, latest, now)?
+            }
         };
         match staged {
             Staged::Change { id, commit } => {

@@ -15,17 +15,22 @@ use crate::{
     command::MAX_TITLE_LEN,
     frame::{self, KeyPackageOffer},
     introduction::Roster,
+    mail::LatestAddress,
     records::Work,
 };
 
 /// What each layer did with a message.
 pub(crate) type Report = Vec<LayerReport>;
 
-/// Whether the address in an offer is of who made the key package: a directory puts no key of its own there.
+/// Whether the address in an offer is of who made the key package, and was the latest then: a directory puts no key of its own
+/// there, and no older one.
 pub(crate) fn is_signed(seat: &CascadingCipherManager, offer: &KeyPackageOffer) -> bool {
     let bundle = offer.bundle.as_slice();
     match (package_member(seat, bundle), package_device_key(seat, bundle)) {
-        (Ok(member), Some(key)) => offer.address.is_of_device(&member, &key),
+        (Ok(member), Some(key)) => {
+            offer.address.is_of_device(&member, &key)
+                && LatestAddress::is_with_package(seat, bundle, &offer.address)
+        }
         _ => false,
     }
 }
@@ -163,13 +168,15 @@ fn opened(seat: &CascadingCipherManager, incoming: Incoming) -> Opened {
     }
 }
 
-/// Stages what is left to do of a command.
+/// Stages what is left to do of a command, with what this member's leaf is to say.
 pub(crate) fn stage(
     seat: &mut CascadingCipherManager,
     work: &Work,
+    latest: LatestAddress,
     now: Now,
 ) -> Result<Staged, Fault> {
     seat.set_time(Some(now.seconds()));
+    latest.put_into(seat)?;
     let members: BTreeSet<MemberId> = member_ids(seat).into_iter().collect();
     let staged = match work {
         Work::Add(offers) | Work::Admit { offers, .. } => {
@@ -267,12 +274,14 @@ pub(crate) fn join(seat: &mut CascadingCipherManager, welcome: &[u8]) -> Result<
     Ok(matches!(seat.receive_welcome(welcome)?, IncomingWelcome::Joined(_)))
 }
 
-/// A new key package, and when it expires, in seconds since 1970.
+/// A new key package whose leaf says this, and when it expires, in seconds since 1970.
 pub(crate) fn key_package(
     seat: &mut CascadingCipherManager,
+    latest: LatestAddress,
     now: Now,
 ) -> Result<(Vec<u8>, Option<u64>), Fault> {
     seat.set_time(Some(now.seconds()));
+    latest.put_into(seat)?;
     let bundle = seat.key_package()?;
     let expires = seat.inspect_key_package(&bundle)?.expires;
     Ok((bundle, expires))

@@ -384,6 +384,51 @@ fn a_file_that_changed_is_told() {
     assert!(matches!(again, Err(AttachmentError::Changed)), "{again:?}");
 }
 
+/// What a service has forgotten meanwhile, for its age or because there is more than it keeps, is told to who
+/// sends, and not only to who reads.
+#[test]
+fn an_upload_whose_beginning_is_forgotten_is_not_done() {
+    let length = 3 * SEGMENT_LEN as u64;
+    let begin = |sent| {
+        let mut service = MemoryService::new();
+        let mut upload = Upload::new("", "").unwrap();
+        let mut states = vec![upload.to_bytes().unwrap()];
+        let mut plaintext = Pattern::new(length);
+        for _ in 0..sent {
+            assert!(upload.advance(&mut service, &mut plaintext).unwrap().is_none());
+            states.push(upload.to_bytes().unwrap());
+        }
+        (service, states)
+    };
+    let resume = |service: &mut MemoryService, state: &cc_core::SecretBytes| {
+        let mut upload = Upload::resume(state).unwrap();
+        let at = upload.offset();
+        upload.run(service, Pattern { at, end: length })
+    };
+    for sent in [1, 2, 3] {
+        let (mut service, states) = begin(sent);
+        let log = saved_log(&service, &states);
+        service.forget(&log, Position(1));
+        // Of the state after all that was sent, or of one before.
+        for state in &states {
+            let result = resume(&mut service, state);
+            assert!(matches!(result, Err(AttachmentError::NotKept)), "{sent}: {result:?}");
+        }
+        // One that is lost from its end on, as where an old copy of the service was put back.
+        let (_, states) = begin(sent);
+        let result = resume(&mut MemoryService::new(), states.last().unwrap());
+        assert!(matches!(result, Err(AttachmentError::Incomplete)), "{sent}: {result:?}");
+    }
+}
+
+/// The address in a saved state.
+fn saved_log(service: &MemoryService, states: &[cc_core::SecretBytes]) -> LogId {
+    let state = states[0].expose();
+    let log = LogId::from_bytes(state[1..33].try_into().unwrap());
+    assert_eq!(service.log(&log).len(), states.len() - 1);
+    log
+}
+
 #[test]
 fn secrets_do_not_show() {
     let mut service = MemoryService::new();

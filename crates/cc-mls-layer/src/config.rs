@@ -31,6 +31,9 @@ pub(crate) const BINDING_EXTENSION: u16 = 0xf0cc;
 /// The GroupContext extension with the group's name in UTF-8. Private use, RFC 9420 section 17.3.
 pub(crate) const NAME_EXTENSION: u16 = 0xf0cd;
 
+/// The LeafNode extension with what the program says of a member. Private use, RFC 9420 section 17.3.
+pub(crate) const LEAF_DATA_EXTENSION: u16 = 0xf0ce;
+
 /// The settings of one member.
 ///
 /// Members of one group share the ciphersuite; everything else is each member's own affair.
@@ -300,6 +303,7 @@ impl MlsConfig {
         let own = [
             ExtensionType::Unknown(BINDING_EXTENSION),
             ExtensionType::Unknown(NAME_EXTENSION),
+            ExtensionType::Unknown(LEAF_DATA_EXTENSION),
             ExtensionType::LastResort,
         ];
         let types = self.extension_types.iter().copied().map(ExtensionType::from);

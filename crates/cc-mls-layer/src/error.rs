@@ -21,6 +21,14 @@ pub enum MlsError {
         /// Bytes given.
         len: usize,
     },
+    /// What a leaf is to say is longer than it may be.
+    #[error("a leaf says at most {max} bytes, these are {len}")]
+    LeafData {
+        /// Bytes allowed.
+        max: usize,
+        /// Bytes given.
+        len: usize,
+    },
     /// A value of the configuration is out of its bounds.
     #[error("{0}")]
     Config(&'static str),
@@ -57,7 +65,9 @@ impl From<MlsError> for LayerError {
             MlsError::Storage(_) => LayerErrorKind::Storage,
             MlsError::Library(_) => LayerErrorKind::Internal,
             MlsError::SignatureKey => LayerErrorKind::Random,
-            MlsError::Name { .. } | MlsError::ExportLength(_) => LayerErrorKind::Limit,
+            MlsError::Name { .. } | MlsError::LeafData { .. } | MlsError::ExportLength(_) => {
+                LayerErrorKind::Limit
+            }
             MlsError::Ciphersuite(_)
             | MlsError::Config(_)
             | MlsError::KeyPair

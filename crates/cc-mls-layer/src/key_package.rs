@@ -45,7 +45,7 @@ pub(crate) fn create(
         .key_package_lifetime(config.lifetime(now))
         .key_package_extensions(extensions)
         .leaf_node_capabilities(config.capabilities())
-        .leaf_node_extensions(leaf_extensions(id, provider.ids)?)
+        .leaf_node_extensions(layer.leaf_extensions(id)?)
         .build(config.ciphersuite(), provider, identity.keys(), identity.credential_with_key())
         .map_err(internal)?;
     MlsMessageOut::from(bundle.into_key_package()).tls_serialize_detached().map_err(internal)
@@ -78,7 +78,7 @@ impl Bound {
     }
 }
 
-/// The extensions of every leaf of this crate: the member id as `application_id`, so that the leaf's
+/// The extensions that every leaf of this crate has: the member id as `application_id`, so that the leaf's
 /// signature covers it; none where the signature key names the member.
 pub(crate) fn leaf_extensions(id: &MemberId, ids: Ids) -> Result<Extensions<LeafNode>, LayerError> {
     if let Ids::SignatureKey(_) = ids {
@@ -107,6 +107,13 @@ pub(crate) fn inspect(part: &[u8], ciphersuite: Ciphersuite) -> Result<KeyPackag
 #[must_use]
 pub fn key_package_signature_key(key_package: &[u8]) -> Option<&[u8]> {
     Some(wire::key_package_view(key_package).ok()?.leaf.signature_key)
+}
+
+/// What the leaf in a key package [says](MlsLayer::set_leaf_data) of its maker; `None` where it says nothing. Otherwise as
+/// [`key_package_signature_key`].
+#[must_use]
+pub fn key_package_leaf_data(key_package: &[u8]) -> Option<&[u8]> {
+    wire::key_package_view(key_package).ok()?.leaf.data
 }
 
 /// Who a key package is of, in a group where the signature key says so. Nothing is verified.

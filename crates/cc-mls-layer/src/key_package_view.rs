@@ -4,7 +4,12 @@
 //! bounds on what is kept for as long as the member is in the group, and on all that openmls makes an object
 //! of its own of.
 
-use crate::{config::BINDING_EXTENSION, credential::MAX_CHAIN_LEN, reader::Reader};
+use crate::{
+    config::{BINDING_EXTENSION, LEAF_DATA_EXTENSION},
+    credential::MAX_CHAIN_LEN,
+    leaf_data::MAX_LEAF_DATA_LEN,
+    reader::Reader,
+};
 
 /// Bytes of the name in a basic credential.
 pub(crate) const MAX_MEMBER_NAME_LEN: usize = 1024;
@@ -38,6 +43,8 @@ pub(crate) struct LeafView<'a> {
     pub(crate) name: Option<&'a [u8]>,
     /// From when and until when it is valid, in seconds since 1970.
     pub(crate) lifetime: Option<(u64, u64)>,
+    /// What the program says of the member.
+    pub(crate) data: Option<&'a [u8]>,
 }
 
 impl<'a> KeyPackageView<'a> {
@@ -46,7 +53,7 @@ impl<'a> KeyPackageView<'a> {
         let (_version, ciphersuite) = (reader.u16()?, reader.u16()?);
         let _init_key = reader.vector()?;
         let leaf = leaf(&mut reader)?;
-        let binding = own_extensions(&mut reader)?;
+        let binding = own_extensions(&mut reader)?.binding;
         let _signature = reader.vector()?;
         reader.end()?;
         Some(Self { ciphersuite, leaf, binding })
@@ -70,9 +77,9 @@ pub(crate) fn leaf<'a>(reader: &mut Reader<'a>) -> Option<LeafView<'a>> {
         }
         _ => return None,
     };
-    own_extensions(reader)?;
+    let data = own_extensions(reader)?.data;
     let _signature = reader.vector()?;
-    Some(LeafView { signature_key, name, lifetime })
+    Some(LeafView { signature_key, name, lifetime, data })
 }
 
 /// Whether this is a LeafNode and nothing else, within the bounds.
@@ -97,16 +104,28 @@ fn credential<'a>(reader: &mut Reader<'a>) -> Option<Option<&'a [u8]>> {
     }
 }
 
-/// The extensions of a leaf or a key package (section 13.1): the content of the one that binds.
-fn own_extensions<'a>(reader: &mut Reader<'a>) -> Option<Option<&'a [u8]>> {
-    let mut binding = None;
-    extensions(reader, |kind, data| {
-        if kind == BINDING_EXTENSION {
-            binding = Some(data);
+/// The extensions of this crate.
+#[derive(Default)]
+struct OwnExtensions<'a> {
+    binding: Option<&'a [u8]>,
+    data: Option<&'a [u8]>,
+}
+
+/// The extensions of a leaf or a key package (section 13.1).
+fn own_extensions<'a>(reader: &mut Reader<'a>) -> Option<OwnExtensions<'a>> {
+    let mut own = OwnExtensions::default();
+    extensions(reader, |kind, content| match kind {
+        BINDING_EXTENSION => {
+            own.binding = Some(content);
+            true
         }
-        !OF_A_GROUP.contains(&kind)
+        LEAF_DATA_EXTENSION => {
+            own.data = Some(content);
+            (1..=MAX_LEAF_DATA_LEN).contains(&content.len())
+        }
+        kind => !OF_A_GROUP.contains(&kind),
     })?;
-    Some(binding)
+    Some(own)
 }
 
 /// A list of extensions, as far as `each` takes them by their type and content.

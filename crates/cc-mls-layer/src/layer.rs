@@ -10,7 +10,6 @@ use crate::{
     config::check_name,
     error::internal,
     group::{EXPORTER_LABEL, Group, STACK_LABEL},
-    key_package,
     provider::Provider,
     roster::Ids,
     storage::Storage,
@@ -35,6 +34,8 @@ pub struct MlsLayer {
     pub(crate) founds: Option<String>,
     /// What the next change calls the group.
     pub(crate) new_name: Option<String>,
+    /// What the next leaves of this member say.
+    pub(crate) leaf_data: Option<Vec<u8>>,
     /// Whether new key packages may be used more than once.
     pub(crate) last_resort: bool,
     pub(crate) own_id: Option<MemberId>,
@@ -138,6 +139,7 @@ impl MlsLayer {
             state: State::Outside,
             founds,
             new_name: None,
+            leaf_data: None,
             last_resort: false,
             own_id: None,
             transaction: Transaction::default(),
@@ -308,7 +310,7 @@ impl MlsLayer {
 
     pub(crate) fn found(&mut self, name: &str, id: MemberId) -> Result<(), LayerError> {
         let group_id: [u8; 16] = cc_core::random::array()?;
-        let leaf = key_package::leaf_extensions(&id, self.provider.ids)?;
+        let leaf = self.leaf_extensions(&id)?;
         let now = self.provider.clock.now();
         let config = self.config.create_config(name, leaf, now)?;
         let mls = MlsGroup::new_with_group_id(

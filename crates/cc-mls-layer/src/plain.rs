@@ -20,7 +20,7 @@ use crate::{
     error::{internal, refusal, storage as failed},
     external_psk,
     group::Group,
-    key_package::{self, leaf_extensions},
+    key_package,
     layer::{Parts, State},
     provider::Provider,
     transaction::Progress,
@@ -89,8 +89,8 @@ impl MlsLayer {
     /// [`Misuse`](LayerErrorKind::Misuse) without plain peers or while a change is staged,
     /// [`NotReady`](LayerErrorKind::NotReady) without a group.
     pub fn propose_update(&mut self) -> Result<Vec<u8>, LayerError> {
+        let leaf = self.own_leaf_parameters()?;
         self.propose(|Parts { group, provider, identity, .. }| {
-            let leaf = LeafNodeParameters::default();
             let proposed = group.mls.propose_self_update(*provider, identity.keys(), leaf);
             Ok(proposed.map_err(refused)?.0)
         })
@@ -202,7 +202,7 @@ impl MlsLayer {
         let provider = &self.provider;
         let leaf = LeafNodeParameters::builder()
             .with_capabilities(self.config.capabilities())
-            .with_extensions(leaf_extensions(&own, provider.ids)?)
+            .with_extensions(self.leaf_extensions(&own)?)
             .build();
         let (mls, bundle) = MlsGroup::external_commit_builder()
             .with_config(self.config.join_config())

@@ -105,6 +105,7 @@ impl Restore for MlsLayer {
             founds,
             last_resort: false,
             new_name: None,
+            leaf_data: None,
             own_id,
             transaction: Transaction::default(),
         })

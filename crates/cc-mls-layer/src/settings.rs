@@ -24,6 +24,14 @@ impl MlsSettings<'_> {
         self.layer.set_last_resort(on);
     }
 
+    /// As [`MlsLayer::set_leaf_data`].
+    ///
+    /// # Errors
+    /// As [`MlsLayer::set_leaf_data`].
+    pub fn set_leaf_data(&mut self, data: impl Into<Vec<u8>>) -> Result<(), LayerError> {
+        Ok(self.layer.set_leaf_data(data)?)
+    }
+
     /// As [`MlsLayer::forget_key_package`].
     ///
     /// # Errors

@@ -36,6 +36,7 @@ impl MlsLayer {
         plan: Plan,
         binding: Option<&[u8; 32]>,
     ) -> Result<ChangeParts, LayerError> {
+        let leaf = self.own_leaf_parameters()?;
         let Parts { group, provider, identity, config, transaction } = self.parts()?;
         transaction.reach(Progress::Ahead);
         group.burn_handshakes(provider, identity)?;
@@ -49,6 +50,7 @@ impl MlsLayer {
         let bundle = builder
             .consume_proposal_store(config.plain_peers())
             .force_self_update(true)
+            .leaf_node_parameters(leaf)
             .propose_adds(plan.added)
             .propose_removals(plan.removed.into_iter().map(LeafNodeIndex::new))
             .add_proposals(plan.psks)

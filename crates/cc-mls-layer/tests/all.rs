@@ -12,6 +12,7 @@ mod credentials;
 mod format;
 mod key_packages;
 mod key_uses;
+mod leaf_data;
 mod life;
 mod matrix;
 mod model;

@@ -48,6 +48,8 @@ pub struct ServerOptions {
     /// Bytes of requests and answers in memory at the same time, of which one client has a quarter at the most
     /// (or as much as it takes for two requests). It should be more than 64 MiB.
     pub memory: usize,
+    /// How often the client of a WebSocket is asked whether it is still there; it has as long to answer.
+    pub ping: Duration,
     /// For requests under way when the server is to end.
     pub grace: Duration,
     /// A header that has the client's address in its last field, as a reverse proxy sets it; without one the
@@ -58,12 +60,13 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// 10 000 connections, 15 seconds, 512 MiB, 10 seconds; no proxy, no metrics.
+    /// 10 000 connections, 15 seconds, 512 MiB, 30 seconds, 10 seconds; no proxy, no metrics.
     fn default() -> Self {
         Self {
             connections: 10_000,
             patience: Duration::from_secs(15),
             memory: 512 << 20,
+            ping: Duration::from_secs(30),
             grace: Duration::from_secs(10),
             address_header: None,
             metrics: false,

@@ -412,3 +412,40 @@ fn read_answer<T: KeptAnswer>(bytes: &[u8]) -> Result<Result<T, Refusal>, Storag
     let reply = answer.result.map_err(|_| StorageError("an answer is damaged".into()))?;
     Ok(T::from_reply(reply).ok_or(Refusal::Denied))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one engine does with a commit, and with a read, of these tokens; positions, or a refusal.
+    pub(super) trait Epochs {
+        fn commit(&mut self, commit: &StoredAppend) -> Result<Position, Refusal>;
+        fn head(&mut self, log: LogId, token: AccessHash) -> Result<Position, Refusal>;
+    }
+
+    /// In one transaction: through [`Storage`] each commit would wait for the disk.
+    pub(super) fn the_hashes_of_the_last_epochs_are_kept(engine: &mut impl Epochs) {
+        let log = LogId::from_bytes([1; 32]);
+        let token = |epoch: u64| {
+            let mut bytes = [7; 32];
+            bytes[..8].copy_from_slice(&epoch.to_be_bytes());
+            AccessHash(bytes)
+        };
+        let last = u64::from(MAX_PAST_EPOCHS) + 1;
+        for epoch in 0..last {
+            let commit = StoredAppend {
+                log,
+                access: Some(token(epoch)),
+                commit: Some(Follows { after: Position(epoch), next: Some(token(epoch + 1)) }),
+                items: vec![Vec::new()],
+                begins: true,
+            };
+            assert_eq!(engine.commit(&commit), Ok(Position(epoch + 1)));
+        }
+        assert_eq!(engine.head(log, token(0)), Err(Refusal::Denied));
+        for epoch in [1, 2, last - 1] {
+            assert_eq!(engine.head(log, token(epoch)), Ok(Position(epoch + 1)));
+        }
+        assert_eq!(engine.head(log, token(last)), Ok(Position(last)));
+    }
+}

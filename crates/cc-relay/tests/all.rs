@@ -12,6 +12,6 @@ mod limits;
 mod process;
 mod requests;
 mod slow;
+mod sqlite;
 mod throughput;
 mod tls;
-mod wal;

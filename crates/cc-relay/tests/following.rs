@@ -210,3 +210,95 @@ async fn a_follower_that_does_not_read_costs_one_position_a_log() {
         last = head;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_follows_so_many_logs_and_no_more() {
+    const MOST: u16 = 4096;
+    let (relay, _service) = open_relay();
+    let mut stream = FollowStream::connect(&relay.url, None).await.unwrap();
+    let log = |number: u16| {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        LogId::from_bytes(bytes)
+    };
+    for number in 0..=MOST {
+        stream.follow(&read(log(number), 0, &token(1))).await.unwrap();
+    }
+    let busy = Notice::Ended { log: log(MOST), why: Ended::Busy };
+    assert_eq!(stream.next().await.unwrap(), busy);
+    // With another token it is one of those that are followed.
+    stream.follow(&read(log(0), 0, &token(2))).await.unwrap();
+    stream.unfollow(&log(1)).await.unwrap();
+    stream.follow(&read(log(MOST), 0, &token(1))).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_millis(300), stream.next()).await;
+    assert!(told.is_err(), "{told:?}");
+}
+
+/// Who is gone without a word, or says nothing more, is not kept for ever.
+#[test]
+fn who_does_not_answer_a_ping_is_let_go() {
+    use std::io::{Read as _, Write as _};
+
+    let ping = Duration::from_millis(200);
+    let options = ServerOptions { ping, ..ServerOptions::default() };
+    let relay = start(memory(), common::unlimited(), options);
+    let upgrade =
+        b"GET /v1/follow HTTP/1.1\r\nhost: r\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut silent = std::net::TcpStream::connect(relay.address()).unwrap();
+    silent.write_all(upgrade).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // One whose client answers stays.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut alive = FollowStream::connect(&relay.url, None).await.unwrap();
+        let told = tokio::time::timeout(ping * 10, alive.next()).await;
+        assert!(told.is_err(), "{told:?}");
+        alive.follow(&read(LogId::random().unwrap(), 0, &token(1))).await.unwrap();
+        let mut heard = Vec::new();
+        let ended = tokio::task::spawn_blocking(move || {
+            silent.read_to_end(&mut heard).unwrap();
+            heard
+        });
+        let heard = ended.await.unwrap();
+        assert!(heard.starts_with(b"HTTP/1.1 101") && heard.ends_with(&[0x89, 0]), "a ping");
+    });
+}
+
+/// With the codes of RFC 6455 section 7.4.1, by which a client knows whether to come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_closed_with_the_reason() {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::Message;
+
+    let (mut relay, _service) = open_relay();
+    let url = format!("ws://{}/v1/follow", relay.address());
+    let mut codes = Vec::new();
+    let long = vec![1; 513];
+    let messages = [
+        Message::Binary(vec![9; 34].into()),
+        Message::Text("hello".into()),
+        Message::Binary(long.into()),
+    ];
+    for message in messages.map(Some).into_iter().chain([None]) {
+        let (mut stream, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+        match message {
+            Some(message) => stream.send(message).await.unwrap(),
+            None => {
+                let end = std::thread::spawn(move || relay.stop());
+                let closed = stream.next().await;
+                end.join().unwrap();
+                if let Some(Ok(Message::Close(Some(frame)))) = closed {
+                    codes.push(u16::from(frame.code));
+                }
+                break;
+            }
+        }
+        match stream.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => codes.push(u16::from(frame.code)),
+            _ => codes.push(0),
+        }
+    }
+    // What is too long is not read to its end, and the connection just ends.
+    assert_eq!(codes, [1007, 1003, 0, 1001]);
+}

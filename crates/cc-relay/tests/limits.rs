@@ -155,3 +155,42 @@ async fn one_client_does_not_take_all_connections_as_followers() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// What a client writes into the header stands before what the proxy does: it is another client by none of it.
+#[test]
+fn a_client_cannot_say_where_it_is() {
+    let limits =
+        Limits { client_requests: Rate { per_second: 1, burst: 3 }, ..common::unlimited() };
+    let options =
+        ServerOptions { address_header: Some("x-from".into()), ..ServerOptions::default() };
+    let relay = start(memory(), limits, options);
+    let body = read(LogId::random().unwrap(), 0, &token(1)).to_bytes().unwrap();
+    let status = |headers: &str| {
+        let head = format!(
+            "POST /v1/request HTTP/1.1\r\nhost: r\r\n{headers}connection: close\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
+    };
+    let in_one = |number| format!("x-from: 192.0.2.{number}, 198.51.100.1\r\n");
+    let in_two = |number| format!("x-from: 192.0.2.{number}\r\nx-from: 198.51.100.1\r\n");
+    let answers: Vec<_> = (0..4).flat_map(|n| [status(&in_one(n)), status(&in_two(n))]).collect();
+    assert_eq!(answers[..3], ["200", "200", "200"]);
+    assert!(answers[3..].iter().any(|answer| answer == "429"), "{answers:?}");
+    assert_eq!(status("x-from: 198.51.100.2\r\n"), "200");
+}
+
+#[test]
+fn all_clients_together_have_a_number_of_connections() {
+    let options = ServerOptions { connections: 3, ..ServerOptions::default() };
+    let relay = start(memory(), common::unlimited(), options);
+    let mut open: Vec<TcpStream> =
+        (0..3).map(|_| TcpStream::connect(relay.address()).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let request = http(&read(LogId::random().unwrap(), 0, &token(1)).to_bytes().unwrap());
+    assert_eq!(raw(&relay.address(), &request), "");
+    open.pop();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(raw(&relay.address(), &request).starts_with("HTTP/1.1 200"));
+}

@@ -87,6 +87,59 @@ fn an_answer_may_be_slow_but_must_go_on() {
     server.join().unwrap();
 }
 
+/// A relay that ends takes what is under way, and nothing new.
+#[test]
+fn a_request_under_way_is_finished_before_the_end() {
+    let mut relay = start(memory(), common::unlimited(), ServerOptions::default());
+    let address = relay.address();
+    let request = http(&append(LogId::random().unwrap(), None, &[b"x"]).to_bytes().unwrap());
+    let (first, rest) = request.split_at(request.len() - 5);
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(first).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let end = std::thread::spawn(move || relay.stop());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    stream.write_all(rest).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    end.join().unwrap();
+}
+
+/// Of a proxy that mixes up connections, or of a relay that lies.
+#[test]
+fn an_answer_to_another_request_is_none() {
+    use std::net::TcpListener;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (request, other) = (read(LogId::random().unwrap(), 0, &token(1)), common::id());
+    let ids = [other, request.id];
+    let server = std::thread::spawn(move || {
+        for id in ids {
+            let result = Ok(Reply::Appended(Position(7)));
+            let answer = Answer { id, result }.to_bytes().unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                answer.len()
+            );
+            stream.write_all(&[head.as_bytes(), &answer].concat()).unwrap();
+        }
+    });
+    let mut service = HttpService::new(&url);
+    assert_eq!(service.perform(&request), Err(Failure::Unknown));
+    // Nor is one of another kind.
+    let cc_client::Call::Read(read) = &request.call else { panic!("a read") };
+    let answer = cc_client::DeliveryService::read(&mut service, request.id, read);
+    assert_eq!(answer, Err(Failure::Unknown));
+    server.join().unwrap();
+}
+
 /// Nobody is made silent for longer than an hour by one answer.
 #[test]
 fn a_wait_is_believed_up_to_an_hour() {

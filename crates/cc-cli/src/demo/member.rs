@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::talk::error::TalkError;
+use crate::{files::signals::ChildGuard, talk::error::TalkError};
 
 pub(crate) struct Member {
     pub(crate) name: &'static str,
@@ -30,12 +30,8 @@ impl Member {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = super::command(&self.program);
         command.args(arguments).arg("--profile").arg(&self.profile).arg("--json");
-        // What the surroundings say of other profiles is not for this one.
-        for name in ["CASCADE_PROFILE", "CASCADE_PASSPHRASE_FILE", "CASCADE_RELAY"] {
-            command.env_remove(name);
-        }
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         command
     }
@@ -45,7 +41,11 @@ impl Member {
         let failed = |why: String| {
             TalkError::Demo(format!("`cascade {}` of {}: {why}", arguments.join(" "), self.name))
         };
-        let output = self.command(arguments).output().map_err(|error| failed(error.to_string()))?;
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped());
+        let output = ChildGuard::spawn(&mut command)
+            .and_then(|(child, _guard)| child.wait_with_output())
+            .map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
             return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
@@ -64,10 +64,11 @@ impl Member {
     /// A process that prints what comes, until it is killed.
     pub(crate) fn follow(&self) -> Result<Follower, TalkError> {
         let mut command = self.command(&["receive", "--follow"]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut child = child.map_err(|error| TalkError::Demo(error.to_string()))?;
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let child = ChildGuard::spawn(&mut command);
+        let (mut child, guard) = child.map_err(|error| TalkError::Demo(error.to_string()))?;
         let stdout = child.stdout.take().ok_or_else(|| TalkError::Demo("no output".into()))?;
-        Ok(Follower { child, lines: BufReader::new(stdout) })
+        Ok(Follower { child, lines: BufReader::new(stdout), _guard: guard })
     }
 }
 
@@ -75,6 +76,7 @@ impl Member {
 pub(crate) struct Follower {
     child: Child,
     lines: BufReader<ChildStdout>,
+    _guard: ChildGuard,
 }
 
 impl Follower {

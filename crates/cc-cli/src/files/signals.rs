@@ -2,10 +2,14 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
-    process,
+    path::{Path, PathBuf},
+    process::{self, Child, Command},
     sync::{Mutex, MutexGuard, Once, PoisonError},
+    thread,
+    time::Duration,
 };
+
+use tempfile::TempDir;
 
 /// What there is to put in order now.
 pub(crate) struct State {
@@ -16,6 +20,10 @@ pub(crate) struct State {
     terminal: Option<(fs::File, rustix::termios::Termios)>,
     /// What gives back a screen that the program draws on.
     screen: Option<fn()>,
+    /// Processes that this one has started, to be killed.
+    children: Vec<u32>,
+    /// A folder that nothing but this process and its children uses, to be removed.
+    folder: Option<PathBuf>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
@@ -23,6 +31,8 @@ static STATE: Mutex<State> = Mutex::new(State {
     #[cfg(unix)]
     terminal: None,
     screen: None,
+    children: Vec::new(),
+    folder: None,
 });
 
 /// Whoever changes what there is to put in order holds this meanwhile, so that no signal comes between.
@@ -44,6 +54,17 @@ pub(crate) fn wait() -> io::Result<()> {
             if let Some(restore) = state.screen.take() {
                 restore();
             }
+            // Elsewhere Ctrl-C is for them as well.
+            #[cfg(unix)]
+            for child in state.children.drain(..) {
+                use rustix::process::{Pid, Signal, kill_process};
+                if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+            if let Some(folder) = state.folder.take() {
+                remove_folder(&folder);
+            }
             #[cfg(unix)]
             if let Some((terminal, settings)) = state.terminal.take() {
                 use rustix::termios::{OptionalActions, tcsetattr};
@@ -53,6 +74,63 @@ pub(crate) fn wait() -> io::Result<()> {
         });
     });
     result.map_err(io::Error::other)
+}
+
+/// Those who write into it have been killed, which takes a moment.
+fn remove_folder(folder: &Path) {
+    for _ in 0..50 {
+        let _ = fs::remove_dir_all(folder);
+        if !folder.exists() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process that signals kill, as long as this lives.
+pub(crate) struct ChildGuard(u32);
+
+impl ChildGuard {
+    /// Starts one.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Self)> {
+        wait()?;
+        let mut state = state();
+        let child = command.spawn()?;
+        state.children.push(child.id());
+        let guard = Self(child.id());
+        Ok((child, guard))
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        state().children.retain(|child| *child != self.0);
+    }
+}
+
+/// A temporary folder that signals remove, as does its end.
+pub(crate) struct FolderGuard(Option<TempDir>);
+
+impl FolderGuard {
+    pub(crate) fn new() -> io::Result<Self> {
+        wait()?;
+        let mut state = state();
+        let folder = tempfile::tempdir()?;
+        state.folder = Some(folder.path().to_owned());
+        Ok(Self(Some(folder)))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+}
+
+impl Drop for FolderGuard {
+    fn drop(&mut self) {
+        let mut state = state();
+        drop(self.0.take());
+        state.folder = None;
+    }
 }
 
 /// While this lives, signals restore the settings that the terminal has now.

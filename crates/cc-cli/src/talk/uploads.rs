@@ -34,6 +34,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often an upload begins anew, in another log, where the relay has lost what it had.
 const BEGINNINGS: u32 = 3;
 
+/// How often where the relay does not keep the beginning: it may have grown too old, but it may be too much as well.
+const AFTER_FORGETTING: u32 = 1;
+
 /// An attachment that is not there yet.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct KeptUpload {
@@ -150,7 +153,7 @@ impl KeptUpload {
         let mut upload = Upload::resume(&SecretBytes::new(self.state.clone()))?;
         let mut file = self.file(&path)?;
         file.seek(SeekFrom::Start(upload.offset()))?;
-        let mut beginnings = 0;
+        let (mut beginnings, mut forgotten) = (0, 0);
         loop {
             match upload.advance(&mut service, &mut file) {
                 Ok(Some(attachment)) => {
@@ -169,6 +172,11 @@ impl KeptUpload {
                 }
                 Err(AttachmentError::Incomplete) if beginnings < BEGINNINGS => {
                     beginnings += 1;
+                    upload = new_upload(&path)?;
+                    file.seek(SeekFrom::Start(0))?;
+                }
+                Err(AttachmentError::NotKept) if forgotten < AFTER_FORGETTING => {
+                    forgotten += 1;
                     upload = new_upload(&path)?;
                     file.seek(SeekFrom::Start(0))?;
                 }

@@ -26,8 +26,9 @@ pub(super) fn forge(liar: &mut Client, offer: &[u8], stage: &Stage) -> Forged {
     let (now, offer) = (stage.now, offer.to_vec());
     let forged = liar.transact(|liar| {
         let seat = liar.new_seat(Role::Founder("Dev Team"))?;
+        let (work, latest) = (Work::Add(vec![offer]), liar.latest_address()?);
         let stack = liar.seat(&seat)?;
-        let Staged::Change { id, .. } = seat::stage(stack, &Work::Add(vec![offer]), now)? else {
+        let Staged::Change { id, .. } = seat::stage(stack, &work, latest, now)? else {
             panic!("a change");
         };
         let welcome = seat::confirm(stack, id)?.1.unwrap();

@@ -57,6 +57,8 @@ pub struct Upload {
     /// The plaintext of the next segment.
     plaintext: Zeroizing<Vec<u8>>,
     waiting: Option<Waiting>,
+    /// All of it was sent, and the service has said that it has it from the beginning on.
+    kept: bool,
 }
 
 /// What is asked of the service.
@@ -65,7 +67,8 @@ enum Waiting {
         id: RequestId,
         sealed: Vec<u8>,
     },
-    /// The log has a segment in this place, which an earlier run may have sent.
+    /// What the log has: the segment of this place, which an earlier run may have sent, or, behind the last
+    /// one, all of them.
     Look {
         id: RequestId,
     },
@@ -140,7 +143,8 @@ impl Upload {
     ) -> Self {
         // All of it at once, so that growing leaves no copy behind.
         let plaintext = Zeroizing::new(Vec::with_capacity(SEGMENT_LEN));
-        Self { keys, name, media_type, segments, chain, length, plaintext, waiting: None }
+        let (waiting, kept) = (None, false);
+        Self { keys, name, media_type, segments, chain, length, plaintext, waiting, kept }
     }
 
     /// The state after the last segment that the log has. It holds the key: keep it where keys are kept.
@@ -186,8 +190,11 @@ impl Upload {
     /// [`AttachmentError::Random`], [`AttachmentError::Cipher`].
     pub fn poll(&mut self) -> Result<UploadStep, AttachmentError> {
         if let Some(length) = self.length {
-            if self.segments >= Layout::of(length).segments() {
+            if self.kept {
                 return Ok(UploadStep::Done(self.attachment(length)));
+            }
+            if self.waiting.is_none() && self.segments >= Layout::of(length).segments() {
+                self.waiting = Some(Waiting::Look { id: RequestId::random()? });
             }
             if self.waiting.is_none() && self.offset() == length {
                 // What is left is padding.
@@ -242,7 +249,8 @@ impl Upload {
     /// # Errors
     /// [`AttachmentError::Service`] for a refusal; [`AttachmentError::Changed`] where the log has something
     /// else in the place of the next segment than the plaintext that was pushed;
-    /// [`AttachmentError::Incomplete`] where the log lost what it had. The upload is as it was.
+    /// [`AttachmentError::Incomplete`] where the log lost what it had, and [`AttachmentError::NotKept`] where it
+    /// has forgotten the beginning. The upload is as it was.
     pub fn handle(
         &mut self,
         id: RequestId,
@@ -289,8 +297,19 @@ impl Upload {
     }
 
     /// The log has a segment where the next one is to go. It is taken for ours if it is the plaintext that
-    /// we have; then an earlier run sent it.
+    /// we have; then an earlier run sent it. Behind the last one it is enough that nothing is missing.
     fn looked(&mut self, page: &Page, next: Position) -> Result<Option<u64>, AttachmentError> {
+        // Nobody could read it, whatever else is there.
+        if page.forgotten > Position::START {
+            return Err(AttachmentError::NotKept);
+        }
+        if self.length.is_some_and(|length| self.segments >= Layout::of(length).segments()) {
+            if page.head < Position(self.segments) {
+                return Err(AttachmentError::Incomplete);
+            }
+            (self.kept, self.waiting) = (true, None);
+            return Ok(None);
+        }
         let Some(item) = page.items.iter().find(|item| item.position == next) else {
             return Ok(Some(RETRY));
         };

@@ -18,8 +18,9 @@ fn a_commit_that_is_appended_as_none_changes_nothing() {
     let epoch = alice.group(&group).unwrap().epoch;
     let now = stage.now;
     let stage_commit = |mallory: &mut Client| {
+        let latest = mallory.latest_address()?;
         let seat = mallory.group_seat(&group)?;
-        let staged = seat::stage(seat, &Work::Refresh, now)?;
+        let staged = seat::stage(seat, &Work::Refresh, latest, now)?;
         seat::discard(seat)?;
         Ok(staged)
     };

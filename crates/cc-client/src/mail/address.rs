@@ -69,8 +69,13 @@ impl AddressBody {
     /// Of two addresses of one device the one of the greater rank counts. Who has stolen the device's key could sign the greatest
     /// serial of all, which the device could not outnumber: so one of the future is below the others.
     pub(crate) const fn rank(&self, now: Now) -> (bool, u64) {
-        (self.serial <= now.wall.saturating_add(AHEAD), self.serial)
+        rank(self.serial, now)
     }
+}
+
+/// That of an address with this serial.
+pub(super) const fn rank(serial: u64, now: Now) -> (bool, u64) {
+    (serial <= now.wall.saturating_add(AHEAD), serial)
 }
 
 impl MailAddress {
@@ -218,7 +223,8 @@ impl Client {
             }
             keys.renumber(keys.next_serial(now)?, &self.identity)?;
             keys.keys.last_mut().ok_or_else(damaged)?.early = true;
-            return self.tell_address(keys);
+            self.tell_address(keys)?;
+            return self.renew_later_leaves();
         }
         if now.wall - since < ROTATION {
             return Ok(());

@@ -33,7 +33,8 @@ pub(super) fn request(
 /// A key package with a stack of its own, and the stack's name.
 pub(super) fn fresh_bundle(of: &mut Client, now: Now) -> Result<(Vec<u8>, String), Fault> {
     let seat = of.new_seat(Role::Invited)?;
-    let (bundle, _) = seat::key_package(of.seat(&seat)?, now)?;
+    let latest = of.latest_address()?;
+    let (bundle, _) = seat::key_package(of.seat(&seat)?, latest, now)?;
     Ok((bundle, seat))
 }
 

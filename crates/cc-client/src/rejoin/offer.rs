@@ -157,7 +157,7 @@ impl Client {
             let unknown = self.state.device(member.as_bytes())?.is_none();
             if (before < WRITERS || unknown)
                 && offers < MAX_OFFERS
-                && self.offer_rejoin(group, &member)?
+                && self.offer_rejoin(group, &member, now)?
             {
                 offers += 1;
             }
@@ -166,9 +166,14 @@ impl Client {
     }
 
     /// Writes to a member where it may ask to be added anew; `false` where that cannot be done.
-    fn offer_rejoin(&mut self, group: &GroupId, member: &MemberId) -> Result<bool, Fault> {
+    fn offer_rejoin(
+        &mut self,
+        group: &GroupId,
+        member: &MemberId,
+        now: Now,
+    ) -> Result<bool, Fault> {
         let own = self.state.device(self.identity.id.as_bytes())?;
-        let (Some(own), Some(to)) = (own, self.address_of(group, member)?) else {
+        let (Some(own), Some(to)) = (own, self.address_of(group, member, now)?) else {
             return Ok(false);
         };
         if self.state.own.linking || self.state.requests.len() >= MAX_REQUESTS {

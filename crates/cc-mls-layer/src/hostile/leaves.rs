@@ -7,13 +7,16 @@ use openmls::prelude::{
 
 use super::{
     BINDING, Extension, context, forge,
-    forged::Forged,
+    forged::{Forged, extension, vector},
     keys::{group, id, key_package, member, new, refused},
 };
-use crate::{MlsConfig, reader::Reader, transaction::Progress};
+use crate::{
+    MlsConfig, MlsError, config::LEAF_DATA_EXTENSION, leaf_data::MAX_LEAF_DATA_LEN, reader::Reader,
+    transaction::Progress,
+};
 
 /// Leaves of the first member, with its own id, credential and keys: with more capabilities than are read in a
-/// tree, and with a large extension.
+/// tree, with a large extension, and that say more than they may, or nothing where they say something.
 fn leaves(config: &MlsConfig) -> Vec<LeafNodeParameters> {
     let known = || config.capabilities().extensions().to_vec();
     let with = |extensions: Vec<ExtensionType>| {
@@ -22,13 +25,18 @@ fn leaves(config: &MlsConfig) -> Vec<LeafNodeParameters> {
     let many = (0x8000..0x8101).map(ExtensionType::Unknown).chain(known()).collect();
     let large = ExtensionType::Unknown(0x8000);
     let own_id = crate::key_package::leaf_extensions(&id(1), crate::roster::Ids::ApplicationId);
-    let mut extensions: Extensions<LeafNode> = own_id.unwrap();
-    extensions.add(Extension::Unknown(0x8000, UnknownExtension(vec![7; 70_000]))).unwrap();
+    let own_id: Extensions<LeafNode> = own_id.unwrap();
+    let extended = |kind, len| {
+        let mut extensions = own_id.clone();
+        extensions.add(Extension::Unknown(kind, UnknownExtension(vec![7; len]))).unwrap();
+        LeafNodeParameters::builder().with_extensions(extensions)
+    };
     vec![
+        extended(LEAF_DATA_EXTENSION, MAX_LEAF_DATA_LEN + 1).build(),
+        extended(LEAF_DATA_EXTENSION, 0).build(),
         LeafNodeParameters::builder().with_capabilities(with(many)).build(),
-        LeafNodeParameters::builder()
+        extended(0x8000, 70_000)
             .with_capabilities(with(known().into_iter().chain([large]).collect()))
-            .with_extensions(extensions)
             .build(),
     ]
 }
@@ -54,6 +62,37 @@ fn nobody_keeps_others_from_joining_by_its_own_leaf() {
         let change = members[1].stage_change(&request, &context(BINDING, false)).unwrap();
         joiner.join(&change.welcome, &context(BINDING, false)).unwrap();
     }
+}
+
+/// A key package that says as much as it may is taken, and one that says more is not.
+#[test]
+fn a_key_package_that_says_too_much_is_refused() {
+    let config = MlsConfig::default();
+    let mut members = group(&config, 2);
+    let mut eve = member(9, &config);
+    eve.set_leaf_data([7; MAX_LEAF_DATA_LEN]).unwrap();
+    let part = key_package(&mut eve);
+    for (len, is_taken) in [(MAX_LEAF_DATA_LEN + 1, false), (0, false), (MAX_LEAF_DATA_LEN, true)] {
+        let extensions = [
+            extension(1, &vector(id(9).as_bytes())),
+            extension(LEAF_DATA_EXTENSION, &vec![8; len]),
+        ];
+        let said = Forged { leaf_extensions: Some(extensions.concat()), ..Default::default() };
+        let said = said.sign(&eve, &part);
+        let added = [new(9, &said)];
+        let request = ChangeRequest { added: &added, removed: &[] };
+        let staged = members[0].stage_change(&request, &context(BINDING, false));
+        if is_taken {
+            assert!(staged.is_ok());
+        } else {
+            refused(staged, 9);
+            members[0].revert();
+        }
+    }
+    assert!(matches!(
+        eve.set_leaf_data([7; MAX_LEAF_DATA_LEN + 1]),
+        Err(MlsError::LeafData { .. })
+    ));
 }
 
 /// Each of the two could be added alone, so only the change that adds both can tell.

@@ -26,14 +26,23 @@ pub(super) async fn the_oldest_is_forgotten(open: &impl Fn(Retention) -> Arc<dyn
     let (log, other, mailbox, access) = (log(), log(), log(), token(1));
     let by = Reader::Token(access);
     // By size: of a group the oldest.
-    for text in [&b"1111"[..], b"2222", b"3333"] {
+    let first = id();
+    let once = async || {
+        let append = items(log, Some(access), &[b"1111"]);
+        storage.append(first, append, NOW).await.unwrap().map(|position| position.0)
+    };
+    assert_eq!([once().await, once().await], [Ok(1), Ok(1)]);
+    for text in [&b"2222"[..], b"3333"] {
         append(storage, items(log, Some(access), &[text])).await.unwrap();
     }
     let page = read(storage, log, 0, by).await.unwrap();
     assert_eq!((bytes(&page), page.forgotten), (vec![&b"2222"[..], b"3333"], Position(1)));
+    // With it goes what was answered: a log that forgets leaves nothing else behind.
+    assert_eq!(once().await, Ok(4));
+    append(storage, items(log, Some(access), &[b"5555"])).await.unwrap();
     append(storage, items(log, Some(access), &[&[b'x'; 1000]])).await.unwrap();
     let page = read(storage, log, 0, by).await.unwrap();
-    assert_eq!((page.items.len(), page.forgotten, page.head), (1, Position(3), Position(4)));
+    assert_eq!((page.items.len(), page.forgotten, page.head), (1, Position(5), Position(6)));
     // Of a mailbox nothing, but it takes no more.
     for text in [&b"1111"[..], b"2222"] {
         append(storage, items(mailbox, None, &[text])).await.unwrap();
@@ -56,22 +65,26 @@ pub(super) async fn the_oldest_is_forgotten(open: &impl Fn(Retention) -> Arc<dyn
     assert_eq!(read(storage, log, 0, by).await.unwrap().items.len(), 1);
     expire(NOW.0 + 11).await;
     let page = read(storage, log, 0, by).await.unwrap();
-    assert_eq!((page.items.len(), page.forgotten, page.head), (0, Position(4), Position(4)));
+    assert_eq!((page.items.len(), page.forgotten, page.head), (0, Position(6), Position(6)));
     let page = read(storage, mailbox, 1, Reader::Owner).await.unwrap();
     assert_eq!((page.items.len(), page.forgotten), (0, Position(3)));
-    // Positions and epochs go on, and an item of today stays.
-    let new = items(log, Some(access), &[b"new"]);
+    // Positions and epochs go on, and each item has its own hour.
     let later = Hour(NOW.0 + 11);
-    assert_eq!(storage.append(id(), new, later).await.unwrap(), Ok(Position(5)));
-    expire(NOW.0 + 12).await;
-    assert_eq!(read(storage, log, 0, by).await.unwrap().items.len(), 1);
+    for (hour, at) in [(later, 7), (later.plus(1), 8)] {
+        let new = items(log, Some(access), &[b"new"]);
+        assert_eq!(storage.append(id(), new, hour).await.unwrap(), Ok(Position(at)));
+    }
+    for (hours, kept) in [(21, 2), (22, 1), (23, 0)] {
+        expire(NOW.0 + hours).await;
+        assert_eq!(read(storage, log, 0, by).await.unwrap().items.len(), kept, "{hours}");
+    }
     // Answers are forgotten as well; key packages later.
     let again = storage.publish(published, super::packages(log, packages), NOW).await.unwrap();
     assert_eq!(again, Err(Refusal::TooLarge));
     expire(NOW.0 + 101).await;
     assert_eq!(storage.claim(id(), log, later).await.unwrap(), Ok(None));
     // A silent log is gone, and nobody begins it anew; a mailbox that is empty, and has no visitor, does.
-    expire(NOW.0 + 112).await;
+    expire(NOW.0 + 113).await;
     assert_eq!(read(storage, log, 0, by).await.unwrap_err(), Refusal::Gone);
     for access in [access, token(2)] {
         let begun = append(storage, items(log, Some(access), &[b"x"])).await;

@@ -21,9 +21,7 @@ use crate::{
     storage::Address,
 };
 
-/// How often a client is asked whether it is still there; it has as long to answer.
-const PING: Duration = Duration::from_secs(30);
-/// Pings and pongs of a client in that time: each is answered, and counts as no request.
+/// Pings and pongs of a client between two of the relay's: each is answered, and counts as no request.
 const MAX_PINGS: u32 = 64;
 
 pub(super) async fn follow(
@@ -58,7 +56,8 @@ async fn serve(connection: &Connection, client: ClientAddress, mut socket: WebSo
     let follower = Arc::new(Follower::default());
     let mut session = Session { connection, client, follower, logs: BTreeMap::new() };
     let mut ending = shared.ending.clone();
-    let mut pings = interval_at(Instant::now() + PING, PING);
+    let ping = shared.options.ping;
+    let mut pings = interval_at(Instant::now() + ping, ping);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut heard, mut pinged) = (true, 0);
     let close = loop {

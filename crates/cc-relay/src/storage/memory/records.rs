@@ -338,3 +338,27 @@ impl Log {
         item.request
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::tests::{self, Epochs};
+
+    impl Epochs for Inner {
+        fn commit(&mut self, commit: &StoredAppend) -> Result<Position, Refusal> {
+            let (id, retention) = (RequestId::random().unwrap(), Retention::default());
+            self.append(id, commit, Hour(0), &retention, &Room::new(&retention))
+        }
+
+        fn head(&mut self, log: LogId, token: AccessHash) -> Result<Position, Refusal> {
+            let (reader, retention) = (Reader::Token(token), Retention::default());
+            let read = self.read(log, Position(u64::MAX), reader, Hour(0), &retention);
+            read.map(|read| read.page.head)
+        }
+    }
+
+    #[test]
+    fn the_hashes_of_the_last_epochs_are_kept() {
+        tests::the_hashes_of_the_last_epochs_are_kept(&mut Inner::default());
+    }
+}

@@ -171,3 +171,18 @@ fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     configure(&connection)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens where the power fails no test can show: this is what SQLite promises it for.
+    #[test]
+    fn the_log_is_synced_with_every_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = open_writer(&folder.path().join("relay.db")).unwrap();
+        let pragma = |name| writer.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        assert_eq!(pragma("synchronous").unwrap(), 2, "full");
+        assert_eq!(pragma("secure_delete").unwrap(), 1);
+    }
+}

@@ -404,7 +404,36 @@ fn begin_epoch(connection: &Connection, log: &Log, next: &AccessHash) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::sqlite::connection;
+    use crate::storage::{
+        sqlite::connection,
+        tests::{self, Epochs},
+    };
+
+    struct Logs<'a>(&'a Connection);
+
+    impl Epochs for Logs<'_> {
+        fn commit(&mut self, commit: &StoredAppend) -> Result<Position, Refusal> {
+            let (id, retention) = (RequestId::random().unwrap(), Retention::default());
+            let room = Room::new(&retention);
+            append(self.0, id, commit, Hour(0), &retention, &room).unwrap()
+        }
+
+        fn head(&mut self, log: LogId, token: AccessHash) -> Result<Position, Refusal> {
+            let (reader, retention) = (Reader::Token(token), Retention::default());
+            match read(self.0, &log, Position(u64::MAX), reader, Hour(0), &retention).unwrap() {
+                ReadOutcome::Done(result) => result.map(|read| read.page.head),
+                ReadOutcome::OwnerChangesLog => panic!("it is a group's"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_hashes_of_the_last_epochs_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connection::open_writer(&folder.path().join("relay.db")).unwrap();
+        let transaction = connection.unchecked_transaction().unwrap();
+        tests::the_hashes_of_the_last_epochs_are_kept(&mut Logs(&transaction));
+    }
 
     /// An owner that has read very much makes nobody wait for all of it.
     #[test]

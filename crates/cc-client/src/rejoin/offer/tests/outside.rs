@@ -115,7 +115,8 @@ fn what_was_asked_of_many_members_of_one_group_takes_one_place() {
     let ask_many = |carol: &mut Client| {
         for _ in 0..9 {
             let seat = carol.new_seat(crate::recipe::Role::Invited)?;
-            let (bundle, expires) = seat::key_package(carol.seat(&seat)?, now)?;
+            let latest = carol.latest_address()?;
+            let (bundle, expires) = seat::key_package(carol.seat(&seat)?, latest, now)?;
             let asked = Some(Asked { group: other, joined_at: Position(1), time: now.wall });
             let package = PackageRecord { seat, expires, asked };
             carol.state.put(&records::packages(), frame::package_digest(&bundle), &package)?;

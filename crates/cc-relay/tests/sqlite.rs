@@ -1,4 +1,4 @@
-//! The write-ahead log of the SQLite engine.
+//! The files of the SQLite engine.
 
 use std::sync::{
     Arc,
@@ -7,6 +7,42 @@ use std::sync::{
 
 use cc_client::{AccessHash, LogId, MAX_ITEM_LEN, Position, RequestId};
 use cc_relay::storage::{Hour, Reader, Retention, SqliteStorage, Storage, StoredAppend};
+
+fn item(log: LogId, bytes: &[u8]) -> StoredAppend {
+    let access = Some(AccessHash([1; 32]));
+    StoredAppend { log, access, commit: None, items: vec![bytes.to_vec()], begins: true }
+}
+
+/// What is not kept is not in the file either, and nobody else reads what is.
+#[tokio::test]
+async fn what_was_deleted_is_overwritten_and_the_file_is_its_owners() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.db");
+    let retention = Retention { age: 10, ..Retention::default() };
+    let storage = SqliteStorage::open(&path, retention).unwrap();
+    // Short, and so long that it has pages of its own.
+    let texts = [b"a word that is looked for".to_vec(), b"looked for as well, ".repeat(1000)];
+    for text in &texts {
+        let (id, append) = (RequestId::random().unwrap(), item(LogId::random().unwrap(), text));
+        storage.append(id, append, Hour(0)).await.unwrap().unwrap();
+    }
+    #[cfg(unix)]
+    for file in ["relay.db", "relay.db-wal", "relay.db-shm"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    drop(storage);
+    let has = |text: &[u8]| {
+        let bytes = std::fs::read(&path).unwrap();
+        bytes.windows(20).any(|window| window == &text[..20])
+    };
+    assert!(texts.iter().all(|text| has(text)));
+    let storage = SqliteStorage::open(&path, retention).unwrap();
+    while storage.expire(Hour(11)).await.unwrap() {}
+    drop(storage);
+    assert!(!texts.iter().any(|text| has(text)));
+}
 
 /// Reads that overlap, one of which is always under way, keep the log from being begun anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -17,9 +53,7 @@ async fn who_reads_without_a_pause_makes_the_log_no_longer() {
     let storage = Arc::new(SqliteStorage::open(&path, Retention::default()).unwrap());
     let (log, access) = (LogId::random().unwrap(), AccessHash([1; 32]));
     let append = async |log, length| {
-        let items = vec![vec![7; length]];
-        let append = StoredAppend { log, access: Some(access), commit: None, items, begins: true };
-        let id = RequestId::random().unwrap();
+        let (id, append) = (RequestId::random().unwrap(), item(log, &vec![7; length]));
         storage.append(id, append, Hour(0)).await.unwrap().unwrap();
     };
     append(log, MAX_ITEM_LEN).await;

@@ -1,0 +1,108 @@
+//! Which mail address of a device is the latest, as its leaf in the MLS layer says: it is the same for all who are in the
+//! group, newcomers included, and nobody says it for another.
+//!
+//! Each leaf that a device makes says it: its key packages, and its changes of the group. A new key for mail makes no change of its own. So there
+//! may be later addresses than the leaf says, and older ones do not count.
+
+use cc_core::MemberId;
+use cc_manager::CascadingCipherManager;
+use cc_mls_layer::{MlsLayer, key_package_leaf_data};
+
+use super::address::{self, AddressBody, MailAddress};
+use crate::{
+    Client, Fault, GroupId, Now,
+    records::{Standing, Work},
+};
+
+const VERSION: u8 = 1;
+
+/// The serial of the latest address of a device when it made its leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LatestAddress(pub(super) u64);
+
+impl LatestAddress {
+    /// As a leaf has it.
+    fn encode(self) -> Vec<u8> {
+        [&[VERSION][..], &self.0.to_be_bytes()].concat()
+    }
+
+    /// `None` for a leaf that does not say it, or of a later version.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, serial) = bytes.split_first()?;
+        let serial = u64::from_be_bytes(serial.try_into().ok()?);
+        (*version == VERSION).then_some(Self(serial))
+    }
+
+    /// The leaves that this stack makes from now on say it.
+    pub(crate) fn put_into(self, seat: &mut CascadingCipherManager) -> Result<(), Fault> {
+        if seat.find::<MlsLayer>().is_none() {
+            return Ok(());
+        }
+        let put = seat.configure::<MlsLayer, ()>(|mut mls| mls.set_leaf_data(self.encode()));
+        Ok(put?)
+    }
+
+    /// What a member's leaf says.
+    pub(crate) fn of_member(seat: &CascadingCipherManager, member: &MemberId) -> Option<Self> {
+        Self::decode(seat.find::<MlsLayer>()?.leaf_data(member)?)
+    }
+
+    /// Whether an address was made with a key package, as far as that says so.
+    pub(crate) fn is_with_package(
+        seat: &CascadingCipherManager,
+        bundle: &[u8],
+        address: &MailAddress,
+    ) -> bool {
+        let Ok(part) = seat.key_package_part::<MlsLayer>(bundle) else { return true };
+        let said = key_package_leaf_data(&part).and_then(Self::decode);
+        said.is_none_or(|said| said == Self(address.body.serial))
+    }
+
+    /// Whether the device had a later address than this when it made its leaf.
+    fn outdates(self, address: &AddressBody, now: Now) -> bool {
+        address.rank(now) < address::rank(self.0, now)
+    }
+}
+
+impl Client {
+    /// What the leaves that this device makes are to say.
+    pub(crate) fn latest_address(&self) -> Result<LatestAddress, Fault> {
+        Ok(LatestAddress(self.mail_address()?.body.serial))
+    }
+
+    /// Whether the leaf of the device in this group says that it had a later address.
+    pub(crate) fn is_outdated(
+        &mut self,
+        group: &GroupId,
+        address: &MailAddress,
+        now: Now,
+    ) -> Result<bool, Fault> {
+        if let Standing::Restored(_) = self.state.group(group)?.standing {
+            // There is no stack.
+            return Ok(false);
+        }
+        let member = MemberId::from_bytes(address.body.member);
+        let latest = LatestAddress::of_member(self.group_seat(group)?, &member);
+        Ok(latest.is_some_and(|latest| latest.outdates(&address.body, now)))
+    }
+
+    /// The own address has an earlier serial than the one before, of a clock that was ahead: leaves that say that one would
+    /// outdate it once that time has come.
+    pub(super) fn renew_later_leaves(&mut self) -> Result<(), Fault> {
+        let (own, latest) = (self.identity.id, self.latest_address()?);
+        let groups = self.state.groups.iter();
+        let groups = groups.filter(|(_, group)| group.standing == Standing::Member);
+        for group in groups.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let said = LatestAddress::of_member(self.group_seat(&group)?, &own);
+            if said.is_some_and(|said| said.0 > latest.0) {
+                self.enqueue(&group, None, Work::Refresh)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod killer;
+#[cfg(test)]
+mod liar;
