@@ -22,8 +22,8 @@ use crate::{
 
 /// A session with one peer.
 ///
-/// Every message is authenticated together with the keys of both identities, the initiator's
-/// first (X3DH section 3.3), the [id](Session::id) of the session, and the caller's `ad`.
+/// Every message is authenticated together with a digest of the keys of both identities, the initiator's
+/// first (X3DH section 3.3), and of the [id](Session::id) of the session, and with the caller's `ad`.
 #[derive(Debug)]
 pub struct Session {
     binding: Binding,
