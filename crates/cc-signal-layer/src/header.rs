@@ -8,8 +8,10 @@
 //! |---|---|
 //! | 16 | nonce |
 //! | 32 + 4 + 4 | encrypted: ratchet key, length of the previous chain, number in this chain |
-//! | 42 | encrypted: number in the chain of the epoch, and the message of ML-KEM Braid (`braid/message.rs`) |
+//! | 40 | encrypted: number in the chain of the epoch, and the message of ML-KEM Braid (`braid/message.rs`) |
 //! | 16 | tag |
+//!
+//! What is encrypted are five blocks of AES: the library takes longer for a length that is no multiple of a block.
 //!
 //! The nonce is the salt of the message's own key as well, so that this needs no bytes of its own.
 
@@ -40,8 +42,8 @@ pub(crate) struct Header {
     pub(crate) previous: u32,
     /// `N`: the number of this message in its chain, from 0.
     pub(crate) number: u32,
-    /// What it says of the post-quantum ratchet.
-    pub(crate) spqr: spqr::Header,
+    /// What it says of the post-quantum ratchet, as [`spqr::Header::encode`] gives it.
+    pub(crate) spqr: [u8; spqr::Header::LEN],
 }
 
 /// A header key with its AES key schedule, which is used for a whole chain.
@@ -67,7 +69,7 @@ impl HeaderKey {
         key_use::record("signal header", self.key.expose(), &nonce);
         let mut plain = [0; PLAIN_LEN];
         let (previous, number) = (header.previous.to_be_bytes(), header.number.to_be_bytes());
-        let parts = [&header.ratchet_key.as_bytes()[..], &previous, &number, &header.spqr.encode()];
+        let parts = [&header.ratchet_key.as_bytes()[..], &previous, &number, &header.spqr];
         fill(&mut plain, &parts);
         let tag = self.aead.seal(&nonce, &[], &mut plain).map_err(|_| Error::Primitive)?;
         let mut encrypted = [0; ENCRYPTED_LEN];
@@ -87,7 +89,7 @@ impl HeaderKey {
             ratchet_key: PublicKey::from_bytes(reader.array().ok()?).ok()?,
             previous: reader.u32().ok()?,
             number: reader.u32().ok()?,
-            spqr: spqr::Header::read(&mut reader).ok()?,
+            spqr: reader.array().ok()?,
         })
     }
 
@@ -131,7 +133,7 @@ mod tests {
             ratchet_key: *KeyPair::generate().unwrap().public(),
             previous: 7,
             number: u32::MAX,
-            spqr: spqr::Header { message: Message { epoch: 9, payload: Payload::None }, number: 8 },
+            spqr: [8; spqr::Header::LEN],
         };
         let encrypted = key.encrypt(&header, &mut System).unwrap();
         assert_eq!(key.decrypt(&encrypted), Some(header));
@@ -150,23 +152,24 @@ mod tests {
     fn the_fields_are_where_the_wire_format_says() {
         let key = HeaderKey::new(Secret::random().unwrap());
         let chunk = Chunk { index: 4, data: [5; 32] };
+        let spqr = spqr::Header {
+            message: Message { epoch: 0xffff_0d0e, payload: Payload::Ct1(chunk) },
+            number: 0x090a_0b0c,
+        };
         let header = Header {
             ratchet_key: *KeyPair::generate().unwrap().public(),
             previous: 0x0102_0304,
             number: 0x0506_0708,
-            spqr: spqr::Header {
-                message: Message { epoch: 0x0d0e_0f10, payload: Payload::Ct1(chunk) },
-                number: 0x090a_0b0c,
-            },
+            spqr: spqr.encode(),
         };
         let encrypted = key.encrypt(&header, &mut System).unwrap();
-        assert_eq!(encrypted.len(), 16 + 82 + 16);
+        assert_eq!(encrypted.len(), 16 + 80 + 16);
         let nonce = encrypted[..16].try_into().unwrap();
-        let mut plain = encrypted[16..98].to_vec();
-        let tag = encrypted[98..].try_into().unwrap();
+        let mut plain = encrypted[16..96].to_vec();
+        let tag = encrypted[96..].try_into().unwrap();
         key.aead.open(&nonce, &[], &mut plain, &tag).unwrap();
         let mut expected = header.ratchet_key.as_bytes().to_vec();
-        expected.extend(1..=16);
+        expected.extend(1..=14);
         expected.extend([4, 4]);
         expected.extend([5; 32]);
         assert_eq!(plain, expected);

@@ -1,6 +1,6 @@
 //! The layer: pair sessions or Sender Keys in a stack of Cascading Cipher.
 //!
-//! **Pairwise**, a message is a message of the Triple Ratchet and costs 131 bytes, more until the peer has
+//! **Pairwise**, a message is a message of the Triple Ratchet and costs 129 bytes, more until the peer has
 //! answered (see the crate's documentation).
 //!
 //! **In a group**, the members share the secrets of an *epoch*, and every change of the group begins

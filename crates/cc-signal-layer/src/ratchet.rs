@@ -18,11 +18,10 @@
 //! allows ("deferring new ratchet key generation"): a key that does not exist yet cannot be
 //! stolen, and receiving needs no randomness.
 
-use alloc::vec::Vec;
-
 use crate::{
     Error,
     chain_key::ChainKey,
+    codec::fill,
     curve::{KeyPair, PublicKey},
     entropy::Entropy,
     header::{self, ENCRYPTED_LEN, Header, HeaderKey},
@@ -122,7 +121,7 @@ impl Ratchet {
     /// The chains have advanced before the body is encrypted, whatever happens afterwards.
     pub(crate) fn encrypt(
         &mut self,
-        session_ad: &[u8],
+        session_ad: &[u8; 32],
         ad: &[u8],
         body: &mut [u8],
         entropy: &mut impl Entropy,
@@ -146,8 +145,12 @@ impl Ratchet {
             return Err(Error::NoSession);
         };
         let next_number = number.checked_add(1).ok_or(Error::ChainExhausted)?;
-        let header =
-            Header { ratchet_key: *pair.public(), previous: self.previous, number: *number, spqr };
+        let header = Header {
+            ratchet_key: *pair.public(),
+            previous: self.previous,
+            number: *number,
+            spqr: spqr.encode(),
+        };
         let header = header_key.encrypt(&header, entropy)?;
         let (next_chain, classical) = chain.step();
         *chain = next_chain;
@@ -158,8 +161,9 @@ impl Ratchet {
         if let Some((_, rest)) = prefix.split_first_mut() {
             rest.copy_from_slice(&header);
         }
-        let tag =
-            key.encrypt(header::salt(&header), &associated_data(session_ad, &prefix, ad), body)?;
+        let tag = with_associated_data([session_ad, &header, ad], |ad| {
+            key.encrypt(header::salt(&header), ad, body)
+        })?;
         Ok((prefix, tag))
     }
 
@@ -185,12 +189,15 @@ impl Ratchet {
     }
 }
 
-/// `CONCAT(AD, enc_header)` and the caller's data. The first two have fixed lengths, so the
-/// concatenation is unambiguous.
-fn associated_data(session_ad: &[u8], prefix: &[u8; PREFIX_LEN], ad: &[u8]) -> Vec<u8> {
-    let mut all = Vec::with_capacity(session_ad.len() + PREFIX_LEN + ad.len());
-    all.extend_from_slice(session_ad);
-    all.extend_from_slice(prefix);
-    all.extend_from_slice(ad);
-    all
+/// `work` with `CONCAT(AD, enc_header)` and the caller's data. The first two have fixed lengths, so the
+/// concatenation is unambiguous. It is put together on the stack where it is short, as it is in most messages.
+fn with_associated_data<T>(parts: [&[u8]; 3], work: impl FnOnce(&[u8]) -> T) -> T {
+    let mut short = [0; 256];
+    match short.get_mut(..parts.iter().map(|part| part.len()).sum()) {
+        Some(all) => {
+            fill(all, &parts);
+            work(all)
+        }
+        None => work(&parts.concat()),
+    }
 }

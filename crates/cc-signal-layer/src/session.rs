@@ -22,8 +22,8 @@ use crate::{
 
 /// A session with one peer.
 ///
-/// Every message is authenticated together with the keys of both identities, the initiator's
-/// first (X3DH section 3.3), the [id](Session::id) of the session, and the caller's `ad`.
+/// Every message is authenticated together with a digest of the keys of both identities, the initiator's
+/// first (X3DH section 3.3), and of the [id](Session::id) of the session, and with the caller's `ad`.
 #[derive(Debug)]
 pub struct Session {
     binding: Binding,
@@ -50,7 +50,7 @@ pub enum Role {
 /// What goes around a text that was encrypted in place: `head || text || tag` is the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Framing {
-    /// 115 bytes; while the session is unacknowledged the handshake stands before them.
+    /// 113 bytes; while the session is unacknowledged the handshake stands before them.
     pub head: Vec<u8>,
     /// The authentication tag.
     pub tag: [u8; 16],
@@ -160,9 +160,8 @@ impl Session {
     ) -> Result<(Range<usize>, StagedOpen), Error> {
         let start = self.handshake_len(message)?;
         let message = message.get_mut(start..).ok_or(Error::Undecryptable)?;
-        let session_ad = self.binding.to_bytes();
         let (range, change) =
-            scrubbed(|| self.ratchet.open(&session_ad, ad, message, &self.limits))?;
+            scrubbed(|| self.ratchet.open(&self.binding.digest, ad, message, &self.limits))?;
         let staged = StagedOpen { session: *self.id(), revision: self.revision, change };
         Ok((start + range.start..start + range.end, staged))
     }
@@ -265,7 +264,7 @@ impl Session {
         entropy: &mut impl Entropy,
     ) -> Result<([u8; PREFIX_LEN], [u8; TAG_LEN]), Error> {
         self.revision = self.revision.wrapping_add(1);
-        scrubbed(|| self.ratchet.encrypt(&self.binding.to_bytes(), ad, body, entropy))
+        scrubbed(|| self.ratchet.encrypt(&self.binding.digest, ad, body, entropy))
     }
 
     /// Whether this session is the newer one, for both sides: by number, and of equal ones the one with
@@ -315,12 +314,25 @@ pub(crate) struct Binding {
     initiator: [u8; 64],
     responder: [u8; 64],
     id: [u8; 32],
+    /// SHA-256 of these: `AD` of the Double Ratchet, in place of the 160 bytes with every message.
+    digest: [u8; 32],
 }
 
 impl Binding {
     pub(crate) fn new(initiator: &IdentityKey, responder: &IdentityKey, handshake: &[u8]) -> Self {
         let (initiator, responder) = (initiator.keys(), responder.keys());
-        Self { initiator, responder, id: session_id(&responder, handshake) }
+        Self::of(initiator, responder, session_id(&responder, handshake))
+    }
+
+    fn of(initiator: [u8; 64], responder: [u8; 64], id: [u8; 32]) -> Self {
+        let digest = Sha256::new()
+            .chain_update(BINDING_LABEL)
+            .chain_update(initiator)
+            .chain_update(responder)
+            .chain_update(id)
+            .finalize()
+            .into();
+        Self { initiator, responder, id, digest }
     }
 
     /// 160 bytes.
@@ -347,6 +359,7 @@ fn session_id(responder: &[u8], handshake: &[u8]) -> [u8; 32] {
 }
 
 const ID_LABEL: &[u8] = b"cc-signal/1 session";
+const BINDING_LABEL: &[u8] = b"cc-signal/1 message binding";
 
 impl State for Session {
     const KIND: u8 = state::SESSION;
@@ -368,11 +381,7 @@ impl State for Session {
 
     fn read(from: &mut Source, limits: &Limits) -> Result<Self, Error> {
         let (mut session, missing) = from.take(b"", |reader| {
-            let binding = Binding {
-                initiator: reader.array()?,
-                responder: reader.array()?,
-                id: reader.array()?,
-            };
+            let binding = Binding::of(reader.array()?, reader.array()?, reader.array()?);
             let role = match reader.u8()? {
                 0 => Role::Initiator,
                 1 => Role::Responder,
@@ -401,6 +410,42 @@ impl Session {
     }
 
     pub(crate) fn read_as_thief(&mut self, ad: &[u8], message: &[u8]) -> bool {
-        self.ratchet.read_as_thief(&self.binding.to_bytes(), ad, message, &self.limits)
+        self.ratchet.read_as_thief(&self.binding.digest, ad, message, &self.limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::session_pair;
+
+    #[test]
+    fn what_messages_are_bound_to_is_of_both_identities_and_of_the_session() {
+        let digests = [(1, 2, 3), (9, 2, 3), (1, 9, 3), (1, 2, 9), (2, 1, 3)]
+            .map(|(a, b, id)| Binding::of([a; 64], [b; 64], [id; 32]).digest);
+        for (i, digest) in digests.iter().enumerate() {
+            assert!(digests.iter().skip(i + 1).all(|other| other != digest), "{i}");
+        }
+        let (mut alice, bob) = session_pair(Limits::default());
+        let message = alice.encrypt(b"", b"text").unwrap();
+        let mut other = bob.duplicate();
+        other.binding.digest[0] ^= 1;
+        assert_eq!(other.open(b"", &message).map(drop), Err(Error::Undecryptable));
+        assert!(bob.open(b"", &message).is_ok());
+    }
+
+    /// Short data of the caller are put together with the rest in another place than long ones.
+    #[test]
+    fn associated_data_of_any_length() {
+        let (mut alice, mut bob) = session_pair(Limits::default());
+        for len in [0, 1, 111, 112, 113, 5000] {
+            let ad = alloc::vec![7; len];
+            let message = alice.encrypt(&ad, b"text").unwrap();
+            for other in [&[&ad[..], &[7]].concat(), &ad[..len.saturating_sub(1)].to_vec()] {
+                let opened = bob.open(other, &message).map(drop);
+                assert_eq!(opened.is_ok(), *other == ad, "{len}");
+            }
+            assert_eq!(bob.decrypt(&ad, &message).unwrap(), b"text");
+        }
     }
 }

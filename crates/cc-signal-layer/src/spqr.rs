@@ -118,8 +118,11 @@ impl Header {
         bytes
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        Ok(Self { number: reader.u32()?, message: Message::read(reader)? })
+    /// `epoch`: one that is near that of the message.
+    fn read(bytes: &[u8; Self::LEN], epoch: u32) -> Result<Self, Error> {
+        let mut reader = Reader::new(bytes);
+        let number = reader.u32()?;
+        Ok(Self { number, message: Message::read(&mut reader, epoch)? })
     }
 
     /// The epoch whose chain the message is in: the one before that of the braid.
@@ -173,6 +176,14 @@ impl Spqr {
         let number = self.sending.number();
         let key = self.sending.step()?;
         Ok((Header { number, ..header }, key))
+    }
+
+    /// What a message says of this ratchet.
+    ///
+    /// # Errors
+    /// [`Error::Undecryptable`] for what no sender says.
+    pub(crate) fn read_header(&self, bytes: &[u8; Header::LEN]) -> Result<Header, Error> {
+        Header::read(bytes, self.epoch).map_err(|_| Error::Undecryptable)
     }
 
     /// The first half of `SCKARatchetReceiveKey`: this ratchet's part of the message key. Of the messages that

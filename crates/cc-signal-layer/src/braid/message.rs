@@ -2,11 +2,12 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 4 | epoch |
+//! | 2 | the low 16 bits of the epoch |
 //! | 1 | type |
 //! | 1 + 32 | index and data of the chunk; zeros without one |
 //!
-//! The specification leaves the encoding open. An epoch takes dozens of messages, so 4 bytes are enough.
+//! The specification leaves the encoding open. The epochs of the two sides differ by one, and of late messages by
+//! the few that are kept, so that 16 bits tell which one is meant: the nearest to one's own.
 
 use super::erasure::{CHUNK_LEN, Chunk};
 use crate::{
@@ -37,7 +38,7 @@ pub(crate) enum Payload {
 
 impl Message {
     /// The length of the encoding.
-    pub(crate) const LEN: usize = 4 + 1 + 1 + CHUNK_LEN;
+    pub(crate) const LEN: usize = 2 + 1 + 1 + CHUNK_LEN;
 
     pub(crate) fn encode(&self) -> [u8; Self::LEN] {
         let none = Chunk { index: 0, data: [0; CHUNK_LEN] };
@@ -49,15 +50,19 @@ impl Message {
             Payload::Ct1(chunk) => (4, chunk),
             Payload::Ct2(chunk) => (5, chunk),
         };
-        let [a, b, c, d] = self.epoch.to_be_bytes();
+        let [.., high, low] = self.epoch.to_be_bytes();
         let mut bytes = [0; Self::LEN];
-        let head = [a, b, c, d, kind, chunk.index];
+        let head = [high, low, kind, chunk.index];
         fill(&mut bytes, &[&head, &chunk.data]);
         bytes
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let epoch = reader.u32()?;
+    /// A message of an epoch less than 2^15 from `near`.
+    pub(crate) fn read(reader: &mut Reader<'_>, near: u32) -> Result<Self, Error> {
+        let [.., high, low] = near.to_be_bytes();
+        let low = u16::from_be_bytes([high, low]);
+        let distance = u16::from_be_bytes(reader.array()?).wrapping_sub(low).cast_signed();
+        let epoch = near.checked_add_signed(i32::from(distance)).ok_or(Error::Malformed)?;
         let kind = reader.u8()?;
         let chunk = Chunk { index: reader.u8()?, data: reader.array()? };
         let payload = match kind {
@@ -82,8 +87,8 @@ mod tests {
         for kind in 0..=u8::MAX {
             for fill in [0, 1] {
                 let mut bytes = [fill; Message::LEN];
-                bytes[4] = kind;
-                match Message::read(&mut Reader::new(&bytes)) {
+                bytes[2] = kind;
+                match Message::read(&mut Reader::new(&bytes), 1 << 20) {
                     Ok(message) => assert_eq!(message.encode(), bytes),
                     Err(error) => {
                         assert!(kind > 5 || (kind, fill) == (0, 1));
@@ -93,7 +98,24 @@ mod tests {
             }
         }
         for len in 0..Message::LEN {
-            assert!(Message::read(&mut Reader::new(&[1; Message::LEN][..len])).is_err());
+            assert!(Message::read(&mut Reader::new(&[1; Message::LEN][..len]), 0).is_err());
         }
+    }
+
+    #[test]
+    fn the_epoch_is_the_nearest_one() {
+        let read = |epoch, near| {
+            let bytes = Message { epoch, payload: Payload::None }.encode();
+            Message::read(&mut Reader::new(&bytes), near).map(|message| message.epoch)
+        };
+        for near in [0, 1, 50, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x1_0001, u32::MAX - 1, u32::MAX] {
+            for epoch in near.saturating_sub(0x8000)..=near.saturating_add(0x7fff) {
+                assert_eq!(read(epoch, near), Ok(epoch), "near {near}");
+            }
+        }
+        assert_eq!(read(0x1_0000, 0x1_8001), Ok(0x2_0000), "too far back");
+        // Before the first and after the last there is none.
+        assert_eq!(read(0xffff, 0), Err(Error::Malformed));
+        assert_eq!(read(0, u32::MAX), Err(Error::Malformed));
     }
 }

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use zeroize::Zeroize as _;
 
-use super::{PREFIX_LEN, Ratchet, Sending, associated_data};
+use super::{PREFIX_LEN, Ratchet, Sending, with_associated_data};
 use crate::{
     Error,
     chain_key::ChainKey,
@@ -70,7 +70,7 @@ impl Ratchet {
     /// [`Error::Duplicate`], [`Error::Expired`] and [`Error::TooFarAhead`].
     pub(crate) fn open(
         &self,
-        session_ad: &[u8],
+        session_ad: &[u8; 32],
         ad: &[u8],
         message: &mut [u8],
         limits: &Limits,
@@ -84,10 +84,13 @@ impl Ratchet {
             return Err(Error::Undecryptable);
         }
         let (plain, classical, double) = self.find_key(header, limits)?;
-        let (post_quantum, key_change) = self.spqr.find_key(&plain.spqr, double.missing(limits))?;
+        let spqr = self.spqr.read_header(&plain.spqr)?;
+        let (post_quantum, key_change) = self.spqr.find_key(&spqr, double.missing(limits))?;
         let key = HybridKey::new(classical, post_quantum);
-        key.decrypt(header::salt(header), &associated_data(session_ad, prefix, ad), body, tag)?;
-        match self.spqr.receive(&plain.spqr, key_change) {
+        with_associated_data([session_ad, header, ad], |ad| {
+            key.decrypt(header::salt(header), ad, body, tag)
+        })?;
+        match self.spqr.receive(&spqr, key_change) {
             Ok(spqr) => Ok((PREFIX_LEN..PREFIX_LEN + body.len(), Change { double, spqr })),
             Err(_) => {
                 // What the two have agreed is not authentic.

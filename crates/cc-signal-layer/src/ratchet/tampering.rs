@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Change, PREFIX_LEN, Ratchet, Sending, associated_data};
+use super::{Change, PREFIX_LEN, Ratchet, Sending, with_associated_data};
 use crate::{
     chain_key::ChainKey,
     header::{self, ENCRYPTED_LEN},
@@ -53,7 +53,7 @@ impl Ratchet {
     /// the post-quantum ratchet is not what it has: whether the text is readable.
     pub(crate) fn read_as_thief(
         &mut self,
-        session_ad: &[u8],
+        session_ad: &[u8; 32],
         ad: &[u8],
         message: &[u8],
         limits: &Limits,
@@ -63,15 +63,16 @@ impl Ratchet {
         let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>().unwrap();
         let header: [u8; ENCRYPTED_LEN] = prefix[1..].try_into().unwrap();
         let Ok((plain, classical, double)) = self.find_key(&header, limits) else { return false };
-        let Ok((post_quantum, change)) = self.spqr.find_key(&plain.spqr, double.missing(limits))
-        else {
+        let Ok(spqr) = self.spqr.read_header(&plain.spqr) else { return false };
+        let Ok((post_quantum, change)) = self.spqr.find_key(&spqr, double.missing(limits)) else {
             return false;
         };
         let key = HybridKey::new(classical, post_quantum);
-        let ad = associated_data(session_ad, prefix, ad);
-        let opened = key.decrypt(header::salt(&header), &ad, body, tag).is_ok();
+        let opened = with_associated_data([session_ad, &header, ad], |ad| {
+            key.decrypt(header::salt(&header), ad, body, tag).is_ok()
+        });
         if opened {
-            let spqr = self.spqr.receive_as_thief(&plain.spqr, change);
+            let spqr = self.spqr.receive_as_thief(&spqr, change);
             self.apply(Change { double, spqr }, limits);
         }
         opened
