@@ -16,6 +16,8 @@ use crate::random::{self, RandomError};
 pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
+    /// The room in front that was asked for.
+    front: usize,
     /// See [`Buffer::prepended`].
     prepended: usize,
     random: Random,
@@ -46,7 +48,7 @@ impl Buffer {
         let mut bytes = Vec::with_capacity(front + content.len() + back);
         bytes.resize(front, 0);
         bytes.extend_from_slice(content);
-        Self { bytes, start: front, prepended: 0, random: Random::default() }
+        Self { bytes, start: front, front, prepended: 0, random: Random::default() }
     }
 
     /// The same buffer, whose layers will take so many [random bytes](Buffer::take_random) in all: one call of the
@@ -57,7 +59,7 @@ impl Buffer {
         self
     }
 
-    /// `N` fresh random bytes that travel in the clear, for the nonce or salt of what is sealed in this buffer. They
+    /// `N` fresh random bytes that are no secret, for the nonce or salt of what is sealed in this buffer. They
     /// come from the system's generator, and are given once; those of one call are as independent of one another
     /// as those of several, so the nonces of a stack's layers may come from one.
     ///
@@ -188,19 +190,21 @@ impl Buffer {
         bytes
     }
 
-    /// Replaces the content, for a layer whose library cannot work in place.
+    /// Replaces the content, for a layer whose library cannot work in place. As much room is in front as the buffer was
+    /// made with, where its allocation has it, and the rest behind.
     pub fn replace(&mut self, content: &[u8]) {
+        self.prepended = 0;
         let Some(spare) = self.bytes.capacity().checked_sub(content.len()) else {
             self.take_over(Self::new(content));
-            self.prepended = 0;
             return;
         };
-        wipe(&mut self.bytes);
-        self.start = spare.min(ROOM);
-        self.bytes.resize(self.start, 0);
+        let start = spare.min(self.front);
+        let waiting = self.random.waiting.min(start);
+        wipe_from(&mut self.bytes, waiting);
+        self.bytes.resize(start, 0);
         self.bytes.extend_from_slice(content);
-        self.prepended = 0;
-        self.random.waiting = 0;
+        self.start = start;
+        self.random.waiting = waiting;
     }
 
     /// `grown` has the same content, in a larger allocation.
@@ -216,17 +220,19 @@ impl Buffer {
     }
 }
 
-/// Overwrites all that was ever in it, and leaves it empty. As `Vec::zeroize`, which takes a step for every
-/// byte.
-fn wipe(bytes: &mut Vec<u8>) {
-    bytes.as_mut_slice().zeroize();
+/// Overwrites all that was ever in it but the first bytes, so many, and leaves those in it. As `Vec::zeroize`, which takes a
+/// step for every byte.
+fn wipe_from(bytes: &mut Vec<u8>, first: usize) {
+    if let Some(rest) = bytes.get_mut(first..) {
+        rest.zeroize();
+    }
     bytes.spare_capacity_mut().zeroize();
-    bytes.clear();
+    bytes.truncate(first);
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        wipe(&mut self.bytes);
+        wipe_from(&mut self.bytes, 0);
     }
 }
 
@@ -338,6 +344,33 @@ mod tests {
                 assert_eq!(buffer.into_vec(), model);
             }
         }
+    }
+
+    /// As layers do between which one has to replace the content.
+    #[test]
+    fn a_replaced_content_takes_no_other_allocation_and_no_other_call_of_the_generator() {
+        let mut buffer = Buffer::with_room(&[7; 100], 66, 200).expecting_random(60);
+        let block = buffer.bytes.as_ptr();
+        let salt: [u8; 32] = buffer.take_random().unwrap();
+        buffer.prepend(&salt);
+        let guard: [u8; 4] = buffer.take_random().unwrap();
+        assert_eq!(buffer.random.waiting, 24);
+        let waiting = buffer.bytes[..24].to_vec();
+        let content = vec![9; 100 + 200 - 16];
+        buffer.replace(&content);
+        assert_eq!((buffer.as_slice(), buffer.start), (&content[..], 66));
+        assert_eq!(buffer.random.waiting, 24);
+        // Nothing is left of what was there.
+        assert_eq!(buffer.bytes[24..66], [0; 42]);
+        let nonce: [u8; 24] = buffer.take_random().unwrap();
+        assert_eq!(waiting, nonce);
+        assert!(nonce != [0; 24] && !nonce.starts_with(&guard));
+        buffer.prepend(&nonce);
+        buffer.append(&[1; 16]);
+        buffer.prepend(&[2; 42]);
+        assert_eq!(buffer.prepended(), 66);
+        let bytes = buffer.into_vec();
+        assert_eq!((bytes.as_ptr(), bytes.len(), bytes.capacity()), (block, 366, 366));
     }
 
     #[test]
