@@ -20,6 +20,8 @@ pub struct Buffer {
     front: usize,
     /// See [`Buffer::prepended`].
     prepended: usize,
+    /// The room in front with which no random bytes would have been lost.
+    for_random: usize,
     random: Random,
 }
 
@@ -48,7 +50,7 @@ impl Buffer {
         let mut bytes = Vec::with_capacity(front + content.len() + back);
         bytes.resize(front, 0);
         bytes.extend_from_slice(content);
-        Self { bytes, start: front, front, prepended: 0, random: Random::default() }
+        Self { bytes, start: front, front, prepended: 0, for_random: 0, random: Random::default() }
     }
 
     /// The same buffer, whose layers will take so many [random bytes](Buffer::take_random) in all: one call of the
@@ -90,10 +92,16 @@ impl Buffer {
     }
 
     /// Bytes that were put in front and not taken off again, since the buffer was made or its content
-    /// replaced: the room in front with which nothing would have had to move.
+    /// replaced.
     #[must_use]
     pub fn prepended(&self) -> usize {
         self.prepended
+    }
+
+    /// The room in front with which nothing would have had to move, and no random bytes would have been lost.
+    #[must_use]
+    pub fn room_taken(&self) -> usize {
+        self.prepended.max(self.for_random)
     }
 
     /// The content.
@@ -128,8 +136,11 @@ impl Buffer {
             self.take_over(grown);
         }
         self.start -= header.len();
-        self.random.waiting = self.random.waiting.min(self.start);
         self.prepended += header.len();
+        if self.random.waiting > 0 {
+            self.for_random = self.for_random.max(self.prepended + self.random.waiting);
+        }
+        self.random.waiting = self.random.waiting.min(self.start);
         if let Some(front) = self.bytes.get_mut(self.start..self.start + header.len()) {
             front.copy_from_slice(header);
         }
@@ -209,7 +220,7 @@ impl Buffer {
 
     /// `grown` has the same content, in a larger allocation.
     fn take_over(&mut self, mut grown: Self) {
-        grown.prepended = self.prepended;
+        (grown.prepended, grown.for_random) = (self.prepended, self.for_random);
         grown.random = Random { waiting: 0, ..self.random };
         *self = grown;
     }
@@ -299,7 +310,7 @@ mod tests {
         buffer.append(&[3; 16]);
         assert!(buffer.drop_front(10));
         assert_eq!(buffer.prepended(), 60);
-        let mut fitting = Buffer::with_room(&content, buffer.prepended(), 16);
+        let mut fitting = Buffer::with_room(&content, buffer.room_taken(), 16);
         let before = fitting.as_slice().as_ptr();
         fitting.prepend(&[1; 40]);
         fitting.prepend(&[2; 20]);
@@ -371,6 +382,27 @@ mod tests {
         assert_eq!(buffer.prepended(), 66);
         let bytes = buffer.into_vec();
         assert_eq!((bytes.as_ptr(), bytes.len(), bytes.capacity()), (block, 366, 366));
+    }
+
+    /// A layer may put more in front than its random bytes: there has to be room for those that wait as well.
+    #[test]
+    fn random_bytes_find_room_beside_what_is_put_in_front() {
+        let mut room = 66;
+        for (expected, waiting) in [(0, 0), (60, 22), (60, 24)] {
+            let mut buffer = Buffer::with_room(b"text", room, 300).expecting_random(expected);
+            let salt: [u8; 32] = buffer.take_random().unwrap();
+            buffer.prepend(&salt);
+            buffer.prepend(&[0; 8]);
+            let _: [u8; 4] = buffer.take_random().unwrap();
+            assert_eq!(buffer.random.waiting, waiting);
+            buffer.replace(&[0; 100]);
+            let nonce: [u8; 24] = buffer.take_random().unwrap();
+            buffer.prepend(&nonce);
+            buffer.prepend(&[0; 42]);
+            assert_eq!((buffer.prepended(), buffer.taken_random()), (66, 60));
+            room = buffer.room_taken();
+        }
+        assert_eq!(room, 68);
     }
 
     #[test]

@@ -43,6 +43,12 @@ impl Cascade {
         self
     }
 
+    /// Whether it keeps no secret.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// What the layer that is passed next inherits.
     pub(crate) fn top(&self) -> Option<&ChainSecret> {
         self.links.get(self.used.checked_sub(1)?).map(|link| &link.chain)

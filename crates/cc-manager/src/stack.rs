@@ -211,12 +211,8 @@ impl Stack {
         }
         reports.start(self);
         let mut cascade = core::mem::take(&mut self.cascade).begin();
-        let mut lap = reports.lap();
         for position in self.positions() {
             let contribution = self.contribute(position)?;
-            if contribution.is_some() {
-                lap = reports.spent(position, lap);
-            }
             cascade.next_layer(&self.composition, position, contribution);
         }
         let front = match self.front.take() {
@@ -226,6 +222,7 @@ impl Stack {
         let binding = front.binding(self.id(), associated_data);
         let mut buffer = Buffer::with_room(plaintext, self.room.front, self.room.back)
             .expecting_random(self.room.random);
+        let mut lap = reports.lap();
         for position in self.positions() {
             let before = buffer.len();
             let context = context(&binding, position, &cascade);
@@ -238,9 +235,9 @@ impl Stack {
         if buffer.len() > MAX_MESSAGE_LEN {
             return Err(DecodeError::TooLong.into());
         }
-        let front = buffer.prepended();
-        let back = buffer.len().saturating_sub(front + plaintext.len());
-        self.room = Room { front, back, random: buffer.taken_random() };
+        let back = buffer.len().saturating_sub(buffer.prepended() + plaintext.len());
+        let (front, random) = (buffer.room_taken(), buffer.taken_random());
+        self.room = Room { front, back, random };
         Ok(buffer.into_vec())
     }
 
@@ -265,14 +262,10 @@ impl Stack {
         let mut epoch = EpochCheck::new(kind, || self.epoch());
         let mut cascade = core::mem::take(&mut self.cascade).begin();
         let mut hints = 0;
-        let mut lap = reports.lap();
         for position in self.positions() {
             let hint = front.hint(position);
+            hints += usize::from(hint.is_some());
             let (contribution, of) = self.recall(position, hint)?;
-            if hint.is_some() {
-                hints += 1;
-                lap = reports.spent(position, lap);
-            }
             epoch.add(of)?;
             cascade.next_layer(&self.composition, position, contribution);
         }
@@ -284,6 +277,7 @@ impl Stack {
         let body = wire.get(front.encoded().len()..).unwrap_or_default();
         let mut buffer = Buffer::with_room(body, 0, 0);
         let (mut sender, mut sender_name) = (None, None);
+        let mut lap = reports.lap();
         for position in self.positions().rev() {
             let before = buffer.len();
             let context = context(&binding, position, &cascade);
@@ -369,21 +363,11 @@ impl Reports {
         bytes_in: usize,
         bytes_out: usize,
     ) -> Option<Duration> {
+        let now = self.lap();
         if let Some(report) = self.layers.get_mut(usize::from(position)) {
             report.bytes_in = bytes_in;
             report.bytes_out = bytes_out;
-        }
-        self.spent(position, since)
-    }
-
-    /// The layer at `position` worked in the time since `since`; the time now.
-    fn spent(&mut self, position: u16, since: Option<Duration>) -> Option<Duration> {
-        let now = self.lap();
-        if let (Some(now), Some(since)) = (now, since)
-            && let Some(report) = self.layers.get_mut(usize::from(position))
-        {
-            let spent = now.saturating_sub(since);
-            report.elapsed = Some(report.elapsed.unwrap_or_default() + spent);
+            report.elapsed = now.zip(since).map(|(now, since)| now.saturating_sub(since));
         }
         now
     }
@@ -393,3 +377,6 @@ impl Reports {
         self.clock.map(|clock| clock())
     }
 }
+
+#[cfg(test)]
+mod tests;
