@@ -27,11 +27,13 @@ impl Gcm {
     }
 
     /// For one message of this length.
+    #[inline]
     pub(crate) fn aes128_once(key: &[u8; 16], message_len: usize) -> Self {
         Self { cipher: AesGcm::aes128_once(key, message_len), name: KeyName::of(key) }
     }
 
     /// For one message of this length.
+    #[inline]
     pub(crate) fn aes256_once(key: &[u8; 32], message_len: usize) -> Self {
         Self { cipher: AesGcm::aes256_once(key, message_len), name: KeyName::of(key) }
     }

@@ -78,6 +78,7 @@ impl Xaes256Gcm {
     }
 
     /// AES-256-GCM under Kx for a message of this length, and Nx (steps 3 to 6).
+    #[inline]
     fn derive(&self, nonce: &[u8; Self::NONCE_LEN], message_len: usize) -> (Gcm, [u8; 12]) {
         let (context, nx) = halves(nonce);
         let mut kx = Zeroizing::new([0; 32]);

@@ -16,8 +16,12 @@ use crate::random::{self, RandomError};
 pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
+    /// The room in front that was asked for.
+    front: usize,
     /// See [`Buffer::prepended`].
     prepended: usize,
+    /// The room in front with which no random bytes would have been lost.
+    for_random: usize,
     random: Random,
 }
 
@@ -46,7 +50,7 @@ impl Buffer {
         let mut bytes = Vec::with_capacity(front + content.len() + back);
         bytes.resize(front, 0);
         bytes.extend_from_slice(content);
-        Self { bytes, start: front, prepended: 0, random: Random::default() }
+        Self { bytes, start: front, front, prepended: 0, for_random: 0, random: Random::default() }
     }
 
     /// The same buffer, whose layers will take so many [random bytes](Buffer::take_random) in all: one call of the
@@ -57,7 +61,7 @@ impl Buffer {
         self
     }
 
-    /// `N` fresh random bytes that travel in the clear, for the nonce or salt of what is sealed in this buffer. They
+    /// `N` fresh random bytes that are no secret, for the nonce or salt of what is sealed in this buffer. They
     /// come from the system's generator, and are given once; those of one call are as independent of one another
     /// as those of several, so the nonces of a stack's layers may come from one.
     ///
@@ -88,10 +92,16 @@ impl Buffer {
     }
 
     /// Bytes that were put in front and not taken off again, since the buffer was made or its content
-    /// replaced: the room in front with which nothing would have had to move.
+    /// replaced.
     #[must_use]
     pub fn prepended(&self) -> usize {
         self.prepended
+    }
+
+    /// The room in front with which nothing would have had to move, and no random bytes would have been lost.
+    #[must_use]
+    pub fn room_taken(&self) -> usize {
+        self.prepended.max(self.for_random)
     }
 
     /// The content.
@@ -126,8 +136,11 @@ impl Buffer {
             self.take_over(grown);
         }
         self.start -= header.len();
-        self.random.waiting = self.random.waiting.min(self.start);
         self.prepended += header.len();
+        if self.random.waiting > 0 {
+            self.for_random = self.for_random.max(self.prepended + self.random.waiting);
+        }
+        self.random.waiting = self.random.waiting.min(self.start);
         if let Some(front) = self.bytes.get_mut(self.start..self.start + header.len()) {
             front.copy_from_slice(header);
         }
@@ -188,24 +201,26 @@ impl Buffer {
         bytes
     }
 
-    /// Replaces the content, for a layer whose library cannot work in place.
+    /// Replaces the content, for a layer whose library cannot work in place. As much room is in front as the buffer was
+    /// made with, where its allocation has it, and the rest behind.
     pub fn replace(&mut self, content: &[u8]) {
+        self.prepended = 0;
         let Some(spare) = self.bytes.capacity().checked_sub(content.len()) else {
             self.take_over(Self::new(content));
-            self.prepended = 0;
             return;
         };
-        wipe(&mut self.bytes);
-        self.start = spare.min(ROOM);
-        self.bytes.resize(self.start, 0);
+        let start = spare.min(self.front);
+        let waiting = self.random.waiting.min(start);
+        wipe_from(&mut self.bytes, waiting);
+        self.bytes.resize(start, 0);
         self.bytes.extend_from_slice(content);
-        self.prepended = 0;
-        self.random.waiting = 0;
+        self.start = start;
+        self.random.waiting = waiting;
     }
 
     /// `grown` has the same content, in a larger allocation.
     fn take_over(&mut self, mut grown: Self) {
-        grown.prepended = self.prepended;
+        (grown.prepended, grown.for_random) = (self.prepended, self.for_random);
         grown.random = Random { waiting: 0, ..self.random };
         *self = grown;
     }
@@ -216,17 +231,19 @@ impl Buffer {
     }
 }
 
-/// Overwrites all that was ever in it, and leaves it empty. As `Vec::zeroize`, which takes a step for every
-/// byte.
-fn wipe(bytes: &mut Vec<u8>) {
-    bytes.as_mut_slice().zeroize();
+/// Overwrites all that was ever in it but the first bytes, so many, and leaves those in it. As `Vec::zeroize`, which takes a
+/// step for every byte.
+fn wipe_from(bytes: &mut Vec<u8>, first: usize) {
+    if let Some(rest) = bytes.get_mut(first..) {
+        rest.zeroize();
+    }
     bytes.spare_capacity_mut().zeroize();
-    bytes.clear();
+    bytes.truncate(first);
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        wipe(&mut self.bytes);
+        wipe_from(&mut self.bytes, 0);
     }
 }
 
@@ -293,7 +310,7 @@ mod tests {
         buffer.append(&[3; 16]);
         assert!(buffer.drop_front(10));
         assert_eq!(buffer.prepended(), 60);
-        let mut fitting = Buffer::with_room(&content, buffer.prepended(), 16);
+        let mut fitting = Buffer::with_room(&content, buffer.room_taken(), 16);
         let before = fitting.as_slice().as_ptr();
         fitting.prepend(&[1; 40]);
         fitting.prepend(&[2; 20]);
@@ -338,6 +355,54 @@ mod tests {
                 assert_eq!(buffer.into_vec(), model);
             }
         }
+    }
+
+    /// As layers do between which one has to replace the content.
+    #[test]
+    fn a_replaced_content_takes_no_other_allocation_and_no_other_call_of_the_generator() {
+        let mut buffer = Buffer::with_room(&[7; 100], 66, 200).expecting_random(60);
+        let block = buffer.bytes.as_ptr();
+        let salt: [u8; 32] = buffer.take_random().unwrap();
+        buffer.prepend(&salt);
+        let guard: [u8; 4] = buffer.take_random().unwrap();
+        assert_eq!(buffer.random.waiting, 24);
+        let waiting = buffer.bytes[..24].to_vec();
+        let content = vec![9; 100 + 200 - 16];
+        buffer.replace(&content);
+        assert_eq!((buffer.as_slice(), buffer.start), (&content[..], 66));
+        assert_eq!(buffer.random.waiting, 24);
+        // Nothing is left of what was there.
+        assert_eq!(buffer.bytes[24..66], [0; 42]);
+        let nonce: [u8; 24] = buffer.take_random().unwrap();
+        assert_eq!(waiting, nonce);
+        assert!(nonce != [0; 24] && !nonce.starts_with(&guard));
+        buffer.prepend(&nonce);
+        buffer.append(&[1; 16]);
+        buffer.prepend(&[2; 42]);
+        assert_eq!(buffer.prepended(), 66);
+        let bytes = buffer.into_vec();
+        assert_eq!((bytes.as_ptr(), bytes.len(), bytes.capacity()), (block, 366, 366));
+    }
+
+    /// A layer may put more in front than its random bytes: there has to be room for those that wait as well.
+    #[test]
+    fn random_bytes_find_room_beside_what_is_put_in_front() {
+        let mut room = 66;
+        for (expected, waiting) in [(0, 0), (60, 22), (60, 24)] {
+            let mut buffer = Buffer::with_room(b"text", room, 300).expecting_random(expected);
+            let salt: [u8; 32] = buffer.take_random().unwrap();
+            buffer.prepend(&salt);
+            buffer.prepend(&[0; 8]);
+            let _: [u8; 4] = buffer.take_random().unwrap();
+            assert_eq!(buffer.random.waiting, waiting);
+            buffer.replace(&[0; 100]);
+            let nonce: [u8; 24] = buffer.take_random().unwrap();
+            buffer.prepend(&nonce);
+            buffer.prepend(&[0; 42]);
+            assert_eq!((buffer.prepended(), buffer.taken_random()), (66, 60));
+            room = buffer.room_taken();
+        }
+        assert_eq!(room, 68);
     }
 
     #[test]

@@ -11,14 +11,18 @@ use crate::{Secret, with_clean_stack};
 /// `info`. An empty salt is the same as none. More than 8160 bytes do not compile.
 #[must_use]
 pub fn hkdf<const N: usize>(salt: &[u8], key: &[u8], info: &[&[u8]]) -> Secret<N> {
-    with_clean_stack::<STACK, _>(|| expand(&hmac(salt, &[key]), info))
+    with_clean_stack::<STACK, _>(|| {
+        let mut mac = keyed(salt);
+        mac.update(key);
+        expand(&Zeroizing::new(mac.finalize().into_bytes().into()), info)
+    })
 }
 
 /// `N` bytes of HKDF-SHA-256's Expand (RFC 5869 section 2.3) from a uniformly random key. More than
 /// 8160 bytes do not compile.
 #[must_use]
 pub fn hkdf_expand<const N: usize>(key: &Secret<32>, info: &[&[u8]]) -> Secret<N> {
-    with_clean_stack::<STACK, _>(|| expand(key, info))
+    with_clean_stack::<STACK, _>(|| expand(key.expose(), info))
 }
 
 /// What a derivation leaves on the stack is within this.
@@ -26,28 +30,21 @@ const STACK: usize = 2048;
 
 const HASH_LEN: usize = 32;
 
-fn expand<const N: usize>(key: &Secret<32>, info: &[&[u8]]) -> Secret<N> {
+fn expand<const N: usize>(key: &[u8; HASH_LEN], info: &[&[u8]]) -> Secret<N> {
     const { assert!(N <= 255 * HASH_LEN, "HKDF gives at most 255 hashes (RFC 5869 section 2.3)") };
     let mut derived = Secret::zeroed();
-    let mut previous: Option<Secret<HASH_LEN>> = None;
+    let mut previous = Zeroizing::new([0; HASH_LEN]);
     for (chunk, number) in derived.expose_mut().chunks_mut(HASH_LEN).zip(1..=u8::MAX) {
-        let mut mac = keyed(key.expose());
-        if let Some(previous) = &previous {
-            mac.update(previous.expose());
+        let mut mac = keyed(key);
+        if number > 1 {
+            mac.update(&*previous);
         }
         info.iter().for_each(|part| mac.update(part));
         mac.update(&[number]);
-        let hash = finish(mac);
-        chunk.iter_mut().zip(hash.expose()).for_each(|(to, from)| *to = *from);
-        previous = Some(hash);
+        *previous = mac.finalize().into_bytes().into();
+        chunk.iter_mut().zip(previous.iter()).for_each(|(to, from)| *to = *from);
     }
     derived
-}
-
-fn hmac(key: &[u8], parts: &[&[u8]]) -> Secret<HASH_LEN> {
-    let mut mac = keyed(key);
-    parts.iter().for_each(|part| mac.update(part));
-    finish(mac)
 }
 
 /// HMAC under a key of any length (RFC 2104 section 2): one that fills a block as it is, a shorter one
@@ -63,11 +60,6 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
         }
     }
     Hmac::new((&*block).into())
-}
-
-fn finish(mac: Hmac<Sha256>) -> Secret<HASH_LEN> {
-    let mut hash: [u8; HASH_LEN] = mac.finalize().into_bytes().into();
-    Secret::take(&mut hash)
 }
 
 #[cfg(test)]

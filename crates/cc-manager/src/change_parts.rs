@@ -150,7 +150,7 @@ pub(crate) fn stage(
         };
         let (commit_digest, welcome_digest) =
             (part_digest(&commit_part), part_digest(&welcome_part));
-        pass.finish(stack, position, (&commit_digest, &welcome_digest), next.as_ref());
+        pass.finish(stack, position, (&commit_digest, &welcome_digest), next);
         commit.push(Part { position, value: Opaque(commit_part), counterpart: welcome_digest });
         welcome.push(Part { position, value: Opaque(welcome_part), counterpart: commit_digest });
     }
@@ -194,7 +194,7 @@ pub(crate) fn process_commit(
         } else {
             stack.recall(position, Some(part.value.as_slice()))?.0
         };
-        pass.finish(stack, position, digests, next.as_ref());
+        pass.finish(stack, position, digests, next);
     }
     let outcome = agreed.ok_or(DecodeError::Malformed)?;
     let mut members = BTreeSet::new();
@@ -236,7 +236,7 @@ pub(crate) fn join(stack: &mut Stack, welcome: &[u8]) -> Result<Joined, Error> {
         } else {
             stack.recall(position, Some(part.value.as_slice()))?.0
         };
-        pass.finish(stack, position, digests, next.as_ref());
+        pass.finish(stack, position, digests, next);
     }
     let members = check_roster(stack)?;
     if inviter.is_some_and(|inviter| !members.contains(&inviter)) {
@@ -304,7 +304,7 @@ impl Pass {
         stack: &Stack,
         position: u16,
         (commit, welcome): (&[u8; 32], &[u8; 32]),
-        contribution: Option<&Contribution>,
+        contribution: Option<Contribution>,
     ) {
         for skipped in self.passed..position {
             self.cascade.next_layer(stack.composition(), skipped, None);

@@ -34,6 +34,12 @@ impl Composition {
         Self { id: StackId::of(&descriptors), descriptors, member, founding }
     }
 
+    /// Layers that are in no group.
+    #[cfg(test)]
+    pub(crate) fn new(descriptors: Vec<LayerDescriptor>) -> Self {
+        Self { id: StackId::of(&descriptors), descriptors, member: None, founding: false }
+    }
+
     /// Gives each layer its place. Staged.
     pub(crate) fn attach<'a>(
         &self,

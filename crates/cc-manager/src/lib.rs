@@ -16,6 +16,7 @@ mod configure;
 mod entries;
 mod error;
 mod exporter;
+mod front;
 mod group;
 mod history;
 mod key_packages;

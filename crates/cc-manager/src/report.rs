@@ -17,7 +17,7 @@ pub struct LayerReport {
     pub bytes_in: usize,
     /// Bytes that went out.
     pub bytes_out: usize,
-    /// Time spent in the layer; `None` without a clock (see `ManagerBuilder::clock`).
+    /// Time that the layer took to seal or open; `None` without a clock (see `ManagerBuilder::clock`).
     pub elapsed: Option<Duration>,
 }
 

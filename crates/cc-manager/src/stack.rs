@@ -4,9 +4,9 @@ use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use cc_core::{
-    Binding, Buffer, CipherLayer, Contribution, DecodeError, GroupLayer, Header, Hint, Kind,
-    LayerContext, LayerDescriptor, LayerError, LayerErrorKind, MemberId, Opaque, Recalled, StackId,
-    Standing, limits::MAX_MESSAGE_LEN,
+    Binding, Buffer, CipherLayer, Contribution, DecodeError, GroupLayer, Kind, LayerContext,
+    LayerDescriptor, LayerError, LayerErrorKind, MemberId, Recalled, StackId, Standing,
+    limits::MAX_MESSAGE_LEN,
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     agreement::{EpochCheck, agree},
     cascade::Cascade,
     composition::Composition,
+    front::Front,
     layers::{LayerMut, Layers, failed},
 };
 
@@ -28,6 +29,9 @@ pub(crate) struct Stack {
     pub(crate) now: Option<u64>,
     /// What the last message took.
     room: Room,
+    /// Of the last message, where no epoch may have ended since.
+    cascade: Cascade,
+    front: Option<Front>,
 }
 
 /// The bytes that the layers put in front of a plaintext and behind it, and those of randomness. Most stacks take as
@@ -55,7 +59,7 @@ impl Stack {
     pub(crate) fn new(layers: Layers) -> Self {
         let composition = Composition::of(layers.iter());
         let room = Room { front: 256, back: 256, random: 0 };
-        Self { layers, composition, now: None, room }
+        Self { layers, composition, now: None, room, cascade: Cascade::default(), front: None }
     }
 
     /// Gives each layer its place. Staged.
@@ -70,6 +74,8 @@ impl Stack {
         edit: impl FnOnce(&mut Layers) -> T,
     ) -> T {
         self.composition = composition;
+        self.cascade = Cascade::default();
+        self.front = None;
         edit(&mut self.layers)
     }
 
@@ -144,12 +150,13 @@ impl Stack {
         f(layer).map_err(|source| failed(position, layer, source))
     }
 
-    /// Calls `f` on the group layer at `position`.
+    /// Calls `f` on the group layer at `position`, for which an epoch may end by that.
     pub(crate) fn call_group<T>(
         &mut self,
         position: u16,
         f: impl FnOnce(&mut dyn GroupLayer) -> Result<T, LayerError>,
     ) -> Result<T, Error> {
+        self.cascade = Cascade::default();
         self.call(position, |layer| {
             f(layer.group_mut().ok_or_else(|| {
                 LayerError::local(LayerErrorKind::Internal, "group() is Some and group_mut() None")
@@ -173,11 +180,6 @@ impl Stack {
             let contribution = layer.contribute()?;
             check_contribution(layer, contribution)
         })
-    }
-
-    fn contributes(&self, position: u16) -> bool {
-        let layer = self.layers.get(usize::from(position));
-        layer.is_some_and(|layer| layer.properties().contributes)
     }
 
     /// The secret behind a received hint, and the epoch it is of where the layer can tell.
@@ -208,19 +210,16 @@ impl Stack {
             return Err(DecodeError::TooLong.into());
         }
         reports.start(self);
-        let mut cascade = Cascade::default();
-        let mut hints = Vec::new();
+        let mut cascade = core::mem::take(&mut self.cascade).begin();
         for position in self.positions() {
-            let contribution = reports
-                .time_if(self.contributes(position), position, || self.contribute(position))?;
-            cascade.next_layer(&self.composition, position, contribution.as_ref());
-            if let Some(contribution) = contribution {
-                hints.push(Hint { position, value: Opaque(contribution.hint) });
-            }
+            let contribution = self.contribute(position)?;
+            cascade.next_layer(&self.composition, position, contribution);
         }
-        let header = Header::new(kind, self.id(), hints);
-        let encoded = header.encode()?;
-        let binding = header.binding(self.id(), associated_data);
+        let front = match self.front.take() {
+            Some(front) if front.is_for(kind, &cascade) => front,
+            _ => Front::new(kind, self.id(), &cascade)?,
+        };
+        let binding = front.binding(self.id(), associated_data);
         let mut buffer = Buffer::with_room(plaintext, self.room.front, self.room.back)
             .expecting_random(self.room.random);
         let mut lap = reports.lap();
@@ -230,13 +229,15 @@ impl Stack {
             self.call(position, |layer| layer.seal(&context, &mut buffer))?;
             lap = reports.passed(position, lap, before, buffer.len());
         }
-        buffer.prepend(&encoded);
+        buffer.prepend(front.encoded());
+        self.front = Some(front);
+        self.cascade = cascade;
         if buffer.len() > MAX_MESSAGE_LEN {
             return Err(DecodeError::TooLong.into());
         }
-        let front = buffer.prepended();
-        let back = buffer.len().saturating_sub(front + plaintext.len());
-        self.room = Room { front, back, random: buffer.taken_random() };
+        let back = buffer.len().saturating_sub(buffer.prepended() + plaintext.len());
+        let (front, random) = (buffer.room_taken(), buffer.taken_random());
+        self.room = Room { front, back, random };
         Ok(buffer.into_vec())
     }
 
@@ -253,28 +254,27 @@ impl Stack {
         associated_data: &[u8],
         reports: &mut Reports,
     ) -> Result<OpenedMessage, Error> {
-        let (header, found, header_len) = Header::decode(wire, self.id())?;
-        if found != kind {
-            return Err(DecodeError::Kind(found).into());
-        }
+        let front = match self.front.take() {
+            Some(front) if front.is_of(kind, wire) => front,
+            _ => Front::decode(kind, wire, self.id())?,
+        };
         reports.start(self);
         let mut epoch = EpochCheck::new(kind, || self.epoch());
-        let mut cascade = Cascade::default();
+        let mut cascade = core::mem::take(&mut self.cascade).begin();
         let mut hints = 0;
         for position in self.positions() {
-            let hint = header.hint(position);
+            let hint = front.hint(position);
             hints += usize::from(hint.is_some());
-            let (contribution, of) =
-                reports.time_if(hint.is_some(), position, || self.recall(position, hint))?;
+            let (contribution, of) = self.recall(position, hint)?;
             epoch.add(of)?;
-            cascade.next_layer(&self.composition, position, contribution.as_ref());
+            cascade.next_layer(&self.composition, position, contribution);
         }
-        if hints != header.hint_count() {
+        if hints != front.hint_count() {
             // A hint for a position that this stack does not have.
             return Err(DecodeError::Malformed.into());
         }
-        let binding = header.binding(self.id(), associated_data);
-        let body = wire.get(header_len..).unwrap_or_default();
+        let binding = front.binding(self.id(), associated_data);
+        let body = wire.get(front.encoded().len()..).unwrap_or_default();
         let mut buffer = Buffer::with_room(body, 0, 0);
         let (mut sender, mut sender_name) = (None, None);
         let mut lap = reports.lap();
@@ -287,6 +287,8 @@ impl Stack {
             agree(&mut sender, opened.sender)?;
             sender_name = sender_name.or(opened.sender_name);
         }
+        self.front = Some(front);
+        self.cascade = cascade;
         Ok(OpenedMessage { buffer, sender, epoch: epoch.finish()?, sender_name })
     }
 
@@ -352,18 +354,6 @@ impl Reports {
         }));
     }
 
-    /// Runs `f`, which is work of the layer at `position` where `works`. Otherwise it does nothing, and
-    /// reading the clock would take longer.
-    fn time_if<T>(&mut self, works: bool, position: u16, f: impl FnOnce() -> T) -> T {
-        if !works {
-            return f();
-        }
-        let start = self.lap();
-        let result = f();
-        self.spent(position, start);
-        result
-    }
-
     /// The layer at `position` made so many bytes of so many, in the time since `since`; the time now, at
     /// which the next layer begins.
     fn passed(
@@ -373,20 +363,11 @@ impl Reports {
         bytes_in: usize,
         bytes_out: usize,
     ) -> Option<Duration> {
+        let now = self.lap();
         if let Some(report) = self.layers.get_mut(usize::from(position)) {
             report.bytes_in = bytes_in;
             report.bytes_out = bytes_out;
-        }
-        self.spent(position, since)
-    }
-
-    fn spent(&mut self, position: u16, since: Option<Duration>) -> Option<Duration> {
-        let now = self.lap();
-        if let (Some(now), Some(since)) = (now, since)
-            && let Some(report) = self.layers.get_mut(usize::from(position))
-        {
-            let spent = now.saturating_sub(since);
-            report.elapsed = Some(report.elapsed.unwrap_or_default() + spent);
+            report.elapsed = now.zip(since).map(|(now, since)| now.saturating_sub(since));
         }
         now
     }
@@ -396,3 +377,6 @@ impl Reports {
         self.clock.map(|clock| clock())
     }
 }
+
+#[cfg(test)]
+mod tests;

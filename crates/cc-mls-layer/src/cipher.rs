@@ -12,6 +12,7 @@ use crate::{
     MlsCredential, MlsLayer,
     error::{internal, refusal},
     layer::{Parts, State, no_group},
+    provider::ForMessage,
     roster::{Ids, descriptor},
     transaction::{Progress, Transaction},
     wire,
@@ -146,9 +147,10 @@ impl MlsLayer {
             return Err(LayerError::not_ready("commit to the pending proposals first"));
         }
         group.mls.set_aad(authenticated_data.to_vec());
+        let guarded = ForMessage::new(provider, buffer.take_random()?);
         let message = group
             .mls
-            .create_message(provider, identity.signer(), buffer.as_slice())
+            .create_message(&guarded, identity.signer(), buffer.as_slice())
             .map_err(internal)?;
         group.sent(provider, 1, 0)?;
         if group.journal.since_checkpoint() >= config.checkpoint_interval() {

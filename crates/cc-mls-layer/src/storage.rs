@@ -171,8 +171,9 @@ impl Storage {
         value: &impl Serialize,
     ) -> Result<(), StorageError> {
         let key = key(kind, id)?;
-        let value = encode(kind, value, 0)?;
         let mut state = self.state();
+        let len = state.value(&key).map_or(0, |value| value.len());
+        let value = encode(kind, value, len)?;
         state.settle(&key);
         state.applied.insert(key, value);
         Ok(())

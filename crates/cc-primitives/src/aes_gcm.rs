@@ -61,12 +61,14 @@ impl AesGcm {
     /// AES-128-GCM, for one message of this length. The same cipher as [`AesGcm::aes128`]; a short message is
     /// done before the faster library has prepared itself.
     #[must_use]
+    #[inline]
     pub fn aes128_once(key: &[u8; 16], message_len: usize) -> Self {
         Self::aes128_by(backend_of(message_len), key)
     }
 
     /// AES-256-GCM, for one message of this length, as [`AesGcm::aes128_once`].
     #[must_use]
+    #[inline]
     pub fn aes256_once(key: &[u8; 32], message_len: usize) -> Self {
         Self::aes256_by(backend_of(message_len), key)
     }
@@ -176,6 +178,8 @@ impl AesGcm {
         Ok(opened)
     }
 
+    // Where it is inlined, the cipher is made where it is used; elsewhere its kilobyte is copied there.
+    #[inline]
     fn aes128_by(backend: Backend, key: &[u8; 16]) -> Self {
         Self(match backend {
             Backend::Portable => Inner::Aes128(Library::new(key.into())),
@@ -184,6 +188,7 @@ impl AesGcm {
         })
     }
 
+    #[inline]
     fn aes256_by(backend: Backend, key: &[u8; 32]) -> Self {
         Self(match backend {
             Backend::Portable => Inner::Aes256(Library::new(key.into())),

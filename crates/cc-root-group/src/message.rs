@@ -1,15 +1,16 @@
 //! One message under a key of its own.
 
-use cc_core::{Buffer, Secret, key_use, random, with_clean_stack};
-use cc_primitives::aes_gcm::{AesGcm, STACK, TAG_LEN};
+use cc_core::{Buffer, Secret, key_use, with_clean_stack};
+use cc_primitives::aes_gcm::{AesGcm, NONCE_LEN, STACK, TAG_LEN};
 
 use crate::{KeyError, kdf::Prk};
 
 /// The key from which the keys of single messages are derived.
 ///
-/// Every message has a random salt of 32 bytes, from which and this key HKDF-Expand gives an AES-256
-/// key and a nonce that are used once. So nobody has to count messages: 2^64 of them leave a chance of
-/// about 2^-128 that two share a salt, and with it a key and a nonce.
+/// Every message has a random salt of 32 bytes. From its first 20 bytes and this key HKDF-Expand gives the AES-256 key of
+/// the message, and its last 12 bytes are the nonce. So nobody has to count messages: 2^64 of them leave a chance of about
+/// 2^-128 that two share a salt, and with it a key and a nonce. (That two share a key alone, under two nonces, has a chance
+/// of 2^-33 then, and would do no harm.)
 #[derive(Debug)]
 pub struct MessageKey(Prk);
 
@@ -31,13 +32,11 @@ impl MessageKey {
     /// # Errors
     /// [`KeyError::Random`] when the generator fails.
     pub fn seal(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), KeyError> {
-        let salt: [u8; SALT_LEN] = random::array()?;
-        let derived = self.derive(&salt);
-        let (key, nonce) = derived.expose().split_at(KEY_LEN);
-        key_use::record("root message", key, nonce);
+        let salt: [u8; SALT_LEN] = buffer.take_random()?;
+        let (key, nonce) = self.derive(&salt);
+        key_use::record("root message", key.expose(), &nonce);
         let tag = with_clean_stack::<STACK, _>(|| {
-            let (cipher, nonce) = cipher(&derived, buffer.len())?;
-            cipher
+            AesGcm::aes256_once(key.expose(), buffer.len())
                 .seal(&nonce, associated_data, buffer.as_mut_slice())
                 .map_err(|_| KeyError::Internal)
         })?;
@@ -53,27 +52,21 @@ impl MessageKey {
     pub fn open(&self, associated_data: &[u8], buffer: &mut Buffer) -> Result<(), KeyError> {
         let salt = buffer.take_front::<SALT_LEN>().ok_or(KeyError::Rejected)?;
         let tag = buffer.take_back::<TAG_LEN>().ok_or(KeyError::Rejected)?;
-        let derived = self.derive(&salt);
+        let (key, nonce) = self.derive(&salt);
         with_clean_stack::<STACK, _>(|| {
-            let (cipher, nonce) = cipher(&derived, buffer.len())?;
-            cipher
+            AesGcm::aes256_once(key.expose(), buffer.len())
                 .open(&nonce, associated_data, buffer.as_mut_slice(), &tag)
                 .map_err(|_| KeyError::Rejected)
         })
     }
 
-    /// `key[32] ‖ nonce[12]`
-    fn derive(&self, salt: &[u8; SALT_LEN]) -> Secret<44> {
-        self.0.expand("message", &[salt])
+    /// The key and the nonce of the message with this salt.
+    fn derive(&self, salt: &[u8; SALT_LEN]) -> (Secret<32>, [u8; NONCE_LEN]) {
+        let mut nonce = [0; NONCE_LEN];
+        let (of_key, of_nonce) = salt.split_at(SALT_LEN - NONCE_LEN);
+        nonce.copy_from_slice(of_nonce);
+        (self.0.expand("message", &[of_key]), nonce)
     }
 }
 
-/// The cipher for one message of this length, and its nonce.
-fn cipher(derived: &Secret<44>, message_len: usize) -> Result<(AesGcm, [u8; 12]), KeyError> {
-    let (key, nonce) = derived.expose().split_first_chunk().ok_or(KeyError::Internal)?;
-    let nonce = nonce.first_chunk().ok_or(KeyError::Internal)?;
-    Ok((AesGcm::aes256_once(key, message_len), *nonce))
-}
-
 const SALT_LEN: usize = 32;
-const KEY_LEN: usize = 32;
