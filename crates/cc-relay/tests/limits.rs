@@ -67,6 +67,11 @@ fn limits_are_told_with_the_time_to_wait() {
     let answers: Vec<_> = (0..8).map(|_| raw(&relay.address(), health)).collect();
     assert!(answers[0].starts_with("HTTP/1.1 200"), "{}", answers[0]);
     assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429")), "{answers:?}");
+    // Its body is not waited for, so nothing more can come on that connection.
+    let announced = b"POST /v1/request HTTP/1.1\r\nhost: r\r\ncontent-length: 100\r\n\r\n";
+    let told = raw(&relay.address(), announced).to_lowercase();
+    assert!(told.starts_with("http/1.1 429"), "{told}");
+    assert!(told.contains("connection: close") && told.contains("retry-after: "), "{told}");
 }
 
 /// Who has begun as many as it may goes on with those that it has, and others are not kept from theirs.
