@@ -57,6 +57,7 @@ fn limits_are_told_with_the_time_to_wait() {
     assert!(refused_at(Limits { log_items: small, ..none }, &post));
     let bytes = Rate { per_second: 100, burst: 900 };
     assert!(refused_at(Limits { client_bytes: bytes, ..none }, &post));
+    assert!(refused_at(Limits { log_bytes: small, ..none }, &post));
     assert!(!refused_at(Limits { mailbox_items: small, ..none }, &post));
     assert!(refused_at(Limits { mailbox_items: small, ..none }, &mail));
     assert!(refused_at(Limits { mailbox_items: small, ..none }, &claim));
@@ -198,4 +199,27 @@ fn all_clients_together_have_a_number_of_connections() {
     open.pop();
     std::thread::sleep(Duration::from_millis(200));
     assert!(raw(&relay.address(), &request).starts_with("HTTP/1.1 200"));
+}
+
+/// Whoever asks for much with few bytes has taken as much as it gets.
+#[test]
+fn answers_count_for_who_asked() {
+    let limits =
+        Limits { client_bytes: Rate { per_second: 100, burst: 100_000 }, ..common::unlimited() };
+    let options =
+        ServerOptions { address_header: Some("x-from".into()), ..ServerOptions::default() };
+    let relay = start(memory(), limits, options);
+    let status = |client: u8, request: &Request| {
+        let body = request.to_bytes().unwrap();
+        let head = format!(
+            "POST /v1/request HTTP/1.1\r\nhost: r\r\nx-from: 192.0.2.{client}\r\n\
+             connection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
+    };
+    let log = LogId::random().unwrap();
+    assert_eq!(status(1, &append(log, Some(&token(1)), &[&[7; 90_000]])), "200");
+    let answers = [2, 2, 3, 2].map(|client| status(client, &read(log, 0, &token(1))));
+    assert_eq!(answers, ["200", "200", "200", "429"]);
 }

@@ -220,3 +220,40 @@ fn who_does_not_read_the_answers_holds_no_memory() {
     }
     drop(lazy);
 }
+
+/// As long as it is not read, an answer is memory of who asked for it.
+#[test]
+fn answers_that_are_not_read_count_as_memory() {
+    let options = ServerOptions {
+        memory: 128 << 20,
+        address_header: Some("x-client".into()),
+        ..ServerOptions::default()
+    };
+    let relay = start(memory(), common::unlimited(), options);
+    let service = HttpService::new(&relay.url);
+    let (log, access) = (LogId::random().unwrap(), token(1));
+    service.perform(&append(log, Some(&access), &[&vec![7; MAX_ITEM_LEN]])).unwrap();
+    let request = read(log, 0, &access);
+    let body = request.to_bytes().unwrap();
+    let head = format!(
+        "POST /v1/request HTTP/1.1\r\nhost: r\r\nx-client: 192.0.2.1\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let ask = || {
+        let mut stream = TcpStream::connect(relay.address()).unwrap();
+        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        stream
+    };
+    let status = |stream: &mut TcpStream| {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        String::from_utf8_lossy(&status[9..]).into_owned()
+    };
+    // A quarter is less than for three answers.
+    let mut lazy = [ask(), ask(), ask()];
+    let mut answers = lazy.each_mut().map(status);
+    answers.sort();
+    assert_eq!(answers, ["200", "200", "429"]);
+    // Another client has its own.
+    assert_eq!(page(service.perform(&request)).items.len(), 1);
+}
