@@ -169,22 +169,24 @@ fn a_client_cannot_say_where_it_is() {
         Limits { client_requests: Rate { per_second: 1, burst: 3 }, ..common::unlimited() };
     let options =
         ServerOptions { address_header: Some("x-from".into()), ..ServerOptions::default() };
-    let relay = start(memory(), limits, options);
     let body = read(LogId::random().unwrap(), 0, &token(1)).to_bytes().unwrap();
-    let status = |headers: &str| {
-        let head = format!(
-            "POST /v1/request HTTP/1.1\r\nhost: r\r\n{headers}connection: close\r\n\
-             content-length: {}\r\n\r\n",
-            body.len()
-        );
-        raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
-    };
     let in_one = |number| format!("x-from: 192.0.2.{number}, 198.51.100.1\r\n");
     let in_two = |number| format!("x-from: 192.0.2.{number}\r\nx-from: 198.51.100.1\r\n");
-    let answers: Vec<_> = (0..4).flat_map(|n| [status(&in_one(n)), status(&in_two(n))]).collect();
-    assert_eq!(answers[..3], ["200", "200", "200"]);
-    assert!(answers[3..].iter().any(|answer| answer == "429"), "{answers:?}");
-    assert_eq!(status("x-from: 198.51.100.2\r\n"), "200");
+    for headers in [&in_one as &dyn Fn(u8) -> String, &in_two] {
+        let relay = start(memory(), limits, options.clone());
+        let status = |headers: &str| {
+            let head = format!(
+                "POST /v1/request HTTP/1.1\r\nhost: r\r\n{headers}connection: close\r\n\
+                 content-length: {}\r\n\r\n",
+                body.len()
+            );
+            raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
+        };
+        let answers: Vec<_> = (0..8).map(|number| status(&headers(number))).collect();
+        assert_eq!(answers[..3], ["200", "200", "200"]);
+        assert!(answers[3..].iter().any(|answer| answer == "429"), "{answers:?}");
+        assert_eq!(status("x-from: 198.51.100.2\r\n"), "200");
+    }
 }
 
 #[test]

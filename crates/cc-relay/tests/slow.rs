@@ -140,6 +140,29 @@ fn an_answer_to_another_request_is_none() {
     server.join().unwrap();
 }
 
+/// As a relay does that was restarted, or that has waited long enough for the next request.
+#[test]
+fn a_connection_that_was_closed_is_made_anew() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let request = read(LogId::random().unwrap(), 0, &token(1));
+    let page = Page { items: Vec::new(), forgotten: Position(0), head: Position(5) };
+    let result = Ok(Reply::Page(page));
+    let answer = Answer { id: request.id, result: result.clone() }.to_bytes().unwrap();
+    let server = std::thread::spawn(move || {
+        // Closed once it has heard the request, which may be done or not.
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+        drop(stream);
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+        stream.write_all(&[head.as_bytes(), &answer].concat()).unwrap();
+    });
+    assert_eq!(HttpService::new(&url).perform(&request), result);
+    server.join().unwrap();
+}
+
 /// Nobody is made silent for longer than an hour by one answer.
 #[test]
 fn a_wait_is_believed_up_to_an_hour() {
