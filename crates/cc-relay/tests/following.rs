@@ -1,13 +1,23 @@
 //! Who is told what is new.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cc_client::{LogId, MailboxKey, Position, Request};
 use cc_relay::{Ended, FollowError, FollowStream, Notice, ServerOptions};
 
 use crate::common::{
-    self, append, appended, commit, memory, open_relay, page, read, read_mailbox, start, token,
+    self, Running, append, appended, commit, memory, open_relay, page, read, read_mailbox, start,
+    token,
 };
+
+/// Waits until its metrics say this.
+async fn until(relay: &Running, wanted: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !relay.relay.metrics_text().contains(wanted) {
+        assert!(Instant::now() < deadline, "no {wanted}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 /// What the relay says next, which it says soon.
 async fn told(stream: &mut FollowStream) -> Notice {
@@ -57,9 +67,7 @@ async fn followers_are_told_as_long_as_they_may_read() {
     // A mailbox, by its owner.
     let mailbox = Notice::Moved { log: key.address(), head: Position(1) };
     member.follow(&read_mailbox(&key, 0)).await.unwrap();
-    while relay.relay.metrics_text().contains("relay_followed_logs 1") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 2").await;
     perform(append(key.address(), None, &[b"welcome"])).await.unwrap();
     assert_eq!(told(&mut member).await, mailbox);
     perform(append(log, Some(&new), &[b"three"])).await.unwrap();
@@ -100,9 +108,7 @@ async fn who_follows_before_there_is_a_log_is_told_of_its_own_alone() {
     }
     let mut early = FollowStream::connect(&relay.url, None).await.unwrap();
     early.follow(&read(log, 0, &member)).await.unwrap();
-    while !relay.relay.metrics_text().contains("relay_followed_logs 3") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 3").await;
     // What a client says is done in order: this is answered after the others were.
     early.follow(&read(log, 0, &member)).await.unwrap();
     let requests = [
@@ -130,9 +136,7 @@ async fn a_group_at_the_address_of_a_mailbox_is_another_log() {
     let mut follower = FollowStream::connect(&relay.url, None).await.unwrap();
     follower.follow(&read(address, 0, &founder)).await.unwrap();
     follower.follow(&read_mailbox(&key, 0)).await.unwrap();
-    while !relay.relay.metrics_text().contains("relay_followed_logs 2") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 2").await;
     let mailbox = read_mailbox(&key, 0);
     let done = tokio::task::spawn_blocking(move || {
         let group = append(address, Some(&founder), &[b"mine", b"alone"]);
@@ -187,16 +191,12 @@ async fn what_is_followed_counts_as_memory() {
     greedy.unfollow(&logs[0]).await.unwrap();
     let mut other = connect().await;
     other.follow(&read(logs[0], 0, &token(1))).await.unwrap();
-    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 32").await;
     drop(greedy);
     for log in logs {
         other.follow(&read(log, 0, &token(1))).await.unwrap();
     }
-    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 32").await;
     assert_eq!(told(&mut other).await, busy);
 }
 
@@ -265,10 +265,16 @@ fn who_does_not_answer_a_ping_is_let_go() {
         let told = tokio::time::timeout(ping * 10, alive.next()).await;
         assert!(told.is_err(), "{told:?}");
         alive.follow(&read(LogId::random().unwrap(), 0, &token(1))).await.unwrap();
-        let mut heard = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(20);
         let ended = tokio::task::spawn_blocking(move || {
-            silent.read_to_end(&mut heard).unwrap();
-            heard
+            let (mut heard, mut piece) = (Vec::new(), [0; 1024]);
+            while Instant::now() < deadline {
+                match silent.read(&mut piece).unwrap() {
+                    0 => return heard,
+                    count => heard.extend_from_slice(&piece[..count]),
+                }
+            }
+            panic!("it is not let go")
         });
         let heard = ended.await.unwrap();
         assert!(heard.starts_with(b"HTTP/1.1 101") && heard.ends_with(&[0x89, 0]), "a ping");
