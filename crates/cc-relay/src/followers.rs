@@ -128,3 +128,23 @@ impl Follower {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what waits for who does not read, and of what comes in another order than it was appended in.
+    #[tokio::test]
+    async fn the_last_position_of_a_log_is_told() {
+        let (follower, log) = (Follower::default(), LogId::from_bytes([1; 32]));
+        for head in [3, 5, 4] {
+            follower.tell(Address::Group(log), Some(Position(head)), None);
+        }
+        let why = Ended::EpochOver;
+        follower.tell(Address::Group(log), None, Some(why));
+        let told = [Notice::Moved { log, head: Position(5) }, Notice::Ended { log, why }];
+        assert_eq!(follower.next().await, told);
+        let more = tokio::time::timeout(std::time::Duration::from_millis(50), follower.next());
+        assert!(more.await.is_err());
+    }
+}

@@ -1,12 +1,14 @@
 //! Who may read, append, publish and claim.
 
 use cc_client::{
-    Call, Failure, LogId, MailboxKey, Position, Publish, PublishedPackage, Purpose, Refusal, Reply,
-    Request,
+    Call, Failure, LogId, MAX_PACKAGE_LEN, MAX_PUBLISH, MailboxKey, Position, Publish,
+    PublishedPackage, Purpose, Refusal, Reply, Request,
 };
+use cc_relay::Relay;
 
 use crate::common::{
-    DENIED, append, appended, commit, http, id, open_relay, page, raw, read, read_mailbox, token,
+    self, DENIED, append, appended, commit, http, id, memory, open_relay, page, raw, read,
+    read_mailbox, token,
 };
 
 #[test]
@@ -102,4 +104,24 @@ fn a_recorded_request_does_nothing_when_it_comes_again() {
     assert_eq!(page(service.perform(&read_mailbox(&key, 2))).items.len(), 1);
     assert_eq!(page(service.perform(&old_read)).items.len(), 1);
     assert_eq!(page(service.perform(&read_mailbox(&key, 2))).items.len(), 1);
+}
+
+/// Also where it is asked without a network, which refuses them by its encoding.
+#[tokio::test]
+async fn key_packages_are_bounded_in_length_and_number() {
+    let relay = Relay::new(memory(), common::unlimited());
+    let key = MailboxKey::generate().unwrap();
+    let publish = async |number: usize, length: usize| {
+        let package = PublishedPackage { bytes: vec![1; length], last_resort: false };
+        let (id, packages) = (id(), vec![package; number]);
+        let proof = key.prove(id, Purpose::Publish(&packages));
+        let call = Call::Publish(Publish { mailbox: key.address(), proof, packages });
+        relay.answer(Request { id, call }).await
+    };
+    let refused = Err(Failure::Refused(Refusal::TooLarge));
+    assert_eq!(publish(1, MAX_PACKAGE_LEN + 1).await, refused);
+    assert_eq!(publish(MAX_PUBLISH + 1, 1).await, refused);
+    assert_eq!(publish(1, MAX_PACKAGE_LEN).await, Ok(Reply::Published { remaining: 1 }));
+    let count = u32::try_from(MAX_PUBLISH).unwrap() + 1;
+    assert_eq!(publish(MAX_PUBLISH, 1).await, Ok(Reply::Published { remaining: count }));
 }

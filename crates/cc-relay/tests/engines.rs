@@ -189,6 +189,29 @@ async fn a_wrong_clock_deletes_nothing() {
     assert!(matches!(kept, ClockRecord { relay, .. } if relay > Hour(500_000)));
 }
 
+/// A relay that is started again and again before an hour is over grows old as the others do.
+#[tokio::test]
+async fn hours_of_which_a_run_saw_a_part_are_not_lost() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(Retention::default()));
+    let clock = SetClock::default();
+    let mut first = None;
+    for hour in 0_u32..50 {
+        let wall = |minutes: u64| {
+            clock.0.lock().unwrap().0 = (500_000 + u64::from(hour)) * 3_600_000 + minutes * 60_000;
+        };
+        wall(30);
+        let relay = Relay::with_clock(Arc::clone(&storage), Limits::default(), clock.clone());
+        relay.expire().await.unwrap();
+        // Fifty minutes, at the end of which the clock says the next hour.
+        clock.0.lock().unwrap().1 += Duration::from_secs(50 * 60);
+        wall(80);
+        relay.expire().await.unwrap();
+        let now = storage.clock().await.unwrap().unwrap().relay;
+        let first = *first.get_or_insert(now);
+        assert_eq!(now, first.plus(hour));
+    }
+}
+
 /// The two services in memory, that of the client's tests and that of the relay, keep the same rules.
 #[derive(Debug, Clone)]
 enum Asked {

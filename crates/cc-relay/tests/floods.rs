@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{self, append, http, start, token};
+use crate::common::{self, append, http, read, start, token};
 use cc_client::{LogId, MAX_ANSWER_LEN, MAX_ITEM_LEN, Position, Refusal};
 use cc_relay::{
-    FollowStream, Limits, Rate, ServerOptions,
+    Ended, FollowStream, Limits, Notice, Rate, ServerOptions,
     storage::{
         ClockRecord, Hour, MemoryStorage, ReadPage, Reader, Retention, Storage, StoredAppend,
         StoredPublish, Task, Usage,
@@ -137,6 +137,21 @@ async fn who_says_nothing_but_unfollow_is_let_go() {
     }
     let ended = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
     assert!(ended.unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_but_follow_is_busy() {
+    let limits =
+        Limits { client_requests: Rate { per_second: 1, burst: 50 }, ..common::unlimited() };
+    let engine = Arc::new(MemoryStorage::new(Retention::default()));
+    let relay = start(engine, limits, ServerOptions::default());
+    let mut stream = FollowStream::connect(&relay.url, None).await.unwrap();
+    let log = LogId::random().unwrap();
+    for _ in 0..200 {
+        stream.follow(&read(log, 0, &token(1))).await.unwrap();
+    }
+    let told = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+    assert_eq!(told.unwrap().unwrap(), Notice::Ended { log, why: Ended::Busy });
 }
 
 #[tokio::test(flavor = "multi_thread")]

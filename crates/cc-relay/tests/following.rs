@@ -1,13 +1,31 @@
 //! Who is told what is new.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cc_client::{LogId, MailboxKey, Position, Request};
 use cc_relay::{Ended, FollowError, FollowStream, Notice, ServerOptions};
 
 use crate::common::{
-    self, append, appended, commit, memory, open_relay, page, read, read_mailbox, start, token,
+    self, Running, append, appended, commit, memory, open_relay, page, read, read_mailbox, start,
+    token,
 };
+
+/// Waits until its metrics say this.
+async fn until(relay: &Running, wanted: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !relay.relay.metrics_text().contains(wanted) {
+        assert!(Instant::now() < deadline, "no {wanted}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What the relay says next, which it says soon.
+async fn told(stream: &mut FollowStream) -> Notice {
+    match tokio::time::timeout(Duration::from_secs(20), stream.next()).await {
+        Ok(notice) => notice.unwrap(),
+        Err(_) => panic!("nothing is told"),
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_are_told_as_long_as_they_may_read() {
@@ -28,32 +46,32 @@ async fn followers_are_told_as_long_as_they_may_read() {
     // What is there already is told at once.
     for follower in [&mut member, &mut removed] {
         follower.follow(&read(log, 0, &old)).await.unwrap();
-        assert_eq!(follower.next().await.unwrap(), moved(1));
+        assert_eq!(told(follower).await, moved(1));
     }
     stranger.follow(&read(log, 0, &outsider)).await.unwrap();
-    assert_eq!(stranger.next().await.unwrap(), ended(Ended::Denied));
+    assert_eq!(told(&mut stranger).await, ended(Ended::Denied));
     perform(append(log, Some(&old), &[b"two"])).await.unwrap();
     for follower in [&mut member, &mut removed] {
-        assert_eq!(follower.next().await.unwrap(), moved(2));
+        assert_eq!(told(follower).await, moved(2));
     }
     perform(commit(log, &old, 0, Some(&new))).await.unwrap();
     for follower in [&mut member, &mut removed] {
-        assert_eq!(follower.next().await.unwrap(), moved(3));
-        assert_eq!(follower.next().await.unwrap(), ended(Ended::EpochOver));
+        assert_eq!(told(follower).await, moved(3));
+        assert_eq!(told(follower).await, ended(Ended::EpochOver));
     }
+    // Nobody waits for that epoch any more.
+    assert!(relay.relay.metrics_text().contains("relay_followed_logs 0"));
     member.follow(&read(log, 3, &new)).await.unwrap();
     removed.follow(&read(log, 3, &old)).await.unwrap();
-    assert_eq!(removed.next().await.unwrap(), ended(Ended::EpochOver));
+    assert_eq!(told(&mut removed).await, ended(Ended::EpochOver));
     // A mailbox, by its owner.
     let mailbox = Notice::Moved { log: key.address(), head: Position(1) };
     member.follow(&read_mailbox(&key, 0)).await.unwrap();
-    while relay.relay.metrics_text().contains("relay_followed_logs 1") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 2").await;
     perform(append(key.address(), None, &[b"welcome"])).await.unwrap();
-    assert_eq!(member.next().await.unwrap(), mailbox);
+    assert_eq!(told(&mut member).await, mailbox);
     perform(append(log, Some(&new), &[b"three"])).await.unwrap();
-    assert_eq!(member.next().await.unwrap(), moved(4));
+    assert_eq!(told(&mut member).await, moved(4));
     for follower in [&mut removed, &mut stranger] {
         let told = tokio::time::timeout(Duration::from_millis(300), follower.next()).await;
         assert!(told.is_err(), "{told:?}");
@@ -64,11 +82,11 @@ async fn followers_are_told_as_long_as_they_may_read() {
     perform(append(another, Some(&new), &[b"x"])).await.unwrap();
     member.follow(&read(another, 0, &new)).await.unwrap();
     let there = Notice::Moved { log: another, head: Position(1) };
-    assert_eq!(member.next().await.unwrap(), there);
+    assert_eq!(told(&mut member).await, there);
     perform(append(log, Some(&new), &[b"four"])).await.unwrap();
     perform(append(key.address(), None, &[b"again"])).await.unwrap();
     let again = Notice::Moved { log: key.address(), head: Position(2) };
-    assert_eq!(member.next().await.unwrap(), again);
+    assert_eq!(told(&mut member).await, again);
     // What is no read is not followed, and the relay says when it ends.
     let wrong = member.follow(&append(log, None, &[])).await;
     assert!(matches!(wrong, Err(FollowError::NotARead)));
@@ -90,9 +108,7 @@ async fn who_follows_before_there_is_a_log_is_told_of_its_own_alone() {
     }
     let mut early = FollowStream::connect(&relay.url, None).await.unwrap();
     early.follow(&read(log, 0, &member)).await.unwrap();
-    while !relay.relay.metrics_text().contains("relay_followed_logs 3") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 3").await;
     // What a client says is done in order: this is answered after the others were.
     early.follow(&read(log, 0, &member)).await.unwrap();
     let requests = [
@@ -104,9 +120,9 @@ async fn who_follows_before_there_is_a_log_is_told_of_its_own_alone() {
         requests.map(|request| service.perform(&request).unwrap())
     });
     perform.await.unwrap();
-    assert_eq!(early.next().await.unwrap(), Notice::Moved { log, head: Position(1) });
+    assert_eq!(told(&mut early).await, Notice::Moved { log, head: Position(1) });
     let own = Notice::Moved { log: other, head: Position(1) };
-    assert_eq!(stranger.next().await.unwrap(), own);
+    assert_eq!(told(&mut stranger).await, own);
     let told = tokio::time::timeout(Duration::from_millis(300), stranger.next()).await;
     assert!(told.is_err(), "{told:?}");
 }
@@ -120,9 +136,7 @@ async fn a_group_at_the_address_of_a_mailbox_is_another_log() {
     let mut follower = FollowStream::connect(&relay.url, None).await.unwrap();
     follower.follow(&read(address, 0, &founder)).await.unwrap();
     follower.follow(&read_mailbox(&key, 0)).await.unwrap();
-    while !relay.relay.metrics_text().contains("relay_followed_logs 2") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 2").await;
     let mailbox = read_mailbox(&key, 0);
     let done = tokio::task::spawn_blocking(move || {
         let group = append(address, Some(&founder), &[b"mine", b"alone"]);
@@ -133,7 +147,7 @@ async fn a_group_at_the_address_of_a_mailbox_is_another_log() {
         assert_eq!(page(service.perform(&read(address, 0, &founder))).items.len(), 2);
     });
     done.await.unwrap();
-    let mut told = [follower.next().await.unwrap(), follower.next().await.unwrap()];
+    let mut told = [told(&mut follower).await, told(&mut follower).await];
     told.sort_by_key(|notice| matches!(notice, Notice::Moved { head, .. } if head.0 == 2));
     assert_eq!(told, [1, 2].map(|head| Notice::Moved { log: address, head: Position(head) }));
 }
@@ -151,7 +165,7 @@ async fn following_a_mailbox_deletes_nothing() {
     let mut owner = FollowStream::connect(&relay.url, None).await.unwrap();
     owner.follow(&read_mailbox(&key, 1)).await.unwrap();
     let head = Position(2);
-    assert_eq!(owner.next().await.unwrap(), Notice::Moved { log: key.address(), head });
+    assert_eq!(told(&mut owner).await, Notice::Moved { log: key.address(), head });
     let there = page(perform(read_mailbox(&key, 0)).await);
     assert_eq!((there.items.len(), there.forgotten), (2, Position(0)));
     // A read does.
@@ -171,23 +185,19 @@ async fn what_is_followed_counts_as_memory() {
         greedy.follow(&read(log, 0, &token(1))).await.unwrap();
     }
     let busy = Notice::Ended { log: logs[32], why: Ended::Busy };
-    assert_eq!(greedy.next().await.unwrap(), busy);
+    assert_eq!(told(&mut greedy).await, busy);
     assert!(relay.relay.metrics_text().contains("relay_followed_logs 32"));
     // What is no longer followed is given back, and so is all when the connection ends.
     greedy.unfollow(&logs[0]).await.unwrap();
     let mut other = connect().await;
     other.follow(&read(logs[0], 0, &token(1))).await.unwrap();
-    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&relay, "relay_followed_logs 32").await;
     drop(greedy);
     for log in logs {
         other.follow(&read(log, 0, &token(1))).await.unwrap();
     }
-    while !relay.relay.metrics_text().contains("relay_followed_logs 32") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(other.next().await.unwrap(), busy);
+    until(&relay, "relay_followed_logs 32").await;
+    assert_eq!(told(&mut other).await, busy);
 }
 
 /// Who does not read is told the last position only, when it reads again: nothing waits for it but that.
@@ -205,7 +215,7 @@ async fn a_follower_that_does_not_read_costs_one_position_a_log() {
     sent.await.unwrap();
     let mut last = Position(0);
     while last < Position(2400) {
-        let Notice::Moved { head, .. } = lazy.next().await.unwrap() else { panic!("ended") };
+        let Notice::Moved { head, .. } = told(&mut lazy).await else { panic!("ended") };
         assert!(head > last);
         last = head;
     }
@@ -225,7 +235,7 @@ async fn one_connection_follows_so_many_logs_and_no_more() {
         stream.follow(&read(log(number), 0, &token(1))).await.unwrap();
     }
     let busy = Notice::Ended { log: log(MOST), why: Ended::Busy };
-    assert_eq!(stream.next().await.unwrap(), busy);
+    assert_eq!(told(&mut stream).await, busy);
     // With another token it is one of those that are followed.
     stream.follow(&read(log(0), 0, &token(2))).await.unwrap();
     stream.unfollow(&log(1)).await.unwrap();
@@ -255,10 +265,16 @@ fn who_does_not_answer_a_ping_is_let_go() {
         let told = tokio::time::timeout(ping * 10, alive.next()).await;
         assert!(told.is_err(), "{told:?}");
         alive.follow(&read(LogId::random().unwrap(), 0, &token(1))).await.unwrap();
-        let mut heard = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(20);
         let ended = tokio::task::spawn_blocking(move || {
-            silent.read_to_end(&mut heard).unwrap();
-            heard
+            let (mut heard, mut piece) = (Vec::new(), [0; 1024]);
+            while Instant::now() < deadline {
+                match silent.read(&mut piece).unwrap() {
+                    0 => return heard,
+                    count => heard.extend_from_slice(&piece[..count]),
+                }
+            }
+            panic!("it is not let go")
         });
         let heard = ended.await.unwrap();
         assert!(heard.starts_with(b"HTTP/1.1 101") && heard.ends_with(&[0x89, 0]), "a ping");

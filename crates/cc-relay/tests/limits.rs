@@ -57,6 +57,7 @@ fn limits_are_told_with_the_time_to_wait() {
     assert!(refused_at(Limits { log_items: small, ..none }, &post));
     let bytes = Rate { per_second: 100, burst: 900 };
     assert!(refused_at(Limits { client_bytes: bytes, ..none }, &post));
+    assert!(refused_at(Limits { log_bytes: small, ..none }, &post));
     assert!(!refused_at(Limits { mailbox_items: small, ..none }, &post));
     assert!(refused_at(Limits { mailbox_items: small, ..none }, &mail));
     assert!(refused_at(Limits { mailbox_items: small, ..none }, &claim));
@@ -67,6 +68,11 @@ fn limits_are_told_with_the_time_to_wait() {
     let answers: Vec<_> = (0..8).map(|_| raw(&relay.address(), health)).collect();
     assert!(answers[0].starts_with("HTTP/1.1 200"), "{}", answers[0]);
     assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429")), "{answers:?}");
+    // Its body is not waited for, so nothing more can come on that connection.
+    let announced = b"POST /v1/request HTTP/1.1\r\nhost: r\r\ncontent-length: 100\r\n\r\n";
+    let told = raw(&relay.address(), announced).to_lowercase();
+    assert!(told.starts_with("http/1.1 429"), "{told}");
+    assert!(told.contains("connection: close") && told.contains("retry-after: "), "{told}");
 }
 
 /// Who has begun as many as it may goes on with those that it has, and others are not kept from theirs.
@@ -163,22 +169,24 @@ fn a_client_cannot_say_where_it_is() {
         Limits { client_requests: Rate { per_second: 1, burst: 3 }, ..common::unlimited() };
     let options =
         ServerOptions { address_header: Some("x-from".into()), ..ServerOptions::default() };
-    let relay = start(memory(), limits, options);
     let body = read(LogId::random().unwrap(), 0, &token(1)).to_bytes().unwrap();
-    let status = |headers: &str| {
-        let head = format!(
-            "POST /v1/request HTTP/1.1\r\nhost: r\r\n{headers}connection: close\r\n\
-             content-length: {}\r\n\r\n",
-            body.len()
-        );
-        raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
-    };
     let in_one = |number| format!("x-from: 192.0.2.{number}, 198.51.100.1\r\n");
     let in_two = |number| format!("x-from: 192.0.2.{number}\r\nx-from: 198.51.100.1\r\n");
-    let answers: Vec<_> = (0..4).flat_map(|n| [status(&in_one(n)), status(&in_two(n))]).collect();
-    assert_eq!(answers[..3], ["200", "200", "200"]);
-    assert!(answers[3..].iter().any(|answer| answer == "429"), "{answers:?}");
-    assert_eq!(status("x-from: 198.51.100.2\r\n"), "200");
+    for headers in [&in_one as &dyn Fn(u8) -> String, &in_two] {
+        let relay = start(memory(), limits, options.clone());
+        let status = |headers: &str| {
+            let head = format!(
+                "POST /v1/request HTTP/1.1\r\nhost: r\r\n{headers}connection: close\r\n\
+                 content-length: {}\r\n\r\n",
+                body.len()
+            );
+            raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
+        };
+        let answers: Vec<_> = (0..8).map(|number| status(&headers(number))).collect();
+        assert_eq!(answers[..3], ["200", "200", "200"]);
+        assert!(answers[3..].iter().any(|answer| answer == "429"), "{answers:?}");
+        assert_eq!(status("x-from: 198.51.100.2\r\n"), "200");
+    }
 }
 
 #[test]
@@ -193,4 +201,27 @@ fn all_clients_together_have_a_number_of_connections() {
     open.pop();
     std::thread::sleep(Duration::from_millis(200));
     assert!(raw(&relay.address(), &request).starts_with("HTTP/1.1 200"));
+}
+
+/// Whoever asks for much with few bytes has taken as much as it gets.
+#[test]
+fn answers_count_for_who_asked() {
+    let limits =
+        Limits { client_bytes: Rate { per_second: 100, burst: 100_000 }, ..common::unlimited() };
+    let options =
+        ServerOptions { address_header: Some("x-from".into()), ..ServerOptions::default() };
+    let relay = start(memory(), limits, options);
+    let status = |client: u8, request: &Request| {
+        let body = request.to_bytes().unwrap();
+        let head = format!(
+            "POST /v1/request HTTP/1.1\r\nhost: r\r\nx-from: 192.0.2.{client}\r\n\
+             connection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
+    };
+    let log = LogId::random().unwrap();
+    assert_eq!(status(1, &append(log, Some(&token(1)), &[&[7; 90_000]])), "200");
+    let answers = [2, 2, 3, 2].map(|client| status(client, &read(log, 0, &token(1))));
+    assert_eq!(answers, ["200", "200", "200", "429"]);
 }

@@ -140,6 +140,29 @@ fn an_answer_to_another_request_is_none() {
     server.join().unwrap();
 }
 
+/// As a relay does that was restarted, or that has waited long enough for the next request.
+#[test]
+fn a_connection_that_was_closed_is_made_anew() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let request = read(LogId::random().unwrap(), 0, &token(1));
+    let page = Page { items: Vec::new(), forgotten: Position(0), head: Position(5) };
+    let result = Ok(Reply::Page(page));
+    let answer = Answer { id: request.id, result: result.clone() }.to_bytes().unwrap();
+    let server = std::thread::spawn(move || {
+        // Closed once it has heard the request, which may be done or not.
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+        drop(stream);
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+        stream.write_all(&[head.as_bytes(), &answer].concat()).unwrap();
+    });
+    assert_eq!(HttpService::new(&url).perform(&request), result);
+    server.join().unwrap();
+}
+
 /// Nobody is made silent for longer than an hour by one answer.
 #[test]
 fn a_wait_is_believed_up_to_an_hour() {
@@ -219,4 +242,41 @@ fn who_does_not_read_the_answers_holds_no_memory() {
         }
     }
     drop(lazy);
+}
+
+/// As long as it is not read, an answer is memory of who asked for it.
+#[test]
+fn answers_that_are_not_read_count_as_memory() {
+    let options = ServerOptions {
+        memory: 128 << 20,
+        address_header: Some("x-client".into()),
+        ..ServerOptions::default()
+    };
+    let relay = start(memory(), common::unlimited(), options);
+    let service = HttpService::new(&relay.url);
+    let (log, access) = (LogId::random().unwrap(), token(1));
+    service.perform(&append(log, Some(&access), &[&vec![7; MAX_ITEM_LEN]])).unwrap();
+    let request = read(log, 0, &access);
+    let body = request.to_bytes().unwrap();
+    let head = format!(
+        "POST /v1/request HTTP/1.1\r\nhost: r\r\nx-client: 192.0.2.1\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let ask = || {
+        let mut stream = TcpStream::connect(relay.address()).unwrap();
+        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        stream
+    };
+    let status = |stream: &mut TcpStream| {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        String::from_utf8_lossy(&status[9..]).into_owned()
+    };
+    // A quarter is less than for three answers.
+    let mut lazy = [ask(), ask(), ask()];
+    let mut answers = lazy.each_mut().map(status);
+    answers.sort();
+    assert_eq!(answers, ["200", "200", "429"]);
+    // Another client has its own.
+    assert_eq!(page(service.perform(&request)).items.len(), 1);
 }

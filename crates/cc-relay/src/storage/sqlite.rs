@@ -234,3 +234,106 @@ fn to_i64(number: u64) -> i64 {
 fn to_u64(number: i64) -> Result<u64, SqliteError> {
     u64::try_from(number).map_err(|_| StorageError("a number is negative".into()).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use cc_client::{AccessHash, Follows, PublishedPackage};
+
+    use super::*;
+
+    const NOW: Hour = Hour(1000);
+    const MAILBOX: LogId = LogId::from_bytes([2; 32]);
+
+    /// How much there is of everything.
+    fn rows(connection: &Connection) -> Vec<i64> {
+        let counts = ["items", "epochs", "packages", "answers", "claims"];
+        let counts = counts.map(|table| format!("SELECT count(*) FROM {table}"));
+        let sums = ["head", "last_commit", "bytes", "forgotten"];
+        let sums = sums.map(|column| format!("SELECT coalesce(sum({column}), 0) FROM logs"));
+        let all = counts.iter().chain(&sums);
+        all.map(|sql| connection.query_row(sql, [], |row| row.get(0)).unwrap()).collect()
+    }
+
+    async fn perform(storage: &SqliteStorage, call: u8) -> Result<(), StorageError> {
+        let id = RequestId::from_bytes([call; 16]);
+        match call {
+            0 => {
+                let append = StoredAppend {
+                    log: LogId::from_bytes([1; 32]),
+                    access: Some(AccessHash([1; 32])),
+                    commit: Some(Follows { after: Position(1), next: Some(AccessHash([2; 32])) }),
+                    items: vec![vec![7; 400]],
+                    begins: true,
+                };
+                storage.append(id, append, NOW).await.map(|at| assert_eq!(at, Ok(Position(2))))
+            }
+            1 => {
+                let packages = [false, true];
+                let packages =
+                    packages.map(|last_resort| PublishedPackage { bytes: vec![3; 9], last_resort });
+                let publish =
+                    StoredPublish { mailbox: MAILBOX, packages: packages.into(), begins: true };
+                storage.publish(id, publish, NOW).await.map(|count| assert_eq!(count, Ok(2)))
+            }
+            2 => storage
+                .claim(id, MAILBOX, NOW)
+                .await
+                .map(|package| assert_eq!(package, Ok(Some(vec![3; 9])))),
+            _ => {
+                let read = storage.read(MAILBOX, Position(1), Reader::Owner, NOW).await;
+                read.map(|read| assert_eq!(read.unwrap().page.forgotten, Position(1)))
+            }
+        }
+    }
+
+    /// Whichever of its statements fails, and then it can be repeated.
+    #[tokio::test]
+    async fn a_request_that_fails_halfway_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut failed = Vec::new();
+        let statements =
+            ["items", "epochs", "packages", "answers", "claims", "logs"].into_iter().flat_map(
+                |table| ["INSERT", "UPDATE", "DELETE"].map(|what| format!("{what} ON {table}")),
+            );
+        for (at, statement) in statements.enumerate() {
+            let path = folder.path().join(format!("{at}.db"));
+            // An item more makes the log forget the one that it has.
+            let retention = Retention { log_bytes: 700, ..Retention::default() };
+            let storage = SqliteStorage::open(&path, retention).unwrap();
+            let begin = [(LogId::from_bytes([1; 32]), Some(AccessHash([1; 32]))), (MAILBOX, None)];
+            for (log, access) in begin {
+                let id = RequestId::random().unwrap();
+                let after = Follows { after: Position(0), next: None };
+                let commit = access.map(|_| after);
+                let append =
+                    StoredAppend { log, access, commit, items: vec![vec![7; 400]], begins: true };
+                storage.append(id, append, NOW).await.unwrap().unwrap();
+            }
+            let package = PublishedPackage { bytes: vec![3; 9], last_resort: true };
+            for packages in
+                [vec![package.clone()], vec![PublishedPackage { last_resort: false, ..package }]]
+            {
+                let publish = StoredPublish { mailbox: MAILBOX, packages, begins: true };
+                storage.publish(RequestId::random().unwrap(), publish, NOW).await.unwrap().unwrap();
+            }
+            let other = Connection::open(&path).unwrap();
+            for call in 0..4 {
+                let trigger = format!(
+                    "CREATE TRIGGER fails BEFORE {statement} BEGIN SELECT RAISE(ABORT, 'no'); END"
+                );
+                other.execute_batch(&trigger).unwrap();
+                let before = rows(&other);
+                let result = perform(&storage, call).await;
+                if result.is_err() {
+                    assert_eq!(rows(&other), before, "{statement}, {call}");
+                    failed.push(call);
+                }
+                other.execute_batch("DROP TRIGGER fails").unwrap();
+                perform(&storage, call).await.unwrap();
+            }
+        }
+        // Each statement of each call.
+        let count = |call| failed.iter().filter(|failed| **failed == call).count();
+        assert_eq!([0, 1, 2, 3].map(count), [7, 3, 2, 2], "{failed:?}");
+    }
+}

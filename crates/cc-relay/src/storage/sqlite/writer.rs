@@ -136,3 +136,40 @@ fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), 
     }
     Ok(transaction.commit()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::sqlite::connection;
+
+    /// Three that are written in one transaction, one of which fails when it has done something.
+    #[tokio::test]
+    async fn a_write_that_fails_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("relay.db");
+        let connection = connection::open_writer(&path).unwrap();
+        connection.execute_batch("CREATE TABLE numbers (number INTEGER)").unwrap();
+        let writer = Writer::start(connection, &path).unwrap();
+        let (go, goes) = std::sync::mpsc::channel::<()>();
+        let goes = std::sync::Mutex::new(goes);
+        let waits = writer.write(move |_| {
+            let _sender_gone = goes.lock().unwrap().recv();
+            Ok(())
+        });
+        let number = |number: i64| {
+            writer.write(move |connection| {
+                connection.execute("INSERT INTO numbers VALUES (?1)", [number])?;
+                if number == 2 { Err(StorageError("it fails".into()).into()) } else { Ok(number) }
+            })
+        };
+        // All are in the queue before the first one goes on.
+        let results = tokio::join!(waits, number(1), number(2), number(3), async { drop(go) });
+        let numbers = [results.1, results.2, results.3].map(|result| result.ok());
+        assert_eq!(numbers, [Some(1), None, Some(3)]);
+        drop(writer);
+        let connection = Connection::open(&path).unwrap();
+        let mut kept = connection.prepare("SELECT number FROM numbers").unwrap();
+        let kept: Result<Vec<i64>, _> = kept.query_map([], |row| row.get(0)).unwrap().collect();
+        assert_eq!(kept.unwrap(), [1, 3]);
+    }
+}
