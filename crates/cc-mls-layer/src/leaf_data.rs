@@ -18,9 +18,9 @@ impl MlsLayer {
     /// nothing. Its signature covers them, so nobody says them for another, and all members have the same: who is
     /// added finds them in the tree of its welcome.
     ///
-    /// A store keeps the leaf and not the wish. Until this is called again, a layer that comes back from one makes changes that leave in its
-    /// leaf what is there, and key packages that say nothing. Members with other libraries need not know the
-    /// extension that the bytes are in.
+    /// A store keeps the leaf and not the wish. Until this is called again, a layer that comes back from one makes changes
+    /// that leave in its leaf what is there, and key packages that say nothing. Members with other libraries need not know
+    /// the extension that the bytes are in.
     ///
     /// # Errors
     /// [`MlsError::LeafData`] over 256 bytes.

@@ -1,8 +1,8 @@
 //! Which mail address of a device is the latest, as its leaf in the MLS layer says: it is the same for all who are in the
 //! group, newcomers included, and nobody says it for another.
 //!
-//! Each leaf that a device makes says it: its key packages, and its changes of the group. A new key for mail makes no change of its own. So there
-//! may be later addresses than the leaf says, and older ones do not count.
+//! Each leaf that a device makes says it: that of a key package, and with each change of its own that of the group. A new key
+//! for mail makes no change. So there may be later addresses than the leaf says, and older ones do not count.
 
 use cc_core::MemberId;
 use cc_manager::CascadingCipherManager;
@@ -53,7 +53,7 @@ impl LatestAddress {
         bundle: &[u8],
         address: &MailAddress,
     ) -> bool {
-        let Ok(part) = seat.key_package_part::<MlsLayer>(bundle) else { return true };
+        let Ok(part) = seat.key_package_part::<MlsLayer>(bundle) else { return false };
         let said = key_package_leaf_data(&part).and_then(Self::decode);
         said.is_none_or(|said| said == Self(address.body.serial))
     }

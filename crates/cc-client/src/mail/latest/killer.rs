@@ -80,7 +80,7 @@ fn play(blow: (usize, Blow)) -> usize {
     stage.now.wall += ROTATION;
     stage.now.mono += ROTATION;
     let mut is_to_renew = true;
-    for _ in 0..16 {
+    for _ in 0..6 {
         bob.turn(&mut stage);
         if is_to_renew && bob.client.latest_address().unwrap() != old {
             is_to_renew = false;
@@ -107,9 +107,10 @@ fn play(blow: (usize, Blow)) -> usize {
 #[test]
 fn killed_at_every_step_a_leaf_says_no_later_address_than_there_is() {
     let steps = play((usize::MAX, Blow::After));
-    let steps = steps.min(24);
+    // Later ones only look whether there is something new.
+    let steps = steps.min(16);
     assert!(steps > 6, "{steps}");
-    let failures = [Failure::Lost, Failure::Kept, Failure::Full].map(Blow::Commit);
+    let failures = [Failure::Lost, Failure::Kept].map(Blow::Commit);
     for blow in [Blow::Before, Blow::Unanswered, Blow::After].into_iter().chain(failures) {
         for step in 0..steps {
             play((step, blow));

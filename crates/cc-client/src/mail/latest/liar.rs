@@ -7,6 +7,7 @@ use crate::{
     frame::{self, Frame, KeyPackageOffer, List, MailItem},
     introduction::PeopleUpdate,
     mail::{MailAddress, MailKeys, address::ROTATION},
+    records::Work,
     seat,
     testing::{Stage, client, events, fall_out_of_step},
 };
@@ -21,6 +22,8 @@ struct Scene {
     /// What leaked.
     thief: MailKeys,
     old: MailAddress,
+    /// A key package of before, which nobody has used.
+    offer: Vec<u8>,
 }
 
 impl Scene {
@@ -29,11 +32,12 @@ impl Scene {
         let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
         let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
         let (thief, old) = (bob.state.mail_keys.clone(), bob.mail_address().unwrap());
+        let offer = bob.key_packages(stage.now, 1).unwrap().remove(0);
         stage.now.wall += ROTATION;
         stage.now.mono += ROTATION;
         stage.settle(&mut [&mut bob, &mut alice, &mut mallory]);
         assert!(bob.mail_address().unwrap().body.key != old.body.key);
-        let mut scene = Self { stage, group, alice, bob, mallory, thief, old };
+        let mut scene = Self { stage, group, alice, bob, mallory, thief, old, offer };
         scene.refresh();
         scene
     }
@@ -166,6 +170,24 @@ fn a_directory_puts_no_older_address_beside_a_key_package() {
     alice.invite(other, offer).unwrap();
     stage.settle(&mut [&mut alice, &mut bob]);
     assert!(bob.group(&other).unwrap().in_step && bob.group(&group).unwrap().in_step);
+}
+
+/// What is not prevented, and how long it lasts.
+#[test]
+fn who_is_added_anew_by_an_older_key_package_says_the_latest_address_with_its_next_change() {
+    let mut scene = Scene::new();
+    let (group, offer) = (scene.group, scene.offer.clone());
+    let readmit = Work::Readmit(vec![offer]);
+    scene.mallory.transact(|mallory| mallory.enqueue(&group, None, readmit)).unwrap();
+    let mut alice = core::mem::replace(&mut scene.alice, client("Nobody"));
+    for _ in 0..4 {
+        scene.stage.settle(&mut [&mut scene.mallory, &mut alice, &mut scene.bob]);
+    }
+    assert_eq!(scene.said(&mut alice), Some(LatestAddress(scene.old.body.serial)));
+    assert!(scene.bob.group(&group).unwrap().in_step, "Bob had a welcome");
+    scene.refresh();
+    scene.stage.settle(&mut [&mut alice]);
+    assert_eq!(scene.said(&mut alice), scene.bob.latest_address().ok());
 }
 
 #[test]
