@@ -1,4 +1,4 @@
-//! What somebody sees who reads everything on its way and has no key.
+//! What somebody sees, and does, who has everything on its way and no key.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -6,9 +6,10 @@ use crate::common;
 
 use std::collections::HashSet;
 
-use cc_aes_layer::AesLayer;
+use cc_aes_layer::{AesKey, AesLayer};
 use cc_core::{Envelope, Kind};
-use cc_manager::{CascadingCipherManager, ManagerBuilder};
+use cc_dh_layer::{Curve, DhKeyPair, DhLayer};
+use cc_manager::{CascadingCipherManager, Incoming, ManagerBuilder};
 use cc_mlkem_layer::{HybridKeyPair, MlKemLayer, ParameterSet};
 use cc_signal_layer::{Account, SignalLayer};
 use common::{Follow as _, dh, full, mls};
@@ -28,6 +29,16 @@ fn signal(_: &str, _: bool) -> ManagerBuilder {
     CascadingCipherManager::builder().layer(SignalLayer::group(Account::generate().unwrap()))
 }
 
+/// Two members of one group.
+fn group(make: Make) -> [CascadingCipherManager; 2] {
+    let mut alice = make("Alice of Wonderland", true).build().unwrap();
+    let mut bob = make("Bob the Builder", false).build().unwrap();
+    let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
+    let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
+    bob.join(&welcome).unwrap();
+    [alice, bob]
+}
+
 /// Bytes of a message of MLS in front of what is encrypted: version and form, the id of the group (random), epoch, kind
 /// of content, and the binding as authenticated data (RFC 9420 section 6.3).
 const FRAMING: usize = 4 + (1 + 16) + 8 + 1 + (1 + 34);
@@ -40,11 +51,7 @@ const STACKS: [(Make, usize, usize, usize); 4] =
 #[test]
 fn a_message_shows_its_stack_its_epoch_and_its_length() {
     for (stack, (make, hints, framing, step)) in STACKS.into_iter().enumerate() {
-        let mut alice = make("Alice of Wonderland", true).build().unwrap();
-        let mut bob = make("Bob the Builder", false).build().unwrap();
-        let change = alice.add_members([bob.key_package().unwrap()]).unwrap();
-        let welcome = alice.confirm(change.id()).unwrap().welcome.unwrap();
-        bob.join(&welcome).unwrap();
+        let [mut alice, mut bob] = group(make);
         let epoch = alice.epoch().unwrap();
 
         // Of the same text again and again nothing comes twice behind the envelope, whoever sends it.
@@ -80,5 +87,39 @@ fn a_message_shows_its_stack_its_epoch_and_its_length() {
         let different = lens.iter().collect::<HashSet<_>>().len();
         let expected = 130usize.div_ceil(step);
         assert!((expected..=expected + 1).contains(&different), "{stack}: {different}");
+    }
+}
+
+/// Whether a message opens again when it comes again, and with who sent it: as the layers are, and as the report says.
+#[test]
+fn a_message_opens_again_where_no_layer_refuses_that() {
+    let dh_group: Make = |_, _| CascadingCipherManager::builder().layer(dh());
+    let aes = || {
+        let key = AesKey::copy_from(&[7; 32]).unwrap();
+        CascadingCipherManager::builder().layer(AesLayer::new(key)).build().unwrap()
+    };
+    let pair = || {
+        let [a, b] = [(); 2].map(|()| DhKeyPair::generate(Curve::X25519).unwrap());
+        let (of_a, of_b) = (*a.public_key(), *b.public_key());
+        [(a, of_b), (b, of_a)].map(|(own, peer)| {
+            let layer = DhLayer::pairwise(own, peer).unwrap();
+            CascadingCipherManager::builder().layer(layer).build().unwrap()
+        })
+    };
+    for (stack, [mut alice, mut bob], again, back) in [
+        ("a shared key", [aes(), aes()], true, true),
+        ("a DH pair", pair(), true, false),
+        ("a DH group", group(dh_group), true, true),
+        ("an ML-KEM group", group(mlkem), true, true),
+        ("a Signal group", group(signal), false, false),
+        ("MLS above DH", group(mls_on_top), false, false),
+    ] {
+        let wire = alice.encrypt("text").unwrap();
+        assert!(matches!(bob.receive(&wire).unwrap(), Incoming::Message(_)), "{stack}");
+        let opens = |member: &mut CascadingCipherManager| {
+            matches!(member.receive(&wire).unwrap(), Incoming::Message(_))
+        };
+        assert_eq!((opens(&mut bob), opens(&mut alice)), (again, back), "{stack}");
+        assert_eq!(bob.stack_report().refuses_replays, !again, "{stack}");
     }
 }
