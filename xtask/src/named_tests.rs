@@ -67,7 +67,7 @@ fn tests_that_documents_name_are_there() {
             if defined.is_empty()
                 || !defined.iter().any(|it| is_run(it)) && mentions.sum::<usize>() < 2
             {
-                wrong.push(format!("{document}: no test {piece} {link} {place}"));
+                wrong.push(format!("{document}: no test {piece} in \"{place}\""));
             }
         }
     }
