@@ -9,6 +9,7 @@ mod common;
 mod devices;
 mod files;
 mod interrupted;
+mod memory;
 mod shell;
 mod talk;
 mod terminal;

@@ -2,7 +2,10 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use crate::common::{self, talk};
+use crate::{
+    common::{self, talk},
+    memory,
+};
 
 use std::{
     fs::File,
@@ -120,17 +123,20 @@ impl Person {
         }
     }
 
+    /// The program itself, which setsid has started.
+    fn process(&mut self) -> u32 {
+        let id = self.running().child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        // It is no child where setsid had no need to fork.
+        children.split_whitespace().next().map_or(id, |of_program| of_program.parse().unwrap())
+    }
+
     /// SIGKILL, to the program itself: setsid would leave it alive.
     fn kill(&mut self) {
-        let mut running = self.running.take().unwrap();
-        let id = running.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-        let of_program = children.split_whitespace().next().unwrap_or_default();
-        // It is no child where setsid had no need to fork.
-        let id = of_program.parse().unwrap_or_else(|_| i32::try_from(id).unwrap());
+        let id = self.process().cast_signed();
         let id = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
-        running.child.wait().unwrap();
+        self.running.take().unwrap().child.wait().unwrap();
     }
 
     /// Ctrl-C; the screen that it leaves.
@@ -471,4 +477,21 @@ fn digits(screen: &str) -> String {
     let page = screen.split_once('\n').unwrap().1;
     let words = page.split(|c: char| !c.is_ascii_digit());
     words.filter(|word| word.len() == 5).collect()
+}
+
+/// That of a profile, typed: the program runs for days, and its store is open all the time.
+#[test]
+fn a_passphrase_that_was_typed_is_gone() {
+    let (relay, folder) = (Relay::start(), Folder::new());
+    folder.write("pass", memory::PASSPHRASE);
+    let url = relay.url();
+    let init = ["init", "--name", "Alice", "--relay", &url, "--profile", "alice"];
+    folder.succeed(&[&init[..], &["--passphrase-file", "pass"]].concat(), b"");
+    let mut alice = Person::new(&folder, "alice");
+    alice.start();
+    alice.sees("Passphrase:");
+    alice.types(memory::PASSPHRASE);
+    alice.sees("You are in no group yet");
+    assert_eq!(memory::left(alice.process()), 0);
+    alice.kill();
 }

@@ -20,11 +20,11 @@ mod restore;
 /// generations that are readable and the staged change. Only what changes the group writes anything: a
 /// message writes nothing.
 pub struct DhLayer {
-    public: DhPublicKey,
-    mode: Mode,
+    pub(crate) public: DhPublicKey,
+    pub(crate) mode: Mode,
 }
 
-enum Mode {
+pub(crate) enum Mode {
     Pairwise(Pairwise),
     Group(Box<Group<DhKeyPair>>),
 }

@@ -98,7 +98,7 @@ mod tests {
     use cc_core::{Binding, CipherLayer, Header, Kind, LayerErrorKind, StackId};
 
     use super::*;
-    use crate::{Curve, DhLayer};
+    use crate::{Curve, DhLayer, layer::Mode};
 
     fn pair(curve: Curve) -> (DhLayer, DhLayer) {
         let [a, b] = [(); 2].map(|()| DhKeyPair::generate(curve).unwrap());
@@ -239,6 +239,40 @@ mod tests {
         let stacks: Vec<_> = stacks.collect();
         for (at, stack) in stacks.iter().enumerate() {
             assert!(!stacks[..at].contains(stack), "{:?}", descriptors[at]);
+        }
+    }
+
+    /// Who has one of the two private keys, from whenever, reads both directions and speaks to its owner as the other
+    /// (as RFC 9180 section 9.1.1 says of its Auth mode). Who has neither does nothing of it.
+    #[test]
+    fn a_thief_of_one_private_key_reads_all_and_speaks_to_its_owner() {
+        for curve in [Curve::X25519, Curve::P256] {
+            let [a, b, c] = [(); 3].map(|()| DhKeyPair::generate(curve).unwrap());
+            let (of_a, of_b) = (*a.public_key(), *b.public_key());
+            let stolen = DhKeyPair::from_private_key(curve, b.private_key().duplicate()).unwrap();
+            let mut alice = DhLayer::pairwise(a, of_b).unwrap();
+            let mut bob = DhLayer::pairwise(b, of_a).unwrap();
+            let [to_bob, to_alice] = [seal(&mut alice, b"to Bob"), seal(&mut bob, b"to Alice")];
+            let as_alice = |keys: &DhKeyPair| {
+                let [sending, receiving, contribution] = Pairwise::new(keys, &of_a)
+                    .unwrap()
+                    .secrets()
+                    .map(|secret| Secret::copy_from(secret).unwrap());
+                let mode =
+                    Mode::Pairwise(Pairwise::from_secrets([receiving, sending, contribution]));
+                DhLayer { public: of_a, mode }
+            };
+            let mut reads = as_alice(&stolen);
+            assert_eq!(open(&mut reads, &to_alice, 0).unwrap(), b"to Alice");
+            let forged = seal(&mut reads, b"it is Alice");
+            assert_eq!(open(&mut bob, &forged, 0).unwrap(), b"it is Alice");
+            let mut reads = DhLayer::pairwise(stolen, of_a).unwrap();
+            assert_eq!(open(&mut reads, &to_bob, 0).unwrap(), b"to Bob");
+            let mut nobody = as_alice(&c);
+            let forged = seal(&mut nobody, b"it is Alice");
+            assert!(
+                open(&mut bob, &forged, 0).is_err() && open(&mut nobody, &to_alice, 0).is_err()
+            );
         }
     }
 

@@ -335,8 +335,17 @@ mod tests {
                 public.to_uppercase().parse::<Recipient>().unwrap(),
                 identity.recipient().clone()
             );
-            let shown = format!("{identity:?}").to_lowercase();
-            assert!(!shown.contains("secret"), "{shown}");
+            let shown = format!("Identity {{ recipient: Recipient({public}), .. }}");
+            assert_eq!(format!("{identity:?}"), shown);
+        }
+    }
+
+    /// The checksum finds little in what is much longer, and nobody's key is.
+    #[test]
+    fn a_text_that_is_too_long_is_not_read() {
+        let long = format!("cascade1{}", "q".repeat(MAX_TEXT_LEN - 7));
+        for result in [long.parse::<Recipient>().map(drop), long.parse::<Identity>().map(drop)] {
+            assert!(matches!(result, Err(FileError::KeyText("the text is too long"))));
         }
     }
 

@@ -344,6 +344,7 @@ fn armour_is_strict() {
         format!("{begin}{line}\n"),
         format!("{begin}{line}\n-----END CASCADE FILE----"),
         format!("{begin}\n{line}\n{end}"),
+        format!("{begin}{line}\n\n{end}"),
         format!("{begin}AAAA\n{line}\n{end}"),
         format!("{begin}{line}A\n{end}"),
         format!("{begin}{}\n{end}", "A".repeat(68)),
@@ -363,6 +364,20 @@ fn armour_is_strict() {
     ] {
         assert!(read(&wrong).is_err(), "{wrong:?}");
     }
+    // Who tries again after an error gets no more, also where the next line would be one.
+    let text = format!("{begin}{line}\n!\n{line}\n{end}");
+    let mut reader = ArmorReader::new(text.as_bytes());
+    let mut out = Vec::new();
+    for _ in 0..3 {
+        assert!(reader.read_to_end(&mut out).is_err());
+        assert_eq!(out.len(), 48);
+    }
+    // Of a line without end no more is read than a line may have.
+    let text = format!("{begin}{}", "A".repeat(1 << 20));
+    let mut rest = text.as_bytes();
+    let result = ArmorReader::new(std::io::BufReader::with_capacity(64, &mut rest)).read(&mut [0]);
+    assert!(result.is_err());
+    assert!(text.len() - rest.len() < 1024, "{}", text.len() - rest.len());
     let text = format!("{begin}{line}\n{end}");
     for at in 0..text.len() - 1 {
         assert!(read(&text[..at]).is_err() || at == text.len() - 1, "{at}");

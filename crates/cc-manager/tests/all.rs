@@ -13,6 +13,7 @@ mod fixture;
 mod group;
 mod key_uses;
 mod mlkem;
+mod observer;
 mod pair;
 mod properties;
 mod proposals;

@@ -49,6 +49,25 @@ fn an_account_goes_from_one_layer_to_the_next() {
     assert_eq!(kind(open(&mut third, &hello)), LayerErrorKind::Rejected);
 }
 
+/// What one account refuses, two that were loaded from one export take, each once: the same initial message with the
+/// same one-time prekey.
+#[test]
+fn two_accounts_of_one_export_spend_the_same_prekey() {
+    let (alice, mut bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    bob.replenish(1).unwrap();
+    let (a, bundle) = (*alice.identity(), bob.one_time_bundles(1).pop().unwrap());
+    let limits = Limits::default();
+    let export = bob.export();
+    let mut initiated = SignalLayer::initiate(alice, &bundle, Agree::Pqxdh, limits).unwrap();
+    let hello = seal(&mut initiated, b"hello").unwrap();
+    for _ in 0..2 {
+        let copy = Account::load(export.expose()).unwrap();
+        let mut layer = SignalLayer::respond(copy, a, limits);
+        assert_eq!(open(&mut layer, &hello).unwrap(), b"hello");
+        assert!(open(&mut layer, &hello).is_err());
+    }
+}
+
 #[test]
 fn what_the_own_records_know_is_told() {
     let (mut alice, mut bob) = strangers();

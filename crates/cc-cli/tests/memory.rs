@@ -1,0 +1,75 @@
+//! What is left of a passphrase in the memory of the program while it goes on.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use crate::common;
+
+use std::{
+    collections::HashSet,
+    io::{Read as _, Write as _},
+    process::{Child, Command, Stdio},
+};
+
+use cc_memory::Memory;
+use common::{Folder, content};
+
+/// Long, so that parts of it are no coincidence; a buffer that grew has left its beginning somewhere.
+pub(crate) const PASSPHRASE: &str = "vT3kq9ZrUw7bXe2NsLh5YdMfC8pGjA4oRi6KxWzQ1tBuEnJyHvDm";
+const WINDOW: usize = 8;
+
+/// How often a part of the passphrase is in the memory of a process.
+pub(crate) fn left(pid: u32) -> usize {
+    let parts: HashSet<_> = PASSPHRASE.as_bytes().windows(WINDOW).collect();
+    let mut found = 0;
+    Memory::of(pid)
+        .scan::<WINDOW>(|_, _, window| found += usize::from(parts.contains(&window[..])));
+    found
+}
+
+/// `cascade`, with more content than it keeps until it writes something, and an end that does not come.
+fn under_way(folder: &Folder, arguments: &[&str], input: &[u8]) -> Child {
+    let mut child = Command::new(common::program())
+        .args(arguments)
+        .current_dir(folder.path(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.as_mut().unwrap().write_all(input).unwrap();
+    // More than the header.
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 4096]).unwrap();
+    child
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_passphrase_from_a_file_is_gone_once_it_was_used() {
+    let folder = Folder::new();
+    folder.write("pass", format!("{PASSPHRASE}\nand what else is there\n"));
+    let content = content(3 << 20);
+    // The control: who encrypts has it until all is encrypted.
+    let encrypting = under_way(&folder, &["encrypt", "--passphrase-file", "pass"], &content);
+    assert!(left(encrypting.id()) > 0);
+    end(encrypting);
+
+    let sealed = folder.succeed(&["encrypt", "--passphrase-file", "pass"], &content);
+    let sealed = &sealed[..sealed.len() - 1];
+    let decrypting = under_way(&folder, &["decrypt", "--passphrase-file", "pass"], sealed);
+    assert_eq!(left(decrypting.id()), 0);
+    end(decrypting);
+
+    // That of the keys.
+    let with = ["--passphrase-file", "pass"];
+    folder.succeed(&[&["keygen", "-o", "key"], &with[..]].concat(), b"");
+    let key = folder.succeed(&[&["keygen", "--public", "key"], &with[..]].concat(), b"");
+    let sealed = folder.succeed(&["encrypt", "-r", common::text(&key).trim()], &content);
+    let sealed = &sealed[..sealed.len() - 1];
+    let decrypt = ["decrypt", "-i", "key", "--key-passphrase-file", "pass"];
+    let decrypting = under_way(&folder, &decrypt, sealed);
+    assert_eq!(left(decrypting.id()), 0);
+    end(decrypting);
+}
