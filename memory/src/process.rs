@@ -41,9 +41,11 @@ pub fn search_after(name: &str) -> Vec<String> {
     // The control keys are where the other process says, and there alone would they be overlooked.
     let controls = [STACK, HEAP].map(control);
     let mut seen = [false; 2];
-    memory.scan(|_, at, window| {
+    memory.scan(controls[0].len(), |_, first, bytes| {
         for number in 0..2 {
-            seen[number] |= window == &controls[number] && at == addresses[number];
+            let at = addresses[number].checked_sub(first).and_then(|at| at.try_into().ok());
+            let there = at.and_then(|at: usize| bytes.get(at..));
+            seen[number] |= there.is_some_and(|there| there.starts_with(&controls[number]));
         }
     });
     assert_eq!(seen, [true; 2], "a key that is in memory was not found");

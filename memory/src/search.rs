@@ -61,23 +61,20 @@ impl Memory {
         Self { regions, bytes, pages }
     }
 
-    /// Shows every window of all that the process can write, with where it is.
-    pub fn scan<const N: usize>(&self, mut visit: impl FnMut(&Region, u64, &[u8; N])) {
-        let mut bytes = vec![0; N + PAGES * PAGE];
+    /// Shows all that the process can write in pieces, with where each is. So many bytes in a row are in one of them.
+    pub fn scan(&self, row: usize, mut visit: impl FnMut(&Region, u64, &[u8])) {
+        let mut bytes = vec![0; row + PAGES * PAGE];
         for region in &self.regions {
             let mut at = region.addresses.start;
-            // The end of what was read before, for windows across it.
+            // The end of what was read before, for rows across it.
             let mut kept = 0;
             while at < region.addresses.end {
                 let (is_there, pages) = self.run(at..region.addresses.end);
                 let end = kept + pages * PAGE;
                 if is_there {
                     self.bytes.read_exact_at(&mut bytes[kept..end], at).unwrap();
-                    let first = at - kept as u64;
-                    for (place, window) in windows(&bytes[..end]).enumerate() {
-                        visit(region, first + place as u64, window);
-                    }
-                    kept = N - 1;
+                    visit(region, at - kept as u64, &bytes[..end]);
+                    kept = row - 1;
                     bytes.copy_within(end - kept..end, 0);
                 } else {
                     kept = 0;
@@ -149,12 +146,20 @@ impl<'a> Needles<'a> {
     /// What is found: which bytes of which secret, and where; `heap` is an address in what the allocator has.
     pub(crate) fn find(&self, memory: &Memory, heap: u64) -> Vec<String> {
         let mut found = BTreeMap::<(usize, &str), Vec<usize>>::new();
-        memory.scan(|region, _, window| {
-            if self.begins[begin(window)]
-                && let Some((number, at)) = self.places.get(window)
-            {
-                let kind = if region.addresses.contains(&heap) { "heap" } else { region.kind() };
-                found.entry((*number, kind)).or_default().push(*at);
+        memory.scan(WINDOW, |region, _, bytes| {
+            // Of all bytes of a process, without a call for each.
+            let mut begin = 0;
+            for (end, byte) in bytes.iter().enumerate() {
+                begin = begin >> 8 | usize::from(*byte) << 16;
+                if self.begins[begin]
+                    && let Some(start) = end.checked_sub(2)
+                    && let Some(window) = bytes[start..].first_chunk()
+                    && let Some((number, at)) = self.places.get(window)
+                {
+                    let is_heap = region.addresses.contains(&heap);
+                    let kind = if is_heap { "heap" } else { region.kind() };
+                    found.entry((*number, kind)).or_default().push(*at);
+                }
             }
         });
         found

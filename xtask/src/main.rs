@@ -98,6 +98,13 @@ fn ci() -> Outcome {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     // With what is off by default, in one build; the benchmarks have no tests, and are compiled above.
     run(Command::new("cargo").arg("test").args(TESTED))?;
+    // What takes long in it.
+    run(Command::new("cargo").arg("test").args(TESTED).args([
+        "--lib",
+        "accumulated",
+        "--",
+        "--include-ignored",
+    ]))?;
     on_portable_primitives()?;
     // The ciphersuites that are off by default.
     cargo(&["test", "--package", "cc-mls-layer", "--features", "draft-pq", "--test", "suites"])?;

@@ -1,7 +1,7 @@
 //! The layer in its place in a stack: every mode, and everything that must not open.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use cc_aes_layer::{AesKey, AesLayer, Argon2Params, Password};
+use cc_aes_layer::{AesKey, AesLayer, Argon2Params, PASSWORD_SALT_LEN, Password};
 use cc_core::{
     Buffer, ChainSecret, CipherLayer, Contribution, Header, Hint, Kind, LayerContext,
     LayerDescriptor, LayerError, LayerErrorKind, Secret, StackId,
@@ -101,6 +101,9 @@ fn messages_of_every_length_cross() {
     }
 }
 
+/// Bytes that a message under a password begins with.
+const SALT_AND_PARAMS: usize = PASSWORD_SALT_LEN + 6;
+
 #[test]
 fn no_flip_and_no_truncation_opens_and_none_does_harm() {
     let around = Around::new();
@@ -111,6 +114,10 @@ fn no_flip_and_no_truncation_opens_and_none_does_harm() {
         // Argon2id; let it know it, as in the middle of a conversation.
         assert_eq!(around.open(&mut bob, &message).unwrap(), b"text");
         for bit in 0..message.len() * 8 {
+            // Another salt or other parameters take a run of Argon2id each: one bit of each byte.
+            if mode == "password" && bit < SALT_AND_PARAMS * 8 && bit % 8 != bit / 8 % 8 {
+                continue;
+            }
             let mut changed = message.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             let opened = around.open(&mut bob, &changed);

@@ -349,21 +349,21 @@ fn who_steals_the_file_and_its_key_finds_no_text_that_has_disappeared() {
     let relay = Relay::start();
     let (mut alice, mut bob) = team_of_two(&folder, &relay);
     alice.types("this stays");
-    alice.types("/timer 12 the code is 4711");
-    bob.sees("the code is 4711");
-    let read = Instant::now();
     alice.types("taken back");
     bob.sees("taken back");
     let number = number_of(&alice.screen(), "taken back");
     alice.types(&format!("/delete {number}"));
     bob.sees("(deleted)");
     alice.sees("(deleted)");
+    alice.types("/timer 5 the code is 4711");
+    bob.sees("the code is 4711");
+    let read = Instant::now();
     bob.kill();
     // Bob's program is not there when the time is up. Alice's is.
     assert_eq!(stolen(&bob, "the code is 4711"), 1);
     alice.sees_no_more("the code is 4711");
     alice.interrupt();
-    thread::sleep(Duration::from_secs(13).saturating_sub(read.elapsed()));
+    thread::sleep(Duration::from_secs(6).saturating_sub(read.elapsed()));
     bob.start();
     bob.sees("this stays");
     bob.interrupt();

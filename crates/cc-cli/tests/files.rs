@@ -56,7 +56,7 @@ fn post_quantum_keys() {
     let classical = folder.keygen("classical.txt", &[]);
     assert_eq!(hybrid.len(), 1963);
     let arguments = ["encrypt", "-r", &hybrid, "-r", &other];
-    let output = folder.cascade(&arguments).write_stdin("content").output().unwrap();
+    let output = folder.run_on(&arguments, b"content");
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
     let sealed = output.stdout;
     for key in ["hybrid.txt", "other.txt"] {
@@ -68,7 +68,7 @@ fn post_quantum_keys() {
     assert!(shown.contains("2 X25519 and ML-KEM-768"), "{shown}");
     // A weaker way in is said, and nothing else changes.
     let arguments = ["encrypt", "-r", &hybrid, "-r", &classical];
-    let output = folder.cascade(&arguments).write_stdin("content").output().unwrap();
+    let output = folder.run_on(&arguments, b"content");
     assert!(output.status.success());
     assert!(text(&output.stderr).contains("not all recipients have post-quantum keys"));
     assert_eq!(folder.succeed(&["decrypt", "-i", "hybrid.txt"], &output.stdout), b"content");
@@ -257,8 +257,7 @@ fn what_is_not_genuine_is_refused_and_leaves_no_file() {
         ("chunks in another order", 3, swapped),
     ];
     for (name, status, input) in cases {
-        let output = folder.cascade(&["decrypt", "-i", "key.txt"]).write_stdin(&input[..]).output();
-        let output = output.unwrap();
+        let output = folder.run_on(&["decrypt", "-i", "key.txt"], &input);
         assert_eq!(output.status.code(), Some(status), "{name}: {}", text(&output.stderr));
         assert!(content.starts_with(&output.stdout), "{name}: only authentic bytes");
         assert!(text(&output.stderr).lines().count() == 2, "{name}: what to do next");
@@ -385,7 +384,7 @@ fn wrong_arguments_say_what_to_do() {
     // Without a terminal there is nobody to ask.
     #[cfg(target_os = "linux")]
     {
-        let mut command = assert_cmd::Command::new("setsid");
+        let mut command = std::process::Command::new("setsid");
         let output =
             command.arg("-w").arg(common::program()).args(["encrypt", "-p"]).output().unwrap();
         assert_eq!(output.status.code(), Some(1));

@@ -36,6 +36,8 @@ fn start(folder: &Folder) -> Child {
 
 fn signal(child: &mut Child, signal: Signal) -> std::process::ExitStatus {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    // Open until the end: input that is over would let it finish before it hears of the signal.
+    let _input = child.stdin.take();
     kill_process(pid, signal).unwrap();
     child.wait().unwrap()
 }

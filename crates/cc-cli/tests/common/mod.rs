@@ -1,6 +1,7 @@
 //! The real program, in a directory of its own.
 #![allow(
     dead_code,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "tests use what they need, and stop where it fails"
 )]
@@ -9,11 +10,11 @@ pub(crate) mod talk;
 
 use std::{
     fs,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output, Stdio},
+    thread,
 };
-
-use assert_cmd::Command;
 
 pub(crate) const CHUNK_LEN: usize = 64 << 10;
 pub(crate) const SEALED_LEN: usize = CHUNK_LEN + 16;
@@ -57,16 +58,31 @@ impl Folder {
         self.cascade(arguments).output().unwrap()
     }
 
+    /// Runs it on this input, of which it need not read all.
+    pub(crate) fn run_on(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = self.cascade(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || match stdin.write_all(input) {
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("{error}"),
+                _ => {}
+            });
+            child.wait_with_output().unwrap()
+        })
+    }
+
     /// Its standard output, when it succeeds.
     pub(crate) fn succeed(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-        let output = self.cascade(arguments).write_stdin(input).output().unwrap();
+        let output = self.run_on(arguments, input);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         output.stdout
     }
 
     /// Its standard error, when it ends with this status.
     pub(crate) fn fail(&self, status: i32, arguments: &[&str], input: &[u8]) -> String {
-        let output = self.cascade(arguments).write_stdin(input).output().unwrap();
+        let output = self.run_on(arguments, input);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stderr}");
         stderr

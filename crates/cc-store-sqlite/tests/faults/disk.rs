@@ -51,6 +51,22 @@ pub(crate) enum Failure {
     Full,
 }
 
+pub(crate) const CHANGES: [Operation; 4] =
+    [Operation::Write, Operation::Truncate, Operation::Sync, Operation::Delete];
+pub(crate) const FAILURES: [Failure; 4] =
+    [Failure::Nothing, Failure::Half, Failure::Done, Failure::Full];
+
+impl Failure {
+    /// Whether `operation` can fail like this, and not as [`Failure::Nothing`] is anyway.
+    pub(crate) fn fits(self, operation: Operation) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Half | Self::Full => operation == Operation::Write,
+            Self::Done => CHANGES.contains(&operation),
+        }
+    }
+}
+
 /// The operation `at` fails, and if `lasting`, those after it as well.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {

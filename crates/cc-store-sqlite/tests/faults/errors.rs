@@ -10,13 +10,9 @@ use cc_core::store::StoreError;
 use cc_store_sqlite::{Durability, SqliteStore};
 
 use crate::{
-    disk::{Disk, Failure, Fault, Operation},
+    disk::{CHANGES, Disk, FAILURES, Failure, Fault, Operation},
     model::{Model, Step, Template},
 };
-
-const CHANGES: [Operation; 4] =
-    [Operation::Write, Operation::Truncate, Operation::Sync, Operation::Delete];
-const FAILURES: [Failure; 4] = [Failure::Nothing, Failure::Half, Failure::Done, Failure::Full];
 
 /// Small changes and large ones, what takes records away, what empties the log, what opens the store.
 fn conversation() -> Vec<Step> {
@@ -37,8 +33,21 @@ fn conversation() -> Vec<Step> {
     ]
 }
 
+/// How much is done after a failure, before the store is opened again and looked at.
+const STEPS_AFTER: usize = 3;
+
 #[test]
 fn every_operation_fails() {
+    fail_at_every_operation(false);
+}
+
+/// And so do all that come after it.
+#[test]
+fn every_operation_fails_for_good() {
+    fail_at_every_operation(true);
+}
+
+fn fail_at_every_operation(lasting: bool) {
     let disk = Disk::take();
     let template = Template::new();
     let plain = run(&disk, &template, None);
@@ -48,15 +57,8 @@ fn every_operation_fails() {
             *struck.entry(format!("{operation:?}")).or_default() += 1;
         }
         for failure in FAILURES {
-            let fits = match failure {
-                Failure::Nothing => true,
-                Failure::Half | Failure::Full => operation == Operation::Write,
-                Failure::Done => CHANGES.contains(&operation),
-            };
-            for lasting in [false, true] {
-                if fits && !(lasting && failure == Failure::Half) {
-                    run(&disk, &template, Some(Fault { at, failure, lasting }));
-                }
+            if failure.fits(operation) && !(lasting && failure == Failure::Half) {
+                run(&disk, &template, Some(Fault { at, failure, lasting }));
             }
         }
     }
@@ -213,7 +215,11 @@ fn run(disk: &Disk, template: &Template, fault: Option<Fault>) -> Vec<Operation>
         model: template.model.clone(),
     };
     disk.plan(fault);
+    let mut after = 0..STEPS_AFTER;
     for step in conversation() {
+        if disk.struck().is_some() && after.next().is_none() {
+            break;
+        }
         talk.step(&step);
     }
     let trace = disk.trace();

@@ -7,7 +7,7 @@ use cc_core::store::{Scope, Store as _, StoreError};
 use cc_store_sqlite::{Credential, SqliteStore};
 
 use crate::{
-    disk::{Disk, Failure, Fault},
+    disk::{Disk, FAILURES, Failure, Fault, Operation},
     random::{Random, seeds},
 };
 
@@ -16,8 +16,8 @@ fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, passphrase)
 }
 
-/// Opens a store of version 1 while the disk fails as told, and says how many operations it took.
-fn upgrade(disk: &Disk, fault: Option<Fault>, power: Option<&mut Random>) -> usize {
+/// Opens a store of version 1 while the disk fails as told, and says what was asked of the disk.
+fn upgrade(disk: &Disk, fault: Option<Fault>, power: Option<&mut Random>) -> Vec<Operation> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.sqlite");
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1.sqlite");
@@ -25,7 +25,7 @@ fn upgrade(disk: &Disk, fault: Option<Fault>, power: Option<&mut Random>) -> usi
     disk.reset();
     disk.plan(fault);
     let opened = open(&path);
-    let operations = disk.trace().len();
+    let operations = disk.trace();
     match opened {
         Ok(_) | Err(StoreError::Io(_) | StoreError::Full) => {}
         Err(ref error) => panic!("{fault:?}: {error:?}"),
@@ -50,9 +50,9 @@ fn upgrade(disk: &Disk, fault: Option<Fault>, power: Option<&mut Random>) -> usi
 fn every_upgrade_fails() {
     let disk = Disk::take();
     let operations = upgrade(&disk, None, None);
-    assert!(operations > 20, "{operations} operations");
-    for at in 0..operations {
-        for failure in [Failure::Nothing, Failure::Half, Failure::Done, Failure::Full] {
+    assert!(operations.len() > 20, "{operations:?}");
+    for (at, &operation) in operations.iter().enumerate() {
+        for failure in FAILURES.into_iter().filter(|failure| failure.fits(operation)) {
             upgrade(&disk, Some(Fault { at, failure, lasting: failure == Failure::Full }), None);
         }
     }
@@ -61,7 +61,7 @@ fn every_upgrade_fails() {
 #[test]
 fn an_upgrade_loses_power() {
     let disk = Disk::take();
-    let operations = upgrade(&disk, None, None);
+    let operations = upgrade(&disk, None, None).len();
     for seed in seeds(100) {
         println!("CC_FAULTS_SEED={seed}");
         let mut random = Random(seed);
