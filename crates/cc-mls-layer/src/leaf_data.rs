@@ -62,7 +62,10 @@ impl MlsLayer {
         if self.leaf_data.is_none() {
             return Ok(LeafNodeParameters::default());
         }
-        let extensions = self.leaf_extensions(&self.own_id()?)?;
-        Ok(LeafNodeParameters::builder().with_extensions(extensions).build())
+        let leaf = LeafNodeParameters::builder()
+            .with_extensions(self.leaf_extensions(&self.own_id()?)?)
+            // That of an earlier version does not have the extension among them.
+            .with_capabilities(self.config.capabilities());
+        Ok(leaf.build())
     }
 }

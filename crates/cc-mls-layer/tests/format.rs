@@ -161,4 +161,10 @@ fn what_an_earlier_version_stored_goes_on() {
         bob.restart();
         carol.restart();
     }
+    // What a leaf says, which that version did not know.
+    bob.layer.set_leaf_data("bob").unwrap();
+    let staged = bob.stage(&[], &[]).unwrap();
+    bob.confirm();
+    assert_eq!(carol.process(&staged).unwrap().committer, Some(bob.id));
+    assert_eq!(carol.layer.leaf_data(&bob.id), Some(&b"bob"[..]));
 }
