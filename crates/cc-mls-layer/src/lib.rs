@@ -20,7 +20,6 @@ mod journal;
 mod key_package;
 mod key_package_view;
 mod layer;
-mod leaf_hash;
 mod member;
 mod membership;
 mod message_info;
@@ -37,6 +36,7 @@ mod signer;
 mod staging;
 mod storage;
 mod transaction;
+mod tree_hash;
 mod tree_nodes;
 mod tree_shape;
 #[cfg(feature = "tree-view")]
