@@ -12,9 +12,9 @@ mod layer {
     pub(crate) mod crypto;
     pub(crate) mod ed25519;
     pub(crate) mod error;
-    pub(crate) mod leaf_hash;
     pub(crate) mod signer;
     pub(crate) mod storage;
+    pub(crate) mod tree_hash;
 }
 pub mod bare;
 pub mod same;
@@ -23,7 +23,7 @@ use std::{env, fs::OpenOptions, io::Write as _, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use layer::{crypto, ed25519, error, leaf_hash, signer, storage};
+use layer::{crypto, ed25519, error, signer, storage, tree_hash};
 
 /// Hands one figure to `cargo xtask bench`, which names a file in `CC_BENCH_FIGURES` and puts tables
 /// together from it. Does nothing without that. Criterion's figures need no call: they are read from its files.

@@ -1,5 +1,5 @@
 //! The cryptography that openmls works with: that of `cc-primitives`, and RustCrypto's for what is not there, with
-//! Ed25519 signatures that can be verified together and hashes of leaves that are kept.
+//! Ed25519 signatures that can be verified together and hashes of the ratchet tree's nodes that are kept.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ use openmls_traits::{
 
 use crate::{
     ed25519::Keys,
-    leaf_hash::{self, LeafHashes},
+    tree_hash::{self, TreeHashes},
 };
 
 pub(crate) struct Crypto {
@@ -32,7 +32,7 @@ pub(crate) struct Crypto {
     /// Signatures that were not verified yet; `None` where each is verified at once.
     unverified: Mutex<Option<Vec<Claim>>>,
     keys: Mutex<Keys>,
-    leaves: Mutex<LeafHashes>,
+    tree: Mutex<TreeHashes>,
     /// In tests of what others can do: how many more key pairs are genuine, and the public key of the one
     /// that comes after them.
     #[cfg(test)]
@@ -49,7 +49,7 @@ impl Crypto {
             source: Source::of_this_thread(),
             unverified: Mutex::default(),
             keys: Mutex::default(),
-            leaves: Mutex::default(),
+            tree: Mutex::default(),
             #[cfg(test)]
             spoiled: Mutex::default(),
             #[cfg(test)]
@@ -178,16 +178,12 @@ impl OpenMlsCrypto for Crypto {
     }
 
     fn hash(&self, hash_type: HashType, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        if !leaf_hash::is_leaf(data) {
-            return self.rust_crypto.hash(hash_type, data);
+        let compute = || self.rust_crypto.hash(hash_type, data);
+        if !tree_hash::is_node(data) {
+            return compute();
         }
-        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hash) = leaves.get(hash_type, data) {
-            return Ok(hash);
-        }
-        let hash = self.rust_crypto.hash(hash_type, data)?;
-        leaves.put(hash_type, data, &hash);
-        Ok(hash)
+        let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        tree.hash(hash_type, data, compute)
     }
 
     fn aead_encrypt(

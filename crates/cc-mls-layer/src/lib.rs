@@ -21,7 +21,6 @@ mod key_package;
 mod key_package_view;
 mod layer;
 mod leaf_data;
-mod leaf_hash;
 mod member;
 mod membership;
 mod message_info;
@@ -38,6 +37,7 @@ mod signer;
 mod staging;
 mod storage;
 mod transaction;
+mod tree_hash;
 mod tree_nodes;
 mod tree_shape;
 #[cfg(feature = "tree-view")]
