@@ -20,9 +20,13 @@ const WINDOW: usize = 8;
 /// How often a part of the passphrase is in the memory of a process.
 pub(crate) fn left(pid: u32) -> usize {
     let parts: HashSet<_> = PASSPHRASE.as_bytes().windows(WINDOW).collect();
+    let mut is_first = [false; 256];
+    parts.iter().for_each(|part| is_first[usize::from(part[0])] = true);
     let mut found = 0;
-    Memory::of(pid)
-        .scan::<WINDOW>(|_, _, window| found += usize::from(parts.contains(&window[..])));
+    Memory::of(pid).scan(WINDOW, |_, _, bytes| {
+        let rows = bytes.windows(WINDOW).filter(|row| is_first[usize::from(row[0])]);
+        found += rows.filter(|row| parts.contains(row)).count();
+    });
     found
 }
 
