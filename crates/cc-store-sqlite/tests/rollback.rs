@@ -283,6 +283,23 @@ fn an_old_credential_does_not_come_back() {
     assert!(matches!(SqliteStore::open(&old.path, key()), Err(StoreError::Corrupt(_))));
 }
 
+/// Also while the store is open: the log is empty, and a copy of the database does not know the old one.
+#[test]
+fn a_credential_that_was_changed_is_nowhere_in_the_files() {
+    let Copies { old, .. } = copies();
+    let mut store = SqliteStore::open(&old.path, key()).unwrap();
+    let new = || Credential::key(Secret::take(&mut [2; 32]));
+    store.change_credential(new()).unwrap();
+    let log = old.path.with_file_name(format!("{}-wal", old.path.file_name().unwrap().display()));
+    assert_eq!(fs::metadata(log).unwrap().len(), 0);
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("store.sqlite");
+    fs::copy(&old.path, &database).unwrap();
+    assert!(matches!(SqliteStore::open(&database, key()), Err(StoreError::WrongKey)));
+    assert!(SqliteStore::open(&database, new()).is_ok());
+    drop(store);
+}
+
 /// A store without room deletes at once and leaves the rest in one commit of the journal. Without that
 /// commit the records are of no generation.
 #[test]
