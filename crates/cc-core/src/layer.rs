@@ -46,13 +46,17 @@ pub trait CipherLayer: Any + Send {
 
     /// What this layer hands upwards for the next message, if it contributes to the key cascade.
     ///
+    /// The stack keeps the secret until the next message or the next call that may end an epoch: of a group layer, or
+    /// by its settings. A layer that forgets secrets as it seals or opens has its last one in memory until then.
+    ///
     /// # Errors
     /// [`NotReady`](crate::LayerErrorKind::NotReady) when there is no key yet.
     fn contribute(&mut self) -> Result<Option<Contribution>, LayerError> {
         Ok(None)
     }
 
-    /// The secret that was handed upwards under `hint`, and the epoch it is of.
+    /// The secret that was handed upwards under `hint`, and the epoch it is of. Kept as what
+    /// [`contribute`](Self::contribute) gives.
     ///
     /// # Errors
     /// [`Rejected`](crate::LayerErrorKind::Rejected) for a hint that is malformed,

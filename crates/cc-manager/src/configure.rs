@@ -45,7 +45,7 @@ impl CascadingCipherManager {
     ) -> Result<R, Error> {
         let at = u16::try_from(position).map_err(|_| Error::NoSuchLayer(position))?;
         self.transact(When::Now, |stack, _, _| {
-            let value = stack.call(at, |layer| match downcast_mut::<T>(layer) {
+            let value = stack.change(at, |layer| match downcast_mut::<T>(layer) {
                 Some(layer) => change(layer.settings()).map(Some),
                 None => Ok(None),
             })?;

@@ -138,7 +138,7 @@ impl Stack {
     }
 
     /// Calls `f` on the layer at `position` and names it in the error.
-    pub(crate) fn call<T>(
+    fn call<T>(
         &mut self,
         position: u16,
         f: impl FnOnce(&mut dyn CipherLayer) -> Result<T, LayerError>,
@@ -150,14 +150,23 @@ impl Stack {
         f(layer).map_err(|source| failed(position, layer, source))
     }
 
-    /// Calls `f` on the group layer at `position`, for which an epoch may end by that.
+    /// Lets `f` change the layer at `position`, for which an epoch may end by that.
+    pub(crate) fn change<T>(
+        &mut self,
+        position: u16,
+        f: impl FnOnce(&mut dyn CipherLayer) -> Result<T, LayerError>,
+    ) -> Result<T, Error> {
+        self.cascade = Cascade::default();
+        self.call(position, f)
+    }
+
+    /// As [`change`](Self::change), for a group layer.
     pub(crate) fn call_group<T>(
         &mut self,
         position: u16,
         f: impl FnOnce(&mut dyn GroupLayer) -> Result<T, LayerError>,
     ) -> Result<T, Error> {
-        self.cascade = Cascade::default();
-        self.call(position, |layer| {
+        self.change(position, |layer| {
             f(layer.group_mut().ok_or_else(|| {
                 LayerError::local(LayerErrorKind::Internal, "group() is Some and group_mut() None")
             })?)

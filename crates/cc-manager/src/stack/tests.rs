@@ -60,6 +60,10 @@ fn no_secret_is_kept_where_an_epoch_may_have_ended() {
     assert!(stack.cascade.is_empty());
     open(&mut stack, &wire).unwrap();
     assert!(!stack.cascade.is_empty());
+    let _ = stack.change(0, |_| Ok(()));
+    assert!(stack.cascade.is_empty());
+    open(&mut stack, &wire).unwrap();
+    assert!(!stack.cascade.is_empty());
     let composition = Composition::of(stack.layers().iter());
     stack.reshape(composition, |_| ());
     assert!(stack.cascade.is_empty() && stack.front.is_none());
