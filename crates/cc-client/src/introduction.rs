@@ -255,7 +255,7 @@ impl Client {
             // Of who missed the one after it, or wants mail to be sealed to a key that was stolen: they all look the same.
             return Ok(true);
         }
-        if device.address()?.is_none_or(|known| known.body.rank(now) < body.rank(now)) {
+        if device.address()?.is_none_or(|known| known.body.serial != body.serial) {
             let device = DeviceRecord { address: Some(frame::encode(address)?), ..device };
             self.state.put_device(&body.member, &device)?;
         }

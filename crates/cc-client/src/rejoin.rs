@@ -81,9 +81,10 @@ impl Client {
         }
         self.timers.suspects.remove(group);
         self.ground(group)?;
-        let mut helpers = self.offers_to_use(group)?;
+        let mut helpers = self.offers_to_use(group, now)?;
         for helper in helpers_of_round(&self.helpers(group, now)?, rejoins) {
-            if helpers.iter().all(|known| known.mailbox() != helper.mailbox()) {
+            // Not by the mailbox, which a device that somebody made up may say is its own.
+            if helpers.iter().all(|known| known.body.member != helper.body.member) {
                 helpers.push(helper);
             }
         }

@@ -50,7 +50,7 @@ pub(crate) struct AddressBody {
     pub(crate) member: [u8; 32],
     pub(crate) mailbox: LogId,
     /// The newest counts: milliseconds since 1970 by the device's clock, or one more than the one before. One that is in the
-    /// future counts less than all that are not ([`rank`](Self::rank)).
+    /// future counts less than all that are not ([`rank`]).
     pub(crate) serial: u64,
     /// As in the registry of HPKE.
     pub(crate) kem: u16,
@@ -65,16 +65,11 @@ impl AddressBody {
         let signature = sign(device, ADDRESS, &self)?;
         Ok(MailAddress { body: self, signature })
     }
-
-    /// Of two addresses of one device the one of the greater rank counts. Who has stolen the device's key could sign the greatest
-    /// serial of all, which the device could not outnumber: so one of the future is below the others.
-    pub(crate) const fn rank(&self, now: Now) -> (bool, u64) {
-        rank(self.serial, now)
-    }
 }
 
-/// That of an address with this serial.
-pub(super) const fn rank(serial: u64, now: Now) -> (bool, u64) {
+/// Of two addresses of one device the one whose serial has the greater rank counts. Who has stolen the device's key could sign
+/// the greatest serial of all, which the device could not outnumber: so one of the future is below the others.
+pub(crate) const fn rank(serial: u64, now: Now) -> (bool, u64) {
     (serial <= now.wall.saturating_add(AHEAD), serial)
 }
 
@@ -139,7 +134,7 @@ impl MailKeys {
         let mut next = now.wall;
         for key in &self.keys {
             let address: MailAddress = frame::decode(&key.address).map_err(|_| damaged())?;
-            if let (true, serial) = address.body.rank(now) {
+            if let (true, serial) = rank(address.body.serial, now) {
                 next = next.max(serial.saturating_add(1));
             }
         }
@@ -218,7 +213,7 @@ impl Client {
         if now.wall < since {
             // The clock was ahead, and so may the serial be, which counts for nobody whose clock is right.
             keys.since = Some(now.wall);
-            if let (true, _) = keys.address()?.body.rank(now) {
+            if let (true, _) = rank(keys.address()?.body.serial, now) {
                 return self.state.put_mail_keys(keys);
             }
             keys.renumber(keys.next_serial(now)?, &self.identity)?;
@@ -245,7 +240,7 @@ impl Client {
     ) -> Result<bool, Fault> {
         let mut keys = self.state.mail_keys.clone();
         let own = keys.address()?;
-        if told.body.rank(now) < own.body.rank(now) || told.body == own.body {
+        if rank(told.body.serial, now) < rank(own.body.serial, now) || told.body == own.body {
             return Ok(true);
         }
         let device = self.identity.device_key()?.public_key();
@@ -253,7 +248,7 @@ impl Client {
             return Ok(false);
         }
         let mut serial = keys.next_serial(now)?;
-        if let (true, told) = told.body.rank(now) {
+        if let (true, told) = rank(told.body.serial, now) {
             serial = serial.max(told.saturating_add(1));
         }
         keys.renumber(serial, &self.identity)?;

@@ -1,14 +1,15 @@
 //! Which mail address of a device is the latest, as its leaf in the MLS layer says: it is the same for all who are in the
 //! group, newcomers included, and nobody says it for another.
 //!
-//! Each leaf that a device makes says it: that of a key package, and with each change of its own that of the group. A new key
-//! for mail makes no change. So there may be later addresses than the leaf says, and older ones do not count.
+//! Each leaf that a device makes says it: that of a key package, and with each change of its own that of the group. (Not the
+//! first one of who founds a group, which nobody else sees.) A new key for mail makes no change. So there may be later addresses
+//! than the leaf says, and older ones do not count.
 
 use cc_core::MemberId;
 use cc_manager::CascadingCipherManager;
 use cc_mls_layer::{MlsLayer, key_package_leaf_data};
 
-use super::address::{self, AddressBody, MailAddress};
+use super::address::{AddressBody, MailAddress, rank};
 use crate::{
     Client, Fault, GroupId, Now,
     records::{Standing, Work},
@@ -60,7 +61,7 @@ impl LatestAddress {
 
     /// Whether the device had a later address than this when it made its leaf.
     fn outdates(self, address: &AddressBody, now: Now) -> bool {
-        address.rank(now) < address::rank(self.0, now)
+        rank(address.serial, now) < rank(self.0, now)
     }
 }
 
@@ -70,20 +71,26 @@ impl Client {
         Ok(LatestAddress(self.mail_address()?.body.serial))
     }
 
-    /// Whether the leaf of the device in this group says that it had a later address.
+    /// Whether the device had a later address: it is known, or the leaf of the device in this group says so.
     pub(crate) fn is_outdated(
         &mut self,
         group: &GroupId,
         address: &MailAddress,
         now: Now,
     ) -> Result<bool, Fault> {
-        if let Standing::Restored(_) = self.state.group(group)?.standing {
+        let body = &address.body;
+        let known = self.state.device(&body.member)?.map(|device| device.address()).transpose()?;
+        let known = known.flatten().map(|known| LatestAddress(known.body.serial));
+        let standing = self.state.groups.get(group).map(|group| group.standing);
+        let said = match standing {
             // There is no stack.
-            return Ok(false);
-        }
-        let member = MemberId::from_bytes(address.body.member);
-        let latest = LatestAddress::of_member(self.group_seat(group)?, &member);
-        Ok(latest.is_some_and(|latest| latest.outdates(&address.body, now)))
+            None | Some(Standing::Restored(_)) => None,
+            Some(_) => {
+                let member = MemberId::from_bytes(body.member);
+                LatestAddress::of_member(self.group_seat(group)?, &member)
+            }
+        };
+        Ok(known.into_iter().chain(said).any(|latest| latest.outdates(body, now)))
     }
 
     /// The own address has an earlier serial than the one before, of a clock that was ahead: leaves that say that one would

@@ -7,7 +7,7 @@
 //! opened, or of whose coming in nothing is left, for the store was restored from before it, asks as well; but not where a
 //! copy of the device was restored elsewhere and is in the groups now.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use cc_core::MemberId;
 use serde::{Deserialize, Serialize};
@@ -193,7 +193,7 @@ impl Client {
     pub(crate) fn rejoin_offered(&mut self, offer: RejoinOffer, now: Now) -> Result<Fate, Fault> {
         let RejoinOffer { body, signature } = offer;
         let group = body.group;
-        let known = self.state.groups.get(&group);
+        let standing = self.state.groups.get(&group).map(|group| group.standing);
         let member = body.certificate.member();
         if body.to != self.state.mailbox
             || [group, body.address.mailbox()].contains(&body.to)
@@ -201,7 +201,8 @@ impl Client {
         {
             return Ok(Fate::Malformed);
         }
-        let outside = known.is_none_or(|group| group.standing == Standing::Removed);
+        let outside = matches!(standing, None | Some(Standing::Removed));
+        let has_stack = !outside && !matches!(standing, Some(Standing::Restored(_)));
         if !body.is_signed(&signature) {
             return Ok(Fate::Forged);
         }
@@ -211,11 +212,16 @@ impl Client {
         let device_key = body.certificate.body.device_key;
         let known_key = match self.state.device(member.as_bytes())? {
             Some(device) => Some(device.certificate()?.body.device_key),
+            None if has_stack => seat::device_key(self.group_seat(&group)?, &member),
             None => None,
         };
         if known_key.is_some_and(|known| known != device_key) {
             // Another device, by the name of one that is known.
             return Ok(Fate::Forged);
+        }
+        if self.is_outdated(&group, &body.address, now)? {
+            // It is of before, and may be repeated by who has stolen the key since.
+            return Ok(Fate::Request);
         }
         if outside {
             self.offered_to_newcomer(&group, &body.address, body.added_at, now)?;
@@ -259,20 +265,32 @@ impl Client {
         Ok(offers.iter().any(|(_, offer)| offer.tried < TRIES))
     }
 
-    /// The addresses of some who offered help, those first that were asked least, and of them who is known; takes note that they are asked.
-    pub(super) fn offers_to_use(&mut self, group: &GroupId) -> Result<Vec<MailAddress>, Fault> {
+    /// The addresses of some who offered help, those first that were asked least, and of them who is known; takes note that they
+    /// are asked, and forgets those who have a later address since.
+    pub(super) fn offers_to_use(
+        &mut self,
+        group: &GroupId,
+        now: Now,
+    ) -> Result<Vec<MailAddress>, Fault> {
         let scope = records::offers(group);
         let mut offers = self.state.list::<OfferRecord>(&scope, MAX_OFFERS_KEPT)?;
         offers.sort_by_key(|(_, offer)| (offer.tried, !offer.known, Reverse(offer.came)));
-        let mut addresses = BTreeMap::new();
-        for (key, mut offer) in offers.into_iter().take(USED_AT_ONCE) {
-            offer.tried = offer.tried.saturating_add(1);
-            self.state.put(&scope, key, &offer)?;
-            if let Ok(address) = frame::decode::<MailAddress>(&offer.address) {
-                addresses.insert(address.mailbox(), address);
+        let mut addresses = Vec::new();
+        for (key, mut offer) in offers {
+            let address = match frame::decode::<MailAddress>(&offer.address) {
+                Ok(address) if !self.is_outdated(group, &address, now)? => address,
+                _ => {
+                    self.state.delete(&scope, key)?;
+                    continue;
+                }
+            };
+            if addresses.len() < USED_AT_ONCE {
+                offer.tried = offer.tried.saturating_add(1);
+                self.state.put(&scope, key, &offer)?;
+                addresses.push(address);
             }
         }
-        Ok(addresses.into_values().collect())
+        Ok(addresses)
     }
 
     /// This member is back in a group.
@@ -296,4 +314,4 @@ fn rank(writer: &MemberId, to: &MemberId, looks: u32) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

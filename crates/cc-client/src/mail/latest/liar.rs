@@ -2,12 +2,13 @@
 
 use super::LatestAddress;
 use crate::{
-    Client, Command, Event, GroupId, Input, OperationId, Reply, Verdict,
+    Client, Command, Event, Fate, GroupId, Input, Now, OperationId, Reply, Verdict,
     contact::DeviceRecord,
     frame::{self, Frame, KeyPackageOffer, List, MailItem},
     introduction::PeopleUpdate,
     mail::{MailAddress, MailKeys, address::ROTATION},
-    records::Work,
+    records::{Standing, Work},
+    rejoin::offer::tests::offer_of,
     seat,
     testing::{Stage, client, events, fall_out_of_step},
 };
@@ -24,6 +25,10 @@ struct Scene {
     old: MailAddress,
     /// A key package of before, which nobody has used.
     offer: Vec<u8>,
+    /// What Bob offered Alice before, and a service recorded.
+    help: Vec<u8>,
+    /// Before he took another key.
+    before: Now,
 }
 
 impl Scene {
@@ -33,11 +38,13 @@ impl Scene {
         let group = stage.group(&mut [&mut alice, &mut bob, &mut mallory]);
         let (thief, old) = (bob.state.mail_keys.clone(), bob.mail_address().unwrap());
         let offer = bob.key_packages(stage.now, 1).unwrap().remove(0);
+        let help = frame::encode(&offer_of(&mut bob, &alice, group)).unwrap();
+        let before = stage.now;
         stage.now.wall += ROTATION;
         stage.now.mono += ROTATION;
         stage.settle(&mut [&mut bob, &mut alice, &mut mallory]);
         assert!(bob.mail_address().unwrap().body.key != old.body.key);
-        let mut scene = Self { stage, group, alice, bob, mallory, thief, old, offer };
+        let mut scene = Self { stage, group, alice, bob, mallory, thief, old, offer, help, before };
         scene.refresh();
         scene
     }
@@ -76,6 +83,20 @@ impl Scene {
         }
         let items = self.stage.service.log(&self.bob.mailbox());
         items[before..].iter().map(|item| item.bytes.clone()).collect()
+    }
+
+    /// Alice reads, at that time, what Bob offered before.
+    fn repeat_offer(&self, alice: &mut Client, now: Now) {
+        let help = frame::decode(&self.help).unwrap();
+        let fate = alice.transact(|alice| alice.rejoin_offered(help, now)).unwrap();
+        assert_eq!(fate, Fate::Request, "it is genuine");
+    }
+
+    /// Alice reads what Bob offers now.
+    fn offer(&mut self, alice: &mut Client) {
+        let (help, now) = (offer_of(&mut self.bob, alice, self.group), self.stage.now);
+        let fate = alice.transact(|alice| alice.rejoin_offered(help, now)).unwrap();
+        assert_eq!(fate, Fate::Request);
     }
 
     fn thief_opens(&self, item: &[u8]) -> bool {
@@ -131,13 +152,64 @@ fn who_missed_the_next_address_seals_nothing_to_the_one_before() {
     let mut scene = Scene::new();
     let mut alice = core::mem::replace(&mut scene.alice, client("Nobody"));
     forget_newer(&mut alice, &scene.old);
-    // Nor has she what he wrote to her himself.
-    alice.transact(|alice| alice.forget_offers(&scene.group)).unwrap();
-    assert_eq!(scene.asks(&mut alice).len(), 0);
+    let items = scene.asks(&mut alice);
+    assert!(items.iter().all(|item| !scene.thief_opens(item)), "{}", items.len());
     let newest = scene.bob.mail_address().unwrap();
     forget_newer(&mut alice, &newest);
     let items = scene.asks(&mut alice);
     assert!(!items.is_empty() && items.iter().all(|item| !scene.thief_opens(item)));
+}
+
+#[test]
+fn an_old_offer_of_help_that_is_repeated_has_nothing_sealed_to_the_old_key() {
+    for knows_newer in [true, false] {
+        let mut scene = Scene::new();
+        let mut alice = core::mem::replace(&mut scene.alice, client("Nobody"));
+        scene.offer(&mut alice);
+        if !knows_newer {
+            // But her tree says it.
+            forget_newer(&mut alice, &scene.old);
+        }
+        scene.repeat_offer(&mut alice, scene.stage.now);
+        let items = scene.asks(&mut alice);
+        assert!(!items.is_empty(), "the newer one stays");
+        assert!(items.iter().all(|item| !scene.thief_opens(item)));
+    }
+}
+
+#[test]
+fn an_offer_of_help_from_before_the_next_address_is_not_made_use_of() {
+    for knows_newer in [true, false] {
+        let mut scene = Scene::new();
+        let mut alice = core::mem::replace(&mut scene.alice, client("Nobody"));
+        alice.transact(|alice| alice.forget_offers(&scene.group)).unwrap();
+        scene.repeat_offer(&mut alice, scene.before);
+        if !knows_newer {
+            forget_newer(&mut alice, &scene.old);
+        }
+        let items = scene.asks(&mut alice);
+        assert_eq!(items.is_empty(), !knows_newer, "she asks him where he is now");
+        assert!(items.iter().all(|item| !scene.thief_opens(item)));
+    }
+}
+
+#[test]
+fn who_was_removed_and_is_offered_help_seals_nothing_to_an_older_address() {
+    let mut scene = Scene::new();
+    let mut alice = core::mem::replace(&mut scene.alice, client("Nobody"));
+    let (group, members) = (scene.group, vec![alice.identity.id]);
+    let remove = Command::Remove { group, members };
+    scene.mallory.submit(OperationId::random().unwrap(), remove).unwrap();
+    scene.stage.settle(&mut [&mut scene.mallory, &mut alice]);
+    assert_eq!(alice.state.group(&group).unwrap().standing, Standing::Removed);
+    let mail = |scene: &Scene| scene.stage.service.log(&scene.bob.mailbox()).len();
+    let before = mail(&scene);
+    scene.repeat_offer(&mut alice, scene.stage.now);
+    scene.stage.settle(&mut [&mut alice]);
+    assert_eq!(mail(&scene), before);
+    scene.offer(&mut alice);
+    scene.stage.settle(&mut [&mut alice]);
+    assert!(mail(&scene) > before, "of an offer from there she makes use");
 }
 
 #[test]

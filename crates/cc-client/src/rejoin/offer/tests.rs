@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Command, Event, OperationId,
     records::{Asked, PackageRecord, Standing},
-    testing::{Stage, client, events},
+    testing::{Stage, client, events, fall_out_of_step},
 };
 
 mod outside;
@@ -192,9 +192,19 @@ fn offer(from: &mut Client, to: &Client, group: GroupId) -> OfferBody {
     OfferBody { group, to, added_at, keys, certificate, address }
 }
 
+fn copy(body: &OfferBody) -> OfferBody {
+    frame::decode(&frame::encode(body).unwrap()).unwrap()
+}
+
 fn signed(from: &Client, body: OfferBody) -> RejoinOffer {
     let signature = person::sign(&from.identity.device_key().unwrap(), OFFER, &body).unwrap();
     RejoinOffer { body, signature }
+}
+
+/// `from` offers `to` now to add it anew.
+pub(crate) fn offer_of(from: &mut Client, to: &Client, group: GroupId) -> RejoinOffer {
+    let body = offer(from, to, group);
+    signed(from, body)
 }
 
 fn offered(stage: &Stage, reader: &mut Client, offer: RejoinOffer) -> Fate {
@@ -275,6 +285,7 @@ fn devices_that_are_made_up_push_out_no_known_one() {
     let [mut alice, mut bob] = ["Alice", "Bob"].map(client);
     let group = stage.group(&mut [&mut alice, &mut bob]);
     let mut liars: Vec<Client> = (0..9).map(|at| client(&format!("liar {at}"))).collect();
+    let now = stage.now;
     let mut offer_it = |from: &mut Client, alice: &mut Client| {
         stage.now.wall += 1;
         let body = offer(from, alice, group);
@@ -287,7 +298,7 @@ fn devices_that_are_made_up_push_out_no_known_one() {
     let kept = alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap();
     assert_eq!(kept.len(), MAX_OFFERS_KEPT);
     assert_eq!(kept.iter().filter(|(_, offer)| offer.known).count(), 1);
-    let asked = alice.transact(|alice| alice.offers_to_use(&group)).unwrap();
+    let asked = alice.transact(|alice| alice.offers_to_use(&group, now)).unwrap();
     assert!(asked.contains(&bob.mail_address().unwrap()), "before those of whom nothing is known");
     // Where all are known, who is not takes no place.
     let all_known = |alice: &mut Client| {
@@ -309,12 +320,16 @@ fn devices_that_are_made_up_push_out_no_known_one() {
 #[test]
 fn nobody_offers_help_as_another_device() {
     let mut stage = Stage::new();
-    let [mut alice, mut bob, mut carol, mut mallory] =
-        ["Alice", "Bob", "Carol", "Mallory"].map(client);
+    let [mut alice, mut bob, mut carol, mut dave, mut mallory] =
+        ["Alice", "Bob", "Carol", "Dave", "Mallory"].map(client);
     let group = stage.group(&mut [&mut alice, &mut bob]);
-    for victim in [&mut bob, &mut carol] {
+    // Who was added and has not said who it is is known by its leaf.
+    let package = dave.key_packages(stage.now, 1).unwrap().remove(0);
+    alice.invite(group, package).unwrap();
+    stage.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(alice.state.device(dave.identity.id.as_bytes()).unwrap(), None);
+    for (victim, known) in [(&mut bob, true), (&mut dave, true), (&mut carol, false)] {
         let body = offer(victim, &alice, group);
-        let known = alice.state.device(&body.certificate.body.member).unwrap().is_some();
         let theirs = signed(victim, body);
         assert_eq!(offered(&stage, &mut alice, theirs), Fate::Request);
         // A device of Mallory's, which says that it is a member of that id.
@@ -331,6 +346,36 @@ fn nobody_offers_help_as_another_device() {
         let kept = alice.state.list::<OfferRecord>(&records::offers(&group), 100).unwrap();
         let theirs = frame::encode(&victim.mail_address().unwrap()).unwrap();
         assert!(kept.iter().any(|(_, offer)| offer.address == theirs), "it is kept");
+    }
+}
+
+#[test]
+fn an_offer_to_ask_in_the_mailbox_of_a_member_takes_no_request_from_it() {
+    let mut stage = Stage::new();
+    let [mut alice, mut bob, mut mallory] = ["Alice", "Bob", "Mallory"].map(client);
+    let group = stage.group(&mut [&mut alice, &mut bob]);
+    // Of a device that nobody knows, which says that Bob's mailbox is its own.
+    let mut body = offer(&mut mallory, &alice, group);
+    let (mailbox, key) = (bob.mailbox(), mallory.identity.device_key().unwrap());
+    let lie = crate::device::DeviceBody { mailbox, ..body.certificate.body };
+    let certified = lie.certify(&mallory.person_key().unwrap()).unwrap();
+    body.certificate = certified.consent(&key).unwrap();
+    let address = crate::mail::AddressBody { mailbox, ..body.address.body };
+    body.address = address.sign(&key).unwrap();
+    let theirs = offer(&mut bob, &alice, group);
+    for known in [false, true] {
+        // Beside Bob's address, and beside his own offer.
+        if known {
+            let theirs = signed(&bob, copy(&theirs));
+            assert_eq!(offered(&stage, &mut alice, theirs), Fate::Request);
+        }
+        let lie = signed(&mallory, copy(&body));
+        assert_eq!(offered(&stage, &mut alice, lie), Fate::Request);
+        let before = alice.group(&group).unwrap().joined_at;
+        fall_out_of_step(&mut alice, group);
+        pass_hours(&mut stage, 3, &mut [&mut alice, &mut bob]);
+        let view = alice.group(&group).unwrap();
+        assert!(view.in_step && view.joined_at > before, "Bob added her anew");
     }
 }
 
