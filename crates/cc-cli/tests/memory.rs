@@ -7,11 +7,13 @@ use crate::common;
 use std::{
     collections::HashSet,
     io::{Read as _, Write as _},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
+    thread::{self, JoinHandle},
 };
 
 use cc_memory::Memory;
 use common::{Folder, content};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Long, so that parts of it are no coincidence; a buffer that grew has left its beginning somewhere.
 pub(crate) const PASSPHRASE: &str = "vT3kq9ZrUw7bXe2NsLh5YdMfC8pGjA4oRi6KxWzQ1tBuEnJyHvDm";
@@ -30,24 +32,42 @@ pub(crate) fn left(pid: u32) -> usize {
     found
 }
 
-/// `cascade`, with more content than it keeps until it writes something, and an end that does not come.
-fn under_way(folder: &Folder, arguments: &[&str], input: &[u8]) -> Child {
-    let mut child = Command::new(common::program())
-        .args(arguments)
-        .current_dir(folder.path(""))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.as_mut().unwrap().write_all(input).unwrap();
-    // More than the header.
-    child.stdout.as_mut().unwrap().read_exact(&mut [0; 4096]).unwrap();
-    child
+/// `cascade`, under way and stopped there: with more content than it can put out, for nobody reads on.
+struct UnderWay {
+    child: Child,
+    /// Whose end is that of the input.
+    writer: JoinHandle<ChildStdin>,
 }
 
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+impl UnderWay {
+    fn new(folder: &Folder, arguments: &[&str], input: &[u8]) -> Self {
+        let mut child = Command::new(common::program())
+            .args(arguments)
+            .current_dir(folder.path(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+        let writer = thread::spawn(move || {
+            // It is killed before it has read all, as a rule.
+            let _broken = stdin.write_all(&input);
+            stdin
+        });
+        // More than the header.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 4096]).unwrap();
+        kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+        Self { child, writer }
+    }
+
+    /// How often a part of the passphrase is in its memory.
+    fn left(mut self) -> usize {
+        let left = left(self.child.id());
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        drop(self.writer.join().unwrap());
+        left
+    }
 }
 
 #[test]
@@ -56,15 +76,11 @@ fn a_passphrase_from_a_file_is_gone_once_it_was_used() {
     folder.write("pass", format!("{PASSPHRASE}\nand what else is there\n"));
     let content = content(3 << 20);
     // The control: who encrypts has it until all is encrypted.
-    let encrypting = under_way(&folder, &["encrypt", "--passphrase-file", "pass"], &content);
-    assert!(left(encrypting.id()) > 0);
-    end(encrypting);
+    assert!(UnderWay::new(&folder, &["encrypt", "--passphrase-file", "pass"], &content).left() > 0);
 
     let sealed = folder.succeed(&["encrypt", "--passphrase-file", "pass"], &content);
     let sealed = &sealed[..sealed.len() - 1];
-    let decrypting = under_way(&folder, &["decrypt", "--passphrase-file", "pass"], sealed);
-    assert_eq!(left(decrypting.id()), 0);
-    end(decrypting);
+    assert_eq!(UnderWay::new(&folder, &["decrypt", "--passphrase-file", "pass"], sealed).left(), 0);
 
     // That of the keys.
     let with = ["--passphrase-file", "pass"];
@@ -73,7 +89,5 @@ fn a_passphrase_from_a_file_is_gone_once_it_was_used() {
     let sealed = folder.succeed(&["encrypt", "-r", common::text(&key).trim()], &content);
     let sealed = &sealed[..sealed.len() - 1];
     let decrypt = ["decrypt", "-i", "key", "--key-passphrase-file", "pass"];
-    let decrypting = under_way(&folder, &decrypt, sealed);
-    assert_eq!(left(decrypting.id()), 0);
-    end(decrypting);
+    assert_eq!(UnderWay::new(&folder, &decrypt, sealed).left(), 0);
 }
