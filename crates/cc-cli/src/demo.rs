@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Instant,
 };
 
@@ -79,10 +79,9 @@ impl Teller {
 
 /// `cascade relay`, which is killed when this is dropped.
 struct RelayProcess {
-    child: Child,
     address: SocketAddr,
     store: std::path::PathBuf,
-    _guard: ChildGuard,
+    _child: ChildGuard,
 }
 
 impl RelayProcess {
@@ -92,26 +91,13 @@ impl RelayProcess {
         command.args(["relay", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(format!("sqlite:{}", store.display()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let (mut child, guard) = ChildGuard::spawn(&mut command).map_err(|error| demo(&error))?;
+        let mut child = ChildGuard::spawn(&mut command).map_err(|error| demo(&error))?;
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = child.stdout() {
             BufReader::new(stdout).read_line(&mut line).map_err(|error| demo(&error))?;
         }
         let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
-        match address {
-            Some(address) => Ok(Self { child, address, store, _guard: guard }),
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(TalkError::Demo("the relay does not listen".into()))
-            }
-        }
-    }
-}
-
-impl Drop for RelayProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let address = address.ok_or_else(|| TalkError::Demo("the relay does not listen".into()))?;
+        Ok(Self { address, store, _child: child })
     }
 }

@@ -20,11 +20,11 @@ mod restore;
 /// generations that are readable and the staged change. Only what changes the group writes anything: a
 /// message writes nothing.
 pub struct DhLayer {
-    pub(crate) public: DhPublicKey,
-    pub(crate) mode: Mode,
+    public: DhPublicKey,
+    mode: Mode,
 }
 
-pub(crate) enum Mode {
+enum Mode {
     Pairwise(Pairwise),
     Group(Box<Group<DhKeyPair>>),
 }
@@ -48,6 +48,12 @@ impl DhLayer {
     #[must_use]
     pub fn group(keys: DhKeyPair) -> Self {
         Self { public: *keys.public_key(), mode: Mode::Group(Box::new(Group::new(keys))) }
+    }
+
+    /// One side of a pair with these keys, whoever has them.
+    #[cfg(test)]
+    pub(crate) const fn from_pairwise(public: DhPublicKey, pairwise: Pairwise) -> Self {
+        Self { public, mode: Mode::Pairwise(pairwise) }
     }
 
     /// How many past generations stay readable for late messages: 3 unless set, at most

@@ -98,7 +98,7 @@ mod tests {
     use cc_core::{Binding, CipherLayer, Header, Kind, LayerErrorKind, StackId};
 
     use super::*;
-    use crate::{Curve, DhLayer, layer::Mode};
+    use crate::{Curve, DhLayer};
 
     fn pair(curve: Curve) -> (DhLayer, DhLayer) {
         let [a, b] = [(); 2].map(|()| DhKeyPair::generate(curve).unwrap());
@@ -258,9 +258,8 @@ mod tests {
                     .unwrap()
                     .secrets()
                     .map(|secret| Secret::copy_from(secret).unwrap());
-                let mode =
-                    Mode::Pairwise(Pairwise::from_secrets([receiving, sending, contribution]));
-                DhLayer { public: of_a, mode }
+                let pairwise = Pairwise::from_secrets([receiving, sending, contribution]);
+                DhLayer::from_pairwise(of_a, pairwise)
             };
             let mut reads = as_alice(&stolen);
             assert_eq!(open(&mut reads, &to_alice, 0).unwrap(), b"to Alice");

@@ -10,6 +10,8 @@
 
 use openmls_traits::types::HashType;
 
+use crate::wire::MAX_KEY_PACKAGE_LEN;
+
 /// `TreeHashInput` begins with the type of the node.
 const LEAF: u8 = 1;
 const PARENT: u8 = 2;
@@ -26,6 +28,11 @@ pub(crate) struct TreeHashes {
 
 /// A tree has more leaves than members where some were removed.
 const MAX_LEAVES: usize = 2 * cc_core::limits::MAX_MEMBERS;
+
+/// Bytes that are kept of one node: those of the largest leaf, behind the type, the index and one byte that tells
+/// that there is a leaf. Transcripts are hashed as well, and one that looks like a node has a whole commit
+/// in it. A parent with so many unmerged leaves that it is longer is hashed each time.
+const MAX_INPUT_LEN: usize = MAX_KEY_PACKAGE_LEN + 6;
 
 impl TreeHashes {
     /// The hash of `input`: the one that is known, or what `compute` gives.
@@ -61,7 +68,7 @@ impl TreeHashes {
             }
             _ => return None,
         };
-        (at < MAX_LEAVES).then_some((nodes, at))
+        (at < MAX_LEAVES && input.len() <= MAX_INPUT_LEN).then_some((nodes, at))
     }
 }
 
@@ -190,5 +197,21 @@ mod tests {
         }
         assert!(computes(&mut hashes, &leaf(u32::MAX, b"")) && computes(&mut hashes, &[PARENT]));
         assert!(hashes.leaves.0.is_empty() && hashes.parents.0.is_empty());
+    }
+
+    #[test]
+    fn what_is_longer_than_a_leaf_is_not_kept() {
+        let mut hashes = TreeHashes::default();
+        let longest = leaf(0, &vec![7; MAX_KEY_PACKAGE_LEN + 1]);
+        assert!(computes(&mut hashes, &longest) && !computes(&mut hashes, &longest));
+        for kind in [LEAF, PARENT] {
+            let mut transcript = [longest.as_slice(), b"+"].concat();
+            transcript[0] = kind;
+            for _ in 0..2 {
+                assert!(computes(&mut hashes, &transcript));
+            }
+        }
+        // Nor does it take the place of what is.
+        assert!(!computes(&mut hashes, &longest) && hashes.parents.0.is_empty());
     }
 }

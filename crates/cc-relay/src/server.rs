@@ -10,6 +10,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -48,7 +49,8 @@ pub struct ServerOptions {
     /// Bytes of requests and answers in memory at the same time, of which one client has a quarter at the most
     /// (or as much as it takes for two requests). It should be more than 64 MiB.
     pub memory: usize,
-    /// How often the client of a WebSocket is asked whether it is still there; it has as long to answer.
+    /// How often the client of a WebSocket is asked whether it is still there; it has as long to answer. A
+    /// millisecond to a day.
     pub ping: Duration,
     /// For requests under way when the server is to end.
     pub grace: Duration,
@@ -73,6 +75,9 @@ impl Default for ServerOptions {
         }
     }
 }
+
+/// Of [`ServerOptions::ping`]: no timer goes without a pause, or for ever.
+const PINGS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
 /// A [`Relay`] that listens.
 pub struct Server {
@@ -100,13 +105,18 @@ impl Server {
     /// Listens at this address, with TLS if there are a certificate chain and its key, both in PEM.
     ///
     /// # Errors
-    /// The system's, for the address; [`TlsError`], inside of an [`io::Error`], for the certificate.
+    /// The system's, for the address; [`TlsError`], inside of an [`io::Error`], for the certificate;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a [`ping`](ServerOptions::ping) out of its bounds.
     pub async fn bind(
         address: SocketAddr,
         relay: Relay,
         options: ServerOptions,
         tls: Option<(&[u8], &[u8])>,
     ) -> io::Result<Self> {
+        if !PINGS.contains(&options.ping) {
+            let error = "the time between two pings is not a millisecond to a day";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        }
         let tls = tls.map(|(chain, key)| tls::acceptor(chain, key)).transpose();
         let tls = tls.map_err(io::Error::other)?;
         let header = options.address_header.as_deref().map(HeaderName::try_from).transpose();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cc_client::{LogId, MailboxKey, Position, Request};
-use cc_relay::{Ended, FollowError, FollowStream, Notice, ServerOptions};
+use cc_relay::{Ended, FollowError, FollowStream, Notice, Relay, Server, ServerOptions};
 
 use crate::common::{
     self, Running, append, appended, commit, memory, open_relay, page, read, read_mailbox, start,
@@ -242,6 +242,24 @@ async fn one_connection_follows_so_many_logs_and_no_more() {
     stream.follow(&read(log(MOST), 0, &token(1))).await.unwrap();
     let told = tokio::time::timeout(Duration::from_millis(300), stream.next()).await;
     assert!(told.is_err(), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_time_between_pings_that_no_timer_takes_is_refused() {
+    let day = Duration::from_hours(24);
+    for (ping, taken) in [
+        (Duration::ZERO, false),
+        (Duration::from_millis(1), true),
+        (day, true),
+        (day + Duration::from_nanos(1), false),
+        (Duration::MAX, false),
+    ] {
+        let relay = Relay::new(memory(), common::unlimited());
+        let options = ServerOptions { ping, ..ServerOptions::default() };
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), relay, options, None).await;
+        let refused = server.err().map(|error| error.kind());
+        assert_eq!(refused, (!taken).then_some(std::io::ErrorKind::InvalidInput), "{ping:?}");
+    }
 }
 
 /// Who is gone without a word, or says nothing more, is not kept for ever.

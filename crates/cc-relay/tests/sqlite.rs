@@ -1,12 +1,15 @@
 //! The files of the SQLite engine.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cc_client::{AccessHash, LogId, MAX_ITEM_LEN, Position, RequestId};
-use cc_relay::storage::{Hour, Reader, Retention, SqliteStorage, Storage, StoredAppend};
+use cc_relay::storage::{Hour, OpenError, Reader, Retention, SqliteStorage, Storage, StoredAppend};
 
 fn item(log: LogId, bytes: &[u8]) -> StoredAppend {
     let access = Some(AccessHash([1; 32]));
@@ -44,13 +47,61 @@ async fn what_was_deleted_is_overwritten_and_the_file_is_its_owners() {
     assert!(!texts.iter().any(|text| has(text)));
 }
 
+/// Each frees a part of what was read, and one of them nothing at last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_owner_reads_twice_at_once() {
+    // So many steps of tidying that they take turns, and one of them too many.
+    const ITEMS: u64 = 5 * 4096;
+    const ONCE: u64 = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.db");
+    let storage = SqliteStorage::open(&path, Retention::default()).unwrap();
+    let mailbox = LogId::random().unwrap();
+    let append = |_| {
+        let items = vec![Vec::new(); usize::try_from(ONCE).unwrap()];
+        let append = StoredAppend { log: mailbox, access: None, commit: None, items, begins: true };
+        storage.append(RequestId::random().unwrap(), append, Hour(0))
+    };
+    for appended in futures_util::future::join_all((0..ITEMS / ONCE).map(append)).await {
+        appended.unwrap().unwrap();
+    }
+    let read = || storage.read(mailbox, Position(ITEMS), Reader::Owner, Hour(0));
+    let (one, two) = tokio::join!(read(), read());
+    for read in [one, two] {
+        let page = read.unwrap().unwrap().page;
+        assert_eq!((page.items.len(), page.forgotten), (0, Position(ITEMS)));
+    }
+}
+
+/// Its write-ahead log and its lock are beside the file, not beside the link.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_link_to_the_file_is_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("relay.db"), folder.path().join("link"));
+    // There is no file yet.
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let storage = SqliteStorage::open(&link, Retention::default()).unwrap();
+    let second = SqliteStorage::open(&file, Retention::default());
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+    drop(storage);
+    let largest = largest_log(&link, &file).await;
+    assert!(largest < 48 << 20, "{largest} bytes");
+}
+
 /// Reads that overlap, one of which is always under way, keep the log from being begun anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_reads_without_a_pause_makes_the_log_no_longer() {
-    const ROUNDS: u64 = 64;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay.db");
-    let storage = Arc::new(SqliteStorage::open(&path, Retention::default()).unwrap());
+    let largest = largest_log(&path, &path).await;
+    assert!(largest < 48 << 20, "{largest} bytes");
+}
+
+/// Bytes of the write-ahead log of `file`, opened by this path, while four read without a pause.
+async fn largest_log(path: &Path, file: &Path) -> u64 {
+    const ROUNDS: u64 = 64;
+    let storage = Arc::new(SqliteStorage::open(path, Retention::default()).unwrap());
     let (log, access) = (LogId::random().unwrap(), AccessHash([1; 32]));
     let append = async |log, length| {
         let (id, append) = (RequestId::random().unwrap(), item(log, &vec![7; length]));
@@ -73,12 +124,12 @@ async fn who_reads_without_a_pause_makes_the_log_no_longer() {
     let mut largest = 0;
     for _ in 0..ROUNDS {
         append(other, 1 << 20).await;
-        let wal = std::fs::metadata(path.with_extension("db-wal")).unwrap().len();
+        let wal = std::fs::metadata(file.with_extension("db-wal")).unwrap().len();
         largest = largest.max(wal);
     }
     ended.store(true, Ordering::Relaxed);
     for reader in readers {
         reader.await.unwrap();
     }
-    assert!(largest < 48 << 20, "{largest} bytes");
+    largest
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -44,7 +44,7 @@ impl Member {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped());
         let output = ChildGuard::spawn(&mut command)
-            .and_then(|(child, _guard)| child.wait_with_output())
+            .and_then(ChildGuard::output)
             .map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
             return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
@@ -66,17 +66,16 @@ impl Member {
         let mut command = self.command(&["receive", "--follow"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let child = ChildGuard::spawn(&mut command);
-        let (mut child, guard) = child.map_err(|error| TalkError::Demo(error.to_string()))?;
-        let stdout = child.stdout.take().ok_or_else(|| TalkError::Demo("no output".into()))?;
-        Ok(Follower { child, lines: BufReader::new(stdout), _guard: guard })
+        let mut child = child.map_err(|error| TalkError::Demo(error.to_string()))?;
+        let stdout = child.stdout().ok_or_else(|| TalkError::Demo("no output".into()))?;
+        Ok(Follower { child, lines: BufReader::new(stdout) })
     }
 }
 
 /// A running `cascade receive --follow`.
 pub(crate) struct Follower {
-    child: Child,
+    child: ChildGuard,
     lines: BufReader<ChildStdout>,
-    _guard: ChildGuard,
 }
 
 impl Follower {
@@ -90,15 +89,6 @@ impl Follower {
 
     /// SIGKILL: it has no time to put anything in order.
     pub(crate) fn kill(mut self) -> Result<(), TalkError> {
-        let killed = self.child.kill().and_then(|()| self.child.wait());
-        killed.map(drop).map_err(|error| TalkError::Demo(error.to_string()))
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        // It may have ended, or been killed, before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill().map_err(|error| TalkError::Demo(error.to_string()))
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{self, Child, Command},
+    process::{self, Child, ChildStdout, Command, Output},
     sync::{Mutex, MutexGuard, Once, PoisonError},
     thread,
     time::Duration,
@@ -87,25 +87,60 @@ fn remove_folder(folder: &Path) {
     }
 }
 
-/// A process that signals kill, as long as this lives.
-pub(crate) struct ChildGuard(u32);
+/// A process that signals kill, as does its end.
+pub(crate) struct ChildGuard(Child);
 
 impl ChildGuard {
     /// Starts one.
-    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Self)> {
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
         wait()?;
         let mut state = state();
         let child = command.spawn()?;
         state.children.push(child.id());
-        let guard = Self(child.id());
-        Ok((child, guard))
+        Ok(Self(child))
+    }
+
+    /// What it prints, for one who reads it.
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
+    /// All that it prints, when it has ended by itself.
+    pub(crate) fn output(mut self) -> io::Result<Output> {
+        let errors = self.0.stderr.take();
+        let errors = thread::spawn(move || read(errors));
+        let stdout = read(self.0.stdout.take())?;
+        let stderr = errors.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+        // It has closed both, so it ends.
+        self.forget(&mut state());
+        Ok(Output { status: self.0.wait()?, stdout, stderr })
+    }
+
+    /// It has no time to put anything in order.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        let mut state = state();
+        self.forget(&mut state);
+        self.0.kill()?;
+        drop(state);
+        self.0.wait().map(drop)
+    }
+
+    /// Before it is waited for: its id may be that of another process afterwards.
+    fn forget(&self, state: &mut State) {
+        state.children.retain(|child| *child != self.0.id());
     }
 }
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
-        state().children.retain(|child| *child != self.0);
+        // It may have ended, or been killed, before.
+        let _ = self.kill();
     }
+}
+
+fn read(from: Option<impl io::Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.map_or(Ok(0), |mut from| from.read_to_end(&mut bytes)).map(|_| bytes)
 }
 
 /// A temporary folder that signals remove, as does its end.

@@ -48,6 +48,9 @@ impl SqliteStorage {
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path, retention: Retention) -> Result<Self, OpenError> {
+        // What SQLite puts beside the file is where a link points to, and so is the lock: two links to one file
+        // are one file.
+        let path = &connection::create(path).map_err(|error| file_error(path, error))?;
         let lock = lock(path)?;
         let connection = connection::open_writer(path)?;
         let readers = Readers::open(path)?;
@@ -109,19 +112,19 @@ impl Storage for SqliteStorage {
             let read = move |connection: &Connection| {
                 logs::read(connection, &log, after, reader, now, &retention)
             };
-            let mut tidied = false;
+            // Another read of the owner may tidy the rest meanwhile, so that nothing is left to free here.
+            let mut last_freed = None;
             loop {
                 if let ReadOutcome::Done(result) = self.readers.read(read).await? {
                     return Ok(result);
                 }
+                if last_freed == Some(0) {
+                    return Err(StorageError("a mailbox did not change".into()));
+                }
                 let tidy = move |connection: &Connection| {
                     logs::tidy_mailbox(connection, &log, after, now, &retention)
                 };
-                let freed = self.writer.write(tidy).await?;
-                if tidied && freed == 0 {
-                    return Err(StorageError("a mailbox did not change".into()));
-                }
-                tidied = true;
+                last_freed = Some(self.writer.write(tidy).await?);
             }
         })
     }

@@ -57,7 +57,7 @@ impl Message {
         bytes
     }
 
-    /// A message of an epoch less than 2^15 from `near`.
+    /// A message of an epoch that is `near` − 2^15 to `near` + 2^15 − 1.
     pub(crate) fn read(reader: &mut Reader<'_>, near: u32) -> Result<Self, Error> {
         let [.., high, low] = near.to_be_bytes();
         let low = u16::from_be_bytes([high, low]);

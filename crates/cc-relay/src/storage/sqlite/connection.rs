@@ -83,7 +83,6 @@ CREATE INDEX claims_hour ON claims (hour);
 ";
 
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
-    create(path).map_err(|error| file_error(path, error))?;
     let open = || -> Result<(Connection, i64), rusqlite::Error> {
         let connection = Connection::open(path)?;
         configure(&connection)?;
@@ -107,13 +106,15 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     }
 }
 
-/// For the user who runs the relay alone; SQLite gives the files beside it the same mode.
-fn create(path: &Path) -> std::io::Result<()> {
+/// Makes the file if there is none, and gives its path without links. For the user who runs the relay alone;
+/// SQLite gives the files beside it the same mode.
+pub(super) fn create(path: &Path) -> std::io::Result<PathBuf> {
     let mut options = std::fs::File::options();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    options.open(path)?;
+    path.canonicalize()
 }
 
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {

@@ -25,14 +25,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// `path` is that of the file.
+    /// `path` is that of the file, without links.
     pub(super) fn start(connection: Connection, path: &Path) -> io::Result<Self> {
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let log = PathBuf::from(log);
+        let log = Log::beside(path, LONGEST_LOG);
         let (queue, jobs) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("relay-writer".into());
-        let thread = thread.spawn(move || run(connection, &log, jobs))?;
+        let thread = thread.spawn(move || run(connection, log, jobs))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -95,7 +93,7 @@ where
     }
 }
 
-fn run(mut connection: Connection, log: &Path, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn run(mut connection: Connection, mut log: Log, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     while let Some(first) = jobs.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -112,17 +110,53 @@ fn run(mut connection: Connection, log: &Path, mut jobs: mpsc::Receiver<Box<dyn 
                 job.finish(result.map_err(SqliteError::into_storage_error));
             }
         }
-        // SQLite begins the log anew when nobody reads. Where somebody always does, it would grow without end:
-        // this waits for those who read now, and whoever comes meanwhile reads the file.
-        if fs::metadata(log).is_ok_and(|log| log.len() > LONGEST_LOG) {
-            truncate(&connection);
-        }
+        log.bound(&connection);
     }
     // The next start reads no log.
     truncate(&connection);
 }
 
-/// Puts the write-ahead log into the file. What cannot be now is tried again after the next write.
+/// The write-ahead log.
+struct Log {
+    path: PathBuf,
+    longest: u64,
+    /// Its bytes after which it is to be truncated.
+    next: u64,
+    /// By how much it grows after a failure before that is tried again.
+    step: u64,
+}
+
+impl Log {
+    fn beside(path: &Path, longest: u64) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Self { path: log.into(), longest, next: longest, step: longest / 4 }
+    }
+
+    /// SQLite begins the log anew when nobody reads. Where somebody always does, it would grow without end:
+    /// this waits for those who read now, and whoever comes meanwhile reads the file. Who reads for longer
+    /// than that is another program, for which not every write can wait.
+    fn bound(&mut self, connection: &Connection) {
+        let before = self.len();
+        if before <= self.next {
+            return;
+        }
+        truncate(connection);
+        let after = self.len();
+        if after < before {
+            (self.next, self.step) = (self.longest, self.longest / 4);
+        } else {
+            self.next = after.saturating_add(self.step);
+            self.step = self.step.saturating_mul(2).min(self.longest);
+        }
+    }
+
+    fn len(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |log| log.len())
+    }
+}
+
+/// Puts the write-ahead log into the file, if nobody reads for longer than the connection waits.
 fn truncate(connection: &Connection) {
     let _busy = connection.pragma_update(None, "wal_checkpoint", "truncate");
 }
@@ -139,8 +173,10 @@ fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
-    use crate::storage::sqlite::connection;
+    use crate::storage::sqlite::{connection, to_i64};
 
     /// Three that are written in one transaction, one of which fails when it has done something.
     #[tokio::test]
@@ -171,5 +207,48 @@ mod tests {
         let mut kept = connection.prepare("SELECT number FROM numbers").unwrap();
         let kept: Result<Vec<i64>, _> = kept.query_map([], |row| row.get(0)).unwrap().collect();
         assert_eq!(kept.unwrap(), [1, 3]);
+    }
+
+    static WAITS: AtomicU32 = AtomicU32::new(0);
+
+    /// A program that reads for hours must not make each write wait for it.
+    #[test]
+    fn who_reads_for_long_is_waited_for_ever_less_often() {
+        const LONGEST: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("relay.db");
+        let mut connection = connection::open_writer(&path).unwrap();
+        connection.execute_batch("CREATE TABLE blobs (bytes BLOB)").unwrap();
+        let wait = |_| {
+            WAITS.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        connection.busy_handler(Some(wait)).unwrap();
+        let mut log = Log::beside(&path, LONGEST);
+        let mut write = |kib: u64| {
+            let sql = "INSERT INTO blobs VALUES (zeroblob(?1))";
+            connection.execute(sql, [to_i64(kib << 10)]).unwrap();
+            log.bound(&connection);
+            (WAITS.load(Ordering::Relaxed), log.len())
+        };
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN; SELECT count(*) FROM blobs;").unwrap();
+        assert_eq!(write(512).0, 0);
+        let (mut waits, mut kept) = write(1024);
+        assert!(waits > 0 && kept > LONGEST);
+        for quarters in [1, 2, 4, 4] {
+            // Each puts some pages more into the log.
+            for _ in 0..4 * quarters {
+                assert_eq!(write(32).0, waits);
+            }
+            let (again, longer) = write(128 * quarters);
+            assert!(waits < again && kept + quarters * LONGEST / 4 < longer, "{quarters}");
+            (waits, kept) = (again, longer);
+        }
+        // When it has ended, the log is short again, and as long at the most as before.
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(write(1500), (waits, 0));
+        assert_eq!(write(512).0, waits);
+        assert_eq!(write(1024), (waits, 0));
     }
 }
