@@ -1,6 +1,6 @@
 //! Who a member is: a credential, and the key pair that signs for it.
 
-use cc_core::{Secret, SecretBytes};
+use cc_core::{Secret, SecretBytes, with_clean_stack};
 use cc_primitives::ed25519::SigningKey;
 use openmls::prelude::{CredentialWithKey, tls_codec::Serialize as _};
 use openmls_basic_credential::SignatureKeyPair;
@@ -57,8 +57,8 @@ impl MlsIdentity {
         let name = name.into();
         check_member_name(&name)?;
         check_ciphersuite(ciphersuite)?;
-        let keys = generate(ciphersuite.signature_algorithm())?;
-        Ok(Self { name, chain: Vec::new(), ciphersuite, keys: keys.into() })
+        let keys = signing(|| generate(ciphersuite.signature_algorithm()))?;
+        Ok(Self { name, chain: Vec::new(), ciphersuite, keys })
     }
 
     /// An identity with an X.509 credential: a certificate chain in DER, the member's own first, and
@@ -81,8 +81,9 @@ impl MlsIdentity {
     ) -> Result<Self, MlsError> {
         check_chain(&chain)?;
         check_ciphersuite(ciphersuite)?;
-        let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
-        Ok(Self { name: String::new(), chain, ciphersuite, keys: keys.into() })
+        let scheme = ciphersuite.signature_algorithm();
+        let keys = signing(|| key_pair(scheme, private_key, public_key))?;
+        Ok(Self { name: String::new(), chain, ciphersuite, keys })
     }
 
     /// An identity with a basic credential and a key pair that was made before, so that one person has
@@ -99,8 +100,9 @@ impl MlsIdentity {
         let name = name.into();
         check_member_name(&name)?;
         check_ciphersuite(ciphersuite)?;
-        let keys = key_pair(ciphersuite.signature_algorithm(), private_key, public_key)?;
-        Ok(Self { name, chain: Vec::new(), ciphersuite, keys: keys.into() })
+        let scheme = ciphersuite.signature_algorithm();
+        let keys = signing(|| key_pair(scheme, private_key, public_key))?;
+        Ok(Self { name, chain: Vec::new(), ciphersuite, keys })
     }
 
     /// The private key, to be kept in an encrypted store: as [`x509`](Self::x509) takes it.
@@ -160,7 +162,8 @@ impl MlsIdentity {
         if !chain.is_empty() {
             check_chain(&chain)?;
         }
-        Ok(Self { name, chain, ciphersuite, keys: keys.check(ciphersuite)?.into() })
+        let keys = signing(|| keys.check(ciphersuite))?;
+        Ok(Self { name, chain, ciphersuite, keys })
     }
 
     pub(crate) fn chain(&self) -> &[Vec<u8>] {
@@ -190,6 +193,15 @@ impl MlsIdentity {
         commitment(self.ciphersuite, self.signature_key())
     }
 }
+
+/// The key pair, ready to sign. What making it leaves on the stack would get to the heap with the first value that is
+/// made there and has bytes that mean nothing, as an empty option has.
+fn signing(pair: impl FnOnce() -> Result<SignatureKeyPair, MlsError>) -> Result<Signing, MlsError> {
+    with_clean_stack::<STACK, _>(|| pair().map(Signing::from))
+}
+
+/// What making a key pair leaves on the stack is within this.
+const STACK: usize = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
 
 fn generate(scheme: SignatureScheme) -> Result<SignatureKeyPair, MlsError> {
     if scheme != SignatureScheme::ED25519 {
