@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use crate::common;
+use crate::{common, pair};
 
 use std::{
     fs,
@@ -17,9 +17,9 @@ use cc_manager::{
     CascadingCipherManager, Catalog, Error, IncomingFirst, PairAccount, PairAccountBuilder,
     Standing,
 };
-use cc_mlkem_layer::{HybridKeyPair, MlKemLayer, MlKemPairKeys, ParameterSet};
+use cc_mlkem_layer::{HybridKeyPair, MlKemPairKeys, ParameterSet};
 use cc_mls_layer::MlsLayer;
-use cc_signal_layer::{Account, SignalPairKeys, SignalPairLayer};
+use cc_signal_layer::{Account, SignalPairKeys};
 use cc_store_sqlite::{Credential, SqliteStore};
 use common::{Follow as _, full, joiner, settle};
 
@@ -120,18 +120,6 @@ fn person() -> PairAccountBuilder {
         .keys(AesPairKeys::inherited())
 }
 
-fn catalog_of_pairs() -> Catalog {
-    Catalog::new()
-        .with::<DhLayer>()
-        .with::<MlKemLayer>()
-        .with::<SignalPairLayer>()
-        .with::<AesLayer>()
-        .with_pair_keys::<DhPairKeys>()
-        .with_pair_keys::<MlKemPairKeys>()
-        .with_pair_keys::<SignalPairKeys>()
-        .with_pair_keys::<AesPairKeys>()
-}
-
 /// Bob in one pair that Alice began and he answered, with an unread message, an unsent one and one of hers that is
 /// late, and in another one that he began with Dora, who has not answered. Beside it what comes next: of Alice, of
 /// Dora, and of Charlie, whom he has given a bundle.
@@ -184,7 +172,7 @@ fn pairs_that_version_1_wrote_go_on() {
     fs::copy(fixture("pairs-v1.sqlite"), &path).unwrap();
     let open_store = || Arc::new(Mutex::new(SqliteStore::open(&path, credential()).unwrap()));
     let store = open_store();
-    let catalog = catalog_of_pairs();
+    let catalog = pair::catalog();
     let pair = |store: &Arc<Mutex<SqliteStore>>, name| {
         CascadingCipherManager::open(Arc::clone(store), name, &catalog).unwrap()
     };

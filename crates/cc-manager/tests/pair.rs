@@ -40,7 +40,8 @@ fn post_quantum() -> PairAccountBuilder {
 
 const STACKS: [Make; 2] = [classical, post_quantum];
 
-fn catalog() -> Catalog {
+/// Of all layers that make pairs.
+pub(crate) fn catalog() -> Catalog {
     Catalog::new()
         .with::<DhLayer>()
         .with::<MlKemLayer>()

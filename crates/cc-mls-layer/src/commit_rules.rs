@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use cc_core::{ChangeRequest, CommitOutcome, LayerError, MemberId, limits::MAX_MEMBERS};
+use cc_core::{
+    ChangeRequest, CommitOutcome, LayerError, MemberId,
+    limits::{MAX_KEY_PACKAGE_LEN, MAX_MEMBERS},
+};
 use openmls::prelude::{
     KeyPackage, LeafNode, LeafNodeIndex, MlsGroup, Proposal, Sender, StagedCommit,
     tls_codec::Serialize as _,
@@ -10,7 +13,7 @@ use openmls::prelude::{
 
 use crate::{
     MlsConfig, context::check_renamed, group::Group, hpke_key, key_package_view,
-    membership::Demands, provider::Provider, psk, wire::MAX_KEY_PACKAGE_LEN,
+    membership::Demands, provider::Provider, psk,
 };
 
 /// Whether this layer takes a valid commit, and what it does. Adds, removes, updates, another name, and

@@ -8,9 +8,8 @@
 //! That follows from how openmls goes through a tree: from left to right, and to a parent when both its
 //! children are done. Where that is not so, nothing compares equal, and the hash is computed.
 
+use cc_core::limits::MAX_KEY_PACKAGE_LEN;
 use openmls_traits::types::HashType;
-
-use crate::wire::MAX_KEY_PACKAGE_LEN;
 
 /// `TreeHashInput` begins with the type of the node.
 const LEAF: u8 = 1;

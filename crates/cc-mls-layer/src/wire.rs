@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use cc_core::LayerError;
+use cc_core::{LayerError, limits::MAX_KEY_PACKAGE_LEN};
 use openmls::prelude::{
     ContentType, DeserializeBytes as _, KeyPackageIn, KeyPackageRef, MlsMessageBodyIn,
     MlsMessageIn, PrivateMessageIn, PublicMessageIn, Welcome, group_info::VerifiableGroupInfo,
@@ -18,9 +18,6 @@ use crate::{
     reader::Reader,
     tree_nodes::check_nodes,
 };
-
-/// Bytes of somebody else's key package: 64 KiB.
-pub(crate) const MAX_KEY_PACKAGE_LEN: usize = 64 << 10;
 
 /// Bytes of an extension of a group that does not grow with its members, and of a GroupInfo with none that
 /// does: 64 KiB. The name of a group has 4096.
