@@ -34,7 +34,7 @@ impl Front {
         if found != kind {
             return Err(DecodeError::Kind(found));
         }
-        let encoded = wire.get(..len).unwrap_or_default().to_vec();
+        let encoded = wire.get(..len).ok_or(DecodeError::Malformed)?.to_vec();
         Ok(Self { binding: header.binding(stack, &[]), header, kind, encoded })
     }
 

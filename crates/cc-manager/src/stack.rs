@@ -283,7 +283,7 @@ impl Stack {
             return Err(DecodeError::Malformed.into());
         }
         let binding = front.binding(self.id(), associated_data);
-        let body = wire.get(front.encoded().len()..).unwrap_or_default();
+        let body = wire.get(front.encoded().len()..).ok_or(DecodeError::Malformed)?;
         let mut buffer = Buffer::with_room(body, 0, 0);
         let (mut sender, mut sender_name) = (None, None);
         let mut lap = reports.lap();
