@@ -155,12 +155,12 @@ impl KeptUpload {
         file.seek(SeekFrom::Start(upload.offset()))?;
         let (mut beginnings, mut forgotten) = (0, 0);
         loop {
-            match upload.advance(&mut service, &mut file) {
+            let is_lost = match upload.advance(&mut service, &mut file) {
                 Ok(Some(attachment)) => {
                     self.file(&path)?;
                     return Ok(Some(attachment));
                 }
-                Ok(None) => {}
+                Ok(None) => false,
                 Err(AttachmentError::Service(
                     Failure::Unknown | Failure::Refused(Refusal::Busy { .. }),
                 )) => {
@@ -172,15 +172,17 @@ impl KeptUpload {
                 }
                 Err(AttachmentError::Incomplete) if beginnings < BEGINNINGS => {
                     beginnings += 1;
-                    upload = new_upload(&path)?;
-                    file.seek(SeekFrom::Start(0))?;
+                    true
                 }
                 Err(AttachmentError::NotKept) if forgotten < AFTER_FORGETTING => {
                     forgotten += 1;
-                    upload = new_upload(&path)?;
-                    file.seek(SeekFrom::Start(0))?;
+                    true
                 }
                 Err(error) => return Err(error),
+            };
+            if is_lost {
+                upload = new_upload(&path)?;
+                file.seek(SeekFrom::Start(0))?;
             }
             let state = upload.to_bytes()?;
             if to.send(Arrival::UploadMoved { operation, state }).is_err() {
