@@ -44,12 +44,11 @@ impl RelayUrl {
     /// Whether it is this machine.
     #[cfg(feature = "client")]
     pub(crate) fn is_loopback(&self) -> bool {
-        let authority = self.rest.split('/').next().unwrap_or_default();
-        let host = match authority.strip_prefix('[') {
-            Some(rest) => rest.split(']').next(),
-            None => authority.split(':').next(),
+        let (text, ends) = match self.rest.strip_prefix('[') {
+            Some(rest) => (rest, &[']', '/'][..]),
+            None => (self.rest.as_str(), &[':', '/'][..]),
         };
-        let host = host.unwrap_or_default();
+        let host = text.split_once(ends).map_or(text, |(host, _)| host);
         host.eq_ignore_ascii_case("localhost")
             || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }

@@ -46,17 +46,16 @@ pub(super) fn expire(
     let (oldest, idle) = (now.minus(retention.age), now.minus(retention.idle));
     let (claimed, unknown) = (now.minus(retention.claims), idle.minus(retention.idle));
     let (mut more, left) = (false, Cell::new(ROWS));
+    let takes_one = || left.replace(left.get().saturating_sub(1)) > 0;
     for number in numbers(connection, "SELECT number FROM logs WHERE oldest < ?1 LIMIT ?2", oldest)?
     {
-        let takes = |hour| hour < oldest && left.replace(left.get().saturating_sub(1)) > 0;
-        logs::forget(connection, number, false, |_, hour, _| takes(hour))?;
+        logs::forget(connection, number, false, |_, hour, _| hour < oldest && takes_one())?;
         more = true;
     }
     let silent = "SELECT number FROM logs WHERE kind = 1 AND touched < ?1 LIMIT ?2";
     for number in numbers(connection, silent, idle)? {
         // Where items are kept for longer than silent logs, it may have any number of them.
-        let all = |_, _, _| left.replace(left.get().saturating_sub(1)) > 0;
-        logs::forget(connection, number, false, all)?;
+        logs::forget(connection, number, false, |_, _, _| takes_one())?;
         if left.get() > 0 {
             logs::close(connection, number)?;
         }
