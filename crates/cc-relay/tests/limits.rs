@@ -10,7 +10,9 @@ use cc_client::{
 };
 use cc_relay::{FollowStream, HttpService, Limits, Rate, ServerOptions};
 
-use crate::common::{self, DENIED, append, appended, http, id, memory, raw, read, start, token};
+use crate::common::{
+    self, DENIED, Running, append, appended, http, http_with, id, memory, raw, read, start, token,
+};
 
 #[test]
 fn who_may_not_append_takes_nothing_from_who_may() {
@@ -85,12 +87,8 @@ fn one_client_does_not_begin_any_number_of_logs() {
     let relay = start(memory(), limits, options);
     let from = |client: &str, request: Request| {
         let body = request.to_bytes().unwrap();
-        let head = format!(
-            "POST /v1/request HTTP/1.1\r\nhost: r\r\nx-from: {client}\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n",
-            body.len()
-        );
-        let answer = common::raw_bytes(&relay.address(), &[head.as_bytes(), &body].concat());
+        let request = http_with(&format!("x-from: {client}\r\n"), &body);
+        let answer = common::raw_bytes(&relay.address(), &request);
         let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
         cc_client::Answer::from_bytes(&answer[end..]).unwrap().result
     };
@@ -130,10 +128,8 @@ fn one_client_does_not_begin_any_number_of_logs() {
     assert_eq!(from(greedy, append(new, Some(&token(1)), &[b"x"])), appended(2));
 }
 
-#[test]
-fn one_client_does_not_take_all_connections() {
-    let limits = Limits { client_connections: 3, ..common::unlimited() };
-    let relay = start(memory(), limits, ServerOptions::default());
+/// And another one when one of them ends.
+fn takes_three_connections(relay: &Running) {
     let mut open: Vec<TcpStream> =
         (0..3).map(|_| TcpStream::connect(relay.address()).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(200));
@@ -142,6 +138,13 @@ fn one_client_does_not_take_all_connections() {
     open.pop();
     std::thread::sleep(Duration::from_millis(200));
     assert!(raw(&relay.address(), &request).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn one_client_does_not_take_all_connections() {
+    let limits = Limits { client_connections: 3, ..common::unlimited() };
+    let relay = start(memory(), limits, ServerOptions::default());
+    takes_three_connections(&relay);
 }
 
 /// Nor as WebSockets, which are connections as long as they are open.
@@ -174,14 +177,8 @@ fn a_client_cannot_say_where_it_is() {
     let in_two = |number| format!("x-from: 192.0.2.{number}\r\nx-from: 198.51.100.1\r\n");
     for headers in [&in_one as &dyn Fn(u8) -> String, &in_two] {
         let relay = start(memory(), limits, options.clone());
-        let status = |headers: &str| {
-            let head = format!(
-                "POST /v1/request HTTP/1.1\r\nhost: r\r\n{headers}connection: close\r\n\
-                 content-length: {}\r\n\r\n",
-                body.len()
-            );
-            raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
-        };
+        let status =
+            |headers: &str| raw(&relay.address(), &http_with(headers, &body))[9..12].to_owned();
         let answers: Vec<_> = (0..8).map(|number| status(&headers(number))).collect();
         assert_eq!(answers[..3], ["200", "200", "200"]);
         assert!(answers[3..].iter().any(|answer| answer == "429"), "{answers:?}");
@@ -193,14 +190,7 @@ fn a_client_cannot_say_where_it_is() {
 fn all_clients_together_have_a_number_of_connections() {
     let options = ServerOptions { connections: 3, ..ServerOptions::default() };
     let relay = start(memory(), common::unlimited(), options);
-    let mut open: Vec<TcpStream> =
-        (0..3).map(|_| TcpStream::connect(relay.address()).unwrap()).collect();
-    std::thread::sleep(Duration::from_millis(200));
-    let request = http(&read(LogId::random().unwrap(), 0, &token(1)).to_bytes().unwrap());
-    assert_eq!(raw(&relay.address(), &request), "");
-    open.pop();
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(raw(&relay.address(), &request).starts_with("HTTP/1.1 200"));
+    takes_three_connections(&relay);
 }
 
 /// Whoever asks for much with few bytes has taken as much as it gets.
@@ -212,13 +202,8 @@ fn answers_count_for_who_asked() {
         ServerOptions { address_header: Some("x-from".into()), ..ServerOptions::default() };
     let relay = start(memory(), limits, options);
     let status = |client: u8, request: &Request| {
-        let body = request.to_bytes().unwrap();
-        let head = format!(
-            "POST /v1/request HTTP/1.1\r\nhost: r\r\nx-from: 192.0.2.{client}\r\n\
-             connection: close\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        raw(&relay.address(), &[head.as_bytes(), &body].concat())[9..12].to_owned()
+        let from = format!("x-from: 192.0.2.{client}\r\n");
+        raw(&relay.address(), &http_with(&from, &request.to_bytes().unwrap()))[9..12].to_owned()
     };
     let log = LogId::random().unwrap();
     assert_eq!(status(1, &append(log, Some(&token(1)), &[&[7; 90_000]])), "200");

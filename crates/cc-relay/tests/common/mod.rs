@@ -183,8 +183,14 @@ pub(crate) fn raw_bytes(address: &str, bytes: &[u8]) -> Vec<u8> {
 
 /// A request with this body, on a connection that is closed after it.
 pub(crate) fn http(body: &[u8]) -> Vec<u8> {
+    http_with("", body)
+}
+
+/// With these headers as well, each of which ends its line.
+pub(crate) fn http_with(headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST /v1/request HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/request HTTP/1.1\r\nhost: relay\r\n{headers}connection: close\r\n\
+         content-length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()
